@@ -1,0 +1,302 @@
+"""What a run is and where it runs: the dataclasses that every configuration must fit.
+
+Hydra composes plain data; `from_config` pours it into these classes and refuses, in one line
+that names the key, whatever does not fit. Nothing is written to disk before that.
+
+    what    data, mixture, length, size, model, optimizer, schedule, evaluation, tokens,
+            step_tokens, precision, seed: hashed into the run's id (`ablate.identity`)
+    where   the group `where` and the keys of NOT_HASHED (paths, say): only recorded
+    study   which runs are compared, and how: hashed into the study's id, not the run's
+
+A moment of the run (`start`, `warmup`, `decay`) is a fraction of all steps when it is at most 1,
+otherwise a count of optimizer steps; `steps_of` converts.
+"""
+
+import dataclasses
+import difflib
+import typing
+from typing import Annotated, Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+NOT_HASHED = ("where", "study", "data.root", "data.tokenizer", "data.focus")
+
+strict = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+
+Count = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Moment = NonNegative
+Weights = dict[str, float]
+
+
+class UserError(ValueError):
+    """Something the user can mend; the message is one line that says what and how."""
+
+
+class SettingsError(UserError):
+    """A configuration that cannot be run; the message names the key, the value and what is allowed."""
+
+
+@strict
+class Data:
+    """What text exists: domains of one source, cut by one tokenizer into spans."""
+
+    source: Literal["installed", "folder"] = "installed"
+    root: str = ""  # of source=folder: <root>/<domain>/*; its content counts, its path does not
+    domains: list[str] = dataclasses.field(default_factory=lambda: ["general", "code", "science", "qa"])
+    focus: str = "qa"  # the domain whose share a study varies; the metric `rest` leaves it out
+    vocabulary: Annotated[int, Field(ge=300, lt=2**31)] = 2048
+    tokenizer: str = ""  # a tokenizer.json to load; empty: train a byte-level BPE of that vocabulary
+    span: Annotated[int, Field(ge=8)] = 1024  # tokens: the longest row, and every validation row
+    validation: Annotated[float, Field(gt=0, le=0.5)] = 0.05  # share of the sources held out
+    domain_bytes: Annotated[int, Field(ge=0)] = 0  # text kept per domain, in bytes; 0: all of it
+
+
+@strict
+class Stage:
+    """A later stage of the mixture, from `start` on."""
+
+    start: Moment = 0.5
+    weights: Weights = dataclasses.field(default_factory=dict)
+
+
+@strict
+class Mixture:
+    """How the domains are combined: weights from the first step on, then later stages.
+
+    Without weights all domains count alike. `share` sets the weight of `data.focus` in the first
+    stage and scales the other domains to fill the rest.
+    """
+
+    weights: Weights = dataclasses.field(default_factory=dict)
+    share: Fraction | None = None
+    stages: dict[str, Stage] = dataclasses.field(default_factory=dict)
+    block: Annotated[int, Field(ge=1, le=2**16)] = 64  # rows with exact counts per domain; a power of two
+
+
+@strict
+class Length:
+    """Row length in tokens: `lengths[i]` holds from `starts[i]` on; all divide `data.span`."""
+
+    lengths: list[Count] = dataclasses.field(default_factory=lambda: [1024])
+    starts: list[Moment] = dataclasses.field(default_factory=lambda: [0.0])
+    constant: Literal["tokens", "rows"] = "tokens"  # what every step has the same number of
+
+
+@strict
+class Size:
+    """The one dial. width: model dimension D; depth: layers; hidden: feed-forward width F."""
+
+    width: Annotated[int, Field(ge=8)] = 128
+    depth: Count = 4
+    heads: Count = 4
+    kv_heads: Count = 2
+    hidden: Annotated[int, Field(ge=8)] = 384
+
+
+@strict
+class Model:
+    """The architecture. `pattern` is repeated over depth, one letter a layer (`model.language.MIXERS`)."""
+
+    pattern: str = "A"
+    norm_eps: Annotated[float, Field(gt=0, le=1e-2)] = 1e-5
+    rope_theta: Positive = 10_000.0
+    tied: bool = True
+    init_std: Annotated[float, Field(gt=0, le=1)] = 0.02
+
+
+@strict
+class Optimizer:
+    name: Literal["adamw"] = "adamw"
+    lr: NonNegative = 3e-3  # the peak; `schedule` gives its multiple at each step
+    weight_decay: NonNegative = 0.1
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
+    eps: Positive = 1e-8
+    clip: NonNegative = 1.0  # largest gradient norm; 0: no clipping
+
+
+@strict
+class Schedule:
+    """Warmup, plateau, decay. A cosine schedule has no plateau, a constant one no decay."""
+
+    warmup: Moment = 0.05
+    decay: Moment = 0.2
+    shape: Literal["linear", "cosine", "sqrt", "exponential"] = "linear"
+    final: Fraction = 0.1  # rate of the last step, as a multiple of the peak
+
+
+@strict
+class Evaluation:
+    times: Count = 12  # evaluations in a run, evenly spaced, the last after the last step
+    spans: Count = 12  # validation rows per domain, each of `data.span` tokens
+
+
+@strict
+class Where:
+    """Where and how a run is carried out: recorded, never part of what the run is."""
+
+    outputs: str = "outputs"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    strategy: Literal["single", "ddp"] = "single"
+    devices: Count = 1  # processes per node
+    nodes: Count = 1
+    micro_tokens: Count = 16_384  # tokens per forward pass and device; a larger step is accumulated
+    data_workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0)] = 0  # runs trained at once in a sweep; 0: one per core
+    threads: Annotated[int, Field(ge=0)] = 1  # per process; 0: all cores
+    compile: bool = False
+    deterministic: bool = True
+    saves: Count = 8  # checkpoints in a run, evenly spaced
+    retries: Annotated[int, Field(ge=0)] = 1  # further tries of a run that was killed or out of memory
+    wandb: Literal["online", "offline", "off"] = "offline"
+    wandb_project: str = "ablate"
+    progress: bool = True
+    peak_tflops: NonNegative = 0.0  # of the device, for MFU; 0: measured
+    dry_run: bool = False  # print the plan of the study and stop
+
+
+@strict
+class Study:
+    """A contrast, declared before its first run: arms are overrides of the base, factor the keys they may change."""
+
+    name: str = ""
+    question: str = ""
+    hypothesis: str = ""
+    base: str = "base"  # what the unchanged configuration is called
+    factor: list[str] = dataclasses.field(default_factory=list)
+    arms: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    seeds: list[Annotated[int, Field(ge=0)]] = dataclasses.field(default_factory=lambda: [0, 1, 2])
+    metric: str = "macro"  # macro, micro, rest (macro without data.focus) or a domain: bits per byte
+    margin: Positive = 0.01  # bits per byte; smaller differences do not matter
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    budget: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@strict
+class Settings:
+    """One run, and the study that it belongs to."""
+
+    data: Data = dataclasses.field(default_factory=Data)
+    mixture: Mixture = dataclasses.field(default_factory=Mixture)
+    length: Length = dataclasses.field(default_factory=Length)
+    size: Size = dataclasses.field(default_factory=Size)
+    model: Model = dataclasses.field(default_factory=Model)
+    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    schedule: Schedule = dataclasses.field(default_factory=Schedule)
+    evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
+    tokens: Count = 300_000  # of the whole run, rounded down to whole steps
+    step_tokens: Count = 4096  # per optimizer step, all devices together
+    precision: Literal["fp32", "bf16-mixed"] = "fp32"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    where: Where = dataclasses.field(default_factory=Where)
+    study: Study = dataclasses.field(default_factory=Study)
+
+    def __post_init__(self) -> None:
+        _check_steps(self)
+        _check_size(self.size)
+        _check_length(self)
+        _check_mixture(self)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.tokens // self.step_tokens
+
+
+def steps_of(moment: float, total: int) -> int:
+    """Optimizer steps meant by `moment`: a fraction of `total` up to 1, otherwise a count."""
+    return round(moment * total) if moment <= 1 else round(moment)
+
+
+def from_config(config: DictConfig | dict) -> Settings:
+    """Typed settings from composed configuration. Raises SettingsError, one line, naming key and value."""
+    try:
+        plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True, throw_on_missing=True)
+        return TypeAdapter(Settings).validate_python(plain)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error.errors()[0])) from None
+    except OmegaConfBaseException as error:
+        raise SettingsError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+
+
+def unknown_key(key: str) -> str:
+    """One line for a key that no setting has, with the nearest that exists."""
+    near = difflib.get_close_matches(key, all_keys(Settings), n=1, cutoff=0.5)
+    return f"{key}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def all_keys(cls: Any, prefix: str = "") -> list[str]:
+    """Dotted names of every setting, groups included."""
+    keys = []
+    for name, kind in typing.get_type_hints(cls).items():
+        keys.append(prefix + name)
+        if dataclasses.is_dataclass(kind):
+            keys += all_keys(kind, f"{prefix}{name}.")
+    return keys
+
+
+def _one_line(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"] if part != "function-after")
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return unknown_key(key)
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    wanted = error["msg"].replace("Input should be", "must be")
+    return f"{key}={error['input']}: {wanted[0].lower()}{wanted[1:]}"
+
+
+def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
+    if not fits:
+        raise ValueError(f"{key}={value}: must be {allowed}")
+
+
+def _check_steps(s: Settings) -> None:
+    _require(s.steps >= 1, "tokens", s.tokens, f"at least one step of step_tokens={s.step_tokens}")
+    exponential = s.schedule.shape == "exponential"
+    _require(not exponential or s.schedule.final > 0, "schedule.final", s.schedule.final, "above 0 with shape=exponential")
+
+
+def _check_size(size: Size) -> None:
+    _require(size.width % (2 * size.heads) == 0, "size.heads", size.heads, f"such that {size.width} / heads is even")
+    _require(size.heads % size.kv_heads == 0, "size.kv_heads", size.kv_heads, f"a divisor of size.heads={size.heads}")
+
+
+def _check_length(s: Settings) -> None:
+    lengths, starts = s.length.lengths, s.length.starts
+    _require(len(lengths) > 0, "length.lengths", lengths, "at least one length")
+    _require(len(starts) == len(lengths), "length.starts", starts, f"as many as length.lengths={lengths}")
+    begins = [steps_of(start, s.steps) for start in starts]
+    _require(begins[0] == 0 and begins == sorted(set(begins)), "length.starts", starts, "0, then later and later steps")
+    for length in lengths:
+        divides = length <= s.data.span and s.data.span % length == 0
+        _require(divides, "length.lengths", length, f"a divisor of data.span={s.data.span}")
+        _require(s.step_tokens % length == 0, "step_tokens", s.step_tokens, f"a multiple of the row length {length}")
+
+
+def _check_mixture(s: Settings) -> None:
+    known = s.data.domains
+    _require(len(known) > 0 and len(set(known)) == len(known), "data.domains", known, "a list without repeats")
+    _check_weights("mixture.weights", s.mixture.weights, known)
+    for name, stage in s.mixture.stages.items():
+        _check_weights(f"mixture.stages.{name}.weights", stage.weights, known)
+        _require(len(stage.weights) > 0, f"mixture.stages.{name}.weights", "{}", "a weight for at least one domain")
+        begin = steps_of(stage.start, s.steps)
+        _require(begin > 0, f"mixture.stages.{name}.start", stage.start, "after the first step")
+    begins = [steps_of(stage.start, s.steps) for stage in s.mixture.stages.values()]
+    _require(len(set(begins)) == len(begins), "mixture.stages", list(s.mixture.stages), "at different steps")
+    block = s.mixture.block
+    _require(block & (block - 1) == 0, "mixture.block", block, "a power of two")
+    if s.mixture.share is not None or s.study.metric == "rest":
+        _require(s.data.focus in known and len(known) > 1, "data.focus", s.data.focus, f"one of several domains: {known}")
+
+
+def _check_weights(key: str, weights: Weights, known: list[str]) -> None:
+    for domain, weight in weights.items():
+        _require(domain in known, f"{key}.{domain}", weight, "for one of data.domains: " + ", ".join(known))
+        _require(weight >= 0, f"{key}.{domain}", weight, "at least 0")
+    _require(not weights or sum(weights.values()) > 0, key, weights, "above 0 for at least one domain")
