@@ -207,6 +207,30 @@ class Settings:
         """Optimizer steps of the whole run."""
         return self.tokens // self.step_tokens
 
+    @property
+    def mixture_stages(self) -> list[tuple[Moment, Weights]]:
+        """(start, weights over all domains, summing to 1) of each stage of the mixture, by start."""
+        first = self.mixture.weights or dict.fromkeys(self.data.domains, 1.0)
+        if self.mixture.share is not None:
+            first = _with_share(first, self.data, self.mixture.share)
+        later = sorted(
+            ((s.start, s.weights) for s in self.mixture.stages.values()), key=lambda s: steps_of(s[0], self.steps)
+        )
+        return [(start, _normalised(weights, self.data.domains)) for start, weights in [(0.0, first), *later]]
+
+
+def _with_share(weights: Weights, data: Data, share: float) -> Weights:
+    """`weights` with `share` of the whole for `data.focus`, the others in their old proportions."""
+    rest = {domain: weight for domain, weight in weights.items() if domain != data.focus}
+    total = sum(rest.values())
+    return {data.focus: share} | {domain: weight / total * (1 - share) for domain, weight in rest.items()}
+
+
+def _normalised(weights: Weights, domains: list[str]) -> Weights:
+    # 12 digits, so that 1:1:2 and .25:.25:.5 are the same mixture and have the same identity
+    total = sum(weights.values())
+    return {domain: round(weights.get(domain, 0.0) / total, 12) for domain in domains}
+
 
 def steps_of(moment: float, total: int) -> int:
     """Optimizer steps meant by `moment`: a fraction of `total` up to 1, otherwise a count."""
@@ -258,7 +282,9 @@ def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
 def _check_steps(s: Settings) -> None:
     _require(s.steps >= 1, "tokens", s.tokens, f"at least one step of step_tokens={s.step_tokens}")
     exponential = s.schedule.shape == "exponential"
-    _require(not exponential or s.schedule.final > 0, "schedule.final", s.schedule.final, "above 0 with shape=exponential")
+    _require(
+        not exponential or s.schedule.final > 0, "schedule.final", s.schedule.final, "above 0 with shape=exponential"
+    )
 
 
 def _check_size(size: Size) -> None:
@@ -292,7 +318,13 @@ def _check_mixture(s: Settings) -> None:
     block = s.mixture.block
     _require(block & (block - 1) == 0, "mixture.block", block, "a power of two")
     if s.mixture.share is not None or s.study.metric == "rest":
-        _require(s.data.focus in known and len(known) > 1, "data.focus", s.data.focus, f"one of several domains: {known}")
+        _require(
+            s.data.focus in known and len(known) > 1, "data.focus", s.data.focus, f"one of several domains: {known}"
+        )
+        others = [weight for domain, weight in s.mixture.weights.items() if domain != s.data.focus]
+        _require(
+            not s.mixture.weights or sum(others) > 0, "mixture.weights", s.mixture.weights, "above 0 beside the focus"
+        )
 
 
 def _check_weights(key: str, weights: Weights, known: list[str]) -> None:

@@ -1,0 +1,71 @@
+"""A run is a value: its canonical form, its id, and how two of them differ.
+
+    id = <readable slug>-<8 hex of sha256(canonical(what), data fingerprint, SEMANTICS)>
+
+Only declared meaning is hashed. Paths, devices, loggers and the code itself are not: drift in
+those is recorded and reported (`ablate.record`), so that an id never changes for a reason that
+no reader of the configuration could see.
+"""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from ablate.settings import NOT_HASHED, Settings, Study
+
+# Raised by hand when the same configuration comes to mean another computation; golden runs
+# (tests/golden) fail when numbers move without it.
+SEMANTICS = 1
+
+
+def canonical(settings: Settings) -> dict[str, Any]:
+    """What the run is, as nested plain data: one form for every way to write the same thing."""
+    what = dataclasses.asdict(settings)
+    for key in NOT_HASHED:
+        *groups, name = key.split(".")
+        part = what
+        for group in groups:
+            part = part[group]
+        del part[name]
+    # `share`, sums other than 1 and the names of stages are ways of writing; the weights are what happens
+    what["mixture"] = {
+        "block": settings.mixture.block,
+        **{f"weights@{start:g}": weights for start, weights in settings.mixture_stages},
+    }
+    return what
+
+
+def digest(value: Any, length: int = 8) -> str:
+    """The first hex digits of the SHA-256 of plain data; key order and spelling of numbers do not matter."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def run_id(settings: Settings, fingerprint: str) -> str:
+    """The name of the run's record; `fingerprint` is that of the prepared data (`data.tokens.Corpus`)."""
+    return f"{_slug(settings)}-{digest([canonical(settings), fingerprint, SEMANTICS])}"
+
+
+def study_digest(study: Study) -> str:
+    """Hash of the declaration; more seeds or another margin make another declaration."""
+    return digest(dataclasses.asdict(study))
+
+
+def difference(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:
+    """Every key of the canonical forms whose value differs, with both values (None where absent)."""
+    flat_a, flat_b = _flatten(canonical(a)), _flatten(canonical(b))
+    keys = sorted(flat_a.keys() | flat_b.keys())
+    return {key: (flat_a.get(key), flat_b.get(key)) for key in keys if flat_a.get(key) != flat_b.get(key)}
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _slug(s: Settings) -> str:
+    lengths = "to".join(str(length) for length in s.length.lengths)
+    return f"{s.model.pattern.lower()}{s.size.width}x{s.size.depth}-{lengths}-s{s.seed}"

@@ -1,0 +1,213 @@
+"""What runs and studies leave on disk: written here, read here, nowhere else.
+
+    outputs/runs/<id>/       config.yaml         the settings, whole
+                             environment.json    commit, versions, hardware: recorded, never hashed
+                             metrics.jsonl       a row an event, append-only; tokens are the x-axis
+                             result.json         written last; its existence is "done"
+                             failure.json        why it is not done (yet)
+                             weights.safetensors the final weights
+                             checkpoints/        while it trains
+    outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
+
+Every file but metrics.jsonl appears whole or not at all. A run that was killed may leave a last
+row cut short, or rows past its last checkpoint: readers drop the first and keep the later of the
+second, which is equal anyway.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ablate.settings import Settings, UserError, from_config
+
+PACKAGES = ("ablate", "torch", "lightning", "numpy", "tokenizers", "safetensors", "deepspeed", "mamba-ssm")
+
+
+@dataclass(frozen=True)
+class Record:
+    """The folder of one run."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / "result.json").exists()
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    def begin(self, settings: Settings, fingerprint: str, hardware: dict[str, Any]) -> None:
+        """Write what the run is and where it runs; drop the traces of an earlier try."""
+        make_folder(self.folder)
+        write_atomically(self.folder / "config.yaml", yaml.safe_dump(_plain(settings), sort_keys=False))
+        _write_json(self.folder / "environment.json", environment() | {"data": fingerprint} | hardware)
+        (self.folder / "failure.json").unlink(missing_ok=True)
+        _cut_broken_row(self.folder / "metrics.jsonl")
+
+    def append(self, kind: str, **values: Any) -> None:
+        """Add one row to the metrics. `kind`: "train" or "evaluation"; `step` and `tokens` are among the values."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, **values}) + "\n")
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Declare the run done, with its outcome ("finished" or "diverged") and final numbers."""
+        (self.folder / "failure.json").unlink(missing_ok=True)
+        _write_json(self.folder / "result.json", result)
+
+    def fail(self, outcome: str, reason: str) -> None:
+        """Note why the run is not done. Starting it again goes on from its last checkpoint."""
+        if not self.done:
+            make_folder(self.folder)
+            _write_json(self.folder / "failure.json", {"outcome": outcome, "reason": reason})
+
+    def settings(self) -> Settings:
+        return from_config(yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8")))
+
+    def environment(self) -> dict[str, Any]:
+        return _read_json(self.folder / "environment.json")
+
+    def result(self) -> dict[str, Any] | None:
+        return _read_json(self.folder / "result.json") if self.done else None
+
+    def failure(self) -> dict[str, Any] | None:
+        path = self.folder / "failure.json"
+        return _read_json(path) if path.exists() else None
+
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        """Rows of one kind by step; of several for one step the last counts."""
+        rows = {row["step"]: row for row in _read_rows(self.folder / "metrics.jsonl") if row["kind"] == kind}
+        return [rows[step] for step in sorted(rows)]
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """The folder of one study: `runs[arm][seed]` is a run id, `arms[arm]` its difference from the base."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def write(self, declaration: dict[str, Any]) -> None:
+        make_folder(self.folder)
+        _write_json(self.folder / "study.json", declaration)
+
+    def read(self) -> dict[str, Any]:
+        path = self.folder / "study.json"
+        if not path.exists():
+            raise UserError(f"no study {self.name!r} in {self.folder.parent}; {_present(self.folder.parent)}")
+        return _read_json(path)
+
+    def records(self) -> Iterator[tuple[str, int, Record]]:
+        """(arm, seed, record) of every run declared, done or not."""
+        for arm, seeds in self.read()["runs"].items():
+            for seed, run in seeds.items():
+                yield arm, int(seed), run_record(self.folder.parent.parent, run)
+
+
+def run_record(outputs: Path | str, run: str) -> Record:
+    return Record(Path(outputs) / "runs" / run)
+
+
+def study_record(outputs: Path | str, name: str) -> StudyRecord:
+    return StudyRecord(Path(outputs) / "studies" / name)
+
+
+def environment() -> dict[str, Any]:
+    """Commit, versions and machine; what may explain a drift between two runs of one id."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    return {
+        "commit": commit or None,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+    }
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder for output. Raises UserError, one line, where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file that readers see whole or not at all, also after a crash of the machine."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _write_json(path: Path, value: Any) -> None:
+    write_atomically(path, json.dumps(value, indent=1) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_rows(path: Path) -> Iterable[dict[str, Any]]:
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def _cut_broken_row(path: Path) -> None:
+    if path.exists():
+        whole = path.read_bytes().rfind(b"\n") + 1
+        os.truncate(path, whole)
+
+
+def _plain(settings: Settings) -> Any:
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def _present(folder: Path) -> str:
+    names = sorted(path.name for path in folder.glob("*") if path.is_dir())
+    return "present: " + ", ".join(names) if names else "none was started yet"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
