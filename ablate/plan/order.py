@@ -1,0 +1,127 @@
+"""(step, row) -> (domain, position): the very tokens of every row, without reading the rows before it.
+
+Each domain is one long stream of tokens, cut into spans; an epoch reads every span once, in an order
+keyed by (seed, domain, epoch). A row takes the next part of its domain's current span:
+
+    span 17                       span 4
+    |256|256|256|256|             |    512    |    512    |        one domain, length 256 -> 512
+
+When the length grows, a domain moves on to the next multiple of the new length, so that no row
+straddles two spans and no token is read twice in an epoch. Nothing here knows the number of devices.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ablate.plan import keyed
+from ablate.plan.mixture import assign, draws
+from ablate.plan.timeline import Timeline
+
+CHUNK_ROWS = 1 << 20  # rows counted at once
+CHUNK_STEPS = 64  # steps laid out at once: numpy's cost per call is shared by many rows
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One step's rows, in order. domain: index into the domains; start: token in the domain's stream."""
+
+    domain_R: np.ndarray
+    start_R: np.ndarray
+    length: int
+
+
+class Order:
+    """The rows of every step. `spans`: whole spans that each domain's training text has, by domain."""
+
+    def __init__(self, timeline: Timeline, spans: list[int]):
+        settings = timeline.settings
+        self.timeline = timeline
+        self.span, self.block, self.seed = settings.data.span, settings.mixture.block, settings.seed
+        self.domains, self.spans = settings.data.domains, spans
+        self.counts = self._counts()
+        self.cursor = self._cursor()
+        self._chunk = lru_cache(maxsize=2)(self._lay_out)
+
+    def step(self, step: int) -> Rows:
+        """The rows of one step, all devices together."""
+        number, place = divmod(step, CHUNK_STEPS)
+        domain_R, start_R, edges = self._chunk(number)
+        mine = slice(edges[place], edges[place + 1])
+        return Rows(domain_R[mine], start_R[mine], int(self.timeline.table["length"][step]))
+
+    def domain_tokens(self, step: int) -> dict[str, int]:
+        """Tokens read of each domain before `step`."""
+        lengths = self.timeline.table["length"][:step]
+        return dict(zip(self.domains, (lengths @ self.counts[:step]).tolist(), strict=True))
+
+    def epochs(self) -> dict[str, float]:
+        """How often the run reads each domain's training text."""
+        read = self.domain_tokens(len(self.timeline))
+        return {d: read[d] / (spans * self.span) for d, spans in zip(self.domains, self.spans, strict=True)}
+
+    def _lay_out(self, chunk: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Domain and start of every row of a chunk of steps, and where each step begins among them."""
+        first = chunk * CHUNK_STEPS
+        last = min(first + CHUNK_STEPS, len(self.timeline))
+        step, domain = self._domains(first, last)
+        position = self.cursor[step, domain] + self.timeline.table["length"][step] * _rank(step, domain)
+        start = np.empty_like(position)
+        for d in np.unique(domain):
+            mine = domain == d
+            start[mine] = self._start(d, position[mine])
+        return domain, start, self.timeline.first_row[first : last + 1] - self.timeline.first_row[first]
+
+    def _domains(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Step and domain of every row of steps first..last-1."""
+        table = self.timeline.table[first:last]
+        step = np.repeat(np.arange(first, last), table["rows"])
+        draw = draws(np.arange(self.timeline.first_row[first], self.timeline.first_row[last]), self.block, self.seed)
+        domain = np.empty_like(step)
+        for stage in np.unique(table["stage"]):
+            mine = self.timeline.table["stage"][step] == stage
+            domain[mine] = assign(draw[mine], self.timeline.weights[stage])
+        return step, domain
+
+    def _counts(self) -> np.ndarray:
+        """Rows of each domain at each step, shape (steps, domains)."""
+        counts = np.zeros((len(self.timeline), len(self.domains)), dtype=np.int64)
+        chunk = self.timeline.first_row[:-1] // CHUNK_ROWS
+        edges = [0, *(np.flatnonzero(np.diff(chunk)) + 1).tolist(), len(self.timeline)]
+        for first, last in zip(edges[:-1], edges[1:], strict=True):
+            np.add.at(counts, self._domains(first, last), 1)
+        return counts
+
+    def _cursor(self) -> np.ndarray:
+        """Tokens of each domain's endless stream passed before each step, shape (steps, domains)."""
+        lengths = self.timeline.table["length"]
+        edges = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
+        cursor = np.zeros((len(lengths) + 1, len(self.domains)), dtype=np.int64)
+        for first, last in zip(edges[:-1], edges[1:], strict=True):
+            length = lengths[first]
+            begin = -(-cursor[first] // length) * length
+            cursor[first] = begin
+            cursor[first + 1 : last + 1] = begin + length * np.cumsum(self.counts[first:last], axis=0)
+        return cursor[:-1]
+
+    def _start(self, domain: int, position: np.ndarray) -> np.ndarray:
+        """Where in the domain's tokens the rows at these positions of its endless stream begin."""
+        epoch, within = np.divmod(position, self.spans[domain] * self.span)
+        index, offset = np.divmod(within, self.span)
+        start = np.empty_like(position)
+        for e in np.unique(epoch):
+            mine = epoch == e
+            key = keyed.key(self.seed, "order", self.domains[domain], int(e))
+            start[mine] = keyed.permute(index[mine], self.spans[domain], key) * self.span
+        return start + offset
+
+
+def _rank(step: np.ndarray, domain: np.ndarray) -> np.ndarray:
+    """How many rows of the same step and domain come before each row; `step` does not fall."""
+    group = step * (domain.max() + 1) + domain
+    by_group = np.argsort(group, kind="stable")
+    sorted_group = group[by_group]
+    rank = np.empty_like(group)
+    rank[by_group] = np.arange(len(group)) - np.searchsorted(sorted_group, sorted_group, side="left")
+    return rank

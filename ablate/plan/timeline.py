@@ -1,0 +1,78 @@
+"""The whole training as one table, a row a step, before the first step is taken.
+
+    step  rate     weight decay  length  rows  stage
+    0     0.00025  0.1           256     16    0
+    ...
+    72    0.0003   0.1           1024    4     1
+
+The module sets its rates from it, the data its batches, the preview its picture; what happens is
+asserted against it. Two runs whose static parts and first n rows are equal are the same run for n
+steps: `key(n)` names that beginning.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ablate.identity import SEMANTICS, canonical
+from ablate.plan import length, mixture, schedule
+from ablate.settings import Settings
+
+ROW = np.dtype([("lr", "f8"), ("weight_decay", "f8"), ("length", "i8"), ("rows", "i8"), ("stage", "i8")])
+# What the table says itself, or what moves no weight
+NOT_STATIC = ("schedule", "length", "mixture", "tokens", "step_tokens", "evaluation")
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """`table`: ROW, shape (steps,); `weights`: (stages, domains); `evaluations`: steps done when one is due."""
+
+    settings: Settings
+    table: np.ndarray
+    weights: np.ndarray
+    evaluations: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        """Tokens read before each step and at the end, shape (steps + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.table["rows"] * self.table["length"])])
+
+    @cached_property
+    def first_row(self) -> np.ndarray:
+        """Number of the first row of each step, and of the one after the last, shape (steps + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.table["rows"])])
+
+    def key(self, steps: int, fingerprint: str) -> str:
+        """Name of the first `steps` steps: equal keys mean equal weights after them."""
+        static = canonical(self.settings)
+        for name in NOT_STATIC:
+            del static[name]
+        static["optimizer"] = {k: v for k, v in static["optimizer"].items() if k not in ("lr", "weight_decay")}
+        static["block"] = self.settings.mixture.block
+        head = json.dumps([static, fingerprint, SEMANTICS], sort_keys=True).encode()
+        rows = self.table[:steps]
+        plain = [np.ascontiguousarray(rows[name]).tobytes() for name in ROW.names or () if name != "stage"]
+        return hashlib.sha256(b"".join([head, *plain, self.weights[rows["stage"]].tobytes()])).hexdigest()[:16]
+
+
+def timeline(settings: Settings) -> Timeline:
+    """The table of a run."""
+    total = settings.steps
+    table = np.zeros(total, dtype=ROW)
+    table["lr"] = schedule.rates(settings.schedule, settings.optimizer.lr, total)
+    table["weight_decay"] = settings.optimizer.weight_decay
+    table["length"] = length.row_lengths(settings.length, total)
+    table["rows"] = length.row_counts(settings.length, settings.step_tokens, total)
+    table["stage"] = mixture.stage_of(settings)
+    return Timeline(settings, table, mixture.stage_weights(settings), _evaluations(settings))
+
+
+def _evaluations(settings: Settings) -> tuple[int, ...]:
+    times = min(settings.evaluation.times, settings.steps)
+    return tuple(sorted({round(settings.steps * (i + 1) / times) for i in range(times)}))
