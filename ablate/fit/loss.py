@@ -1,0 +1,118 @@
+"""The loss: nats, tokens and bytes summed per domain, and never all logits at once.
+
+Sums, not means, because sums can be added: over micro-batches, devices and domains, once, at the
+end. Mean nats is `total nats / total tokens`; bits per byte compares tokenizers and mixtures.
+
+    hidden ──chunk──> logits ──> nats of each token ──> sums per domain
+                        │
+                        └──> gradient of the chunk, kept; the logits are overwritten
+
+The gradient of a sum of nats is known as soon as the logits are (softmax minus one-hot), so each
+chunk's gradient is taken while its logits are still in cache and nothing is recomputed (the idea
+of Liger Kernel, arXiv:2410.10989). `plain_nats` says the same in one line and is its oracle.
+
+Shapes: B rows, L tokens of a row, N = B x L, D width, V vocabulary, S domains.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+IGNORED = -100  # a target that counts neither as token nor as bytes
+
+# Logits held at once. On a CPU a chunk should stay in cache; a GPU wants large products.
+CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**27}
+LEAST_ROWS = 256  # below this the products are too thin to be quick
+
+
+class Sums(NamedTuple):
+    """Per-domain sums in float64, exact for counts; `total` is the sum of nats that carries the gradient."""
+
+    total: Tensor
+    nats_S: Tensor
+    tokens_S: Tensor
+    bytes_S: Tensor
+
+
+def loss_sums(
+    hidden_BLD: Tensor,
+    head_weight_VD: Tensor,
+    targets_BL: Tensor,
+    domain_B: Tensor,
+    bytes_per_token_V: Tensor,
+    num_domains: int,
+) -> Sums:
+    """Cross-entropy of `targets_BL`, already shifted: targets_BL[b, t] follows the token at (b, t).
+
+    `domain_B` holds each row's domain in 0..num_domains-1, `bytes_per_token_V` the UTF-8 bytes that
+    each token stands for. Targets equal to IGNORED count for nothing.
+    """
+    total, nats_N = _ChunkedNats.apply(hidden_BLD.flatten(0, 1), head_weight_VD, targets_BL.flatten())
+    counted_BL = targets_BL != IGNORED
+    bytes_BL = bytes_per_token_V[targets_BL.clamp(min=0)] * counted_BL
+    # A product with a 0/1 matrix, and not index_add: the same order of addition on every device.
+    of_domain_SB = (domain_B == torch.arange(num_domains, device=domain_B.device)[:, None]).double()
+    rows_3B = (nats_N.view_as(targets_BL), counted_BL, bytes_BL)
+    return Sums(total, *(of_domain_SB @ x_BL.double().sum(1) for x_BL in rows_3B))
+
+
+def plain_nats(hidden_ND: Tensor, head_weight_VD: Tensor, targets_N: Tensor) -> Tensor:
+    """Nats of each token, 0 where IGNORED: what the chunked form computes, with all logits in memory."""
+    return F.cross_entropy(F.linear(hidden_ND, head_weight_VD).float(), targets_N, reduction="none")
+
+
+def bits_per_byte(nats: float, num_bytes: float) -> float:
+    """`nats / (ln 2 x bytes)`: the one loss that does not depend on how text is cut into tokens."""
+    return nats / (math.log(2) * num_bytes)
+
+
+class _ChunkedNats(torch.autograd.Function):
+    """(hidden_ND, weight_VD, targets_N) -> (total nats, nats_N); only the total carries a gradient."""
+
+    @staticmethod
+    def forward(ctx, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+        dtype = _compute_dtype(hidden_ND)
+        weight = weight_VD.to(dtype)
+        wants_grad = any(ctx.needs_input_grad)
+        nats_N = torch.empty(len(targets_N), dtype=torch.float32, device=hidden_ND.device)
+        grad_ND, grad_VD = (torch.zeros_like(x) if wants_grad else x[:0] for x in (hidden_ND, weight_VD))
+        for rows in _chunks(len(targets_N), len(weight), hidden_ND.device.type):
+            hidden, targets = hidden_ND[rows].to(dtype), targets_N[rows]
+            log_p = F.log_softmax(hidden @ weight.T, dim=-1, dtype=torch.float32)
+            counted, index = targets != IGNORED, targets.clamp(min=0)[:, None]
+            nats_N[rows] = log_p.gather(1, index)[:, 0].neg_() * counted
+            if wants_grad:
+                grad = _grad_of_logits(log_p, index, counted).to(dtype)
+                grad_ND[rows] = grad @ weight
+                grad_VD += grad.T @ hidden
+        if wants_grad:
+            ctx.save_for_backward(grad_ND, grad_VD)
+        ctx.mark_non_differentiable(nats_N)
+        return nats_N.sum(dtype=torch.float64).float(), nats_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        grad_total, (grad_ND, grad_VD) = grads[0], ctx.saved_tensors
+        return grad_ND * grad_total.to(grad_ND.dtype), grad_VD * grad_total.to(grad_VD.dtype), None
+
+
+def _grad_of_logits(log_p: Tensor, index: Tensor, counted: Tensor) -> Tensor:
+    """Softmax minus one-hot, 0 in rows that do not count; overwrites `log_p`."""
+    grad = log_p.exp_()
+    grad.scatter_add_(1, index, torch.full_like(grad[:, :1], -1.0))
+    return grad.mul_(counted[:, None])
+
+
+def _compute_dtype(hidden: Tensor) -> torch.dtype:
+    kind = hidden.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+
+
+def _chunks(num_rows: int, vocabulary: int, device: str) -> list[slice]:
+    step = max(LEAST_ROWS, CHUNK_LOGITS[device] // vocabulary)
+    return [slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step)]

@@ -1,0 +1,145 @@
+"""The language model: tokens to hidden states, a stack of blocks described by a pattern of letters.
+
+`Model.pattern` is repeated over depth, one letter a layer, so a hybrid is one short string:
+
+    pattern "A",  depth 4:   A A A A
+    pattern "MMA", depth 6:  M M A M M A
+
+A mixer is a module `(model, size)` with `forward(x_BLD) -> y_BLD`, `flops(length)` (forward, per
+token) and `state_bytes(length)` (of one sequence at inference).
+
+`forward` ends with hidden states, not logits: the loss multiplies them by `head_weight` piece by
+piece and never holds all logits (`fit.loss`).
+
+Shapes: B rows, L tokens of a row, D width, V vocabulary.
+"""
+
+import hashlib
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ablate.model.attention import Attention
+from ablate.model.linear import LINEARS
+from ablate.model.parts import FeedForward, RMSNorm
+from ablate.settings import Model, Size
+
+MIXERS = {"A": Attention}
+
+# The matrices that write to the residual stream: the last one of each mixer and feed-forward.
+RESIDUAL = ("mixer.out.weight", "feed.down.weight")
+
+
+class Block(nn.Module):
+    """`x + mixer(norm(x))`, then `x + feed(norm(x))`."""
+
+    def __init__(self, letter: str, model: Model, size: Size) -> None:
+        super().__init__()
+        self.mixer_norm = RMSNorm(size.width, model.norm_eps)
+        self.mixer = MIXERS[letter](model, size)
+        self.feed_norm = RMSNorm(size.width, model.norm_eps)
+        self.feed = FeedForward(size.width, size.hidden)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        x_BLD = x_BLD + self.mixer(self.mixer_norm(x_BLD))
+        return x_BLD + self.feed(self.feed_norm(x_BLD))
+
+    def flops(self, length: int) -> int:
+        return self.mixer.flops(length) + self.feed.flops()
+
+    def state_bytes(self, length: int) -> int:
+        return self.mixer.state_bytes(length)
+
+
+class LanguageModel(nn.Module):
+    """Parameters are not drawn here: `initialise` does that, or `build` all at once."""
+
+    def __init__(self, model: Model, size: Size, vocabulary: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, size.width)
+        self.blocks = nn.ModuleList(Block(letter, model, size) for letter in letters(model.pattern, size.depth))
+        self.norm = RMSNorm(size.width, model.norm_eps)
+        self.head = None if model.tied else LINEARS["dense"](size.width, vocabulary)
+        self.init_std = model.init_std
+
+    @property
+    def head_weight(self) -> Tensor:
+        """(V, D): the rows that hidden states are compared with; the embedding itself when tied."""
+        return self.embedding.weight if self.head is None else self.head.weight
+
+    @property
+    def _stack(self) -> list[Block]:
+        return cast(list[Block], list(self.blocks))
+
+    def forward(self, tokens_BL: Tensor) -> Tensor:
+        """Hidden states x_BLD after the last norm."""
+        x_BLD = self.embedding(tokens_BL)
+        for block in self.blocks:
+            x_BLD = block(x_BLD)
+        return self.norm(x_BLD)
+
+    def logits(self, tokens_BL: Tensor) -> Tensor:
+        """All logits (B, L, V): for tests and samples; training uses `fit.loss` instead."""
+        return nn.functional.linear(self(tokens_BL), self.head_weight)
+
+    def flops(self, length: int) -> int:
+        """Forward FLOPs per token in rows of `length`: matrices and attention; looking up a token is free."""
+        vocabulary, width = self.head_weight.shape
+        return sum(block.flops(length) for block in self._stack) + 2 * vocabulary * width
+
+    def state_bytes(self, length: int) -> int:
+        """Bytes that one sequence of `length` tokens keeps at inference (16-bit values)."""
+        return sum(block.state_bytes(length) for block in self._stack)
+
+
+def letters(pattern: str, depth: int) -> str:
+    """One letter of MIXERS per layer: the pattern, repeated and cut to `depth`."""
+    unknown = sorted(set(pattern) - set(MIXERS))
+    if unknown or not pattern:
+        raise ValueError(f"model.pattern={pattern!r}: must be made of the letters {', '.join(sorted(MIXERS))}")
+    return (pattern * depth)[:depth]
+
+
+def build(model: Model, size: Size, vocabulary: int, seed: int, device: str | torch.device = "cpu") -> LanguageModel:
+    """A model with its initial parameters on `device`; nothing is drawn or allocated twice."""
+    with torch.device("meta"):
+        language = LanguageModel(model, size, vocabulary)
+    return initialise(language.to_empty(device=device), seed)
+
+
+@torch.no_grad()
+def initialise(model: LanguageModel, seed: int) -> LanguageModel:
+    """Draws every parameter from a generator of its own, seeded by (seed, parameter name).
+
+    So a model with one more layer or another mixer starts from the same numbers wherever names and
+    shapes agree, and the difference between two arms is not the luck of the draw. Draws are made on
+    the CPU in float32, hence the same on every device. Parameters still on `meta` are left alone.
+
+    Matrices and embeddings are normal with std `init_std`; those of RESIDUAL with
+    `init_std / sqrt(2 * depth)` (GPT-2), so that the residual stream does not grow with depth: in
+    models of different depth these differ by a factor, and by nothing else. Norms are 1.
+    """
+    shrink = 1.0 / math.sqrt(2 * len(model.blocks))
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            continue
+        if parameter.ndim < 2:
+            parameter.fill_(1.0)
+            continue
+        std = model.init_std * (shrink if name.endswith(RESIDUAL) else 1.0)
+        parameter.copy_(torch.empty(parameter.shape).normal_(generator=_generator(seed, name)) * std)
+    return model
+
+
+def _generator(seed: int, name: str) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+
+
+def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
+    """Names of the parameters that weight decay applies to (matrices, embeddings), and of the others (norms)."""
+    named = dict(model.named_parameters())
+    decay = [name for name, parameter in named.items() if parameter.ndim >= 2]
+    return decay, [name for name in named if name not in decay]
