@@ -12,6 +12,7 @@ straddles two spans and no token is read twice in an epoch. Nothing here knows t
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class Order:
         counts = np.zeros((len(self.timeline), len(self.domains)), dtype=np.int64)
         chunk = self.timeline.first_row[:-1] // CHUNK_ROWS
         edges = [0, *(np.flatnonzero(np.diff(chunk)) + 1).tolist(), len(self.timeline)]
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in pairwise(edges):
             np.add.at(counts, self._domains(first, last), 1)
         return counts
 
@@ -98,7 +99,7 @@ class Order:
         lengths = self.timeline.table["length"]
         edges = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
         cursor = np.zeros((len(lengths) + 1, len(self.domains)), dtype=np.int64)
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in pairwise(edges):
             length = lengths[first]
             begin = -(-cursor[first] // length) * length
             cursor[first] = begin
