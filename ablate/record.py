@@ -27,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from ablate.settings import Settings, UserError, from_config
+from ablate.settings import Settings, UserError, from_plain
 
 PACKAGES = ("ablate", "torch", "lightning", "numpy", "tokenizers", "safetensors", "deepspeed", "mamba-ssm")
 
@@ -79,7 +79,7 @@ class Record:
             _write_json(self.folder / "failure.json", {"outcome": outcome, "reason": reason})
 
     def settings(self) -> Settings:
-        return from_config(yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8")))
+        return from_plain(yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8")))
 
     def environment(self) -> dict[str, Any]:
         return _read_json(self.folder / "environment.json")

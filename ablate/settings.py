@@ -18,7 +18,7 @@ import typing
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -241,11 +241,19 @@ def from_config(config: DictConfig | dict) -> Settings:
     """Typed settings from composed configuration. Raises SettingsError, one line, naming key and value."""
     try:
         plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True, throw_on_missing=True)
-        return TypeAdapter(Settings).validate_python(plain)
-    except ValidationError as error:
-        raise SettingsError(_one_line(error.errors()[0])) from None
+    except MissingMandatoryValue as error:
+        raise SettingsError(f"{error.full_key}=???: must be given") from None
     except OmegaConfBaseException as error:
         raise SettingsError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    return from_plain(plain)
+
+
+def from_plain(plain: Any) -> Settings:
+    """Typed settings from plain data as it stands: no `${...}` is looked up. Raises SettingsError, one line."""
+    try:
+        return TypeAdapter(Settings).validate_python(plain)
+    except ValidationError as error:
+        raise SettingsError(" ".join(_one_line(error.errors()[0]).split())) from None
 
 
 def unknown_key(key: str) -> str:
@@ -306,7 +314,8 @@ def _check_length(s: Settings) -> None:
 
 def _check_mixture(s: Settings) -> None:
     known = s.data.domains
-    _require(len(known) > 0 and len(set(known)) == len(known), "data.domains", known, "a list without repeats")
+    _require(len(known) > 0, "data.domains", known, "at least one domain")
+    _require(len(set(known)) == len(known), "data.domains", known, "without repeats")
     _check_weights("mixture.weights", s.mixture.weights, known)
     for name, stage in s.mixture.stages.items():
         _check_weights(f"mixture.stages.{name}.weights", stage.weights, known)
