@@ -1,0 +1,95 @@
+"""The tokenizer: a byte-level BPE trained on the text itself, or any tokenizer.json.
+
+Bits per byte is the one loss that compares runs with different tokenizers, and it needs to know how
+many bytes of text each token stands for. For a byte-level BPE that is exact:
+
+    "naïve 12" -> [na][Ã¯][ve][Ġ][1][2]   bytes per token 2 2 2 1 1 1, together 9 = len("naïve 12".encode())
+
+A tokenizer that rewrites the text (lowercase, a space put in front) has no such table; preparing
+data with it fails rather than reports a loss that means something else (`ablate.data.tokens`).
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from ablate.settings import UserError
+
+END = "<|end|>"  # ends every document
+END_NAMES = (END, "<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "<|eos|>", "<end_of_text>")
+_BYTE = re.compile("<0x[0-9A-F]{2}>")  # how tokenizers with byte fallback write a single byte
+
+
+def train(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """A byte-level BPE of at most `vocabulary` tokens (fewer when the text is too small), END being 0.
+
+    Digits stay single, so that numbers are read alike wherever they stand. Equal texts give equal tokenizers.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    by_word = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), by_word])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[AddedToken(END, special=True)],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def read(path: Path, vocabulary: int) -> str:
+    """The text of a tokenizer.json that fits `vocabulary` and has an end token. Raises UserError otherwise."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tokenizer = load(text)
+    except OSError as error:
+        raise UserError(f"data.tokenizer={path}: {error.strerror}") from None
+    except Exception as error:  # the library raises nothing more specific
+        raise UserError(f"data.tokenizer={path}: not a tokenizer.json ({str(error).splitlines()[0]})") from None
+    size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+    if size > vocabulary:
+        raise UserError(
+            f"data.tokenizer={path}: has {size} tokens; set data.vocabulary={size} or more, not {vocabulary}"
+        )
+    if end_of(tokenizer) is None:
+        raise UserError(f"data.tokenizer={path}: has no token that ends a document; one of {' '.join(END_NAMES)}")
+    return text
+
+
+def load(text: str) -> Tokenizer:
+    """A tokenizer from the text of its tokenizer.json, for whole documents as they are."""
+    tokenizer = Tokenizer.from_str(text)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    # "<|end|>" in a document about tokenizers is eight characters of text, not its end.
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def end_of(tokenizer: Tokenizer) -> int | None:
+    """Id of the token that ends a document."""
+    ids = (tokenizer.token_to_id(name) for name in END_NAMES)
+    return next((token for token in ids if token is not None), None)
+
+
+def bytes_per_token(tokenizer: Tokenizer, vocabulary: int) -> np.ndarray:
+    """int32[vocabulary]: UTF-8 bytes of text that each token stands for; 0 for special and unused ones."""
+    decoder = json.loads(tokenizer.to_str())["decoder"]
+    byte_level = "ByteLevel" in json.dumps(decoder)  # then every character of a token is one byte
+    table = np.zeros(vocabulary, dtype=np.int32)
+    for token, index in tokenizer.get_vocab(with_added_tokens=False).items():
+        table[index] = len(token) if byte_level else _plain_bytes(token)
+    for index, added in tokenizer.get_added_tokens_decoder().items():
+        table[index] = 0 if added.special else len(added.content.encode())
+    table[end_of(tokenizer)] = 0
+    return table
+
+
+def _plain_bytes(token: str) -> int:
+    return 1 if _BYTE.fullmatch(token) else len(token.replace("\u2581", " ").encode())

@@ -1,0 +1,242 @@
+"""Tokens: what the text becomes, once, before any training.
+
+    outputs/data/installed-2048-3f9c01ab/
+        manifest.json               what was asked, what came of it, size and hash of every file
+        tokenizer.json              trained on the train split, or the one given
+        bytes_per_token.npy         int32[vocabulary]
+        code.train.bin              one flat array of tokens per domain and split: the documents one
+        code.validation.bin         after the other, each closed by the end token; memory-mapped
+
+The folder is named after what was asked for (settings, signature of the text, tokenizer file), so a
+second run finds it. It is written under another name and renamed when whole: a folder that exists is
+complete, whatever was killed. The `fingerprint` says what is *inside* (tokenizer and shards, no path,
+no date): it is what identifies the data of a run, on any machine.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ablate.data.documents import Split, capped, cleaned, split
+from ablate.data.progress import Say, steps
+from ablate.data.shards import SPLITS, dtype_of, sha256_of, shard_name
+from ablate.data.text import Source, open_source
+from ablate.settings import Data, UserError
+
+# Imports inside functions below: a run whose data is ready (every run but the first) needs none of them.
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+RECIPE = 1  # raise it when equal text and settings give other files
+SAMPLE_BYTES = 2_000_000  # per domain, to train the tokenizer on: all domains count alike
+UNKEYED = ("root", "tokenizer", "focus", "span")  # settings that do not change what is written, or not by their name
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """Prepared text: a tokenizer and, per domain and split, one stream of tokens."""
+
+    folder: Path
+    manifest: dict[str, Any] = dataclasses.field(compare=False, repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 hex of the content: tokenizer, byte table, every domain's name and shards."""
+        return self.manifest["fingerprint"]
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return tuple(self.manifest["request"]["settings"]["domains"])
+
+    @property
+    def vocabulary(self) -> int:
+        """Size of the vocabulary that was asked for; token ids are below it, not all need be in use."""
+        return self.manifest["request"]["settings"]["vocabulary"]
+
+    @property
+    def end(self) -> int:
+        """Id of the token that ends every document."""
+        return self.manifest["end"]
+
+    def tokens(self, domain: str, split: str) -> np.memmap:
+        """The stream of a domain, read from disk as it is used. uint16, or uint32 for large vocabularies."""
+        return np.memmap(self.folder / shard_name(domain, split), dtype=dtype_of(self.vocabulary), mode="r")
+
+    def num_tokens(self, domain: str, split: str) -> int:
+        return self.manifest["domains"][domain][split]["tokens"]
+
+    @cached_property
+    def bytes_per_token(self) -> np.ndarray:
+        """int32[vocabulary]: UTF-8 bytes of text that a token stands for; 0 for special tokens."""
+        return np.load(self.folder / "bytes_per_token.npy")
+
+    def tokenizer(self) -> "Tokenizer":
+        from ablate.data import tokenizer
+
+        return tokenizer.load((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
+
+    def verify(self) -> None:
+        """Read every file again and compare its hash. Raises UserError naming the first that differs."""
+        for name, written in self.manifest["files"].items():
+            if sha256_of(self.folder / name) != written["sha256"]:
+                raise _damaged(self.folder, f"{name} has another sha256 than when it was written")
+
+
+def num_spans(num_tokens: int, span: int) -> int:
+    """Spans in a stream: each has `span` inputs, and the token after each input as its target."""
+    return max(num_tokens - 1, 0) // span
+
+
+def prepare(data: Data, outputs: Path, progress: bool = False) -> Corpus:
+    """The corpus of these settings from `outputs/data`, made there first when it is missing.
+
+    Any number of processes may ask at once: one works, the others wait. Raises UserError for text that
+    cannot be read, a domain too small for one span in each split, damaged files and full disks.
+    """
+    source = open_source(data)
+    request = _request(data, source)
+    folder = Path(outputs) / "data" / f"{data.source}-{data.vocabulary}-{_digest(request)[:8]}"
+    if not folder.exists():
+        _build_once(folder, data, source, request, progress)
+    corpus = _open(folder, request)
+    _check_spans(corpus, data.span)
+    return corpus
+
+
+def _request(data: Data, source: Source) -> dict[str, Any]:
+    """Everything that decides what will be written, as plain JSON data."""
+    settings = {key: value for key, value in dataclasses.asdict(data).items() if key not in UNKEYED}
+    given = _tokenizer_digest(data.tokenizer) if data.tokenizer else ""
+    return {"recipe": RECIPE, "settings": settings, "signature": source.signature(), "tokenizer": given}
+
+
+def _tokenizer_digest(path: str) -> str:
+    try:
+        return sha256_of(Path(path))
+    except OSError as error:
+        raise UserError(f"data.tokenizer={path}: {error.strerror}") from None
+
+
+def _build_once(folder: Path, data: Data, source: Source, request: dict, progress: bool) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder, progress):
+            if not folder.exists():
+                _build(folder, data, source, request, progress)
+    except OSError as error:
+        raise UserError(f"cannot prepare data in {folder}: {error.strerror or error}") from None
+
+
+@contextmanager
+def _alone(folder: Path, progress: bool) -> Iterator[None]:
+    """Hold the lock of a folder. The system lets go of it when its holder dies."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        with steps(1, progress) as say:
+            say(f"waiting for another run that prepares {folder}")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _build(folder: Path, data: Data, source: Source, request: dict, progress: bool) -> None:
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)  # of a run that was killed; the lock is ours
+    try:
+        part.mkdir()
+        with steps(2 * len(data.domains) + 1, progress) as say:
+            _fill(part, data, source, request, say)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _fill(part: Path, data: Data, source: Source, request: dict, say: Say) -> None:
+    """Write all files of a corpus. A domain's text is held in memory while this goes on."""
+    from ablate.data import shards, tokenizer
+
+    splits = {}
+    for domain in data.domains:
+        say(f"reading {domain}")
+        documents = capped(cleaned(source.documents(domain)), data.domain_bytes)
+        splits[domain] = split(domain, list(documents), data.validation)
+    say("loading the tokenizer" if data.tokenizer else "training the tokenizer")
+    text = tokenizer.read(Path(data.tokenizer), data.vocabulary) if data.tokenizer else _trained(data, splits)
+    encoder = shards.Encoder(tokenizer.load(text), data.vocabulary)
+    shards.write(part / "tokenizer.json", text.encode())
+    shards.write_table(part / "bytes_per_token.npy", encoder.bytes_per_token)
+    domains = {}
+    for domain in data.domains:
+        say(f"tokenising {domain}")
+        domains[domain] = shards.write_domain(part, domain, splits[domain], encoder)
+    _write_manifest(part, {"request": request, "end": encoder.end, "domains": domains})
+
+
+def _trained(data: Data, splits: dict[str, Split]) -> str:
+    """The text of a tokenizer trained on equal parts of every domain's train split."""
+    from ablate.data import tokenizer
+
+    samples = [capped(splits[domain].train, SAMPLE_BYTES) for domain in data.domains]
+    return tokenizer.train((document.text for sample in samples for document in sample), data.vocabulary).to_str()
+
+
+def _write_manifest(part: Path, results: dict[str, Any]) -> None:
+    from ablate.data import shards
+
+    paths = sorted(part.iterdir())
+    files = {path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in paths}
+    # Of content alone: the request holds paths' mtimes, and domains may be listed in any order.
+    contents = {name: written["sha256"] for name, written in files.items()}
+    manifest = {"fingerprint": _digest(contents), **results, "files": files}
+    shards.write(part / "manifest.json", json.dumps(manifest, indent=1).encode())
+
+
+def _open(folder: Path, request: dict[str, Any]) -> Corpus:
+    """The corpus in `folder`, if it is what was asked for and all there. Looks at sizes, not at contents."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        for field, value in request.items():
+            if manifest["request"].get(field) != value:
+                raise _damaged(folder, f"manifest.json is of another {field}: {manifest['request'].get(field)}")
+        for name, written in manifest["files"].items():
+            size = (folder / name).stat().st_size
+            if size != written["size"]:
+                raise _damaged(folder, f"{name} has {size} bytes, not {written['size']}")
+    except OSError as error:
+        raise _damaged(folder, f"{Path(error.filename).name}: {error.strerror}") from None
+    except (json.JSONDecodeError, KeyError) as error:
+        raise _damaged(folder, f"manifest.json cannot be read ({error})") from None
+    return Corpus(folder, manifest)
+
+
+def _damaged(folder: Path, what: str) -> UserError:
+    return UserError(f"{folder}: {what}; delete this folder, and it will be prepared again")
+
+
+def _check_spans(corpus: Corpus, span: int) -> None:
+    for domain in corpus.domains:
+        for part in SPLITS:
+            count = corpus.num_tokens(domain, part)
+            if num_spans(count, span) == 0:
+                raise UserError(
+                    f"domain {domain}: {part} has {count} tokens, fewer than data.span={span} and one more: "
+                    "more text (data.domain_bytes), a larger share (data.validation) or a shorter span is needed"
+                )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
