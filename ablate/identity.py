@@ -10,6 +10,7 @@ no reader of the configuration could see.
 import dataclasses
 import hashlib
 import json
+import re
 from typing import Any
 
 from ablate.settings import NOT_HASHED, Settings, Study
@@ -17,6 +18,7 @@ from ablate.settings import NOT_HASHED, Settings, Study
 # Raised by hand when the same configuration comes to mean another computation; golden runs
 # (tests/golden) fail when numbers move without it.
 SEMANTICS = 1
+SLUG_PART = 20  # characters of a long pattern or curriculum that the readable part of an id keeps
 
 
 def canonical(settings: Settings) -> dict[str, Any]:
@@ -31,14 +33,14 @@ def canonical(settings: Settings) -> dict[str, Any]:
     # `share`, sums other than 1 and the names of stages are ways of writing; the weights are what happens
     what["mixture"] = {
         "block": settings.mixture.block,
-        **{f"weights@{start:g}": weights for start, weights in settings.mixture_stages},
+        **{f"weights@{start:.12g}": weights for start, weights in settings.mixture_stages},
     }
     return what
 
 
 def digest(value: Any, length: int = 8) -> str:
     """The first hex digits of the SHA-256 of plain data; key order and spelling of numbers do not matter."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_spelled(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
@@ -59,6 +61,15 @@ def difference(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:
     return {key: (flat_a.get(key), flat_b.get(key)) for key in keys if flat_a.get(key) != flat_b.get(key)}
 
 
+def _spelled(value: Any) -> Any:
+    """Plain data with whole numbers as integers, so that 1 and 1.0, 0 and -0.0 are written alike."""
+    if isinstance(value, dict):
+        return {name: _spelled(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
     for name, value in tree.items():
@@ -67,5 +78,6 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _slug(s: Settings) -> str:
-    lengths = "to".join(str(length) for length in s.length.lengths)
-    return f"{s.model.pattern.lower()}{s.size.width}x{s.size.depth}-{lengths}-s{s.seed}"
+    pattern = re.sub("[^a-z0-9]", "", s.model.pattern.lower())[:SLUG_PART]
+    lengths = "to".join(str(length) for length in s.length.lengths)[:SLUG_PART]
+    return f"{pattern}{s.size.width}x{s.size.depth}-{lengths}-s{s.seed}"

@@ -14,6 +14,7 @@ otherwise a count of optimizer steps; `steps_of` converts.
 
 import dataclasses
 import difflib
+import math
 import typing
 from typing import Annotated, Any, Literal
 
@@ -222,13 +223,13 @@ class Settings:
 def _with_share(weights: Weights, data: Data, share: float) -> Weights:
     """`weights` with `share` of the whole for `data.focus`, the others in their old proportions."""
     rest = {domain: weight for domain, weight in weights.items() if domain != data.focus}
-    total = sum(rest.values())
+    total = math.fsum(rest.values())
     return {data.focus: share} | {domain: weight / total * (1 - share) for domain, weight in rest.items()}
 
 
 def _normalised(weights: Weights, domains: list[str]) -> Weights:
-    # 12 digits, so that 1:1:2 and .25:.25:.5 are the same mixture and have the same identity
-    total = sum(weights.values())
+    # 12 digits and a sum that does not depend on the order: 1:1:2 and .25:.25:.5 have the same identity
+    total = math.fsum(weights.values())
     return {domain: round(weights.get(domain, 0.0) / total, 12) for domain in domains}
 
 

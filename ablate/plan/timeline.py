@@ -11,13 +11,12 @@ steps: `key(n)` names that beginning.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from ablate.identity import SEMANTICS, canonical
+from ablate.identity import SEMANTICS, canonical, digest
 from ablate.plan import length, mixture, schedule
 from ablate.settings import Settings
 
@@ -55,7 +54,7 @@ class Timeline:
             del static[name]
         static["optimizer"] = {k: v for k, v in static["optimizer"].items() if k not in ("lr", "weight_decay")}
         static["block"] = self.settings.mixture.block
-        head = json.dumps([static, fingerprint, SEMANTICS], sort_keys=True).encode()
+        head = digest([static, fingerprint, SEMANTICS], 64).encode()
         rows = self.table[:steps]
         plain = [np.ascontiguousarray(rows[name]).tobytes() for name in ROW.names or () if name != "stage"]
         return hashlib.sha256(b"".join([head, *plain, self.weights[rows["stage"]].tobytes()])).hexdigest()[:16]
