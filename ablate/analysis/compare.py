@@ -1,0 +1,214 @@
+"""The verdict of a study: every arm against the base, on the one metric that was declared.
+
+Each arm is paired with the base by seed, over the seeds that finished in both (`paired` has the
+statistics). What keeps the words honest:
+
+- the family is every arm declared, except null arms, which are the base: an arm that crashed still
+  counts, so that a verdict never gets stronger because something failed
+- a diverged seed is missing for a reason that depends on the arm; its survivors can show the arm
+  to be `worse`, never `better` or `equivalent`
+- a difference that is real but inside the margin is `equivalent`: the margin says what matters
+- while runs are missing a verdict is provisional: looking again after every run finds
+  differences that are not there far more often than the stated level
+
+    evidence = read(study_record("outputs", "mix_sweep"))
+    print(sentence(verdicts(evidence)))
+    `qa_10` is better than `base` by 0.0211 bits per byte [0.0142, 0.0280]; smallest detectable 0.0094.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from ablate.analysis.evidence import Evidence
+from ablate.analysis.paired import Interval, Judgement, Word, detectable, interval, judge
+
+COLOURS: dict[Word, str] = {"better": "green", "worse": "red", "equivalent": "blue", "inconclusive": "yellow"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """One arm against the base. Bits per byte throughout; lower is better, so a mean below 0 favours the arm."""
+
+    arm: str
+    base: str
+    factor: str  # how the arm differs from the base
+    metric: str
+    base_bpb: float  # mean over the paired seeds, like arm_bpb; nan without any
+    arm_bpb: float
+    differences: dict[int, float]  # arm minus base by seed
+    effect: Judgement
+    word: Word
+    family: int  # arms judged together
+    margin: float
+    confidence: float
+    notes: tuple[str, ...]  # outcomes of unpaired seeds, and what limits the word
+    provisional: bool  # a run of this arm or of the base is still missing
+
+
+def verdicts(evidence: Evidence) -> list[Verdict]:
+    """Judge every arm of the family, in the order declared."""
+    differences = {arm: evidence.differences(arm, evidence.metric) for arm in evidence.arms}
+    declared = evidence.declaration
+    effects = judge({a: list(d.values()) for a, d in differences.items()}, declared["margin"], declared["confidence"])
+    return [_verdict(evidence, arm, differences[arm], effects[arm]) for arm in evidence.arms]
+
+
+def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement) -> Verdict:
+    runs = [*evidence.by_arm[arm].values(), *evidence.by_arm[evidence.base].values()]
+    word = _allowed(effect.word, any(run.outcome == "diverged" for run in evidence.by_arm[arm].values()))
+    return Verdict(
+        arm=arm,
+        base=evidence.base,
+        factor=evidence.factor(arm),
+        metric=evidence.metric,
+        base_bpb=_mean_bpb(evidence, evidence.base, differences),
+        arm_bpb=_mean_bpb(evidence, arm, differences),
+        differences=differences,
+        effect=effect,
+        word=word,
+        family=len(evidence.arms),
+        margin=evidence.declaration["margin"],
+        confidence=evidence.declaration["confidence"],
+        notes=tuple(_notes(evidence, arm, differences, effect)),
+        provisional=not all(run.done for run in runs),
+    )
+
+
+def _allowed(word: Word, diverged: bool) -> Word:
+    return "inconclusive" if diverged and word in ("better", "equivalent") else word
+
+
+def _mean_bpb(evidence: Evidence, arm: str, seeds: dict[int, float]) -> float:
+    finals = evidence.finals(arm, evidence.metric)
+    return float(np.mean([finals[seed] for seed in seeds])) if seeds else math.nan
+
+
+def _notes(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement) -> list[str]:
+    notes = []
+    for name in (arm, evidence.base):
+        outcomes = Counter(run.outcome for run in evidence.by_arm[name].values() if run.outcome != "finished")
+        total = len(evidence.by_arm[name])
+        notes += [f"{name}: {count} of {total} {outcome}" for outcome, count in outcomes.items()]
+    if not differences:
+        notes.append("no seed has finished in both")
+    elif len(differences) == 1:
+        notes.append("one seed gives no interval")
+    if effect.word == "equivalent" and effect.p_adjusted <= 1 - evidence.declaration["confidence"]:
+        notes.append("differs, by less than the margin")
+    return notes
+
+
+def sentence(results: list[Verdict]) -> str:
+    """The verdict of the study in one plain sentence; names stand between backticks."""
+    if not results:
+        return "No arm differs from the base: there is nothing to compare."
+    headline = min(results, key=_importance)
+    if len(results) == 1:
+        return f"{_claim(headline)}."
+    counts = Counter(verdict.word for verdict in results)
+    tally = ", ".join(f"{counts[word]} {word}" for word in get_args(Word) if counts[word])
+    if headline.word in ("better", "worse"):
+        return f"{_claim(headline)} (of {len(results)} arms: {tally})."
+    return f"No arm is shown to be better or worse than `{headline.base}` (of {len(results)} arms: {tally})."
+
+
+def _importance(verdict: Verdict) -> tuple[int, float]:
+    return (get_args(Word).index(verdict.word), -abs(verdict.effect.mean))
+
+
+def _claim(v: Verdict) -> str:
+    pair = f"`{v.arm}` is {v.word}"
+    if v.word in ("better", "worse"):
+        near, far = sorted(abs(end) for end in v.effect.interval)
+        size = f"{abs(v.effect.mean):.4f} bits per byte [{near:.4f}, {far:.4f}]"
+        return f"{pair} than `{v.base}` by {size}; smallest detectable {v.effect.mde:.4f}"
+    size = f"{v.effect.mean:+.4f} bits per byte {_bounds(v.effect.interval)}"
+    if v.word == "equivalent":
+        return f"{pair} to `{v.base}` within ±{v.margin:g} bits per byte: {size}"
+    if len(v.differences) < 2 or v.word != v.effect.word:
+        return f"{pair} against `{v.base}`: {'; '.join(v.notes)}"
+    return f"{pair} against `{v.base}`: {size}; smallest detectable {v.effect.mde:.4f}"
+
+
+def _bounds(interval: Interval) -> str:
+    return f"[{interval[0]:+.4f}, {interval[1]:+.4f}]"
+
+
+def table(results: list[Verdict]) -> Table:
+    """The verdicts for a terminal, one row an arm; narrow enough for 80 columns."""
+    out = Table(box=None, pad_edge=False, header_style="dim")
+    out.add_column("arm", overflow="fold")
+    for name in (results[0].metric if results else "metric", "difference", "p adj.", "detectable"):
+        out.add_column(name, justify="right", no_wrap=True)
+    out.add_column("verdict", overflow="fold")
+    for verdict in results:
+        out.add_row(*_cells(verdict))
+    return out
+
+
+def _cells(v: Verdict) -> list[Text]:
+    word = _lines(v.word, *v.notes, *(["provisional"] if v.provisional else []), style=COLOURS[v.word])
+    arm, seeds = _lines(v.arm, v.factor, style="bold"), f"{len(v.differences)} seeds"
+    if not v.differences:
+        return [arm, Text("–"), Text("–"), Text("–"), Text("–"), word]
+    values = _lines(f"{v.base_bpb:.4f}", f"→ {v.arm_bpb:.4f}")
+    if len(v.differences) < 2:
+        return [arm, values, Text(f"{v.effect.mean:+.4f}"), Text("–"), _lines("–", "1 seed"), word]
+    mean = _lines(f"{v.effect.mean:+.4f}", _bounds(v.effect.interval))
+    return [arm, values, mean, Text(f"{v.effect.p_adjusted:.2g}"), _lines(f"{v.effect.mde:.4f}", seeds), word]
+
+
+def _lines(first: str, *more: str, style: str = "") -> Text:
+    text = Text(first, style=style)
+    for line in more:
+        text.append(f"\n{line}", style="not bold dim default")
+    return text
+
+
+@dataclass(frozen=True)
+class DomainEffect:
+    """Exploratory: one arm, one metric, with the interval of a single comparison. No word, no claim."""
+
+    arm: str
+    metric: str
+    mean: float
+    interval: Interval
+    mde: float  # at the level of the whole family, like a verdict's
+
+
+def domain_effects(evidence: Evidence) -> list[DomainEffect]:
+    """The effect of every arm on every domain. Many numbers, not corrected for being many."""
+    alpha = 1 - evidence.declaration["confidence"]
+    effects = []
+    for arm in evidence.arms:
+        for domain in evidence.domains:
+            if d := list(evidence.differences(arm, domain).values()):
+                mde = detectable(d, alpha / len(evidence.arms))
+                effects.append(DomainEffect(arm, domain, float(np.mean(d)), interval(d, alpha), mde))
+    return effects
+
+
+def smallest_effects(evidence: Evidence) -> dict[str, float]:
+    """Per domain the smallest detectable effect of the study, the median over arms; the margin where unknown."""
+    found = {domain: [e.mde for e in domain_effects(evidence) if e.metric == domain] for domain in evidence.domains}
+    usable = {domain: [mde for mde in mdes if 0 < mde < math.inf] for domain, mdes in found.items()}
+    return {d: float(np.median(mdes)) if mdes else evidence.declaration["margin"] for d, mdes in usable.items()}
+
+
+def pairing_gain(evidence: Evidence) -> float | None:
+    """(var arm + var base) / var (arm - base), pooled over arms: by how much pairing cut the variance."""
+    apart = together = 0.0
+    for arm in evidence.arms:
+        d = evidence.differences(arm, evidence.metric)
+        if len(d) >= 2:
+            for name in (arm, evidence.base):
+                finals = evidence.finals(name, evidence.metric)
+                apart += float(np.var([finals[seed] for seed in d], ddof=1))
+            together += float(np.var(list(d.values()), ddof=1))
+    return apart / together if together > 0 else None

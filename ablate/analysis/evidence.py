@@ -1,0 +1,127 @@
+"""What a study has on disk, read once: the declaration, and what became of every run declared.
+
+A run that diverged, failed or has not started is an outcome with a reason, never a missing row:
+dropping it would leave the survivors to look like a fair sample.
+
+    evidence = read(study_record("outputs", "mix_sweep"))
+    evidence.by_arm["qa_10"][0].outcome        finished, diverged, running, not started, or how it failed
+    evidence.differences("qa_10", "macro")     {seed: bits per byte}, below 0 is better than the base
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ablate.record import Record, StudyRecord
+
+
+@dataclass(frozen=True)
+class Run:
+    arm: str
+    seed: int
+    record: Record
+    outcome: str
+    reason: str | None
+    result: dict[str, Any]  # empty unless finished or diverged
+
+    @property
+    def done(self) -> bool:
+        return self.outcome in ("finished", "diverged")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    study: StudyRecord
+    declaration: dict[str, Any]
+    runs: tuple[Run, ...]
+
+    @cached_property
+    def by_arm(self) -> dict[str, dict[int, Run]]:
+        """Runs by arm and seed, the base first, null arms left out."""
+        names = [self.base, *self.arms]
+        return {arm: {run.seed: run for run in self.runs if run.arm == arm} for arm in names}
+
+    @property
+    def base(self) -> str:
+        return self.declaration["base"]
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms to compare with the base: the family."""
+        return [arm for arm in self.declaration["runs"] if arm != self.base and arm not in self.null_arms]
+
+    @property
+    def null_arms(self) -> list[str]:
+        """Arms that are the base: same settings, hence same ids, hence the very same runs."""
+        runs = self.declaration["runs"]
+        return [arm for arm in runs if arm != self.base and runs[arm] == runs[self.base]]
+
+    @property
+    def domains(self) -> list[str]:
+        return self.declaration["domains"]
+
+    @property
+    def metric(self) -> str:
+        return self.declaration["metric"]
+
+    @cached_property
+    def distinct_runs(self) -> tuple[Run, ...]:
+        """Each run once, though arms may share it."""
+        return tuple({run.record.id: run for run in reversed(self.runs)}.values())[::-1]
+
+    @property
+    def num_done(self) -> int:
+        return sum(run.done for run in self.distinct_runs)
+
+    @property
+    def complete(self) -> bool:
+        return self.num_done == len(self.distinct_runs)
+
+    @property
+    def any_finished(self) -> bool:
+        return any(run.outcome == "finished" for run in self.runs)
+
+    def finals(self, arm: str, metric: str) -> dict[int, float]:
+        """Bits per byte at the end, by seed, of the runs that finished."""
+        runs = self.by_arm[arm]
+        return {seed: runs[seed].result["bpb"][metric] for seed in sorted(runs) if runs[seed].outcome == "finished"}
+
+    def differences(self, arm: str, metric: str) -> dict[int, float]:
+        """Arm minus base by seed, for the seeds finished in both; below 0 is better."""
+        ours, base = self.finals(arm, metric), self.finals(self.base, metric)
+        return {seed: ours[seed] - base[seed] for seed in ours if seed in base}
+
+    def factor(self, arm: str) -> str:
+        """How the arm differs from the base, in one line: `mixture.weights: code 0.3 → 0.27, qa 0.1 → 0.2`."""
+        groups: dict[str, list[str]] = {}
+        for key, (old, new) in self.declaration["arms"].get(arm, {}).items():
+            group, _, name = key.rpartition(".")
+            groups.setdefault(group, []).append(f"{name} {_text(old)} → {_text(new)}")
+        return "; ".join(f"{group}: ".lstrip(": ") + ", ".join(items) for group, items in groups.items())
+
+
+def read(study: StudyRecord) -> Evidence:
+    """Read a study, finished or not. Raises UserError when there is none."""
+    declaration = study.read()
+    return Evidence(study, declaration, tuple(_run(arm, seed, record) for arm, seed, record in study.records()))
+
+
+def _run(arm: str, seed: int, record: Record) -> Run:
+    if result := record.result():
+        outcome, reason = result["outcome"], result.get("reason")
+        if outcome == "finished" and not all(math.isfinite(value) for value in result["bpb"].values()):
+            outcome, reason = "diverged", "the final loss is not a finite number"
+        return Run(arm, seed, record, outcome, reason, result)
+    if failure := record.failure():
+        return Run(arm, seed, record, failure["outcome"], failure.get("reason"), {})
+    begun = (record.folder / "metrics.jsonl").exists()
+    return Run(arm, seed, record, "running" if begun else "not started", None, {})
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return "[" + ", ".join(_text(item) for item in value) + "]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
