@@ -30,6 +30,7 @@ import yaml
 from ablate.settings import Settings, UserError, from_plain
 
 PACKAGES = ("ablate", "torch", "lightning", "numpy", "tokenizers", "safetensors", "deepspeed", "mamba-ssm")
+TAIL_BYTES = 16_384  # enough for the last rows of the metrics
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,17 @@ class Record:
         rows = {row["step"]: row for row in _read_rows(self.folder / "metrics.jsonl") if row["kind"] == kind}
         return [rows[step] for step in sorted(rows)]
 
+    def last_row(self) -> dict[str, Any] | None:
+        """The newest training row, cheaply: how far a run is."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return None
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            lines = file.read().decode(errors="ignore").split("\n")[:-1]
+        rows = (json.loads(line) for line in reversed(lines) if line.startswith('{"kind": "train"'))
+        return next(rows, None)
+
 
 @dataclass(frozen=True)
 class StudyRecord:
@@ -106,6 +118,10 @@ class StudyRecord:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def exists(self) -> bool:
+        return (self.folder / "study.json").exists()
 
     def write(self, declaration: dict[str, Any]) -> None:
         make_folder(self.folder)

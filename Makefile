@@ -1,0 +1,38 @@
+# make sweep: train a study of twelve models and read its verdict.   make test: prove that the code works.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: sweep test check bench format clean
+
+sweep: .venv/ready
+	$(BIN)/python -m ablate.train +experiment=mix_sweep -m
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
+	$(BIN)/python -m pytest -n 0 tests/test_imports.py
+
+bench: .venv/bench
+	$(BIN)/python -m bench
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Exact versions that were tried together; torch==2.13.0 takes a CPU build where the index offers one
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv/bench: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
+clean:
+	rm -rf .venv outputs

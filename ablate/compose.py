@@ -1,0 +1,69 @@
+"""From the command line to settings: Hydra composes, we check, and every mistake of the user is one line.
+
+command(task)()     runs task(settings), or with -m the whole multirun through our launcher
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from ablate.settings import Settings, UserError, from_config, unknown_key
+from ablate.sweep.launcher import StudyLauncher
+
+CONF = str(Path(__file__).parent.parent / "conf")
+
+
+def command(task: Callable[[Settings], None]) -> Callable[[], None]:
+    """A main function around `task`."""
+
+    @hydra.main(version_base="1.3", config_path=CONF, config_name="train")
+    def composed(config: DictConfig) -> None:
+        task(settings_of(config))
+
+    def main() -> None:
+        # Hydra's own report of an error is many lines; with this it lets the error through to us
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+        Plugins.instance().register(StudyLauncher)
+        try:
+            composed()
+        except UserError as error:
+            leave(str(error))
+        except HydraException as error:
+            leave(one_line(error))
+        except KeyboardInterrupt:
+            leave("interrupted; the same command goes on from here", code=130)
+
+    return main
+
+
+def settings_of(config: DictConfig) -> Settings:
+    """Typed settings from what Hydra composed, without Hydra's own part."""
+    plain = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(plain, dict)
+    plain.pop("hydra", None)
+    return from_config(OmegaConf.create(plain))
+
+
+def one_line(error: HydraException) -> str:
+    """What Hydra says, for people: the key that is not there, or the choices of a group."""
+    text = str(error)
+    if key := re.search(r"Could not (?:override|append) '?([\w.@/]+)'?", text):
+        return unknown_key(key.group(1).split("@")[0].strip("."))
+    if group := re.search(r"Could not find '([\w/]+)'", text):
+        folder, _, name = group.group(1).rpartition("/")
+        choices = sorted(path.stem for path in Path(CONF, folder).glob("*.yaml"))
+        return f"{folder}={name}: no such choice; there are {', '.join(choices)}"
+    return " ".join(text.split())
+
+
+def leave(message: str, code: int = 1) -> None:
+    """End with one line on standard error."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,175 @@
+"""Checkpoints as folders of plain files: weights and optimizer in safetensors, counters in JSON.
+
+    checkpoints/step-00000120/  weights.safetensors  optimizer.safetensors  trainer.json
+
+A folder appears under its name only when it is whole and on disk, and the one before it is removed
+only then: a run killed at any moment goes on from the newest folder present. `SafetensorsIO` is
+Lightning's seam for it; no pickle is written or read.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO
+from safetensors.torch import load_file, save_file
+
+from ablate.settings import UserError
+
+DROPPED = ("hparams_name", "hyper_parameters", "datamodule_hyper_parameters")
+
+
+class SafetensorsIO(CheckpointIO):
+    """Writes Lightning's checkpoint dict as a folder, and reads it back."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        folder = Path(path)
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+        try:
+            _write(checkpoint, temporary)
+            temporary.rename(folder)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise UserError(f"cannot write {folder}: {error.strerror or error}") from None
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        folder = Path(path)
+        rest = json.loads((folder / "trainer.json").read_text())
+        tensors = load_file(folder / "optimizer.safetensors")
+        states = [_unflatten(meta, tensors, f"{number}.") for number, meta in enumerate(rest.pop("optimizers"))]
+        return rest | {"state_dict": load_file(folder / "weights.safetensors"), "optimizer_states": states}
+
+    def remove_checkpoint(self, path: Any) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+class Saver(L.Callback):
+    """Saves at evenly spaced steps, and when asked to stop: SIGTERM and SIGINT save, then exit 143 and 130.
+
+    (Lightning 2.6.6 exits 0 after SIGTERM, and a sweep would take the run for finished.)
+    """
+
+    def __init__(self, folder: Path, every: int):
+        self.folder, self.every = folder, every
+        self.signal: int | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        stop = self.signal is not None
+        if trainer.world_size > 1:  # all devices must save together, whichever was told to stop
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        if (stop or step % self.every == 0) and step < trainer.max_steps:
+            self.save(trainer)
+        if stop:
+            raise SystemExit(128 + (self.signal or signal.SIGTERM))
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Write the state after the steps so far, then drop older ones."""
+        path = self.folder / f"step-{trainer.global_step:08d}"
+        if not path.exists():
+            trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
+            for old in saved(self.folder)[:-1]:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal == number:  # asked twice: leave at once; the last checkpoint stands
+            raise SystemExit(128 + number)
+        self.signal = number
+
+
+def saved(folder: Path) -> list[Path]:
+    """The whole checkpoints in a folder, oldest first."""
+    return sorted(folder.glob("step-*"))
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint to go on from."""
+    return (saved(folder) or [None])[-1]
+
+
+def remove(folder: Path) -> None:
+    """Delete all checkpoints of a run."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sha256(tensors: dict[str, torch.Tensor]) -> str:
+    """Hash of names, types, shapes and bytes: equal exactly when the tensors are."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.view(torch.uint8).numpy().tobytes() if tensor.ndim else tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write tensors to one file that appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        _save_tensors(tensors, temporary)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _write(checkpoint: dict[str, Any], folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    rest = {name: value for name, value in checkpoint.items() if name not in DROPPED}
+    _save_tensors(rest.pop("state_dict"), folder / "weights.safetensors")
+    tensors: dict[str, torch.Tensor] = {}
+    states = rest.pop("optimizer_states")
+    rest["optimizers"] = [_flatten(state, tensors, f"{number}.") for number, state in enumerate(states)]
+    _save_tensors(tensors, folder / "optimizer.safetensors")
+    (folder / "trainer.json").write_text(json.dumps(rest))
+    for file in (*folder.iterdir(), folder):
+        _sync(file)
+
+
+def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
+    except Exception as error:  # safetensors has an error class of its own for a full disk
+        raise OSError(str(error)) from error
+
+
+def _flatten(state: dict[str, Any], tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, Any]:
+    """The optimizer's state without its tensors, which move to `tensors`: prefix, parameter, name."""
+    plain: dict[str, dict[str, Any]] = {}
+    for parameter, values in state["state"].items():
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{prefix}{parameter}.{name}"] = value
+            else:
+                plain.setdefault(str(parameter), {})[name] = value
+    return {"param_groups": state["param_groups"], "plain": plain}
+
+
+def _unflatten(meta: dict[str, Any], tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, Any]:
+    state: dict[int, dict[str, Any]] = {int(key): dict(values) for key, values in meta["plain"].items()}
+    for key, tensor in tensors.items():
+        if key.startswith(prefix):
+            parameter, name = key[len(prefix) :].split(".", 1)
+            state.setdefault(int(parameter), {})[name] = tensor
+    return {"state": state, "param_groups": meta["param_groups"]}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,105 @@
+"""One training step, read as prose: rates from the timeline, gradients of all rows, clip, step.
+
+Optimization is manual, so that accumulation, clipping and the norm of the loss have one place: a
+step's loss is its total nats over its total tokens, whatever the devices and micro-batches that
+its rows are spread over.
+
+Shapes: R rows, T = L + 1 tokens, D domains.
+"""
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from ablate.data.batches import Batch
+from ablate.fit import optimizer as optimizers
+from ablate.fit.loss import Sums, loss_sums
+from ablate.model.language import LanguageModel, build
+from ablate.plan.timeline import Timeline
+from ablate.settings import Settings
+
+
+class Diverged(Exception):
+    """Training cannot go on: the loss or the gradient is not finite, or too low to be true."""
+
+
+class Pretraining(L.LightningModule):
+    """`sums_D3` collects nats, tokens and bytes per domain since the last `take_sums`."""
+
+    def __init__(self, settings: Settings, timeline: Timeline, bytes_per_token: Tensor, validation: Batch):
+        super().__init__()
+        self.automatic_optimization = False
+        self.settings, self.timeline, self.validation = settings, timeline, validation
+        self.model: LanguageModel = build(settings.model, settings.size, settings.data.vocabulary, settings.seed)
+        self.register_buffer("bytes_per_token", bytes_per_token, persistent=False)
+        self.register_buffer(
+            "sums_D3", torch.zeros(len(settings.data.domains), 3, dtype=torch.float64), persistent=False
+        )
+        self.grad_norm = torch.tensor(0.0)
+        if settings.where.compile:
+            self.model.compile()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return optimizers.build(self.model, self.settings.optimizer)
+
+    def training_step(self, batch: Batch, step: int) -> None:
+        row = self.timeline.table[self.trainer.global_step]
+        optimizer = self.optimizers(use_pl_optimizer=True)
+        optimizers.set_rates(optimizer.optimizer, float(row["lr"]), float(row["weight_decay"]))
+        optimizer.zero_grad()
+        # Devices average their gradients, hence the factor of world_size
+        scale = self.trainer.world_size / float(row["rows"] * row["length"])
+        *earlier, last = self.micro_batches(batch)
+        for micro in earlier:
+            with self.trainer.strategy.block_backward_sync():
+                self.manual_backward(self.losses(micro).total * scale)
+        self.manual_backward(self.losses(last).total * scale)
+        self.grad_norm = self.clip()
+        optimizer.step()
+
+    def micro_batches(self, batch: Batch) -> list[Batch]:
+        """The step's rows in parts of at most `where.micro_tokens` tokens, at least one row each."""
+        length = batch["tokens"].shape[1] - 1
+        rows = max(1, self.settings.where.micro_tokens // length)
+        parts = zip(batch["tokens"].split(rows), batch["domain"].split(rows), strict=True)
+        return [{"tokens": tokens, "domain": domain} for tokens, domain in parts]
+
+    def losses(self, batch: Batch) -> Sums:
+        """Summed nats of a batch; adds nats, tokens and bytes per domain to `sums_D3`."""
+        tokens_RT, num_domains = batch["tokens"], len(self.settings.data.domains)
+        hidden = self.model(tokens_RT[:, :-1])
+        head = self.model.head_weight
+        sums = loss_sums(hidden, head, tokens_RT[:, 1:], batch["domain"], self.bytes_per_token, num_domains)
+        with torch.no_grad():
+            self.sums_D3 += torch.stack([sums.nats_S, sums.tokens_S, sums.bytes_S], dim=1)
+        return sums
+
+    def clip(self) -> Tensor:
+        """The norm of all gradients, before they are scaled down to `optimizer.clip`. Stops on NaN or infinity."""
+        largest = self.settings.optimizer.clip or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)
+        if not torch.isfinite(norm):
+            raise Diverged(f"the gradient norm is {norm.item()} at step {self.trainer.global_step}")
+        return norm
+
+    def take_sums(self) -> Tensor:
+        """Nats, tokens and bytes per domain since the last call, of all devices together, shape (D, 3); starts anew."""
+        sums_D3 = self.trainer.strategy.reduce(self.sums_D3.clone(), reduce_op="sum")
+        self.sums_D3.zero_()
+        return sums_D3
+
+    @torch.no_grad()
+    def evaluate(self) -> Tensor:
+        """Nats, tokens and bytes per domain on the validation rows, shape (D, 3)."""
+        kept = self.sums_D3.clone()
+        self.sums_D3.zero_()
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        mine = {name: value[rank::world].to(self.device) for name, value in self.validation.items()}
+        self.model.eval()
+        with self.trainer.precision_plugin.forward_context():
+            for micro in self.micro_batches(mine):
+                self.losses(micro)
+        self.model.train()
+        sums_D3 = self.take_sums()
+        self.sums_D3.copy_(kept)
+        return sums_D3

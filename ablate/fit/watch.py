@@ -1,0 +1,195 @@
+"""What a run tells while it trains: rows for the record, a line or a bar for people, alarms.
+
+Rows are written at most LOG_ROWS times a run, so that watching costs nothing measurable. What was
+planned is compared with what happened: the rates in the optimizer and the tokens of each domain
+must be those of the timeline, or the run stops.
+"""
+
+import time
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ablate.fit.loss import bits_per_byte
+from ablate.fit.module import Diverged, Pretraining
+from ablate.model import budget
+from ablate.plan.order import Order
+from ablate.record import Record
+from ablate.settings import Settings
+
+LOG_ROWS = 200
+# Real text holds far more than this per token; a model below it sees its targets (a label shift
+# left out once gave 0.0004 nats and was taken for overfitting).
+LEAST_NATS = 0.05
+
+
+class Watch(L.Callback):
+    """Writes rows to the record (and the loggers), evaluates when due, and stops a run that went wrong."""
+
+    def __init__(self, settings: Settings, order: Order, record: Record):
+        self.settings, self.order, self.record = settings, order, record
+        self.timeline = order.timeline
+        self.every = max(1, len(self.timeline) // LOG_ROWS)
+        self.budget = budget.of(settings)
+        self.flops = self.timeline.flops(self.budget.training_flops).tolist()
+        self.evaluation: dict[str, Any] = {}
+        self.seconds = 0.0  # training alone, without evaluations
+        self.last_step = 0
+        self.progress = Line(len(self.timeline), settings.where.progress)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        peak = self.settings.where.peak_tflops * 1e12 or budget.peak_flops(pl_module.device, _dtype(self.settings))
+        self.peak = peak * trainer.world_size
+        self.last_step = trainer.global_step
+        self.progress.start(trainer.is_global_zero)
+        self.clock = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, Pretraining)
+        step = trainer.global_step
+        due = step in self.timeline.evaluations
+        if not due and step % self.every:
+            return
+        self._log_training(trainer, pl_module, step)
+        if due:
+            self.evaluation = self._evaluate(trainer, pl_module, step)
+        self.clock = time.perf_counter()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.progress.stop()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds = state_dict["seconds"]
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers of the result: how far, at what cost, how good, and what was read."""
+        step = self.last_step
+        tokens, read = int(self.timeline.tokens[step]), self.order.domain_tokens(step)
+        weights = self.timeline.weights[self.timeline.table["stage"]]
+        asked_D = np.average(weights, axis=0, weights=np.diff(self.timeline.tokens)).tolist()
+        return {
+            "step": step,
+            "tokens": tokens,
+            "flops": self.flops[step],
+            "seconds": self.seconds,
+            "tokens_per_second": tokens / self.seconds if self.seconds else None,
+            "parameters": self.budget.parameters,
+            "nats": self.evaluation.get("nats"),
+            "bpb": self.evaluation.get("bpb"),
+            "mixture": {
+                "asked": dict(zip(self.order.domains, asked_D, strict=True)),
+                "realised": {domain: count / max(tokens, 1) for domain, count in read.items()},
+            },
+        }
+
+    def _log_training(self, trainer: L.Trainer, module: Pretraining, step: int) -> None:
+        seconds = time.perf_counter() - self.clock
+        self.seconds += seconds
+        nats_D, tokens_D, _ = module.take_sums().cpu().unbind(1)
+        nats = float(nats_D.sum() / tokens_D.sum())
+        self._compare(trainer, step, tokens_D.tolist())
+        per_second = float(tokens_D.sum()) / seconds
+        row = {
+            "step": step,
+            "tokens": int(self.timeline.tokens[step]),
+            "nats": nats,
+            "lr": float(self.timeline.table["lr"][step - 1]),
+            "weight_decay": float(self.timeline.table["weight_decay"][step - 1]),
+            "length": int(self.timeline.table["length"][step - 1]),
+            "grad_norm": float(module.grad_norm),
+            "tokens_per_second": per_second,
+            "mfu": (self.flops[step] - self.flops[self.last_step]) / seconds / self.peak,
+            "domain_tokens": self.order.domain_tokens(step),
+        }
+        self.last_step = step
+        self._write(trainer, "train", row)
+        self.progress.update(step, f"{nats:.3f} nats/token  {per_second:,.0f} tokens/s")
+        if not nats > LEAST_NATS:
+            raise Diverged(
+                f"training loss {nats:.4f} nats per token at step {step}: too low for text; are targets shifted?"
+            )
+
+    def _compare(self, trainer: L.Trainer, step: int, tokens_D: list[float]) -> None:
+        """The plan against what happened since the last row."""
+        planned, realised = float(self.timeline.table["lr"][step - 1]), trainer.optimizers[0].param_groups[0]["lr"]
+        if planned != realised:
+            raise RuntimeError(f"step {step}: the learning rate was {realised}, planned {planned}")
+        now, before = self.order.domain_tokens(step), self.order.domain_tokens(self.last_step)
+        for domain, tokens in zip(self.order.domains, tokens_D, strict=True):
+            if now[domain] - before[domain] != tokens:
+                raise RuntimeError(
+                    f"step {step}: {tokens:.0f} tokens of {domain}, planned {now[domain] - before[domain]}"
+                )
+
+    def _evaluate(self, trainer: L.Trainer, module: Pretraining, step: int) -> dict[str, Any]:
+        losses = losses_by_domain(module.evaluate().cpu(), self.settings)
+        row = {"step": step, "tokens": int(self.timeline.tokens[step]), "flops": self.flops[step], **losses}
+        self._write(trainer, "evaluation", row)
+        return row
+
+    def _write(self, trainer: L.Trainer, kind: str, row: dict[str, Any]) -> None:
+        if trainer.is_global_zero:
+            self.record.append(kind, **row)
+        for logger in trainer.loggers:
+            logger.log_metrics(
+                {f"{kind}/{name}": value for name, value in _flat(row).items()} | {"tokens": row["tokens"]}
+            )
+
+
+class Line:
+    """Progress of one run: a bar in a terminal, otherwise a plain line at every tenth."""
+
+    def __init__(self, total: int, wanted: bool):
+        self.total, self.wanted, self.tenth = total, wanted, 0
+        columns = (TextColumn("{task.fields[text]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, transient=True)
+
+    def start(self, here: bool) -> None:
+        self.wanted = self.wanted and here
+        self.live = self.wanted and self.bar.console.is_terminal
+        if self.live:
+            self.bar.start()
+            self.task = self.bar.add_task("", total=self.total, text="")
+
+    def update(self, step: int, text: str) -> None:
+        if self.live:
+            self.bar.update(self.task, completed=step, text=text)
+        elif self.wanted and step * 10 // self.total > self.tenth:
+            self.tenth = step * 10 // self.total
+            print(f"step {step}/{self.total}  {text}", flush=True)
+
+    def stop(self) -> None:
+        self.bar.stop()
+
+
+def losses_by_domain(sums_D3: torch.Tensor, settings: Settings) -> dict[str, dict[str, float]]:
+    """{"nats": per token by domain, "bpb": bits per byte by domain, macro, micro and rest} from sums (D, 3)."""
+    domains = settings.data.domains
+    sums = dict(zip(domains, sums_D3.tolist(), strict=True))
+    nats, bpb = {}, {}
+    for domain, (total, tokens, num_bytes) in sums.items():
+        nats[domain], bpb[domain] = total / tokens, bits_per_byte(total, num_bytes)
+    rest = [bpb[domain] for domain in domains if domain != settings.data.focus]
+    total, _, num_bytes = sums_D3.sum(0).tolist()
+    bpb["macro"] = sum(bpb[domain] for domain in domains) / len(domains)
+    bpb["micro"] = bits_per_byte(total, num_bytes)
+    if 0 < len(rest) < len(domains):
+        bpb["rest"] = sum(rest) / len(rest)
+    return {"nats": nats, "bpb": bpb}
+
+
+def _dtype(settings: Settings) -> torch.dtype:
+    return torch.bfloat16 if settings.precision == "bf16-mixed" else torch.float32
+
+
+def _flat(row: dict[str, Any]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for name, value in row.items():
+        flat |= {f"{name}/{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+    return flat

@@ -1,0 +1,125 @@
+"""Hydra's launcher for studies: the whole multirun at once, audited before anything is trained.
+
+    compose arms -> audit -> prepare data -> declare -> show the plan -> train what is missing -> verdict
+
+Arms come from `study.arms` (names with lists of overrides), or from the multirun's own parameters, each
+combination an arm. Values swept for `seed` are the study's seeds. Nothing here remembers: the records
+on disk say what is done, so the same command again finishes what is missing.
+"""
+
+import dataclasses
+import importlib
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from ablate.analysis import compare, page
+from ablate.analysis.evidence import read
+from ablate.data.tokens import prepare
+from ablate.identity import canonical, difference, digest
+from ablate.record import StudyRecord, run_record, study_record
+from ablate.settings import Settings, SettingsError, Study, UserError, from_config
+from ablate.sweep import study as studies
+from ablate.sweep.local import Local
+from ablate.sweep.screen import Screen
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="study", node={"_target_": "ablate.sweep.launcher.StudyLauncher"}, provider="ablate"
+)
+
+
+class StudyLauncher(Launcher):
+    """Runs a multirun as one study."""
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        self.loader, self.config = hydra_context.config_loader, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        signal.signal(signal.SIGTERM, _terminated)
+        plan = plan_of([list(overrides) for overrides in job_overrides], self._compose)
+        run(plan, Console(highlight=False, soft_wrap=True))
+        return []
+
+    def _compose(self, overrides: list[str]) -> Settings:
+        config = OmegaConf.to_container(self.loader.load_sweep_config(self.config, overrides), resolve=False)
+        assert isinstance(config, dict)
+        config.pop("hydra")
+        return from_config(OmegaConf.create(config))
+
+
+def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> studies.Plan:
+    """The study that a multirun means; `jobs` are the overrides of each combination, all of the same keys."""
+    values = {key: list(dict.fromkeys(_values(jobs, key))) for key in (o.split("=", 1)[0] for o in jobs[0])}
+    fixed = [f"{key}={found[0]}" for key, found in values.items() if len(found) == 1 and key != "seed"]
+    swept = [key for key, found in values.items() if len(found) > 1 and key != "seed"]
+    base = compose(fixed)
+    study = base.study
+    if "seed" in values:
+        study = dataclasses.replace(study, seeds=[int(seed) for seed in values["seed"]])
+    if not swept:
+        return studies.plan(study, base, {name: compose([*fixed, *more]) for name, more in study.arms.items()})
+    if study.arms:
+        raise SettingsError(f"{swept[0]}: a study with arms of its own takes no further parameter but seed")
+    points = dict.fromkeys(tuple(o for o in job if o.split("=", 1)[0] in swept) for job in jobs)
+    return _plan_of_points(study, base, {", ".join(point): compose([*fixed, *point]) for point in points}, swept)
+
+
+def run(plan: studies.Plan, console: Console) -> None:
+    """Carry a plan out: data, declaration, runs, verdict. Exits with 1 when a run failed."""
+    where = plan.arms[0].settings.where
+    corpora = [prepare(arm.settings.data, Path(where.outputs), progress=where.progress) for arm in plan.arms]
+    plan = studies.with_fingerprints(plan, [corpus.fingerprint for corpus in corpora])
+    record = study_record(where.outputs, plan.study.name)
+    # imports torch, which takes seconds that --help and mistakes should not wait for
+    importlib.import_module("ablate.sweep.preview").preview(plan, console)
+    if where.dry_run:
+        return
+    studies.declare(plan, record)
+    missing = [one for one in plan.distinct() if not run_record(where.outputs, one.id).done]
+    local = Local(missing, where)
+    if missing:
+        with Screen(local, console) as screen:
+            local.train(screen.show)
+    _conclude(record, console)
+    failed = [outcome for outcome in local.outcomes if outcome.state != "done"]
+    for outcome in failed:
+        name, log = f"{outcome.run.arm} s{outcome.run.seed}", local.record(outcome).folder / "log.txt"
+        console.print(f"{outcome.state}: {name}: {outcome.reason} (log: {log})", style="red")
+    if failed:
+        raise UserError(f"{len(failed)} of {len(plan.distinct())} runs are not done; the same command tries them again")
+
+
+def _conclude(record: StudyRecord, console: Console) -> None:
+    """The verdict table, and the report to read."""
+    results = compare.verdicts(read(record))
+    console.print(compare.table(results))
+    console.print(compare.sentence(results))
+    console.print(f"report: {page.write(record)}")
+
+
+def _plan_of_points(study: Study, base: Settings, points: dict[str, Settings], swept: list[str]) -> studies.Plan:
+    """Combinations as arms: the one equal to the unswept configuration is the base, or else the first."""
+    equal = [name for name, settings in points.items() if not difference(base, settings)]
+    first = (equal or list(points))[0]
+    # a group or key may change any key below it, so what differs is the factor
+    changed = {key for settings in points.values() for key in difference(points[first], settings)}
+    factor = sorted(changed) or swept
+    name = study.name or f"sweep-{digest([sorted(points), canonical(base)])}"
+    study = dataclasses.replace(study, name=name, base=first, factor=factor)
+    others = {name: settings for name, settings in points.items() if name != first}
+    return studies.plan(study, points[first], others)
+
+
+def _values(jobs: list[list[str]], key: str) -> list[str]:
+    return [o.split("=", 1)[1] for job in jobs for o in job if o.split("=", 1)[0] == key]
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)

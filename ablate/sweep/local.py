@@ -1,0 +1,118 @@
+"""Runs on this machine, several at once, each in a process of its own.
+
+Processes are forked from a server that has imported torch and Lightning once, so a run starts in a
+fraction of a second. A run that raises, is killed or runs out of memory is an outcome: the others go
+on, and what can be retried is.
+"""
+
+import dataclasses
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+
+from ablate.record import Record, run_record
+from ablate.settings import Where
+from ablate.sweep.ledger import state
+from ablate.sweep.study import Run
+from ablate.sweep.worker import CLAIMED, work
+
+PRELOADED = ["ablate.fit.run", "ablate.train"]
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 30.0  # to write a checkpoint when asked to stop
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of one run: `state` is done, failed or elsewhere (another launcher trains it)."""
+
+    run: Run
+    state: str = "waiting"
+    reason: str = ""
+    tries: int = 0
+
+
+def num_workers(where: Where) -> int:
+    """Runs at once: as asked, or as many as the cores hold (two runs of one thread beat one of two)."""
+    return where.workers or max(1, len(os.sched_getaffinity(0)) // (where.threads or os.cpu_count() or 1))
+
+
+class Local:
+    """Trains runs `workers` at a time; `outcomes` is always up to date, for whoever shows progress."""
+
+    def __init__(self, runs: list[Run], where: Where):
+        self.where = where
+        self.workers = num_workers(where)
+        self.outcomes = [Outcome(run) for run in runs]
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(PRELOADED)
+        self.processes: dict[BaseProcess, Outcome] = {}
+
+    def record(self, outcome: Outcome) -> Record:
+        return run_record(self.where.outputs, outcome.run.id)
+
+    def train(self, show: Callable[[], None]) -> None:
+        """Train everything that is missing; `show` is called a few times a second. Ctrl-C saves and stops."""
+        if self.where.threads:  # before the server starts: its children inherit it
+            os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(self.where.threads)
+        waiting = deque(self.outcomes)
+        try:
+            while waiting or self.processes:
+                while waiting and len(self.processes) < self.workers:
+                    self._start(waiting.popleft())
+                show()
+                multiprocessing.connection.wait([p.sentinel for p in self.processes], timeout=POLL_SECONDS)
+                waiting.extendleft(self._collect())
+        finally:
+            self._stop()
+        show()
+
+    def _start(self, outcome: Outcome) -> None:
+        record = self.record(outcome)
+        if record.done:
+            outcome.state = "done"
+            return
+        settings = dataclasses.replace(outcome.run.settings.where, progress=True)
+        settings = dataclasses.replace(outcome.run.settings, where=settings)
+        process = self.context.Process(target=work, args=(settings, record.folder), name=outcome.run.id)
+        process.start()
+        outcome.state, outcome.tries = "running", outcome.tries + 1
+        self.processes[process] = outcome
+
+    def _collect(self) -> list[Outcome]:
+        """Take note of processes that ended; returns those to try again."""
+        again = []
+        for process in [p for p in self.processes if p.exitcode is not None]:
+            outcome = self.processes.pop(process)
+            process.join()
+            outcome.state, outcome.reason = self._judge(self.record(outcome), process.exitcode or 0)
+            if outcome.state == "failed" and self._worth_retrying(outcome, process.exitcode or 0):
+                outcome.state = "waiting"
+                again.append(outcome)
+        return again
+
+    def _judge(self, record: Record, code: int) -> tuple[str, str]:
+        if record.done:
+            return "done", ""
+        if code == CLAIMED or state(record) == "running":
+            return "elsewhere", "another launcher is training it"
+        if code == -signal.SIGKILL:
+            record.fail("killed", "SIGKILL; most often the machine was out of memory")
+        elif code < 0:
+            record.fail("killed", signal.Signals(-code).name)
+        failure = record.failure() or {"outcome": "failed", "reason": f"exit code {code}"}
+        return "failed", f"{failure['outcome']}: {failure['reason']}"
+
+    def _worth_retrying(self, outcome: Outcome, code: int) -> bool:
+        """A killed run may go on from its checkpoint; one that raised would raise again."""
+        return code < 0 and outcome.tries <= self.where.retries
+
+    def _stop(self) -> None:
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.join(GRACE_SECONDS)
+            process.kill()

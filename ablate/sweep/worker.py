@@ -1,0 +1,69 @@
+"""One claimed run: alone in this process, or in a process of its own with its output in a log.
+
+The process of a sweep's run looks after itself: it notes why it failed, and stops with a checkpoint
+when the launcher that started it is gone.
+"""
+
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from ablate.data.tokens import prepare
+from ablate.identity import run_id
+from ablate.record import Record, make_folder, run_record
+from ablate.settings import Settings, UserError
+from ablate.sweep.ledger import Claimed, claim
+
+CLAIMED = 75  # exit code of a run that another process is training (EX_TEMPFAIL)
+ORPHAN_SECONDS = 2.0
+
+
+def train_claimed(settings: Settings) -> tuple[Record, dict[str, Any]]:
+    """Train one run in this process, or look up its result when it is done."""
+    corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
+    record = run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
+    if record.done:
+        return record, record.result() or {}
+    with claim(record):
+        # the one place where a sweep meets torch and Lightning, which take seconds to import
+        return record, importlib.import_module("ablate.fit.run").train_run(settings)
+
+
+def work(settings: Settings, folder: Path) -> None:
+    """Main function of a run's own process. Exit code: 0 done, 1 failed with a reason in the record."""
+    _log_to(folder)
+    threading.Thread(target=_stop_with_parent, args=(os.getppid(),), daemon=True).start()
+    try:
+        train_claimed(settings)
+    except Claimed as error:
+        print(error, flush=True)
+        sys.exit(CLAIMED)
+    except UserError as error:
+        Record(folder).fail("refused", str(error))
+        print(f"error: {error}", flush=True)
+        sys.exit(1)
+    except Exception as error:
+        traceback.print_exc()
+        Record(folder).fail("crashed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+        sys.exit(1)
+
+
+def _log_to(folder: Path) -> None:
+    """Send everything that is written to the terminal to the run's log instead."""
+    make_folder(folder)
+    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+
+
+def _stop_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
