@@ -29,6 +29,16 @@ class Run:
     def done(self) -> bool:
         return self.outcome in ("finished", "diverged")
 
+    @cached_property
+    def steps(self) -> list[dict[str, Any]]:
+        """Rows logged while training: tokens, nats, lr, length, ..."""
+        return self.record.rows("train")
+
+    @cached_property
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Rows of the evaluations: tokens, bpb by domain, ..."""
+        return self.record.rows("evaluation")
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -78,14 +88,17 @@ class Evidence:
     def complete(self) -> bool:
         return self.num_done == len(self.distinct_runs)
 
+    def finished(self, arm: str) -> dict[int, Run]:
+        """The finished runs of an arm, by seed."""
+        return {seed: run for seed, run in sorted(self.by_arm[arm].items()) if run.outcome == "finished"}
+
     @property
     def any_finished(self) -> bool:
         return any(run.outcome == "finished" for run in self.runs)
 
     def finals(self, arm: str, metric: str) -> dict[int, float]:
         """Bits per byte at the end, by seed, of the runs that finished."""
-        runs = self.by_arm[arm]
-        return {seed: runs[seed].result["bpb"][metric] for seed in sorted(runs) if runs[seed].outcome == "finished"}
+        return {seed: run.result["bpb"][metric] for seed, run in self.finished(arm).items()}
 
     def differences(self, arm: str, metric: str) -> dict[int, float]:
         """Arm minus base by seed, for the seeds finished in both; below 0 is better."""

@@ -12,7 +12,7 @@ from tests.analysis.worlds import World, write
 
 
 def study(folder, **changes) -> Evidence:
-    return read(write(folder, World(**{"evaluations": 5, "tokens": 300_000} | changes)))
+    return read(write(folder, dataclasses.replace(World(evaluations=5, tokens=300_000), **changes)))
 
 
 def by_arm(evidence: Evidence) -> dict[str, compare.Verdict]:
