@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablate.plan.schedule import SHAPES, rates
+from ablate.settings import Schedule
+
+shapes = st.sampled_from(sorted(SHAPES))
+finals = st.floats(0.01, 0.9)
+peaks = st.floats(1e-6, 10)
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> tuple[int, int, int]:
+    """Steps in all, of warmup and of decay; two steps at least, since a count of 1 reads as the whole."""
+    total = draw(st.integers(4, 2000))
+    warmup = draw(st.integers(2, total - 2))
+    return total, warmup, draw(st.integers(2, total - warmup))
+
+
+@given(schedules(), shapes, finals, peaks)
+def test_rises_to_the_peak_stays_falls_to_its_end(steps, shape, final, peak):
+    total, warmup, decay = steps
+    rate = rates(Schedule(warmup=warmup, decay=decay, shape=shape, final=final), peak, total)
+    assert len(rate) == total
+    assert 0 < rate[0] < peak
+    assert (np.diff(rate[:warmup]) > 0).all()
+    assert (rate[warmup - 1 : total - decay] == peak).all()
+    assert (np.diff(rate[total - decay - 1 :]) < 0).all()
+    assert rate[-1] == peak * final
+    assert rate.max() == peak
+
+
+@given(schedules(), shapes, finals)
+def test_warmup_has_equal_steps(steps, shape, final):
+    total, warmup, decay = steps
+    rate = rates(Schedule(warmup=warmup, decay=decay, shape=shape, final=final), 1.0, total)
+    assert np.diff(rate[:warmup], prepend=0) == pytest.approx(1 / warmup)
+
+
+@given(st.integers(2, 40), st.integers(0, 20), st.integers(0, 20), shapes, finals, peaks)
+def test_fractions_and_counts_say_the_same(unit, warmup, decay, shape, final, peak):
+    total = 40 * unit
+    as_fractions = Schedule(warmup=warmup / 40, decay=decay / 40, shape=shape, final=final)
+    as_counts = Schedule(warmup=warmup * unit, decay=decay * unit, shape=shape, final=final)
+    assert rates(as_fractions, peak, total).tolist() == rates(as_counts, peak, total).tolist()
+
+
+@pytest.mark.parametrize(
+    ("shape", "halfway"),
+    [("linear", 0.58), ("cosine", 0.58), ("sqrt", 0.16 + 0.84 * (1 - 0.5**0.5)), ("exponential", 0.4)],
+)
+def test_halfway_down(shape, halfway):
+    rate = rates(Schedule(warmup=0, decay=0.5, shape=shape, final=0.16), 1.0, 400)
+    assert rate[299] == pytest.approx(halfway)
+
+
+def test_cosine_starts_and_ends_flat():
+    rate = rates(Schedule(warmup=0, decay=1, shape="cosine", final=0), 1.0, 1000)
+    falls = -np.diff(rate)
+    assert falls[0] < falls.max() / 50
+    assert falls[-1] < falls.max() / 50
+    assert falls.argmax() == pytest.approx(500, abs=2)
+
+
+def test_linear_falls_evenly_and_exponential_by_equal_factors():
+    linear, exponential = (
+        rates(Schedule(warmup=0, decay=1, shape=shape, final=0.1), 1.0, 100) for shape in ("linear", "exponential")
+    )
+    assert np.diff(linear) == pytest.approx(-0.9 / 100)
+    assert exponential[1:] / exponential[:-1] == pytest.approx(0.1 ** (1 / 100))
+
+
+@given(shapes, finals, peaks, st.integers(1, 500))
+def test_constant_after_warmup_without_decay(shape, final, peak, total):
+    rate = rates(Schedule(warmup=0.1, decay=0, shape=shape, final=final), peak, total)
+    assert (rate[round(0.1 * total) :] == peak).all()
+
+
+def test_full_decay_follows_the_warmup_at_once():
+    rate = rates(Schedule(warmup=0.1, decay=1, shape="cosine"), 1.0, 100)
+    assert rate.argmax() == 9
+    assert (np.diff(rate[9:]) < 0).all()
+
+
+@given(shapes, finals, st.integers(10, 300), st.integers(10, 300))
+def test_longer_run_begins_like_a_shorter_one(shape, final, plateau, more):
+    """What lets runs of one warmup and different lengths share their beginning."""
+    schedule = Schedule(warmup=20, decay=30, shape=shape, final=final)
+    short, long = (rates(schedule, 0.003, 50 + steps) for steps in (plateau, plateau + more))
+    assert short[: 20 + plateau].tolist() == long[: 20 + plateau].tolist()
+    assert short[20 + plateau] < long[20 + plateau]
+
+
+@given(schedules(), shapes, finals)
+def test_peak_only_scales(steps, shape, final):
+    total, warmup, decay = steps
+    schedule = Schedule(warmup=warmup, decay=decay, shape=shape, final=final)
+    assert rates(schedule, 0.25, total).tolist() == (rates(schedule, 1.0, total) / 4).tolist()
+
+
+@given(st.floats(0, 1), st.floats(0, 1), shapes, finals)
+def test_single_step_moves_the_weights(warmup, decay, shape, final):
+    [rate] = rates(Schedule(warmup=warmup, decay=decay, shape=shape, final=final), 1.0, 1)
+    assert rate in (1.0, final)
+
+
+@given(st.integers(2, 100), st.integers(0, 100), shapes)
+def test_warmup_of_the_whole_run_or_more_reaches_the_peak_last(total, more, shape):
+    rate = rates(Schedule(warmup=total + more, decay=0.5, shape=shape), 1.0, total)
+    assert rate.tolist() == ((np.arange(total) + 1) / total).tolist()
+
+
+@given(schedules(), st.integers(1, 100), shapes, finals)
+def test_decay_longer_than_what_the_warmup_leaves_begins_after_it(steps, more, shape, final):
+    total, warmup, _ = steps
+    cut = rates(Schedule(warmup=warmup, decay=total - warmup, shape=shape, final=final), 1.0, total)
+    longer = rates(Schedule(warmup=warmup, decay=total - warmup + more, shape=shape, final=final), 1.0, total)
+    assert longer.tolist() == cut.tolist()
+    assert longer[warmup - 1] == 1
+    assert longer[-1] == final
