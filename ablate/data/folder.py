@@ -23,7 +23,7 @@ from ablate.settings import Data, UserError
 
 
 class Folder:
-    """The source `folder`."""
+    """The source `folder`. Its methods raise OSError for folders that cannot be read, UserError for the rest."""
 
     def __init__(self, data: Data) -> None:
         self.root = Path(data.root)
@@ -104,6 +104,8 @@ def read_saved(path: Path) -> Iterator[Document]:
         raise UserError(f"{path}, row {row + 1}: not UTF-8 ({error.reason})") from None
     except (json.JSONDecodeError, pyarrow.ArrowException) as error:
         raise UserError(f"{path}, row {row + 1}: not a whole dataset ({_first_line(error)})") from None
+    except OSError as error:
+        raise UserError(f"{path}: {_first_line(error)}") from None  # which names the missing part
 
 
 READERS: dict[str, Callable[[Path], Iterator[Document]]] = {
@@ -111,7 +113,7 @@ READERS: dict[str, Callable[[Path], Iterator[Document]]] = {
     ".jsonl.gz": read_jsonl_gz,
     ".parquet": read_parquet,
     ".txt": read_txt,
-    "state.json": read_saved,
+    "/state.json": read_saved,
 }
 
 
@@ -121,15 +123,21 @@ def _files(root: Path, domain: str) -> list[Path]:
     if domain not in found:
         choice = f"set data.domains=[{','.join(found)}] or some of these" if found else "it has no folders at all"
         raise UserError(f"data.root={root}: has no folder {domain!r}; {choice}")
-    inside = sorted((root / domain).rglob("*"))
-    paths = [path for path in inside if _ending(path) and not path.name.startswith(".")]
+    paths = sorted(path for path in _walk(root / domain) if _ending(path))
     if not paths:
         raise UserError(f"domain {domain}: {root / domain} has no file that ends in {', '.join(READERS)}")
     return paths
 
 
+def _walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, but hidden ones; unlike rglob, a folder that cannot be read is an error."""
+    for path in folder.iterdir():
+        if not path.name.startswith("."):
+            yield from _walk(path) if path.is_dir() else [path]
+
+
 def _ending(path: Path) -> str:
-    return next((ending for ending in READERS if path.name.endswith(ending)), "")
+    return next((ending for ending in READERS if path.as_posix().endswith(ending)), "")
 
 
 def _json_lines(path: Path, file: IO[bytes] | gzip.GzipFile) -> Iterator[Document]:

@@ -80,8 +80,9 @@ def end_of(tokenizer: Tokenizer) -> int | None:
 
 def bytes_per_token(tokenizer: Tokenizer, vocabulary: int) -> np.ndarray:
     """int32[vocabulary]: UTF-8 bytes of text that each token stands for; 0 for special and unused ones."""
-    decoder = json.loads(tokenizer.to_str())["decoder"]
-    byte_level = "ByteLevel" in json.dumps(decoder)  # then every character of a token is one byte
+    parts = json.loads(tokenizer.to_str())
+    # Then every character of a token is one byte.
+    byte_level = any("ByteLevel" in json.dumps(parts[part]) for part in ("normalizer", "pre_tokenizer", "decoder"))
     table = np.zeros(vocabulary, dtype=np.int32)
     for token, index in tokenizer.get_vocab(with_added_tokens=False).items():
         table[index] = len(token) if byte_level else _plain_bytes(token)

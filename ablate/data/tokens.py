@@ -16,6 +16,7 @@ no date): it is what identifies the data of a run, on any machine.
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,10 @@ class Corpus:
     def num_tokens(self, domain: str, split: str) -> int:
         return self.manifest["domains"][domain][split]["tokens"]
 
+    def total(self, domain: str, what: str) -> int:
+        """Number of `documents`, `sources`, `bytes` of text or `tokens` in both splits together."""
+        return sum(self.manifest["domains"][domain][split][what] for split in SPLITS)
+
     @cached_property
     def bytes_per_token(self) -> np.ndarray:
         """int32[vocabulary]: UTF-8 bytes of text that a token stands for; 0 for special tokens."""
@@ -101,8 +106,7 @@ def prepare(data: Data, outputs: Path, progress: bool = False) -> Corpus:
     Any number of processes may ask at once: one works, the others wait. Raises UserError for text that
     cannot be read, a domain too small for one span in each split, damaged files and full disks.
     """
-    source = open_source(data)
-    request = _request(data, source)
+    source, request = _asked(data)
     folder = Path(outputs) / "data" / f"{data.source}-{data.vocabulary}-{_digest(request)[:8]}"
     if not folder.exists():
         _build_once(folder, data, source, request, progress)
@@ -111,11 +115,15 @@ def prepare(data: Data, outputs: Path, progress: bool = False) -> Corpus:
     return corpus
 
 
-def _request(data: Data, source: Source) -> dict[str, Any]:
-    """Everything that decides what will be written, as plain JSON data."""
+def _asked(data: Data) -> tuple[Source, dict[str, Any]]:
+    """The source of the text, and everything that decides what will be written, as plain JSON data."""
     settings = {key: value for key, value in dataclasses.asdict(data).items() if key not in UNKEYED}
     given = _tokenizer_digest(data.tokenizer) if data.tokenizer else ""
-    return {"recipe": RECIPE, "settings": settings, "signature": source.signature(), "tokenizer": given}
+    try:
+        source = open_source(data)
+        return source, {"recipe": RECIPE, "settings": settings, "signature": source.signature(), "tokenizer": given}
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
 
 
 def _tokenizer_digest(path: str) -> str:
@@ -166,9 +174,11 @@ def _build(folder: Path, data: Data, source: Source, request: dict, progress: bo
 
 
 def _fill(part: Path, data: Data, source: Source, request: dict, say: Say) -> None:
-    """Write all files of a corpus. A domain's text is held in memory while this goes on."""
+    """Write all files of a corpus. The text is held in memory while this goes on."""
     from ablate.data import shards, tokenizer
 
+    # Said aloud, the library does not warn at every later fork; the children never tokenise.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     splits = {}
     for domain in data.domains:
         say(f"reading {domain}")
@@ -190,7 +200,8 @@ def _trained(data: Data, splits: dict[str, Split]) -> str:
     """The text of a tokenizer trained on equal parts of every domain's train split."""
     from ablate.data import tokenizer
 
-    samples = [capped(splits[domain].train, SAMPLE_BYTES) for domain in data.domains]
+    # Sorted, so that domains listed in another order give the same tokenizer.
+    samples = [capped(splits[domain].train, SAMPLE_BYTES) for domain in sorted(data.domains)]
     return tokenizer.train((document.text for sample in samples for document in sample), data.vocabulary).to_str()
 
 
@@ -209,9 +220,8 @@ def _open(folder: Path, request: dict[str, Any]) -> Corpus:
     """The corpus in `folder`, if it is what was asked for and all there. Looks at sizes, not at contents."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        for field, value in request.items():
-            if manifest["request"].get(field) != value:
-                raise _damaged(folder, f"manifest.json is of another {field}: {manifest['request'].get(field)}")
+        if manifest["request"] != request:
+            raise _damaged(folder, f"manifest.json differs in {_first_difference(manifest['request'], request)}")
         for name, written in manifest["files"].items():
             size = (folder / name).stat().st_size
             if size != written["size"]:
@@ -221,6 +231,14 @@ def _open(folder: Path, request: dict[str, Any]) -> Corpus:
     except (json.JSONDecodeError, KeyError) as error:
         raise _damaged(folder, f"manifest.json cannot be read ({error})") from None
     return Corpus(folder, manifest)
+
+
+def _first_difference(found: Any, wanted: Any, key: str = "") -> str:
+    """Where two plain values differ, such as "settings.vocabulary: 4096 instead of 2048"."""
+    if not isinstance(found, dict) or not isinstance(wanted, dict):
+        return f"{key}: {found} instead of {wanted}"
+    name = next(name for name in [*wanted, *found] if found.get(name) != wanted.get(name))
+    return _first_difference(found.get(name), wanted.get(name), f"{key}.{name}" if key else name)
 
 
 def _damaged(folder: Path, what: str) -> UserError:

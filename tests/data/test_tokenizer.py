@@ -1,0 +1,111 @@
+"""The tokenizer: bytes add up, equal texts give equal tokenizers, and unfit files are refused in one line."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from ablate.data.documents import clean
+from ablate.data.questions import question
+from ablate.data.tokenizer import END, bytes_per_token, end_of, load, read, train
+from ablate.settings import UserError
+
+TEXTS = [question(i).text for i in range(300)] + ["na\u00efve \u4e2d\u6587 caf\u00e9\n\n\tindented  code"]
+OURS = load(train(TEXTS, 500).to_str())
+TABLE = bytes_per_token(OURS, 512)
+
+
+def ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False).ids
+
+
+@given(st.text())
+def test_bytes_of_tokens_add_up_to_the_text(text):
+    text = clean(text)
+    assert TABLE[ids(OURS, text)].sum() == len(text.encode())
+    assert OURS.decode(ids(OURS, text)) == text
+
+
+def test_vocabulary():
+    assert OURS.get_vocab_size() == 500
+    assert OURS.token_to_id(END) == end_of(OURS) == 0
+    assert TABLE[0] == 0
+    assert (TABLE[1:500] > 0).all()
+    assert (TABLE[500:] == 0).all()
+
+
+def test_the_end_written_in_a_text_is_text():
+    assert 0 not in ids(OURS, f"a {END} b")
+
+
+def test_digits_stay_single():
+    assert TABLE[ids(OURS, "1234567")].tolist() == [1] * 7
+
+
+def test_equal_texts_give_equal_tokenizers():
+    assert train(TEXTS, 500).to_str() == train(TEXTS[::-1], 500).to_str()
+    assert train(TEXTS, 500).to_str() != train(TEXTS[:200], 500).to_str()
+
+
+def gpt2_like(end: str = "<|endoftext|>") -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=[end], initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    return tokenizer
+
+
+def llama2_like() -> Tokenizer:
+    """Spaces as a visible mark, single bytes for what is not in the vocabulary."""
+    alphabet = sorted(set("".join(TEXTS[:300]).replace(" ", "\u2581")))
+    tokens = ["</s>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *alphabet]
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>", byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens(["</s>"])
+    return tokenizer
+
+
+@pytest.mark.parametrize("make", [gpt2_like, llama2_like])
+def test_bytes_of_other_tokenizers(make):
+    tokenizer = load(make().to_str())
+    table = bytes_per_token(tokenizer, 512)
+    for text in [*TEXTS, "\u00fc\U0001f600 \u00df"]:
+        assert table[ids(tokenizer, text)].sum() == len(text.encode())
+
+
+def test_a_file_is_read_as_it_is(tmp_path):
+    tokenizer = gpt2_like()
+    tokenizer.enable_truncation(max_length=4)
+    tokenizer.enable_padding(length=100)
+    tokenizer.save(str(tmp_path / "t.json"), pretty=True)
+    text = read(tmp_path / "t.json", 400)
+    assert text == (tmp_path / "t.json").read_text()
+    assert ids(load(text), TEXTS[0]) == ids(gpt2_like(), TEXTS[0])
+    assert end_of(load(text)) == 0
+
+
+def test_files_that_do_not_fit(tmp_path):
+    gpt2_like().save(str(tmp_path / "large.json"))
+    gpt2_like("[NOPE]").save(str(tmp_path / "endless.json"))
+    (tmp_path / "broken.json").write_text('{"version": "1.0"')
+    (tmp_path / "latin.json").write_bytes(b"\xff")
+    assert "has 400 tokens; set data.vocabulary=400 or more, not 399" in complaint(tmp_path / "large.json", 399)
+    assert "no token that ends a document" in complaint(tmp_path / "endless.json", 400)
+    assert "not a tokenizer.json" in complaint(tmp_path / "broken.json", 400)
+    assert "not a tokenizer.json" in complaint(tmp_path / "latin.json", 400)
+    assert "No such file" in complaint(tmp_path / "missing.json", 400)
+
+
+def complaint(path: Path, vocabulary: int) -> str:
+    with pytest.raises(UserError) as caught:
+        read(path, vocabulary)
+    message = str(caught.value)
+    assert message.startswith(f"data.tokenizer={path}: ")
+    assert "\n" not in message
+    return message
