@@ -15,18 +15,22 @@ Shapes: B rows, L tokens of a row, N = B x L, D width, V vocabulary, S domains.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ablate.model.linear import grad_of_weight, product
+
 IGNORED = -100  # a target that counts neither as token nor as bytes
 
 # Logits held at once. On a CPU a chunk should stay in cache; a GPU wants large products.
 CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**27}
 LEAST_ROWS = 256  # below this the products are too thin to be quick
+
+FLOOR = 0.1  # bits per byte; see `implausible`
 
 
 class Sums(NamedTuple):
@@ -70,11 +74,30 @@ def bits_per_byte(nats: float, num_bytes: float) -> float:
     return nats / (math.log(2) * num_bytes)
 
 
+def implausible(nats: float, tokens: float, num_bytes: float) -> str | None:
+    """Why these sums cannot be an honest loss, in one line, or None.
+
+    Text has an entropy: the best models known reach 0.5 to 0.9 bits per byte on prose and about 0.3
+    on code. Below FLOOR the model is not predicting, it is looking: a loss of 0.0004 nats once
+    passed for `overfitting` where the labels had not been shifted. Not for runs that are meant to
+    memorise a few rows.
+    """
+    if not math.isfinite(nats):
+        return f"loss is {nats}: the run diverged (lower optimizer.lr, longer schedule.warmup)"
+    if tokens > 0 and num_bytes > 0 and bits_per_byte(nats, num_bytes) < FLOOR:
+        return (
+            f"loss of {nats / tokens:.4f} nats per token ({bits_per_byte(nats, num_bytes):.4f} bits per byte) is below"
+            f" {FLOOR} bits per byte, which no text allows: targets not shifted, attention not causal,"
+            " evaluation text in the training data, or the same text read many times"
+        )
+    return None
+
+
 class _ChunkedNats(torch.autograd.Function):
     """(hidden_ND, weight_VD, targets_N) -> (total nats, nats_N); only the total carries a gradient."""
 
     @staticmethod
-    def forward(ctx, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
         dtype = _compute_dtype(hidden_ND)
         weight = weight_VD.to(dtype)
         wants_grad = any(ctx.needs_input_grad)
@@ -82,13 +105,13 @@ class _ChunkedNats(torch.autograd.Function):
         grad_ND, grad_VD = (torch.zeros_like(x) if wants_grad else x[:0] for x in (hidden_ND, weight_VD))
         for rows in _chunks(len(targets_N), len(weight), hidden_ND.device.type):
             hidden, targets = hidden_ND[rows].to(dtype), targets_N[rows]
-            log_p = F.log_softmax(hidden @ weight.T, dim=-1, dtype=torch.float32)
+            log_p = F.log_softmax(product(hidden, weight), dim=-1, dtype=torch.float32)
             counted, index = targets != IGNORED, targets.clamp(min=0)[:, None]
             nats_N[rows] = log_p.gather(1, index)[:, 0].neg_() * counted
             if wants_grad:
                 grad = _grad_of_logits(log_p, index, counted).to(dtype)
-                grad_ND[rows] = grad @ weight
-                grad_VD += grad.T @ hidden
+                grad_ND[rows] = product(grad, weight.T)
+                grad_VD += grad_of_weight(grad, hidden)
         if wants_grad:
             ctx.save_for_backward(grad_ND, grad_VD)
         ctx.mark_non_differentiable(nats_N)
@@ -96,7 +119,8 @@ class _ChunkedNats(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    # pyrefly: ignore[bad-override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         grad_total, (grad_ND, grad_VD) = grads[0], ctx.saved_tensors
         return grad_ND * grad_total.to(grad_ND.dtype), grad_VD * grad_total.to(grad_VD.dtype), None
 

@@ -4,18 +4,36 @@ Queries, keys and values come from one matrix product, in this order along the r
 
     [ H heads of queries | G heads of keys | G heads of values ]      each of width K = D / H
 
-Each of the G key-value heads serves H / G queries (GQA, arXiv:2305.13245): fewer bytes of cache
+Each of the G key-value heads serves R = H / G queries (GQA, arXiv:2305.13245): fewer bytes of cache
 per token at nearly the loss of full attention.
 
-Shapes: B rows, L tokens of a row, D width, H query heads, G key-value heads, K width of a head.
+On a CPU, PyTorch's kernel works on one head at a time with products too small to be quick. There
+`_Blocks` takes 64 queries of all heads at once against the keys they may see:
+
+    queries 0-63   [##......]     keys 0-63        No key after the block is ever touched, so half
+    queries 64-127 [####....]     keys 0-127       the work is skipped; only the square on the
+    ...                                            diagonal needs a mask.
+
+One core, forward and backward, 16 x 256 tokens, 8 heads of 32: float32 49 -> 37 ms, bfloat16
+61 -> 17 ms. It keeps half of all probabilities for the backward pass, so long rows do not use it.
+
+Shapes: B rows, L tokens of a row, D width, H query heads, G key-value heads, R = H / G,
+K width of a head, N = B x G, Q queries of a block, T keys up to its end.
 """
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ablate.model.linear import LINEARS
 from ablate.model.parts import rotary
 from ablate.settings import Model, Size
+
+BLOCK = 64  # queries
+LONGEST = 1024  # tokens of a row in `_Blocks`
 
 
 class Attention(nn.Module):
@@ -30,13 +48,7 @@ class Attention(nn.Module):
         qkv_BLHK = self.qkv(x_BLD).unflatten(-1, (-1, self.width))
         qk_BLHK, v_BLGK = qkv_BLHK.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
         q_BLHK, k_BLGK = rotary(qk_BLHK, self.theta).split((self.heads, self.kv_heads), dim=2)
-        y_BHLK = F.scaled_dot_product_attention(
-            q_BLHK.transpose(1, 2),
-            k_BLGK.transpose(1, 2),
-            v_BLGK.transpose(1, 2),
-            is_causal=True,
-            enable_gqa=self.heads != self.kv_heads,
-        )
+        y_BHLK = causal_attention(q_BLHK.transpose(1, 2), k_BLGK.transpose(1, 2), v_BLGK.transpose(1, 2))
         return self.out(y_BHLK.transpose(1, 2).flatten(2))
 
     def flops(self, length: int) -> int:
@@ -47,3 +59,77 @@ class Attention(nn.Module):
     def state_bytes(self, length: int, bytes_per_value: int = 2) -> int:
         """Bytes of the key-value cache that one sequence of `length` tokens needs at inference."""
         return 2 * self.kv_heads * self.width * length * bytes_per_value
+
+
+def causal_attention(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:
+    """`softmax(q k^T / sqrt(K), keys up to the query) v`, each key-value head serving H / G query heads."""
+    on_cpu = q_BHLK.device.type in ("cpu", "meta")  # `meta` stands for it in `budget`
+    if on_cpu and q_BHLK.shape[2] <= LONGEST and not torch.compiler.is_compiling():
+        return _Blocks.apply(q_BHLK, k_BGLK, v_BGLK)
+    return plain_attention(q_BHLK, k_BGLK, v_BGLK)
+
+
+def plain_attention(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:
+    grouped = q_BHLK.shape[1] != k_BGLK.shape[1]
+    return F.scaled_dot_product_attention(q_BHLK, k_BGLK, v_BGLK, is_causal=True, enable_gqa=grouped)
+
+
+class _Blocks(torch.autograd.Function):
+    """The queries of one group are laid end to end, so that each product covers R x Q of them."""
+
+    @staticmethod
+    def forward(ctx: Any, q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:
+        q_NRLK = q_BHLK.unflatten(1, (k_BGLK.shape[1], -1)).flatten(0, 1).contiguous()
+        k_NLK, v_NLK = k_BGLK.flatten(0, 1).contiguous(), v_BGLK.flatten(0, 1).contiguous()
+        y_NRLK, probabilities = torch.empty_like(q_NRLK), []
+        for block, end in _blocks(q_NRLK.shape[2]):
+            q = q_NRLK[:, :, block]
+            scores = torch.baddbmm(_mask(q, end), q.flatten(1, 2), k_NLK[:, :end].mT, alpha=_scale(q))
+            p_NQT = torch.softmax(scores, dim=-1, dtype=q.dtype)
+            y_NRLK[:, :, block] = torch.bmm(p_NQT, v_NLK[:, :end]).view_as(q)
+            probabilities.append(p_NQT)
+        ctx.save_for_backward(q_NRLK, k_NLK, v_NLK, *probabilities)
+        return y_NRLK.view(q_BHLK.shape)
+
+    @staticmethod
+    @once_differentiable
+    # pyrefly: ignore[bad-override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q_NRLK, k_NLK, v_NLK, *probabilities = ctx.saved_tensors
+        grad_NRLK, grad_q = grads[0].reshape(q_NRLK.shape), torch.empty_like(q_NRLK)
+        # Sums over blocks, hence float32: bfloat16 would round after every one of them.
+        grad_k, grad_v = (
+            torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (k_NLK, v_NLK)
+        )
+        for (block, end), p_NQT in zip(_blocks(q_NRLK.shape[2]), probabilities, strict=True):
+            q, grad = q_NRLK[:, :, block].flatten(1, 2), grad_NRLK[:, :, block].flatten(1, 2)
+            grad_p = torch.bmm(grad, v_NLK[:, :end].mT)
+            grad_scores = torch._softmax_backward_data(grad_p, p_NQT, -1, p_NQT.dtype).mul_(_scale(q))
+            grad_q[:, :, block] = torch.bmm(grad_scores, k_NLK[:, :end]).view_as(q_NRLK[:, :, block])
+            grad_k[:, :end] += torch.bmm(grad_scores.mT, q)
+            grad_v[:, :end] += torch.bmm(p_NQT.mT, grad)
+        batch = len(grads[0])
+        return (
+            grad_q.view(grads[0].shape),
+            grad_k.to(k_NLK.dtype).unflatten(0, (batch, -1)),
+            grad_v.to(v_NLK.dtype).unflatten(0, (batch, -1)),
+        )
+
+
+def _blocks(length: int) -> list[tuple[slice, int]]:
+    """Slices of queries, and where the keys that each may see end."""
+    ends = [min(start + BLOCK, length) for start in range(0, length, BLOCK)]
+    return [(slice(i * BLOCK, end), end) for i, end in enumerate(ends)]
+
+
+def _mask(q_NRQK: Tensor, end: int) -> Tensor:
+    """0 where a query of the block may look, minus infinity behind: (R x Q, T)."""
+    _, repeats, num_queries, _ = q_NRQK.shape
+    behind_QT = torch.full((num_queries, end), -torch.inf, dtype=q_NRQK.dtype, device=q_NRQK.device).triu_(
+        1 + end - num_queries
+    )
+    return behind_QT.repeat(repeats, 1)
+
+
+def _scale(q: Tensor) -> float:
+    return q.shape[-1] ** -0.5

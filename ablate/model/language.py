@@ -62,7 +62,7 @@ class LanguageModel(nn.Module):
         self.blocks = nn.ModuleList(Block(letter, model, size) for letter in letters(model.pattern, size.depth))
         self.norm = RMSNorm(size.width, model.norm_eps)
         self.head = None if model.tied else LINEARS["dense"](size.width, vocabulary)
-        self.init_std = model.init_std
+        self.model, self.size = model, size
 
     @property
     def head_weight(self) -> Tensor:
@@ -128,7 +128,7 @@ def initialise(model: LanguageModel, seed: int) -> LanguageModel:
         if parameter.ndim < 2:
             parameter.fill_(1.0)
             continue
-        std = model.init_std * (shrink if name.endswith(RESIDUAL) else 1.0)
+        std = model.model.init_std * (shrink if name.endswith(RESIDUAL) else 1.0)
         parameter.copy_(torch.empty(parameter.shape).normal_(generator=_generator(seed, name)) * std)
     return model
 

@@ -4,9 +4,20 @@ A seam of its own, because a whole family of architectures differs only here (we
 or 1.58 bits). No biases, as in every Llama-like model: they cost memory traffic and buy nothing.
 
     LINEARS["dense"](inputs=128, outputs=384)
+
+On CPUs that are not Intel's, torch's float32 products go through MKL, which leaves AVX-512 unused
+there; oneDNN, inside the same torch, uses it. Measured on an AMD EPYC (Zen 5): 90 GF/s against
+120-220 GF/s per core, so a float32 training step takes two thirds of the time. Hence `product`.
+
+Shapes: N tokens, I inputs, O outputs.
 """
 
-from torch import nn
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class Dense(nn.Linear):
@@ -15,9 +26,53 @@ class Dense(nn.Linear):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, bias=False)
 
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.weight)
+
     def flops(self) -> int:
         """Forward FLOPs per token: one multiplication and one addition per weight."""
         return 2 * self.in_features * self.out_features
 
 
 LINEARS = {"dense": Dense}
+
+
+def linear(x: Tensor, weight_OI: Tensor) -> Tensor:
+    """`F.linear(x, weight)`, by oneDNN where that is quicker."""
+    return _OneDNNLinear.apply(x, weight_OI) if _onednn_is_quicker(x) else F.linear(x, weight_OI)
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b.T` for two matrices, outside autograd, by the quicker library."""
+    if not _onednn_is_quicker(a):
+        return a @ b.T
+    return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+
+
+def _onednn_is_quicker(x: Tensor) -> bool:
+    # Under autocast and torch.compile the plain operator is the one that gets rewritten.
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return False
+    return torch.backends.mkldnn.is_available() and not torch.compiler.is_compiling()
+
+
+class _OneDNNLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight_OI: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight_OI)
+        return product(x.flatten(0, -2), weight_OI).unflatten(0, x.shape[:-1])
+
+    @staticmethod
+    @once_differentiable
+    # pyrefly: ignore[bad-override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        x, weight_OI = ctx.saved_tensors
+        x_NI, grad_NO = x.flatten(0, -2), grads[0].flatten(0, -2)
+        return product(grad_NO, weight_OI.T).view_as(x), grad_of_weight(grad_NO, x_NI)
+
+
+def grad_of_weight(grad_NO: Tensor, x_NI: Tensor) -> Tensor:
+    """`grad.T @ x`. oneDNN wants the wider of the two as its second factor: up to twice as quick."""
+    if x_NI.shape[1] >= grad_NO.shape[1]:
+        return product(grad_NO.T, x_NI.T)
+    return product(x_NI.T, grad_NO.T).T

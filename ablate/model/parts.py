@@ -3,14 +3,21 @@
     x ── RMSNorm ── mixer ──(+)── RMSNorm ── FeedForward ──(+)──
     └───────────────────────┘└─────────────────────────────┘
 
+Each of the three formulas exists twice: a plain one, which says what it means, and one that passes
+over memory half as often (eager PyTorch makes a pass per operation, and the plain RMSNorm makes
+fifteen). They agree to rounding; the tests hold them to it. `torch.compile` gets the plain forms
+and fuses them itself.
+
 Shapes: B rows, L tokens of a row, D width, F feed-forward width, H heads, K width of a head.
 """
 
 import functools
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ablate.model.linear import LINEARS
 
@@ -24,35 +31,71 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        return F.rms_norm(x_BLD, self.weight.shape, self.weight, self.eps)
+        if torch.compiler.is_compiling():
+            return plain_rms_norm(x_BLD, self.weight, self.eps)
+        return _RMSNorm.apply(x_BLD, self.weight, self.eps)
+
+
+def plain_rms_norm(x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+    return F.rms_norm(x, weight_D.shape, weight_D, eps)
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight_D, scale)
+        return (x * scale).mul_(weight_D)
+
+    @staticmethod
+    @once_differentiable
+    # pyrefly: ignore[bad-override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, weight_D, scale = ctx.saved_tensors
+        x_grad = (x * grads[0]).flatten(0, -2)
+        pull = torch.mv(x_grad, weight_D).view_as(scale).mul_(scale.square()).div_(-x.shape[-1])
+        grad_x = (grads[0] * weight_D).addcmul_(x, pull).mul_(scale)
+        return grad_x, torch.mv(x_grad.T, scale.flatten()), None
 
 
 def rotary(x_BLHK: Tensor, theta: float) -> Tensor:
-    """Rotates each pair (k, k + K/2) of token t by t * theta^(-2k/K) (RoFormer, arXiv:2104.09864)."""
-    cos_LK, sin_LK = angles(x_BLHK.shape[1], x_BLHK.shape[3], theta, x_BLHK.device, x_BLHK.dtype)
-    a, b = x_BLHK.chunk(2, dim=-1)
-    cos, sin = cos_LK[:, None], sin_LK[:, None]
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    """Rotates each pair (2k, 2k + 1) of token t by t * theta^(-2k/K) (RoFormer, arXiv:2104.09864).
 
-
-def angles(length: int, width: int, theta: float, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (length, width / 2). The angles are float32 whatever `dtype`: bfloat16 cannot count to 1000."""
+    A pair is a complex number and a rotation one product, the quickest form on a CPU by a factor of
+    three. Hugging Face pairs (k, k + K/2) instead: the same model with its weights' rows reordered
+    (`convert`).
+    """
+    turn_LK = turns(x_BLHK.shape[1], x_BLHK.shape[3], theta, x_BLHK.device)
     if torch.compiler.is_compiling():
-        return _angles(length, width, theta, device, dtype)
-    return _cached_angles(length, width, theta, device, dtype)
+        return plain_rotary(x_BLHK, turn_LK)
+    y_BLHK = torch.view_as_complex(x_BLHK.float().unflatten(-1, (-1, 2))) * turn_LK[:, None]
+    return torch.view_as_real(y_BLHK).flatten(-2).to(x_BLHK.dtype)
 
 
-def _angles(length: int, width: int, theta: float, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def plain_rotary(x_BLHK: Tensor, turn_LK: Tensor) -> Tensor:
+    """The same in real numbers, which is what `torch.compile` can fuse."""
+    a, b = x_BLHK.float().unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = turn_LK.real[:, None], turn_LK.imag[:, None]
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x_BLHK.dtype)
+
+
+def turns(length: int, width: int, theta: float, device: torch.device) -> Tensor:
+    """exp(i t theta^(-2k/K)), complex (length, width / 2). In float32 always: bfloat16 cannot count to 1000."""
+    return (_turns if torch.compiler.is_compiling() else _cached_turns)(length, width, theta, device)
+
+
+def _turns(length: int, width: int, theta: float, device: torch.device) -> Tensor:
     frequency_K = 1.0 / theta ** (torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
     angle_LK = torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequency_K
-    return angle_LK.cos().to(dtype), angle_LK.sin().to(dtype)
+    return torch.complex(angle_LK.cos(), angle_LK.sin())
 
 
 @functools.lru_cache(maxsize=32)
-def _cached_angles(*key) -> tuple[Tensor, Tensor]:
+def _cached_turns(*key) -> Tensor:
     # Validation may come first and run in inference mode, whose tensors autograd refuses later.
     with torch.inference_mode(False):
-        return _angles(*key)
+        return _turns(*key)
 
 
 class FeedForward(nn.Module):
@@ -64,9 +107,36 @@ class FeedForward(nn.Module):
         self.down = LINEARS[linear](hidden, width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        gate_BLF, up_BLF = self.gate_up(x_BLD).chunk(2, dim=-1)
-        return self.down(F.silu(gate_BLF) * up_BLF)
+        gated = plain_swiglu if torch.compiler.is_compiling() else _SwiGLU.apply
+        return self.down(gated(self.gate_up(x_BLD)))
 
     def flops(self) -> int:
         """Forward FLOPs per token of the matrices."""
         return self.gate_up.flops() + self.down.flops()
+
+
+def plain_swiglu(gate_up: Tensor) -> Tensor:
+    """The last dimension is [gate | up]; half as wide comes out."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    return F.silu(gate) * up
+
+
+class _SwiGLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+        gate, up = gate_up.chunk(2, dim=-1)
+        silu = F.silu(gate)
+        ctx.save_for_backward(gate_up, silu)
+        return silu * up
+
+    @staticmethod
+    @once_differentiable
+    # pyrefly: ignore[bad-override]
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        gate_up, silu = ctx.saved_tensors
+        gate, up = gate_up.chunk(2, dim=-1)
+        grad = torch.empty_like(gate_up)
+        to_gate, to_up = grad.chunk(2, dim=-1)
+        torch.mul(grads[0], silu, out=to_up)
+        torch.ops.aten.silu_backward.grad_input(grads[0] * up, gate, grad_input=to_gate)
+        return grad
