@@ -15,3 +15,66 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ablate")
+
+
+import multiprocessing  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+
+from ablate.settings import Settings, from_config  # noqa: E402
+
+# Real text, little of it, and a model that trains in about a second
+TINY = {
+    "data": {"domains": ["general", "code", "qa"], "domain_bytes": 150_000, "span": 64, "vocabulary": 512},
+    "size": {"width": 32, "depth": 2, "heads": 2, "kv_heads": 1, "hidden": 64},
+    "length": {"lengths": [32, 64], "starts": [0, 0.5]},
+    "tokens": 10_240,
+    "step_tokens": 512,
+    "evaluation": {"times": 3, "spans": 4},
+    "where": {"wandb": "off", "progress": False, "peak_tflops": 0.1, "workers": 2},
+}
+
+
+@pytest.fixture(scope="session")
+def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder of prepared text for all tests, also of other test processes (preparing is safe at once)."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-data"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, shared_data: Path) -> Path:
+    """An empty output folder that already knows the prepared text."""
+    folder = tmp_path / "outputs"
+    folder.mkdir()
+    (folder / "data").symlink_to(shared_data)
+    return folder
+
+
+@pytest.fixture
+def tiny(outputs: Path) -> Callable[..., Settings]:
+    """tiny(seed=1, where={"threads": 2}): settings of a run of a second, changed as said."""
+
+    def make(**changes: object) -> Settings:
+        return from_config(merged(TINY | {"where": TINY["where"] | {"outputs": str(outputs)}}, changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def forkserver() -> multiprocessing.context.ForkServerContext:
+    """Processes that have torch and Lightning imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ablate.fit.run"])
+    return context
+
+
+def merged(base: dict, changes: dict) -> dict:
+    return base | {
+        key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in changes.items()
+    }

@@ -37,4 +37,4 @@ def loggers(settings: Settings, record: Record) -> list[Logger]:
 
 def close() -> None:
     """End the W&B run of this process, if there is one."""
-    wandb.finish(quiet=True)
+    wandb.finish()

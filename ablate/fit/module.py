@@ -7,6 +7,8 @@ its rows are spread over.
 Shapes: R rows, T = L + 1 tokens, D domains.
 """
 
+from contextlib import nullcontext
+
 import lightning as L
 import torch
 from torch import Tensor
@@ -49,9 +51,11 @@ class Pretraining(L.LightningModule):
         optimizer.zero_grad()
         # Devices average their gradients, hence the factor of world_size
         scale = self.trainer.world_size / float(row["rows"] * row["length"])
+        # Only strategies that add up gradients during backward have the means to put it off
+        unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
         *earlier, last = self.micro_batches(batch)
         for micro in earlier:
-            with self.trainer.strategy.block_backward_sync():
+            with unsynced():
                 self.manual_backward(self.losses(micro).total * scale)
         self.manual_backward(self.losses(last).total * scale)
         self.grad_norm = self.clip()

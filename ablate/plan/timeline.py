@@ -47,10 +47,10 @@ class Timeline:
         """Number of the first row of each step, and of the one after the last, shape (steps + 1,)."""
         return np.concatenate([[0], np.cumsum(self.table["rows"])])
 
-    def flops(self, per_token: Callable[[int], float]) -> np.ndarray:
-        """Training FLOPs before each step and at the end, shape (steps + 1,); `per_token` of a row length."""
+    def flops(self, per_token: dict[int, int]) -> np.ndarray:
+        """Training FLOPs before each step and at the end, shape (steps + 1,); `per_token`: by row length."""
         lengths, which = np.unique(self.table["length"], return_inverse=True)
-        cost = np.array([per_token(int(length)) for length in lengths], dtype=np.float64)[which]
+        cost = np.array([per_token[int(length)] for length in lengths], dtype=np.float64)[which]
         return np.concatenate([[0.0], np.cumsum(cost * np.diff(self.tokens))])
 
     def key(self, steps: int, fingerprint: str) -> str:

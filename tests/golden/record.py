@@ -1,0 +1,23 @@
+"""Write tests/golden/tiny.json anew, after identity.SEMANTICS was raised: python tests/golden/record.py"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from conftest import TINY, merged  # noqa: E402
+
+from ablate.identity import SEMANTICS  # noqa: E402
+from ablate.settings import from_config  # noqa: E402
+from ablate.sweep.worker import train_claimed  # noqa: E402
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as outputs:
+        settings = from_config(merged(TINY, {"data": {"domains": ["qa"]}, "where": {"outputs": outputs}}))
+        record, _ = train_claimed(settings)
+        rows = record.rows("train")
+        golden = {"semantics": SEMANTICS, "id": record.id, "nats": [row["nats"] for row in rows]}
+        (HERE / "tiny.json").write_text(json.dumps(golden, indent=1) + "\n")
