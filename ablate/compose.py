@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hydra
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from ablate.settings import Settings, UserError, from_config, unknown_key
-from ablate.sweep.launcher import StudyLauncher
 
+MULTIRUN = ("-m", "--multirun")
 CONF = str(Path(__file__).parent.parent / "conf")
 
 
@@ -25,18 +24,24 @@ def command(task: Callable[[Settings], None]) -> Callable[[], None]:
 
     @hydra.main(version_base="1.3", config_path=CONF, config_name="train")
     def composed(config: DictConfig) -> None:
-        task(settings_of(config))
+        try:
+            task(settings_of(config))
+        except UserError as error:  # here, because Hydra would add lines of its own
+            leave(str(error))
 
     def main() -> None:
         # Hydra's own report of an error is many lines; with this it lets the error through to us
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-        Plugins.instance().register(StudyLauncher)
+        # argparse takes no overrides after a flag that follows others: flags go first
+        sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in MULTIRUN)
         try:
             composed()
         except UserError as error:
             leave(str(error))
         except HydraException as error:
             leave(one_line(error))
+        except OSError as error:
+            leave(f"{error.strerror or error}: {error.filename}")
         except KeyboardInterrupt:
             leave("interrupted; the same command goes on from here", code=130)
 

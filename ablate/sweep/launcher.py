@@ -14,13 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from ablate.analysis import compare, page
+from ablate.analysis import compare
 from ablate.analysis.evidence import read
 from ablate.data.tokens import prepare
 from ablate.identity import canonical, difference, digest
@@ -29,10 +28,6 @@ from ablate.settings import Settings, SettingsError, Study, UserError, from_conf
 from ablate.sweep import study as studies
 from ablate.sweep.local import Local
 from ablate.sweep.screen import Screen
-
-ConfigStore.instance().store(
-    group="hydra/launcher", name="study", node={"_target_": "ablate.sweep.launcher.StudyLauncher"}, provider="ablate"
-)
 
 
 class StudyLauncher(Launcher):
@@ -101,7 +96,7 @@ def _conclude(record: StudyRecord, console: Console) -> None:
     results = compare.verdicts(read(record))
     console.print(compare.table(results))
     console.print(compare.sentence(results))
-    console.print(f"report: {page.write(record)}")
+    console.print(f"report: {importlib.import_module('ablate.analysis.page').write(record)}")
 
 
 def _plan_of_points(study: Study, base: Settings, points: dict[str, Settings], swept: list[str]) -> studies.Plan:
