@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ablate.model.linear import LINEARS
-from ablate.model.parts import rotary
+from ablate.model.parts import Rotary
 from ablate.settings import Model, Size
 
 BLOCK = 64  # queries
@@ -40,14 +40,14 @@ class Attention(nn.Module):
     def __init__(self, model: Model, size: Size) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.width = size.heads, size.kv_heads, size.width // size.heads
-        self.theta = model.rope_theta
+        self.rotary = Rotary(model.rope_theta)
         self.qkv = LINEARS["dense"](size.width, (self.heads + 2 * self.kv_heads) * self.width)
         self.out = LINEARS["dense"](self.heads * self.width, size.width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         qkv_BLHK = self.qkv(x_BLD).unflatten(-1, (-1, self.width))
         qk_BLHK, v_BLGK = qkv_BLHK.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
-        q_BLHK, k_BLGK = rotary(qk_BLHK, self.theta).split((self.heads, self.kv_heads), dim=2)
+        q_BLHK, k_BLGK = self.rotary(qk_BLHK).split((self.heads, self.kv_heads), dim=2)
         y_BHLK = causal_attention(q_BLHK.transpose(1, 2), k_BLGK.transpose(1, 2), v_BLGK.transpose(1, 2))
         return self.out(y_BHLK.transpose(1, 2).flatten(2))
 
@@ -63,8 +63,7 @@ class Attention(nn.Module):
 
 def causal_attention(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:
     """`softmax(q k^T / sqrt(K), keys up to the query) v`, each key-value head serving H / G query heads."""
-    on_cpu = q_BHLK.device.type in ("cpu", "meta")  # `meta` stands for it in `budget`
-    if on_cpu and q_BHLK.shape[2] <= LONGEST and not torch.compiler.is_compiling():
+    if q_BHLK.device.type == "cpu" and q_BHLK.shape[2] <= LONGEST and not torch.compiler.is_compiling():
         return _Blocks.apply(q_BHLK, k_BGLK, v_BGLK)
     return plain_attention(q_BHLK, k_BGLK, v_BGLK)
 

@@ -8,8 +8,8 @@ and looking up a token are free; training is three times the forward pass.
     budget.of(Settings()).training_flops        {1024: 10223616}       row length -> per token
 
 Memory is what one device holds at the peak of a training step. Activations are measured, not
-guessed: the forward pass runs on the `meta` device, whose tensors have shapes but no bytes, and
-whatever autograd keeps is added up. It is the CPU's way of computing; a GPU keeps less (attention).
+guessed: the forward pass runs on fake tensors, which have shapes but no bytes, and whatever autograd
+keeps is added up. It is the CPU's way of computing; a GPU keeps less (attention).
 """
 
 import functools
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ablate.model.language import LanguageModel
 from ablate.model.linear import product
@@ -70,7 +71,7 @@ def of(settings: Settings, vocabulary: int | None = None) -> Budget:
         embedding=vocabulary * settings.size.width * (1 if settings.model.tied else 2),
         forward_flops={length: model.flops(length) for length in lengths},
         state_bytes=model.state_bytes(lengths[-1]),
-        memory=_memory(model, settings, lengths[-1]),
+        memory=_memory(settings, vocabulary, count(model), lengths[-1]),
     )
 
 
@@ -79,21 +80,29 @@ def count(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _memory(model: LanguageModel, settings: Settings, length: int) -> Memory:
-    weights = FP32 * count(model)
+def _memory(settings: Settings, vocabulary: int, parameters: int, length: int) -> Memory:
     devices = settings.where.devices * settings.where.nodes
     rows = max(1, min(settings.where.micro_tokens, settings.step_tokens // devices) // length)
+    weights = FP32 * parameters
     return Memory(
         weights=weights,
         gradients=weights,
         optimizer=2 * weights,
-        activations=activation_bytes(model, rows, length, settings.precision),
-        loss=FP32 * (rows * length * settings.size.width + model.head_weight.numel()),
+        activations=activation_bytes(settings, vocabulary, rows, length),
+        loss=FP32 * settings.size.width * (rows * length + vocabulary),
     )
 
 
-def activation_bytes(model: LanguageModel, rows: int, length: int, precision: str) -> int:
-    """Bytes that autograd keeps for the backward pass of a model on `meta`, parameters not counted."""
+def activation_bytes(settings: Settings, vocabulary: int, rows: int, length: int) -> int:
+    """Bytes that autograd keeps between the forward and the backward pass, parameters not counted."""
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16-mixed")
+    with FakeTensorMode(), autocast:
+        model = LanguageModel(settings.model, settings.size, vocabulary)
+        return kept_bytes(model, torch.zeros(rows, length, dtype=torch.long))
+
+
+def kept_bytes(model: torch.nn.Module, tokens_BL: Tensor) -> int:
+    """Bytes of every storage that a forward pass leaves behind: its result and what autograd saved."""
     kept: dict[int, int] = {}
     own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
 
@@ -103,18 +112,18 @@ def activation_bytes(model: LanguageModel, rows: int, length: int, precision: st
             kept[storage._cdata] = storage.nbytes()
         return x
 
-    tokens_BL = torch.zeros(rows, length, dtype=torch.long, device="meta")
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), autocast:
-        hidden_BLD = model(tokens_BL)
-    return sum(kept.values()) + hidden_BLD.untyped_storage().nbytes()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        keep(model(tokens_BL))
+    return sum(kept.values())
 
 
 @functools.cache
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     """FLOPs per second that a large product reaches here, best of several: what 100 % MFU would be."""
     width = 8192 if device.type == "cuda" else 1024
-    a = torch.randn(width, width, device=device, dtype=dtype)
+    # A generator of its own: measuring must not move anyone else's random numbers.
+    generator = torch.Generator(device).manual_seed(0)
+    a = torch.rand(width, width, device=device, generator=generator).to(dtype)
     return 2 * width**3 / min(_seconds_of_product(a) for _ in range(8))
 
 

@@ -36,6 +36,8 @@ class Dense(nn.Linear):
 
 LINEARS = {"dense": Dense}
 
+HAS_ONEDNN = torch.backends.mkldnn.is_available()
+
 
 def linear(x: Tensor, weight_OI: Tensor) -> Tensor:
     """`F.linear(x, weight)`, by oneDNN where that is quicker."""
@@ -46,14 +48,21 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     """`a @ b.T` for two matrices, outside autograd, by the quicker library."""
     if not _onednn_is_quicker(a):
         return a @ b.T
+    return _opaque_product(a, b) if torch.compiler.is_compiling() else _onednn_product(a, b)
+
+
+def _onednn_product(a: Tensor, b: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
 
 
+# The compiler would rewrite that operator, and wants constant weights for it: this one it leaves alone.
+_opaque_product = torch.library.custom_op("ablate::product", _onednn_product, mutates_args=())
+_opaque_product.register_fake(lambda a, b: a.new_empty(len(a), len(b)))
+
+
 def _onednn_is_quicker(x: Tensor) -> bool:
-    # Under autocast and torch.compile the plain operator is the one that gets rewritten.
-    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-        return False
-    return torch.backends.mkldnn.is_available() and not torch.compiler.is_compiling()
+    # Under autocast the plain operator is the one that changes its precision.
+    return HAS_ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
 class _OneDNNLinear(torch.autograd.Function):

@@ -11,7 +11,6 @@ and fuses them itself.
 Shapes: B rows, L tokens of a row, D width, F feed-forward width, H heads, K width of a head.
 """
 
-import functools
 from typing import Any
 
 import torch
@@ -59,43 +58,46 @@ class _RMSNorm(torch.autograd.Function):
         return grad_x, torch.mv(x_grad.T, scale.flatten()), None
 
 
-def rotary(x_BLHK: Tensor, theta: float) -> Tensor:
+class Rotary(nn.Module):
     """Rotates each pair (2k, 2k + 1) of token t by t * theta^(-2k/K) (RoFormer, arXiv:2104.09864).
 
     A pair is a complex number and a rotation one product, the quickest form on a CPU by a factor of
     three. Hugging Face pairs (k, k + K/2) instead: the same model with its weights' rows reordered
     (`convert`).
     """
-    turn_LK = turns(x_BLHK.shape[1], x_BLHK.shape[3], theta, x_BLHK.device)
-    if torch.compiler.is_compiling():
-        return plain_rotary(x_BLHK, turn_LK)
-    y_BLHK = torch.view_as_complex(x_BLHK.float().unflatten(-1, (-1, 2))) * turn_LK[:, None]
-    return torch.view_as_real(y_BLHK).flatten(-2).to(x_BLHK.dtype)
+
+    def __init__(self, theta: float) -> None:
+        super().__init__()
+        self.theta = theta
+        # Not a buffer: the length is not known here, and a buffer would be emptied with `meta` and rounded with bf16.
+        self.turns: dict[tuple[int, int, torch.device], Tensor] = {}
+
+    def forward(self, x_BLHK: Tensor) -> Tensor:
+        length, width = x_BLHK.shape[1], x_BLHK.shape[3]
+        if torch.compiler.is_compiling():
+            return plain_rotary(x_BLHK, turns(length, width, self.theta, x_BLHK.device))
+        key = (length, width, x_BLHK.device)
+        if key not in self.turns:
+            # Validation may come first and run in inference mode, whose tensors autograd refuses later.
+            with torch.inference_mode(False):
+                self.turns[key] = turns(length, width, self.theta, x_BLHK.device)
+        turn_LK = torch.view_as_complex(self.turns[key])
+        y_BLHK = torch.view_as_complex(x_BLHK.float().unflatten(-1, (-1, 2))) * turn_LK[:, None]
+        return torch.view_as_real(y_BLHK).flatten(-2).to(x_BLHK.dtype)
 
 
-def plain_rotary(x_BLHK: Tensor, turn_LK: Tensor) -> Tensor:
+def plain_rotary(x_BLHK: Tensor, turn_LK2: Tensor) -> Tensor:
     """The same in real numbers, which is what `torch.compile` can fuse."""
     a, b = x_BLHK.float().unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = turn_LK.real[:, None], turn_LK.imag[:, None]
+    cos, sin = turn_LK2[:, None].unbind(-1)
     return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x_BLHK.dtype)
 
 
 def turns(length: int, width: int, theta: float, device: torch.device) -> Tensor:
-    """exp(i t theta^(-2k/K)), complex (length, width / 2). In float32 always: bfloat16 cannot count to 1000."""
-    return (_turns if torch.compiler.is_compiling() else _cached_turns)(length, width, theta, device)
-
-
-def _turns(length: int, width: int, theta: float, device: torch.device) -> Tensor:
+    """Cosine and sine of t theta^(-2k/K), (length, width / 2, 2). In float32 always: bfloat16 cannot count to 1000."""
     frequency_K = 1.0 / theta ** (torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
     angle_LK = torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequency_K
-    return torch.complex(angle_LK.cos(), angle_LK.sin())
-
-
-@functools.lru_cache(maxsize=32)
-def _cached_turns(*key) -> Tensor:
-    # Validation may come first and run in inference mode, whose tensors autograd refuses later.
-    with torch.inference_mode(False):
-        return _turns(*key)
+    return torch.stack((angle_LK.cos(), angle_LK.sin()), dim=-1)
 
 
 class FeedForward(nn.Module):

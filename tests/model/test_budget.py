@@ -1,0 +1,93 @@
+"""Parameters, FLOPs and memory: counted by formula and by watching what really happens."""
+
+import pytest
+import torch
+from torch.profiler import profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from ablate.model import budget
+from ablate.model.language import LanguageModel, build
+from ablate.settings import Data, Length, Model, Settings, Size, Where
+
+SIZES = [
+    Size(width=64, depth=2, heads=4, kv_heads=2, hidden=96),
+    Size(width=96, depth=3, heads=3, kv_heads=3, hidden=160),
+    Size(width=128, depth=4, heads=8, kv_heads=1, hidden=384),
+]
+
+
+def on_meta(size, tied=True, vocabulary=512):
+    with torch.device("meta"):
+        return LanguageModel(Model(tied=tied), size, vocabulary)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("length", [96, 256])
+def test_flops_are_those_counted(size, length):
+    model, tokens_BL = on_meta(size), torch.zeros(2, length, dtype=torch.long, device="meta")
+    with FlopCounterMode(display=False) as forward:
+        logits = model.logits(tokens_BL)
+    with FlopCounterMode(display=False) as backward:
+        logits.sum().backward()
+    assert model.flops(length) == pytest.approx(forward.get_total_flops() / (2 * length), rel=0.01)
+    training = (forward.get_total_flops() + backward.get_total_flops()) / (2 * length)
+    assert 3 * model.flops(length) == pytest.approx(training, rel=0.01)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_parameters_are_those_of_the_formula(tied):
+    d, f, v, head = 96, 160, 512, 16
+    size = Size(width=d, depth=3, heads=6, kv_heads=2, hidden=f)
+    settings = Settings(size=size, model=Model(tied=tied), data=Data(vocabulary=v))
+    block = d * (6 + 2 + 2) * head + 6 * head * d + 3 * d * f + 2 * d
+    embedding = v * d * (1 if tied else 2)
+    found = budget.of(settings)
+    assert (found.parameters, found.embedding) == (3 * block + d + embedding, embedding)
+    assert found.non_embedding == 3 * block + d
+
+
+def test_a_large_model_is_counted_without_being_built():
+    size = Size(width=960, depth=32, heads=15, kv_heads=5, hidden=2560)
+    settings = Settings(size=size, data=Data(vocabulary=128_256), where=Where(micro_tokens=1024))
+    found = budget.of(settings)
+    assert found.parameters == pytest.approx(0.438e9, rel=0.01)
+    assert found.memory.weights == 4 * found.parameters
+    assert found.memory.total > 16 * found.parameters
+
+
+def test_flops_grow_with_row_length_by_attention_alone():
+    lengths = Length(lengths=[256, 1024], starts=[0, 0.5])
+    flops = budget.of(Settings(size=SIZES[0], length=lengths)).forward_flops
+    assert flops[1024] - flops[256] == 2 * 4 * 64 * (1024 - 256)
+
+
+def test_vocabulary_of_the_tokenizer_overrides_that_of_the_settings():
+    small, large = (budget.of(Settings(), vocabulary=vocabulary) for vocabulary in (300, 301))
+    assert large.parameters - small.parameters == Size().width
+
+
+def test_state_is_the_key_value_cache():
+    assert budget.of(Settings(size=SIZES[0])).state_bytes == 2 * (2 * 2 * 16) * 1024 * 2
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16-mixed"])
+@pytest.mark.parametrize("length", [96, 1088])
+def test_activations_are_those_kept_by_a_real_model(precision, length):
+    settings = Settings(size=SIZES[0], precision=precision)
+    model, tokens_BL = build(settings.model, settings.size, 512, seed=0), torch.zeros(3, length, dtype=torch.long)
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
+    with profile(profile_memory=True) as allocations, autocast:
+        kept = model(tokens_BL)
+    real = sum(event.self_cpu_memory_usage for event in allocations.key_averages())
+    assert kept.requires_grad
+    assert budget.activation_bytes(settings, 512, 3, length) == pytest.approx(real, rel=0.1)
+
+
+def test_more_rows_or_longer_rows_keep_more():
+    settings = Settings(size=SIZES[0])
+    one, two, long = (budget.activation_bytes(settings, 512, b, n) for b, n in ((1, 256), (2, 256), (1, 512)))
+    assert one < two < long < 4 * one
+
+
+def test_peak_is_a_speed():
+    assert budget.peak_flops(torch.device("cpu"), torch.float32) > 1e9
