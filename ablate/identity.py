@@ -26,7 +26,7 @@ def canonical(settings: Settings) -> dict[str, Any]:
     what = dataclasses.asdict(settings)
     for key in NOT_HASHED:
         *groups, name = key.split(".")
-        part = what
+        part: Any = what
         for group in groups:
             part = part[group]
         del part[name]
