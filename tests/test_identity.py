@@ -54,18 +54,23 @@ def leaves(cls: type, prefix: str = "") -> dict[str, Any]:
 
 def changed(**values: Any) -> Settings:
     """The base with some keys, dotted names, changed."""
-    tree = dataclasses.asdict(from_plain(BASE))
+    tree: Any = dataclasses.asdict(from_plain(BASE))
     for key, value in values.items():
         *groups, name = key.split(".")
         reduce(lambda part, group: part[group], groups, tree)[name] = value
     return from_plain(tree)
 
 
+def value_at(settings: Settings, key: str) -> Any:
+    value: Any = settings
+    return reduce(getattr, key.split("."), value)
+
+
 def varied(key: str) -> Any:
     """Another valid value of a key."""
     if key in OTHER:
         return OTHER[key]
-    kind, value = LEAVES[key], reduce(getattr, key.split("."), from_plain(BASE))
+    kind, value = LEAVES[key], value_at(from_plain(BASE), key)
     if typing.get_origin(kind) is typing.Literal:
         return next(choice for choice in typing.get_args(kind) if choice != value)
     if isinstance(value, bool):
@@ -115,10 +120,6 @@ def test_what_moves_the_id_and_is_named(key):
     else:
         assert names == {key}
         assert difference(base, other) == {key: (value_at(base, key), value_at(other, key))}
-
-
-def value_at(settings: Settings, key: str) -> Any:
-    return reduce(getattr, key.split("."), settings)
 
 
 some_keys = st.sets(st.sampled_from(sorted(VARIED)), max_size=4)

@@ -1,6 +1,5 @@
 import json
 import multiprocessing
-import os
 import resource
 import signal
 import time
@@ -154,7 +153,7 @@ def test_file_is_whole_whenever_its_writer_is_killed(tmp_path):
         writer = multiprocessing.get_context("fork").Process(target=_write_forever, args=(path, texts))
         writer.start()
         time.sleep(0.01 + 0.003 * number)
-        os.kill(writer.pid, signal.SIGKILL)
+        writer.kill()
         writer.join()
         assert writer.exitcode == -signal.SIGKILL
         assert path.read_text() in texts

@@ -170,8 +170,7 @@ def test_steps_are_optimizer_steps_whatever_a_forward_pass_holds(where):
 def tables(draw: st.DrawFn) -> Timeline:
     lengths = draw(st.lists(st.sampled_from([128, 256, 512, 1024]), min_size=1, max_size=4))
     starts = [0, *sorted(draw(st.sets(st.integers(2, 99), min_size=len(lengths) - 1, max_size=len(lengths) - 1)))]
-    constant = draw(st.sampled_from(["tokens", "rows"]))
-    length = Length(lengths=lengths, starts=starts, constant=constant)
+    length = Length(lengths=lengths, starts=starts, constant="tokens" if draw(st.booleans()) else "rows")
     tokens = 4096 * draw(st.integers(1, 300)) + draw(st.integers(0, 4095))
     return timeline(Settings(tokens=tokens, length=length, evaluation=Evaluation(times=draw(st.integers(1, 400)))))
 

@@ -1,0 +1,137 @@
+"""One direction, no circles: who may import whom, read from the files themselves."""
+
+import ast
+import graphlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ANY = "any"
+
+# A strand, and the strands or modules of ablate that it may import
+INSIDE = {
+    "settings": [],
+    "identity": ["settings"],
+    "record": ["settings", "identity"],
+    "plan": ["settings", "identity", "plan"],
+    "data": ["settings", "record", "plan", "data"],
+    "model": ["settings", "model"],
+    "fit": ["settings", "identity", "record", "plan", "data", "model", "fit"],
+    "analysis": ["settings", "record", "analysis"],
+    "sweep": [
+        *["settings", "identity", "record", "plan", "analysis", "sweep"],
+        *["data.tokens", "model.budget", "fit.run"],
+    ],
+    "compose": ["settings", "identity"],
+    "train": [ANY],
+    "prepare": [ANY],
+    "report": [ANY],
+}
+# A package that belongs to some files only, and those strands or modules
+OUTSIDE = {
+    "hydra": ["train", "prepare", "compose", "sweep.launcher"],
+    "lightning": ["fit", "data.batches"],
+    "torch": ["fit", "model", "data.batches", "sweep", "train"],
+    "wandb": ["fit"],
+    "matplotlib": ["analysis", "report"],
+    "tokenizers": ["data"],
+}
+# The strands that need nothing but these besides the standard library
+ONLY = {"plan": {"numpy"}, "identity": set(), "model": {"torch", "numpy", "transformers", "mamba_ssm", "causal_conv1d"}}
+
+
+def name_of(path: Path) -> str:
+    """sweep.launcher of ablate/sweep/launcher.py; the empty string of the package itself."""
+    parts = path.relative_to(ROOT / "ablate").with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {name_of(path): path for path in sorted((ROOT / "ablate").rglob("*.py"))}
+
+
+def imported(module: str) -> set[str]:
+    """Full names of all that a module imports, inside functions and by import_module too."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
+            found |= {part.value for part in node.args if isinstance(part, ast.Constant)}
+    return found
+
+
+def inside(module: str) -> set[str]:
+    """The modules of ablate that a module imports; `from ablate.fit import run` is fit.run."""
+    names = {name.removeprefix("ablate.") for name in imported(module) if name.split(".")[0] == "ablate"}
+    return {name if name in MODULES else name.rpartition(".")[0] for name in names}
+
+
+def outside(module: str) -> set[str]:
+    return {name.split(".")[0] for name in imported(module)} - {"ablate"}
+
+
+def belongs(module: str, to: list[str]) -> bool:
+    return any(part == ANY or module == part or module.startswith(part + ".") for part in to)
+
+
+def strand(module: str) -> str:
+    return module.split(".")[0]
+
+
+CODE = [module for module in MODULES if MODULES[module].name != "__init__.py"]
+
+
+@pytest.mark.parametrize("module", CODE)
+def test_imports_go_one_way(module):
+    wrong = {other for other in inside(module) if not belongs(other, INSIDE[strand(module)])}
+    assert not wrong, f"{module} may import {INSIDE[strand(module)]}"
+
+
+@pytest.mark.parametrize("module", CODE)
+def test_packages_stay_in_their_files(module):
+    wrong = {package for package in outside(module) & OUTSIDE.keys() if not belongs(module, OUTSIDE[package])}
+    assert not wrong, {package: OUTSIDE[package] for package in wrong}
+
+
+@pytest.mark.parametrize("module", [module for module in CODE if strand(module) in ONLY])
+def test_small_strands_need_little(module):
+    assert outside(module) - sys.stdlib_module_names <= ONLY[strand(module)]
+
+
+def test_no_circles():
+    graphlib.TopologicalSorter({module: inside(module) for module in CODE}).prepare()
+
+
+def test_packages_are_empty():
+    assert all(path.read_text() == "" for path in MODULES.values() if path.name == "__init__.py")
+
+
+def test_every_folder_is_a_package():
+    folders = {path.parent for path in MODULES.values()}
+    assert all((folder / "__init__.py").exists() for folder in folders)
+
+
+def test_reading_records_loads_neither_torch_nor_lightning_nor_hydra():
+    names = [f"ablate.analysis.{found.name}" for found in pkgutil.iter_modules([str(ROOT / "ablate" / "analysis")])]
+    if not names:
+        pytest.skip("there is no analysis yet")
+    heavy = "{'torch', 'lightning', 'hydra'}"
+    code = f"import sys, {', '.join(names)}; print(*{heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == []
+
+
+def test_the_reader_of_imports_sees_them_all():
+    assert {"plan.mixture", "plan.timeline", "plan.keyed"} <= inside("plan.order")
+    assert {"numpy", "dataclasses"} <= outside("plan.order")
+    assert {"fit.run", "sweep.ledger"} <= inside("sweep.worker")
+    assert belongs("fit.run", INSIDE["sweep"])
+    assert not belongs("fit.runner", INSIDE["sweep"])
+    assert not belongs("data.batches", INSIDE["sweep"])
