@@ -91,10 +91,10 @@ def _mean_bpb(evidence: Evidence, arm: str, seeds: dict[int, float]) -> float:
 
 def _notes(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement) -> list[str]:
     notes = []
-    for name in (arm, evidence.base):
+    for name, prefix in ((arm, ""), (evidence.base, f"{evidence.base}: ")):
         outcomes = Counter(run.outcome for run in evidence.by_arm[name].values() if run.outcome != "finished")
         total = len(evidence.by_arm[name])
-        notes += [f"{name}: {count} of {total} {outcome}" for outcome, count in outcomes.items()]
+        notes += [f"{prefix}{count} of {total} {outcome}" for outcome, count in outcomes.items()]
     if not differences:
         notes.append("no seed has finished in both")
     elif len(differences) == 1:

@@ -13,11 +13,11 @@ Points   The first 30 % of the evaluations are left out: early training follows 
          So are evaluations with a learning rate below its peak, where the schedule has a plateau: a
          falling rate lowers the loss by itself. Without a plateau all remaining points are used, and
          `cooled` says so.
-Interval The law is fitted again to each seed, and the interval is Student's t over seeds, on the log for
-         tokens. It covers what seeds randomise, including noise that is correlated along a run. It
-         does not cover the choice of the law or of the points, and E and alpha drift with the length
-         of the run: predictions are stable, parameters are not. It says nothing past the tokens trained
-         but where the law, if it holds, would go.
+Interval The law is fitted again to each seed, and the interval is as wide as Student's t over seeds, on
+         the log for tokens, about the fit to their mean. It covers what seeds randomise, also noise that
+         is correlated along a run. It does not cover the choice of the law or of the points; E and alpha
+         drift with the length of the run: predictions are stable, parameters are not. Past the tokens
+         trained it says where the law would go if it held.
 
 A domain is saturated once doubling the tokens gains less than eps, the smallest effect that the
 study can detect:  E + A n^-alpha - (E + A (2n)^-alpha) < eps  from  n = [A (1 - 2^-alpha) / eps]^(1/alpha)
@@ -33,7 +33,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from ablate.analysis.evidence import Evidence, Run
+from ablate.analysis.evidence import Evidence, Run, tokens_text
 from ablate.analysis.paired import Interval
 
 Status = Literal["saturated", "not saturated within the run", "not identified"]
@@ -42,6 +42,7 @@ DISCARDED = 0.3  # first part of the curve, as a share of its evaluations
 ALPHAS = (0.02, 3.0)  # beyond, the law is a logarithm or a step and its parameters mean nothing
 MIN_POINTS = 5  # different numbers of tokens, for three parameters
 PLATEAU = 0.99  # of the peak rate
+SPOKEN = 10  # times the tokens trained: beyond, an extrapolated number of tokens is not worth naming
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ class Points:
 
     def pooled(self) -> tuple[np.ndarray, np.ndarray]:
         return np.concatenate([*self.tokens.values(), []]), np.concatenate([*self.bpb.values(), []])
+
+    def mean(self) -> tuple[np.ndarray, np.ndarray]:
+        """The mean over seeds: (tokens, bits per byte)."""
+        tokens, bpb = self.pooled()
+        different, index = np.unique(tokens, return_inverse=True)
+        return different, np.bincount(index, weights=bpb) / np.bincount(index)
 
 
 @dataclass(frozen=True)
@@ -94,18 +101,21 @@ class Fit:
     confidence: float
 
     def interval(self, name: Literal["E", "A", "alpha"]) -> Interval:
-        return seed_interval([getattr(law, name) for law in self.by_seed.values()], self.confidence)
+        """Interval of one parameter of the law; infinite without two seeds."""
+        half = half_width(np.array([getattr(law, name) for law in self.by_seed.values()]), self.confidence)
+        middle = getattr(self.law, name)
+        return (float(middle - half), float(middle + half))
 
     def band(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Interval of the law at each number of tokens."""
-        laws = np.array([law(tokens) for law in self.by_seed.values()]).reshape(-1, len(tokens))
-        ends = [seed_interval(list(column), self.confidence) for column in laws.T]
-        return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
+        assert self.law is not None
+        half = half_width(np.array([law(tokens) for law in self.by_seed.values()]), self.confidence)
+        return self.law(tokens) - half, self.law(tokens) + half
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saturation:
-    """Where a domain stops gaining. `tokens` and its interval are None where not identified."""
+    """Where a domain stops gaining. `tokens` and its interval are None where that is not identified."""
 
     arm: str
     domain: str
@@ -116,6 +126,29 @@ class Saturation:
     trained: int  # tokens of the longest run
     eps: float  # bits per byte gained by doubling, below which a domain counts as saturated
     gain: float | None  # bits per byte that doubling the tokens trained would gain, by the law
+
+    @property
+    def spoken(self) -> bool:
+        """Whether the place is known and near enough to be named."""
+        return self.tokens is not None and self.tokens <= SPOKEN * self.trained
+
+    @property
+    def where(self) -> str:
+        """The place in words, to follow the status; empty where not identified."""
+        if self.tokens is None or self.interval is None:
+            return ""
+        if not self.spoken:
+            return f": the law puts it beyond {SPOKEN} times the run"
+        low, high = (tokens_text(end) for end in self.interval)
+        return f": {tokens_text(self.tokens)} [{low}, {high}]"
+
+    @property
+    def reading(self) -> str:
+        """What one more doubling brings, against what could be seen; or why that is not known."""
+        if self.gain is None:
+            return self.reason or ""
+        gain = f"one more doubling gains {self.gain:.4f}, detectable are {self.eps:.4f}"
+        return f"{self.reason}; {gain}" if self.reason else gain
 
 
 def fit_power_law(tokens: np.ndarray, bpb: np.ndarray) -> Law:
@@ -143,12 +176,11 @@ def _squares(alpha_K: np.ndarray, n_N: np.ndarray, y_N: np.ndarray) -> tuple[np.
     return ((E[:, None] + A[:, None] * x_KN - y_N) ** 2).sum(1), E, A
 
 
-def seed_interval(values: list[float], confidence: float) -> Interval:
-    """Student's t interval of a mean over seeds; infinite for fewer than two."""
+def half_width(values: np.ndarray, confidence: float) -> np.ndarray | float:
+    """Half of Student's t interval of a mean over seeds (the first axis); infinite for fewer than two."""
     if len(values) < 2:
-        return (-math.inf, math.inf)
-    half = stdtrit(len(values) - 1, (1 + confidence) / 2) * np.std(values, ddof=1) / math.sqrt(len(values))
-    return (float(np.mean(values) - half), float(np.mean(values) + half))
+        return math.inf
+    return stdtrit(len(values) - 1, (1 + confidence) / 2) * np.std(values, axis=0, ddof=1) / math.sqrt(len(values))
 
 
 def all_points(evidence: Evidence, arm: str, domain: str) -> Points:
@@ -184,10 +216,10 @@ def _on_plateau(run: Run, tokens: np.ndarray) -> np.ndarray:
 
 
 def fit(evidence: Evidence, arm: str, domain: str) -> Fit:
-    """Fit the law to all seeds of an arm, and to each seed alone."""
+    """Fit the law to the mean over the seeds of an arm, and to each seed alone."""
     points, trained = used_points(evidence, arm, domain), _trained(evidence, arm)
-    tokens, bpb = points.pooled()
-    enough = len(np.unique(tokens)) >= MIN_POINTS
+    tokens, bpb = points.mean()  # seeds lie at different heights; that is no noise along the curve
+    enough = len(tokens) >= MIN_POINTS
     law = fit_power_law(tokens, bpb) if enough else None
     each = enough and all(len(n) >= MIN_POINTS for n in points.tokens.values())
     return Fit(
@@ -196,7 +228,7 @@ def fit(evidence: Evidence, arm: str, domain: str) -> Fit:
         points=points,
         law=law,
         by_seed={seed: fit_power_law(n, points.bpb[seed]) for seed, n in points.tokens.items()} if each else {},
-        problem=_problem(law, tokens) if law else f"{len(np.unique(tokens))} points, at least {MIN_POINTS} needed",
+        problem=_problem(law, tokens) if law else f"{len(tokens)} points, at least {MIN_POINTS} needed",
         trained=trained,
         confidence=evidence.declaration["confidence"],
     )
@@ -218,41 +250,39 @@ def _problem(law: Law, tokens: np.ndarray) -> str | None:
 def saturation(found: Fit, eps: float) -> Saturation:
     """When doubling the tokens gains less than eps.
 
-    The whole interval must lie within the tokens trained for `saturated`, and nothing is said about
-    where it lies once it is a factor of ten wide. A domain whose interval begins beyond the tokens
-    trained is not saturated, however wide the interval.
+    The end of the run decides the status: the whole interval must lie before it for `saturated`, and
+    if all of it lies beyond, the domain is not saturated. Where it lies is not said once the interval is
+    a factor of ten wide; if it then holds the end of the run, nothing is identified.
     """
-    law, problem, trained = found.law, found.problem, found.trained
-    interval = _token_interval(found, eps)
-    status, reason = _status(interval, trained) if not problem else ("not identified", problem)
-    known = law is not None and not reason
+    law, trained, interval = found.law, found.trained, _token_interval(found, eps)
+    status, reason = _status(interval, trained) if not found.problem else ("not identified", found.problem)
+    place = law if not reason else None
     return Saturation(
         arm=found.arm,
         domain=found.domain,
         status=status,
         reason=reason,
-        tokens=law.saturation(eps) if law and known else None,
-        interval=interval if known else None,
+        tokens=place.saturation(eps) if place else None,
+        interval=interval if place else None,
         trained=trained,
         eps=eps,
-        gain=float(law(trained) - law(2 * trained)) if law and not problem else None,
+        gain=float(law(trained) - law(2 * trained)) if law and not found.problem else None,
     )
 
 
 def _token_interval(found: Fit, eps: float) -> Interval:
     tokens = [law.saturation(eps) for law in found.by_seed.values()]
-    if len(tokens) < 2 or not all(0 < n < math.inf for n in tokens):
+    if found.law is None or len(tokens) < 2 or not all(0 < n < math.inf for n in tokens):
         return (0.0, math.inf)
-    low, high = seed_interval([math.log(n) for n in tokens], found.confidence)
-    return (math.exp(max(low, -700)), math.exp(high) if high < 700 else math.inf)
+    middle, half = math.log(found.law.saturation(eps)), float(half_width(np.log(tokens), found.confidence))
+    return (math.exp(max(middle - half, -700)), math.exp(min(middle + half, 700)))
 
 
 def _status(interval: Interval, trained: int) -> tuple[Status, str | None]:
     low, high = interval
     if low == 0:
         return "not identified", "it takes two seeds that each identify the law"
-    if low > trained:
-        return "not saturated within the run", None
-    if high > 10 * low:
-        return "not identified", "its interval is more than a factor of ten wide"
-    return ("saturated" if high <= trained else "not saturated within the run"), None
+    reason = "where is not known: its interval is more than a factor of ten wide" if high > 10 * low else None
+    if reason and low <= trained < high:
+        return "not identified", reason
+    return ("saturated" if high <= trained else "not saturated within the run"), reason

@@ -48,7 +48,7 @@ class Judgement:
     interval: Interval  # of the effect; leaves out 0 exactly when p_adjusted <= alpha
     p: float
     p_adjusted: float
-    narrow_interval: Interval  # inside -+margin exactly when p_equivalent <= alpha
+    equivalence_interval: Interval  # inside -+margin exactly when p_equivalent <= alpha
     p_equivalent: float  # Holm-adjusted
     mde: float
     word: Word
@@ -60,14 +60,14 @@ def judge(differences: Mapping[str, Sequence[float]], margin: float, confidence:
     p = np.array([p_different(differences[arm]) for arm in arms])
     q = np.array([p_equivalent(differences[arm], margin) for arm in arms])
     p_adjusted, q_adjusted = holm(p), holm(q)
-    levels, narrow_levels = holm_levels(p, alpha), holm_levels(q, alpha)
+    levels, equivalence_levels = holm_levels(p, alpha), holm_levels(q, alpha)
     return {
         arm: Judgement(
             mean=_mean(differences[arm]),
             interval=interval(differences[arm], levels[i]),
             p=float(p[i]),
             p_adjusted=float(p_adjusted[i]),
-            narrow_interval=interval(differences[arm], 2 * narrow_levels[i]),
+            equivalence_interval=interval(differences[arm], 2 * equivalence_levels[i]),
             p_equivalent=float(q_adjusted[i]),
             mde=detectable(differences[arm], alpha / len(arms)),
             word=_word(_mean(differences[arm]), p_adjusted[i] <= alpha, q_adjusted[i] <= alpha),

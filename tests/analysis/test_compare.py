@@ -47,7 +47,7 @@ def test_an_arm_that_diverged_is_never_better(tmp_path):
     assert found["qa_12"].effect.word == "equivalent"
     assert found["qa_12"].word == "inconclusive"
     assert found["qa_40"].word == "worse"
-    assert found["qa_20"].notes == ("qa_20: 1 of 6 diverged",)
+    assert found["qa_20"].notes == ("1 of 6 diverged",)
     assert sorted(found["qa_20"].differences) == [1, 2, 3, 4, 5]
     assert not found["qa_20"].provisional  # diverged is an outcome, not a missing run
 
@@ -65,9 +65,9 @@ def test_a_final_loss_that_is_not_a_number_counts_as_diverged(tmp_path):
 def test_missing_runs_make_a_verdict_provisional_and_are_named(tmp_path):
     outcomes = {("qa_20", 0): "running", ("qa_40", 1): "killed", ("qa_12", 2): "not started"}
     found = by_arm(study(tmp_path, outcomes=outcomes))
-    assert found["qa_20"].notes == ("qa_20: 1 of 4 running",)
-    assert found["qa_40"].notes == ("qa_40: 1 of 4 killed",)
-    assert found["qa_12"].notes == ("qa_12: 1 of 4 not started",)
+    assert found["qa_20"].notes == ("1 of 4 running",)
+    assert found["qa_40"].notes == ("1 of 4 killed",)
+    assert found["qa_12"].notes == ("1 of 4 not started",)
     assert all(verdict.provisional for verdict in found.values())
     assert all(len(verdict.differences) == 3 for verdict in found.values())
 

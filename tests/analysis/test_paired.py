@@ -131,7 +131,7 @@ def test_a_real_difference_inside_the_margin_is_equivalent():
 def test_intervals_say_the_same_as_the_words(family):
     for one in judge(family, MARGIN, CONFIDENCE).values():
         outside = one.interval[0] > 0 or one.interval[1] < 0
-        inside = one.narrow_interval[0] > -MARGIN and one.narrow_interval[1] < MARGIN
+        inside = one.equivalence_interval[0] > -MARGIN and one.equivalence_interval[1] < MARGIN
         near = min(abs(one.p_adjusted - 0.05), abs(one.p_equivalent - 0.05)) < 1e-9
         if not near and one.interval[0] != one.interval[1]:
             assert outside == (one.p_adjusted <= 0.05)

@@ -14,7 +14,7 @@ from ablate.record import StudyRecord, run_record, study_record
 
 DOMAINS = {  # E, A, alpha
     "general": (0.95, 420.0, 0.42),
-    "code": (0.70, 650.0, 0.46),
+    "code": (1.20, 3300.0, 0.90),  # saturates within the run
     "science": (1.05, 300.0, 0.40),
     "qa": (0.85, 800.0, 0.48),
 }

@@ -1,0 +1,314 @@
+"""The figures of a report. Each takes what was read or computed and gives a matplotlib Figure.
+
+    forest      what the study found: differences by seed, interval, margin, word
+    losses      how it came about: loss by domain, and the difference from the base beneath
+    saturation  where each domain stops gaining
+    mixture     what was asked of the mixture, and what the runs read
+    schedule    learning rate and row length, as they were
+
+Bits per byte on every loss axis: lower is better.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.transforms import Transform, blended_transform_factory
+
+from ablate.analysis import curves
+from ablate.analysis.compare import Verdict
+from ablate.analysis.evidence import Evidence, tokens_text
+from ablate.analysis.look import LIGHT, Look, grid, paired_grid
+
+WIDTH = 9.6  # inches
+SPREAD_FROM = 0.25  # share of the run after which losses decide the range of an axis; the start is far above
+AHEAD = 4  # how far past the end of the run a law is drawn, as a multiple of its tokens
+
+
+def forest(evidence: Evidence, verdicts: list[Verdict], look: Look = LIGHT) -> Figure:
+    """One row an arm: a dot per seed, the mean, its interval, and the wider stripe held against the margin."""
+    with look.applied():
+        names = [verdict.arm for verdict in verdicts] + evidence.null_arms
+        figure = Figure(figsize=(WIDTH, 1.2 + 0.5 * len(names)), layout="constrained")
+        ax = figure.subplots()
+        colours, margin = look.colours([evidence.base, *evidence.arms]), evidence.declaration["margin"]
+        ax.axvspan(-margin, margin, color=look.faint, alpha=0.55, linewidth=0)
+        ax.axvline(0, color=look.muted, linewidth=0.9)
+        for row, verdict in enumerate(verdicts):
+            _forest_row(ax, row, verdict, colours[verdict.arm])
+            _forest_text(ax, row, verdict, look)
+        for row in range(len(verdicts), len(names)):
+            text = f"= {evidence.base}: the same settings, the same runs"
+            ax.text(1.02, row, text, transform=_beside(ax), va="center", color=look.muted, fontsize=8)
+        reach = 1.12 * max([1.6 * margin, *(_reach(v) for v in verdicts)])
+        ax.set(xlim=(-reach, reach), ylim=(len(names) - 0.4, -0.6))
+        ax.set_yticks(range(len(names)), names, color=look.ink, fontsize=9.5)
+        ax.set_xlabel(f"difference from {evidence.base}, bits per byte ({evidence.metric})")
+        ax.grid(visible=False)
+        ax.spines["left"].set_visible(False)
+        _forest_heads(ax, margin, look)
+    return figure
+
+
+def _forest_row(ax: Axes, row: int, v: Verdict, colour: str) -> None:
+    dots = list(v.differences.values())
+    ax.plot(dots, [row + 0.27] * len(dots), "o", color=colour, markersize=3.2, alpha=0.6, markeredgewidth=0)
+    if len(dots) >= 2:
+        stripe = {"linewidth": 7, "alpha": 0.28, "solid_capstyle": "butt"}
+        ax.plot(v.effect.equivalence_interval, [row, row], color=colour, **stripe)
+        ax.plot(v.effect.interval, [row, row], color=colour, linewidth=1.4, marker="|", markersize=7)
+    if dots:
+        ax.plot(v.effect.mean, row, "o", color=colour, markersize=6.5, zorder=4)
+
+
+def _forest_text(ax: Axes, row: int, v: Verdict, look: Look) -> None:
+    mean = f"{v.effect.mean:+.4f}" if v.differences else ""
+    bounds = " [{:+.4f}, {:+.4f}]".format(*v.effect.interval) if len(v.differences) >= 2 else ""
+    above = -0.13 if v.notes and v.differences else 0.0
+    style = {"transform": _beside(ax), "va": "center"}
+    ax.text(1.02, row, v.word, color=look.words[v.word], fontweight="bold", **style)
+    ax.text(1.155, row + above, (mean + bounds).replace("-", "−"), color=look.ink, fontsize=8, **style)
+    ax.text(1.155, row - above, _shorten("; ".join(v.notes), 48), color=look.muted, fontsize=7.5, **style)
+
+
+def _beside(ax: Axes) -> Transform:
+    """x in widths of the axes, y in rows."""
+    return blended_transform_factory(ax.transAxes, ax.transData)
+
+
+def _reach(v: Verdict) -> float:
+    ends = [*v.effect.interval, *v.effect.equivalence_interval] if len(v.differences) >= 2 else []
+    return max((abs(end) for end in [*v.differences.values(), *ends]), default=0.0)
+
+
+def _forest_heads(ax: Axes, margin: float, look: Look) -> None:
+    above = blended_transform_factory(ax.transData, ax.transAxes)
+    style = {"va": "bottom", "color": look.muted, "fontsize": 8}
+    ax.text(0, 1.02, f"margin ±{margin:g}", transform=above, ha="center", **style)
+    ax.text(0, 1.02, "← better", transform=ax.transAxes, ha="left", **style)
+    ax.text(1, 1.02, "worse →", transform=ax.transAxes, ha="right", **style)
+
+
+def losses(evidence: Evidence, look: Look = LIGHT) -> Figure:
+    """For every domain the mean over seeds with its range, and beneath it the paired difference from the base."""
+    with look.applied():
+        panels = evidence.domains + ([evidence.metric] if evidence.metric not in evidence.domains else [])
+        colours = look.colours([evidence.base, *evidence.arms])
+        colours = {arm: colour for arm, colour in colours.items() if evidence.finished(arm)}
+        figure, pairs = paired_grid(len(panels), WIDTH, 3.3)
+        for (above, below), panel in zip(pairs, panels, strict=True):
+            by_arm = {arm: _by_tokens(curves.all_points(evidence, arm, panel)) for arm in colours}
+            _draw_losses(above, by_arm, colours)
+            _draw_differences(below, by_arm, colours, evidence, look)
+            above.set_title(panel)
+            if below.get_subplotspec().is_first_col():  # pyrefly: ignore
+                above.set_ylabel("bits per byte")
+                below.set_ylabel(f"minus {evidence.base}")
+        _legend(figure, colours)
+    return figure
+
+
+ByTokens = dict[float, dict[int, float]]  # {tokens: {seed: bits per byte}}
+
+
+def _draw_losses(ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str]) -> None:
+    late = []
+    for arm, found in by_arm.items():
+        _band(ax, {n: list(values.values()) for n, values in found.items()}, colours[arm])
+        late += [value for n, values in found.items() if n > SPREAD_FROM * max(found) for value in values.values()]
+    space = 0.06 * (max(late) - min(late)) or 0.01
+    ax.set(ylim=(min(late) - space, max(late) + space), xlim=(0, None))
+    ax.tick_params(labelbottom=False)
+    ax.xaxis.set_major_locator(_nice(4))
+    ax.yaxis.set_major_locator(_nice(5))
+
+
+def _draw_differences(
+    ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str], evidence: Evidence, look: Look
+) -> None:
+    margin, base = evidence.declaration["margin"], by_arm.get(evidence.base, {})
+    ax.axhspan(-margin, margin, color=look.faint, alpha=0.55, linewidth=0)
+    ax.axhline(0, color=look.ink, linewidth=1)
+    for arm in by_arm.keys() - {evidence.base}:
+        paired = {
+            n: [x - base[n][s] for s, x in found.items() if s in base.get(n, {})] for n, found in by_arm[arm].items()
+        }
+        _band(ax, {n: d for n, d in paired.items() if d}, colours[arm])
+    ax.set(xlabel="tokens", xlim=(0, None))
+    _tokens_axis(ax)
+    ax.xaxis.set_major_locator(_nice(4))
+    ax.yaxis.set_major_locator(_nice(5))
+
+
+def _by_tokens(points: curves.Points) -> ByTokens:
+    found: ByTokens = {}
+    for seed, tokens in points.tokens.items():
+        for n, value in zip(tokens, points.bpb[seed], strict=True):
+            found.setdefault(float(n), {})[seed] = float(value)
+    return dict(sorted(found.items()))
+
+
+def _band(ax: Axes, values: Mapping[float, list[float]], colour: str) -> None:
+    tokens = list(values)
+    ax.plot(tokens, [float(np.mean(v)) for v in values.values()], color=colour, linewidth=1.4)
+    low, high = [min(v) for v in values.values()], [max(v) for v in values.values()]
+    ax.fill_between(tokens, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _legend(figure: Figure, colours: Mapping[str, str]) -> None:
+    for_arm = figure.axes[0]
+    lines = [for_arm.plot([], [], color=colour, linewidth=2.4)[0] for colour in colours.values()]
+    figure.legend(lines, list(colours), loc="outside upper left", ncols=8, handlelength=1.2, columnspacing=1.6)
+
+
+def saturation(
+    fits: list[curves.Fit],
+    points: Mapping[str, curves.Points],
+    eps: Mapping[str, float],
+    colour: str | None = None,
+    look: Look = LIGHT,
+) -> Figure:
+    """One panel a domain: evaluations by seed, the law with its interval, and where doubling gains less than eps.
+
+    fits: of one arm, one a domain. points, eps: by domain; all evaluations, so that those left out are seen too.
+    """
+    with look.applied():
+        figure, axes = grid(len(fits), WIDTH, 2.9, columns=min(len(fits), 2) if len(fits) < 5 else None)
+        for ax, fit in zip(axes, fits, strict=True):
+            found = curves.saturation(fit, eps[fit.domain])
+            _draw_points(ax, fit, points[fit.domain], colour or look.arms[0], look)
+            if fit.law and not fit.problem:
+                _draw_law(ax, fit, found, fit.law, colour or look.arms[0], look)
+            _saturation_axes(ax, fit, points[fit.domain], look)
+            ax.set_title(fit.domain, pad=34)
+            text = f"{found.status}{found.where}\n{found.reading}"
+            ax.text(0, 1.03, text, transform=ax.transAxes, va="bottom", fontsize=8, color=look.muted, linespacing=1.5)
+            if ax.get_subplotspec().is_first_col():  # pyrefly: ignore
+                ax.set_ylabel("bits per byte")
+    return figure
+
+
+def _draw_points(ax: Axes, fit: curves.Fit, every: curves.Points, colour: str, look: Look) -> None:
+    style = {"marker": "o", "linestyle": "", "markersize": 3.4, "markeredgewidth": 0}
+    ax.plot(*every.pooled(), color=look.muted, alpha=0.3, **style)
+    ax.plot(*fit.points.pooled(), color=colour, alpha=0.6, **style)
+
+
+def _draw_law(ax: Axes, fit: curves.Fit, found: curves.Saturation, law: curves.Law, colour: str, look: Look) -> None:
+    inside = np.geomspace(fit.points.pooled()[0].min(), fit.trained, 80)
+    beyond = np.geomspace(fit.trained, AHEAD * fit.trained, 40)
+    ax.plot(inside, law(inside), color=colour)
+    ax.plot(beyond, law(beyond), color=colour, linestyle=(0, (4, 2)))
+    if len(fit.by_seed) >= 2:
+        tokens = np.concatenate([inside, beyond])
+        ax.fill_between(tokens, *fit.band(tokens), color=colour, alpha=0.16, linewidth=0)
+    if found.tokens and found.interval and found.tokens < AHEAD * fit.trained:
+        mark = look.words["better"]
+        ax.axvspan(found.interval[0], found.interval[1], color=mark, alpha=0.14, linewidth=0)
+        ax.axvline(found.tokens, color=mark, linewidth=1.4)
+
+
+def _saturation_axes(ax: Axes, fit: curves.Fit, every: curves.Points, look: Look) -> None:
+    tokens, bpb = every.pooled()
+    law = fit.law if not fit.problem else None
+    late = bpb[tokens > 0.5 * SPREAD_FROM * fit.trained]
+    low = min(late.min(), float(law(AHEAD * fit.trained)) if law else math.inf)
+    space = 0.08 * (late.max() - low) or 0.01
+    ax.set_xscale("log")
+    ax.set(xlabel="tokens", xlim=(0.5 * SPREAD_FROM * fit.trained, AHEAD * fit.trained))
+    ax.set(ylim=(low - space, late.max() + space))
+    ax.axvline(fit.trained, color=look.muted, linewidth=0.9, linestyle=(0, (2, 2)))
+    ax.annotate(
+        "end of the run",
+        (fit.trained, 0.97),
+        xycoords=ax.get_xaxis_transform(),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="top",
+        fontsize=7.5,
+        color=look.muted,
+    )
+    ax.set_xticks([fit.trained * 2.0**k for k in range(-3, 3)])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_locator(_nice(5))
+    _tokens_axis(ax)
+
+
+def mixture(evidence: Evidence, look: Look = LIGHT) -> Figure:
+    """Per domain and arm the share asked for (ring) and the share read (dot), the mean over finished seeds."""
+    with look.applied():
+        colours = look.colours([evidence.base, *evidence.arms])
+        shares = {arm: _shares(evidence, arm) for arm in colours if evidence.finished(arm)}
+        columns = min(4, len(evidence.domains))
+        figure, axes = grid(len(evidence.domains), WIDTH, 0.75 + 0.27 * len(shares), columns=columns)
+        for ax, domain in zip(axes, evidence.domains, strict=True):
+            for row, (arm, (asked, realised)) in enumerate(shares.items()):
+                _draw_share(ax, row, asked[domain], realised[domain], colours[arm], look)
+            first = ax.get_subplotspec().is_first_col()  # pyrefly: ignore
+            ax.set_yticks(range(len(shares)), [arm if first else "" for arm in shares], color=look.ink)
+            top = 1.15 * max(max(asked[domain], realised[domain]) for asked, realised in shares.values())
+            ax.set(title=domain, ylim=(len(shares) - 0.4, -0.6), xlim=(0, top or 1))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
+            ax.xaxis.set_major_locator(_nice(4))
+            ax.grid(visible=True, axis="x")
+            ax.grid(visible=False, axis="y")
+    return figure
+
+
+def _draw_share(ax: Axes, row: int, asked: float, realised: float, colour: str, look: Look) -> None:
+    ax.plot([0, realised], [row, row], color=colour, linewidth=1.4, alpha=0.4)
+    ax.plot(realised, row, "o", color=colour, markersize=4.5, clip_on=False)
+    ring = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": look.muted, "markeredgewidth": 0.9}
+    ax.plot(asked, row, "o", clip_on=False, **ring)
+
+
+def _shares(evidence: Evidence, arm: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Shares of the domains: (asked, realised)."""
+    mixtures = [run.result["mixture"] for run in evidence.finished(arm).values()]
+    realised = {d: float(np.mean([m["realised"].get(d, 0.0) for m in mixtures])) for d in evidence.domains}
+    return {d: mixtures[0]["asked"].get(d, 0.0) for d in evidence.domains}, realised
+
+
+def schedule(evidence: Evidence, look: Look = LIGHT) -> Figure:
+    """Learning rate and row length against tokens; arms with the same schedule share a line."""
+    with look.applied():
+        figure, axes = grid(2, WIDTH, 2.1, columns=2)
+        colours = look.colours([evidence.base, *evidence.arms])
+        for ax, key, title in zip(axes, ("lr", "length"), ("learning rate", "row length, tokens"), strict=True):
+            lines = _distinct_lines(evidence, key)
+            for i, ((tokens, values), arms) in enumerate(lines.items()):
+                ax.plot(tokens, values, color=colours[arms[0]], drawstyle="steps-pre" if key == "length" else "default")
+                text = "all arms" if len(lines) == 1 else _shorten(", ".join(arms), 40)
+                place = {"xytext": (0.015, 0.97 - 0.1 * i), "xycoords": "axes fraction", "va": "top", "fontsize": 8}
+                ax.annotate(text, (0, 0), color=colours[arms[0]], **place)
+            top = 1.3 * max((max(values) for _, values in lines), default=1.0)
+            ax.set(title=title, xlabel="tokens", xlim=(0, None), ylim=(0, top))
+            ax.xaxis.set_major_locator(_nice(6))
+            ax.yaxis.set_major_locator(_nice(4))
+            _tokens_axis(ax)
+    return figure
+
+
+def _distinct_lines(evidence: Evidence, key: str) -> dict[tuple[tuple[float, ...], tuple[float, ...]], list[str]]:
+    """{(tokens, values): arms that have them}, from the first finished seed of each arm."""
+    lines: dict[tuple[tuple[float, ...], tuple[float, ...]], list[str]] = {}
+    for arm in [evidence.base, *evidence.arms]:
+        for run in list(evidence.finished(arm).values())[:1]:
+            line = tuple(row["tokens"] for row in run.steps), tuple(row[key] for row in run.steps)
+            lines.setdefault(line, []).append(arm)
+    return lines
+
+
+def _tokens_axis(ax: Axes) -> None:
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: tokens_text(n)))
+
+
+def _nice(ticks: int) -> MaxNLocator:
+    return MaxNLocator(ticks, steps=[1, 2, 5, 10])
+
+
+def _shorten(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,93 @@
+"""Command: what a study shows so far, as a table here and as one page with figures.
+
+    python -m ablate.report                  the studies there are
+    python -m ablate.report mix_sweep        the verdict of one, and its page
+
+Records are only read; a report can be made at any time, also while the study runs.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from ablate.record import StudyRecord, study_record
+from ablate.settings import UserError
+
+if TYPE_CHECKING:
+    from ablate.analysis.evidence import Evidence
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    try:
+        if options.name is None:
+            _list(Path(options.outputs))
+        else:
+            report(study_record(options.outputs, options.name))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def report(study: StudyRecord, console: Console | None = None) -> Path:
+    """Print the verdict, write the page, and say where it is. Raises UserError when there is no such study."""
+    console = console or Console(highlight=False)
+    show(study, console)
+    from ablate.analysis import page  # draws: matplotlib is slow to import, the table should not wait
+
+    path = page.write(study)
+    console.print(f"\npage     {escape(str(path))}", soft_wrap=True)
+    return path
+
+
+def show(study: StudyRecord, console: Console) -> None:
+    """Print the question, the table of verdicts and the verdict in a sentence."""
+    from ablate.analysis import compare, evidence  # not needed to list studies
+
+    found = evidence.read(study)
+    console.print(f"[bold]{escape(study.name)}[/]  {escape(found.declaration['question'])}\n")
+    if not found.any_finished:
+        console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
+        return
+    results = compare.verdicts(found)
+    console.print(compare.table(results))
+    for line in _remarks(found):
+        console.print(escape(line))
+    console.print(f"\n[bold]{escape(compare.sentence(results))}[/]")
+
+
+def _remarks(found: "Evidence") -> list[str]:
+    lines = []
+    if found.null_arms:
+        lines.append(f"\n{', '.join(found.null_arms)} = {found.base}: the same settings, hence the same runs.")
+    if not found.complete:
+        lines.append(f"\n{found.num_done} of {len(found.distinct_runs)} runs are done; the verdict is provisional.")
+    return lines
+
+
+def _list(outputs: Path) -> None:
+    console = Console(highlight=False)
+    studies = sorted(path.parent for path in (outputs / "studies").glob("*/study.json"))
+    if not studies:
+        raise UserError(f"no study in {outputs / 'studies'}; start one with: python -m ablate.train -m experiment=NAME")
+    for folder in studies:
+        console.print(f"{folder.name:24} {escape(StudyRecord(folder).read()['question'])}", soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ablate.report",
+        description="Print the verdict of a study and write its page. Without NAME, list the studies.",
+        epilog="example: python -m ablate.report mix_sweep",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name of the study, as in experiment=NAME")
+    parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
