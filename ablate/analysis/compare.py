@@ -108,14 +108,14 @@ def sentence(results: list[Verdict]) -> str:
     """The verdict of the study in one plain sentence; names stand between backticks."""
     if not results:
         return "No arm differs from the base: there is nothing to compare."
-    headline = min(results, key=_importance)
-    if len(results) == 1:
-        return f"{_claim(headline)}."
-    counts = Counter(verdict.word for verdict in results)
+    headline, counts = min(results, key=_importance), Counter(verdict.word for verdict in results)
     tally = ", ".join(f"{counts[word]} {word}" for word in get_args(Word) if counts[word])
-    if headline.word in ("better", "worse"):
-        return f"{_claim(headline)} (of {len(results)} arms: {tally})."
-    return f"No arm is shown to be better or worse than `{headline.base}` (of {len(results)} arms: {tally})."
+    among = f" (of {len(results)} arms: {tally})" if len(results) > 1 else ""
+    claim = _claim(headline)
+    if among and headline.word not in ("better", "worse"):
+        claim = f"No arm is shown to be better or worse than `{headline.base}`"
+    so_far = "So far: " if any(verdict.provisional for verdict in results) else ""
+    return f"{so_far}{claim}{among}."
 
 
 def _importance(verdict: Verdict) -> tuple[int, float]:

@@ -282,7 +282,7 @@ def _status(interval: Interval, trained: int) -> tuple[Status, str | None]:
     low, high = interval
     if low == 0:
         return "not identified", "it takes two seeds that each identify the law"
-    reason = "where is not known: its interval is more than a factor of ten wide" if high > 10 * low else None
+    reason = "place unknown: its interval is more than a factor of ten wide" if high > 10 * low else None
     if reason and low <= trained < high:
         return "not identified", reason
     return ("saturated" if high <= trained else "not saturated within the run"), reason

@@ -183,7 +183,7 @@ def saturation(
             if fit.law and not fit.problem:
                 _draw_law(ax, fit, found, fit.law, colour or look.arms[0], look)
             _saturation_axes(ax, fit, points[fit.domain], look)
-            ax.set_title(fit.domain, pad=34)
+            ax.set_title(fit.domain, pad=36)
             text = f"{found.status}{found.where}\n{found.reading}"
             ax.text(0, 1.03, text, transform=ax.transAxes, va="bottom", fontsize=8, color=look.muted, linespacing=1.5)
             if ax.get_subplotspec().is_first_col():  # pyrefly: ignore

@@ -101,6 +101,8 @@ def test_sentences(tmp_path):
     assert compare.sentence(found[2:]).startswith("`qa_12` is equivalent to `base` within ±0.01 bits per byte")
     null = [dataclasses.replace(v, word="inconclusive") for v in found]
     assert compare.sentence(null).startswith("No arm is shown to be better or worse than `base`")
+    early = [dataclasses.replace(v, provisional=True) for v in found]
+    assert compare.sentence(early) == f"So far: {compare.sentence(found)}"
     assert compare.sentence([]) == "No arm differs from the base: there is nothing to compare."
 
 

@@ -126,8 +126,29 @@ def test_a_logarithm_is_refused(tmp_path):
 
 
 def test_noise_gives_a_wide_interval_not_a_number(tmp_path):
-    found = saturation(study(tmp_path, evaluation_noise=0.02, seeds=(0, 1)), "general", 0.03)
-    assert (found.status, found.interval) == ("not identified", None)
+    evidence = study(tmp_path, evaluation_noise=0.02, seeds=(0, 1))
+    fit = curves.fit(evidence, "base", "general")
+    assert fit.law is not None
+    assert fit.problem is None
+    found = curves.saturation(fit, float(fit.law(3e6) - fit.law(6e6)))  # saturated at the very end, by the law
+    assert (found.status, found.tokens, found.interval) == ("not identified", None, None)
+    assert found.reason == "place unknown: its interval is more than a factor of ten wide"
+
+
+@pytest.mark.parametrize(
+    ("interval", "status", "known"),
+    [
+        ((2e5, 9e5), "saturated", True),
+        ((2e3, 9e5), "saturated", False),
+        ((5e5, 2e6), "not saturated within the run", True),
+        ((2e6, 9e6), "not saturated within the run", True),
+        ((2e6, 9e7), "not saturated within the run", False),
+        ((2e5, 9e6), "not identified", False),
+    ],
+)
+def test_the_end_of_the_run_decides_the_status(interval, status, known):
+    found, reason = curves._status(interval, 1_000_000)
+    assert (found, reason is None) == (status, known)
 
 
 def test_one_seed_identifies_nothing(tmp_path):

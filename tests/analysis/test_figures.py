@@ -1,0 +1,127 @@
+"""Figures are looked at by people; here, that each draws what it was given and nothing else."""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import rcParams
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from ablate.analysis import compare, curves, figures
+from ablate.analysis.evidence import Evidence, read
+from ablate.analysis.look import DARK, LIGHT
+from tests.analysis.worlds import World, write
+
+QUICK = World(evaluations=12, tokens=600_000)
+
+
+def study(folder: Path, **changes) -> Evidence:
+    return read(write(folder, dataclasses.replace(QUICK, **changes)))
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for ax in figure.axes for text in ax.texts]
+
+
+def drawn(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=60)
+    return buffer.getvalue()
+
+
+def saturation_of(evidence: Evidence, **changes) -> Figure:
+    fits = [curves.fit(evidence, "base", domain) for domain in evidence.domains]
+    points = {domain: curves.all_points(evidence, "base", domain) for domain in evidence.domains}
+    return figures.saturation(fits, points, compare.smallest_effects(evidence), **changes)
+
+
+def test_forest_shows_every_seed_interval_and_word(tmp_path):
+    evidence = study(tmp_path)
+    verdicts = compare.verdicts(evidence)
+    figure = figures.forest(evidence, verdicts)
+    lines = [list(np.asarray(line.get_xdata(), dtype=float)) for line in figure.axes[0].lines]
+    for verdict in verdicts:
+        assert list(verdict.differences.values()) in lines
+        assert list(verdict.effect.interval) in lines
+        assert verdict.word in texts(figure)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["qa_20", "qa_40", "qa_12", "qa_10"]
+    assert any(text.startswith("= base") for text in texts(figure))
+
+
+def test_forest_shows_an_arm_that_diverged(tmp_path):
+    evidence = study(tmp_path, outcomes={("qa_20", seed): "diverged" for seed in range(4)})
+    figure = figures.forest(evidence, compare.verdicts(evidence))
+    assert "4 of 4 diverged; no seed has finished in both" in texts(figure)
+    assert drawn(figure)
+
+
+def test_losses_show_the_mean_of_each_arm_and_its_difference(tmp_path):
+    evidence = study(tmp_path)
+    figure = figures.losses(evidence)
+    titles = [ax.get_title("left") for ax in figure.axes if ax.get_title("left")]
+    assert titles == [*evidence.domains, "macro"]
+    below = figure.axes[3]  # three columns: the first of the second row
+    ends = sorted(np.asarray(line.get_ydata(), dtype=float)[-1] for line in below.lines)
+    finals = [np.mean(list(evidence.differences(arm, "general").values())) for arm in evidence.arms]
+    assert ends == pytest.approx(sorted([0.0, *finals]))
+
+
+def test_the_base_is_ink_and_an_arm_has_one_colour_everywhere():
+    arms = ["base", "a", "b", "c"]
+    assert LIGHT.colours(arms)["base"] == LIGHT.ink
+    assert LIGHT.colours(arms)["b"] == LIGHT.colours([*arms, "d"])["b"]
+    many = LIGHT.colours(["base", *map(str, range(30))])
+    assert len(set(many.values())) == 31
+
+
+def test_the_mixture_shows_what_was_asked_and_what_was_read(tmp_path):
+    evidence = study(tmp_path)
+    qa = figures.mixture(evidence).axes[3]
+    shown = sorted(float(line.get_xdata()[-1]) for line in qa.lines if line.get_marker() == "o")  # pyrefly: ignore
+    asked = [0.1, 0.2, 0.4, 0.12]
+    assert shown == pytest.approx(sorted(asked + [share + 3e-5 for share in asked]))
+
+
+def test_arms_of_one_schedule_share_a_line(tmp_path):
+    figure = figures.schedule(study(tmp_path))
+    assert [len(ax.lines) for ax in figure.axes] == [1, 1]
+    assert texts(figure) == ["all arms", "all arms"]
+
+
+@pytest.mark.parametrize("look", [LIGHT, DARK])
+def test_every_figure_is_drawn_on_its_paper(tmp_path, look):
+    evidence = study(tmp_path)
+    before = dict(rcParams)
+    made = [
+        figures.forest(evidence, compare.verdicts(evidence), look),
+        figures.losses(evidence, look),
+        saturation_of(evidence, look=look),
+        figures.mixture(evidence, look),
+        figures.schedule(evidence, look),
+    ]
+    for figure in made:
+        assert figure.get_facecolor()[:3] == to_rgb(look.paper)
+        assert drawn(figure).startswith(b"\x89PNG")
+    assert dict(rcParams) == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"outcomes": {("base", seed): "not started" for seed in range(4)}},
+        {"outcomes": {(arm, seed): "running" for arm in ("qa_20", "qa_40", "qa_12") for seed in range(4)}},
+        {"seeds": (0,)},
+        {"domains": {"text": (0.9, 500.0, 0.4)}, "effects": {"other": 0.0}, "null_arm": None},
+        {"effects": {f"qa_{i}": 0.001 * i for i in range(11, 20)}, "seeds": (0, 1)},
+    ],
+    ids=["no base", "no arm", "one seed", "one domain", "many arms"],
+)
+def test_unfinished_and_unusual_studies_are_drawn(tmp_path, changes):
+    evidence = study(tmp_path, **changes)
+    for figure in (figures.forest(evidence, compare.verdicts(evidence)), figures.losses(evidence)):
+        assert drawn(figure)
+    assert drawn(figures.mixture(evidence))
+    assert drawn(figures.schedule(evidence))

@@ -1,0 +1,60 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ablate import report
+from tests.analysis.worlds import World, write
+
+QUICK = World(evaluations=12, tokens=600_000)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ablate.report", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_study_is_reported_in_the_terminal_and_on_a_page(tmp_path, capsys):
+    study = write(tmp_path, QUICK)
+    report.main(["mix_sweep", "--outputs", str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert "How much of the mixture should be question answering?" in shown
+    assert "`qa_20` is better than `base` by" in shown.replace("\n", " ")
+    assert "qa_10 = base" in shown
+    assert str(study.folder / "report" / "index.html") in shown
+    assert (study.folder / "report" / "index.html").exists()
+
+
+def test_without_a_name_the_studies_are_listed(tmp_path, capsys):
+    write(tmp_path, QUICK, name="one")
+    write(tmp_path / "more", QUICK, name="two")
+    report.main(["--outputs", str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert "one" in shown
+    assert "two" not in shown
+
+
+@pytest.mark.parametrize("arguments", [["nope"], []])
+def test_errors_are_one_line_and_exit_1(tmp_path, arguments):
+    done = run(*arguments, "--outputs", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: no study")
+
+
+def test_help_explains_and_starts_fast():
+    begin = time.perf_counter()
+    done = run("--help")
+    assert time.perf_counter() - begin < 2
+    assert done.returncode == 0
+    for part in ("NAME", "--outputs", "verdict", "example"):
+        assert part in done.stdout
+
+
+def test_the_table_does_not_wait_for_what_only_draws_or_trains():
+    code = "import sys, ablate.report, ablate.analysis.compare; print(sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"'matplotlib'", "'torch'", "'lightning'", "'hydra'", "'pandas'"} & set(loaded.strip("[]\n").split(", "))
