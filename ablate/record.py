@@ -28,6 +28,7 @@ from typing import Any
 
 import yaml
 
+from ablate.identity import difference
 from ablate.settings import Settings, UserError, from_plain
 
 PACKAGES = ("ablate", "torch", "lightning", "numpy", "tokenizers", "safetensors", "deepspeed", "mamba-ssm")
@@ -59,7 +60,10 @@ class Record:
     def begin(self, settings: Settings, fingerprint: str, hardware: dict[str, Any]) -> None:
         """Write what the run is and where it runs; drop the traces of an earlier try."""
         make_folder(self.folder)
-        write_atomically(self.folder / "config.yaml", yaml.safe_dump(_plain(settings), sort_keys=False))
+        config = self.folder / "config.yaml"
+        if config.exists() and (changed := difference(self.settings(), settings)):
+            raise UserError(f"{self.folder} holds another run, which differs in {', '.join(changed)}: two ids collide")
+        write_atomically(config, yaml.safe_dump(_plain(settings), sort_keys=False))
         _write_json(self.folder / "environment.json", environment() | {"data": fingerprint} | hardware)
         (self.folder / "failure.json").unlink(missing_ok=True)
         _cut_broken_row(self.folder / "metrics.jsonl")

@@ -328,14 +328,19 @@ def _check_mixture(s: Settings) -> None:
     _require(len(set(begins)) == len(begins), "mixture.stages", list(s.mixture.stages), "at different steps")
     block = s.mixture.block
     _require(block & (block - 1) == 0, "mixture.block", block, "a power of two")
+    _check_focus(s)
+
+
+def _check_focus(s: Settings) -> None:
+    """`share` and the metric `rest` need a domain to set apart, and others beside it."""
+    known, focus = s.data.domains, s.data.focus
+    metrics = ["macro", "micro", "rest", *known]
+    _require(s.study.metric in metrics, "study.metric", s.study.metric, "one of " + ", ".join(metrics))
     if s.mixture.share is not None or s.study.metric == "rest":
-        _require(
-            s.data.focus in known and len(known) > 1, "data.focus", s.data.focus, f"one of several domains: {known}"
-        )
-        others = [weight for domain, weight in s.mixture.weights.items() if domain != s.data.focus]
-        _require(
-            not s.mixture.weights or sum(others) > 0, "mixture.weights", s.mixture.weights, "above 0 beside the focus"
-        )
+        _require(focus in known and len(known) > 1, "data.focus", focus, f"one of several domains: {known}")
+    if s.mixture.share is not None and s.mixture.weights:
+        others = sum(weight for domain, weight in s.mixture.weights.items() if domain != focus)
+        _require(others > 0, "mixture.weights", s.mixture.weights, f"above 0 for a domain beside {focus}")
 
 
 def _check_weights(key: str, weights: Weights, known: list[str]) -> None:

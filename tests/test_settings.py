@@ -43,7 +43,7 @@ REFUSED = {
     "negative weight": ({"mixture": {"weights": {"code": -1}}}, ["mixture.weights.code=-1.0:", "at least 0"]),
     "weight not a number": ({"mixture": {"weights": {"code": float("nan")}}}, ["mixture.weights.code=nan:", "finite"]),
     "weights all 0": ({"mixture": {"weights": {"code": 0, "qa": 0}}}, ["mixture.weights=", "0.0", "above 0"]),
-    "only the focus": ({"mixture": {"weights": {"qa": 1}, "share": 0.5}}, ["mixture.weights=", "beside the focus"]),
+    "only the focus": ({"mixture": {"weights": {"qa": 1}, "share": 0.5}}, ["mixture.weights=", "beside qa"]),
     "share without focus": ({"data": {"focus": "x"}, "mixture": {"share": 0.5}}, ["data.focus=x:", "'qa'"]),
     "share above 1": ({"mixture": {"share": 1.5}}, ["mixture.share=1.5:", "1"]),
     "stage without weights": (

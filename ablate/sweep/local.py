@@ -20,7 +20,7 @@ from ablate.sweep.ledger import state
 from ablate.sweep.study import Run
 from ablate.sweep.worker import CLAIMED, work
 
-PRELOADED = ["ablate.fit.run", "ablate.train"]
+PRELOADED = ["ablate.fit.run", "hydra"]  # hydra: every process imports the command it was started by
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 30.0  # to write a checkpoint when asked to stop
 

@@ -5,11 +5,11 @@ when the launcher that started it is gone.
 """
 
 import importlib
+import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from ablate.settings import Settings, UserError
 from ablate.sweep.ledger import Claimed, claim
 
 CLAIMED = 75  # exit code of a run that another process is training (EX_TEMPFAIL)
-ORPHAN_SECONDS = 2.0
 
 
 def train_claimed(settings: Settings) -> tuple[Record, dict[str, Any]]:
@@ -38,7 +37,7 @@ def train_claimed(settings: Settings) -> tuple[Record, dict[str, Any]]:
 def work(settings: Settings, folder: Path) -> None:
     """Main function of a run's own process. Exit code: 0 done, 1 failed with a reason in the record."""
     _log_to(folder)
-    threading.Thread(target=_stop_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_stop_with_launcher, daemon=True).start()
     try:
         train_claimed(settings)
     except Claimed as error:
@@ -63,7 +62,8 @@ def _log_to(folder: Path) -> None:
     os.close(log)
 
 
-def _stop_with_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(ORPHAN_SECONDS)
+def _stop_with_launcher() -> None:
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+    launcher.join()
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,64 @@
+"""From a multirun's overrides to a plan."""
+
+import pytest
+import yaml
+
+from ablate.settings import SettingsError, from_config
+from ablate.sweep.launcher import plan_of
+
+ARMS = {"name": "s", "factor": ["mixture"], "arms": {"more": ["mixture.share=0.4"]}}
+
+
+def compose(study: dict):
+    """Composition without Hydra: each override is a dotted key and a YAML value."""
+
+    def composed(overrides: list[str]):
+        config: dict = {"study": study}
+        for override in overrides:
+            key, value = override.split("=", 1)
+            *groups, name = key.split(".")
+            part = config
+            for group in groups:
+                part = part.setdefault(group, {})
+            part[name] = yaml.safe_load(value)
+        return from_config(config)
+
+    return composed
+
+
+def test_named_arms():
+    plan = plan_of([["tokens=50000"]], compose(ARMS))
+    assert [arm.name for arm in plan.arms] == ["base", "more"]
+    assert all(arm.settings.tokens == 50_000 for arm in plan.arms)
+    assert plan.study.seeds == [0, 1, 2]
+
+
+def test_swept_seeds_are_the_seeds_of_the_study():
+    plan = plan_of([["seed=3"], ["seed=4"]], compose(ARMS))
+    assert plan.study.seeds == [3, 4]
+    assert len(plan.runs) == 4
+
+
+def test_each_combination_of_swept_parameters_is_an_arm():
+    jobs = [
+        [f"seed={s}", f"schedule.decay={d}", f"optimizer.lr={lr}"]
+        for s in (0, 1)
+        for d in (0.2, 1.0)
+        for lr in (0.003, 0.01)
+    ]
+    plan = plan_of(jobs, compose({}))
+    assert len(plan.arms) == 4
+    assert plan.arms[0].name == "schedule.decay=0.2, optimizer.lr=0.003"  # what the defaults are
+    assert plan.study.seeds == [0, 1]
+    assert set(plan.study.factor) == {"schedule.decay", "optimizer.lr"}
+    assert plan.study.name.startswith("sweep-")
+
+
+def test_the_base_is_the_unswept_configuration_wherever_it_stands():
+    jobs = [[f"optimizer.lr={lr}"] for lr in (0.01, 0.003)]
+    assert plan_of(jobs, compose({})).arms[0].name == "optimizer.lr=0.003"
+
+
+def test_arms_and_swept_parameters_do_not_mix():
+    with pytest.raises(SettingsError, match=r"optimizer\.lr: a study with arms"):
+        plan_of([["optimizer.lr=0.1"], ["optimizer.lr=0.2"]], compose(ARMS))

@@ -1,0 +1,104 @@
+"""Claims: one owner at a time, taken over when the owner is dead, never while it lives."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ablate.record import Record
+from ablate.sweep import ledger
+from ablate.sweep.ledger import Claimed, claim, state
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from ablate.record import Record
+from ablate.sweep.ledger import claim
+with claim(Record(Path(sys.argv[1]))):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+RACE = """
+import sys, time
+from pathlib import Path
+from ablate.record import Record
+from ablate.sweep.ledger import Claimed, claim
+while time.time() < float(sys.argv[2]):
+    pass
+try:
+    with claim(Record(Path(sys.argv[1]))):
+        print("won", flush=True)
+        time.sleep(1)
+except Claimed:
+    print("lost", flush=True)
+"""
+
+
+def holder(record: Record) -> subprocess.Popen:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(record.folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_held_run_is_refused_with_its_owner(tmp_path):
+    record = Record(tmp_path / "run")
+    process = holder(record)
+    try:
+        assert state(record) == "running"
+        with pytest.raises(Claimed, match=f"process {process.pid} on {socket.gethostname()}"), claim(record):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_killed_owner_is_taken_over_at_once(tmp_path):
+    record = Record(tmp_path / "run")
+    process = holder(record)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert state(record) == "missing"
+    with claim(record):
+        assert state(record) == "running"
+    assert state(record) == "missing"
+
+
+def test_an_owner_elsewhere_is_dead_when_its_heart_has_stopped(tmp_path):
+    record = Record(tmp_path)
+    path = tmp_path / "claim.json"
+    path.write_text(json.dumps({"pid": 1, "host": "another-machine"}))
+    assert state(record) == "running"
+    old = time.time() - ledger.STALE_SECONDS - 1
+    os.utime(path, (old, old))
+    assert state(record) == "missing"
+
+
+def test_the_heart_beats(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "HEARTBEAT_SECONDS", 0.05)
+    record = Record(tmp_path)
+    with claim(record):
+        path = tmp_path / "claim.json"
+        os.utime(path, (0, 0))
+        time.sleep(0.3)
+        assert path.stat().st_mtime > time.time() - 1
+
+
+def test_of_many_at_once_exactly_one_wins(tmp_path):
+    start = str(time.time() + 1.5)
+    command = [sys.executable, "-c", RACE, str(tmp_path / "run"), start]
+    racers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    assert sorted(racer.communicate()[0].strip() for racer in racers) == ["lost"] * 5 + ["won"]
+
+
+def test_done_and_failed(tmp_path):
+    record = Record(tmp_path)
+    record.fail("crashed", "why")
+    assert state(record) == "failed"
+    record.finish({"outcome": "finished"})
+    assert state(record) == "done"

@@ -1,0 +1,81 @@
+"""Arms differ from the base in the factor alone, and a null arm is the base."""
+
+import pytest
+
+from ablate.record import study_record
+from ablate.settings import SettingsError, Study, from_config
+from ablate.sweep.study import declare, plan, with_fingerprints
+
+STUDY = Study(name="s", factor=["mixture"], seeds=[0, 1])
+
+
+def settings(**changes):
+    return from_config(changes)
+
+
+def planned(**arms):
+    result = plan(STUDY, settings(), arms)
+    return with_fingerprints(result, ["data"] * len(result.arms))
+
+
+def test_an_arm_that_changes_another_key_is_refused_by_name():
+    arm = settings(mixture={"share": 0.1}, optimizer={"lr": 1e-2, "weight_decay": 0.0})
+    with pytest.raises(SettingsError) as error:
+        planned(bad=arm)
+    message = str(error.value)
+    assert "study.arms.bad" in message
+    assert "optimizer.lr (0.003 -> 0.01)" in message
+    assert "optimizer.weight_decay (0.1 -> 0.0)" in message
+    assert "weights@" not in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 7},
+        {"tokens": 100_000},
+        {"precision": "bf16-mixed"},
+        {"data": {"span": 512}, "length": {"lengths": [512]}},
+    ],
+)
+def test_seed_budget_precision_and_data_are_no_part_of_a_mixture_factor(change):
+    with pytest.raises(SettingsError, match=r"study\.arms\.bad"):
+        planned(bad=settings(mixture={"share": 0.1}, **change))
+
+
+def test_where_an_arm_runs_may_not_differ_either():
+    with pytest.raises(SettingsError, match=r"where\.threads"):
+        planned(bad=settings(mixture={"share": 0.1}, where={"threads": 2}))
+
+
+def test_a_null_arm_is_the_base():
+    result = planned(null=settings(mixture={"weights": {"general": 2, "code": 2, "science": 2, "qa": 2}}))
+    assert result.arms[1].difference == {}
+    ids = {run.arm: run.id for run in result.runs if run.seed == 0}
+    assert ids["null"] == ids["base"]
+    assert len(result.distinct()) == len(STUDY.seeds)
+    assert [run.arm for run in result.distinct()] == ["base", "base"]
+
+
+def test_runs_come_in_whole_seed_blocks():
+    result = planned(a=settings(mixture={"share": 0.1}), b=settings(mixture={"share": 0.2}))
+    assert [(run.seed, run.arm) for run in result.runs] == [(s, a) for s in (0, 1) for a in ("base", "a", "b")]
+    assert len({run.id for run in result.runs}) == 6
+
+
+def test_the_base_is_no_name_for_an_arm():
+    with pytest.raises(SettingsError, match="is the name of the base"):
+        planned(base=settings())
+
+
+def test_a_changed_declaration_is_not_silent(tmp_path):
+    record = study_record(tmp_path, "s")
+    declare(planned(a=settings(mixture={"share": 0.1})), record)
+    first = record.read()
+    assert first["earlier"] == []
+    declare(planned(a=settings(mixture={"share": 0.1})), record)
+    assert record.read() == first
+    declare(planned(a=settings(mixture={"share": 0.2})), record)
+    assert record.read()["earlier"] == [first["digest"]]
+    assert record.read()["digest"] != first["digest"]
