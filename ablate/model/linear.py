@@ -7,7 +7,7 @@ or 1.58 bits). No biases, as in every Llama-like model: they cost memory traffic
 
 On CPUs that are not Intel's, torch's float32 products go through MKL, which leaves AVX-512 unused
 there; oneDNN, inside the same torch, uses it. Measured on an AMD EPYC (Zen 5): 90 GF/s against
-120-220 GF/s per core, so a float32 training step takes two thirds of the time. Hence `product`.
+120-220 GF/s per core: by itself a float32 training step in two thirds of the time. Hence `product`.
 
 Shapes: N tokens, I inputs, O outputs.
 """

@@ -52,10 +52,11 @@ class _RMSNorm(torch.autograd.Function):
     # pyrefly: ignore[bad-override]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight_D, scale = ctx.saved_tensors
-        x_grad = (x * grads[0]).flatten(0, -2)
-        pull = torch.mv(x_grad, weight_D).view_as(scale).mul_(scale.square()).div_(-x.shape[-1])
+        # Sums, not products with a vector: inside autocast, where trainers may call backward, CUDA rounds those.
+        x_grad = x * grads[0]
+        pull = (x_grad * weight_D).sum(-1, keepdim=True).mul_(scale.square()).div_(-x.shape[-1])
         grad_x = (grads[0] * weight_D).addcmul_(x, pull).mul_(scale)
-        return grad_x, torch.mv(x_grad.T, scale.flatten()), None
+        return grad_x, x_grad.mul_(scale).flatten(0, -2).sum(0), None
 
 
 class Rotary(nn.Module):
