@@ -59,6 +59,8 @@ def settings_of(config: DictConfig) -> Settings:
 def one_line(error: HydraException) -> str:
     """What Hydra says, for people: the key that is not there, or the choices of a group."""
     text = str(error)
+    if key := re.search(r"Error merging override (\+*)([\w.@/]+)", text):
+        return f"{key.group(2)}: does not fit there; a new entry of it is added with +{key.group(2)}.<name>=..."
     if key := re.search(r"Could not (?:override|append) '?([\w.@/]+)'?", text):
         return unknown_key(key.group(1).split("@")[0].strip("."))
     if group := re.search(r"Could not find '([\w/]+)'", text):

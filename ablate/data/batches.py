@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ablate.data.tokens import Corpus, num_spans
+from ablate.data.tokens import Corpus, check_held_out, num_spans
 from ablate.plan.order import Order
-from ablate.settings import Settings, SettingsError
+from ablate.settings import Settings
 
 Batch = dict[str, Tensor]
 
@@ -59,14 +59,10 @@ class From(Sampler[int]):
 def validation_rows(corpus: Corpus, settings: Settings) -> Batch:
     """The held-out rows, domain after domain: `tokens` (domains * spans, span + 1) and `domain`."""
     span, wanted = settings.data.span, settings.evaluation.spans
+    check_held_out(corpus, span, wanted)
     rows = []
     for domain in settings.data.domains:
         present = num_spans(corpus.num_tokens(domain, "validation"), span)
-        if present < wanted:
-            raise SettingsError(
-                f"evaluation.spans={wanted}: domain {domain!r} has only {present} spans of {span} tokens held out; "
-                "lower it, or raise data.validation or data.domain_bytes"
-            )
         stream = corpus.tokens(domain, "validation")
         starts = np.arange(wanted) * present // wanted * span
         rows += [stream[start : start + span + 1] for start in starts.tolist()]

@@ -115,6 +115,17 @@ def prepare(data: Data, outputs: Path, progress: bool = False) -> Corpus:
     return corpus
 
 
+def check_held_out(corpus: Corpus, span: int, wanted: int) -> None:
+    """Raise UserError naming the first domain whose validation text has fewer than `wanted` spans."""
+    for domain in corpus.domains:
+        present = num_spans(corpus.num_tokens(domain, "validation"), span)
+        if present < wanted:
+            raise UserError(
+                f"evaluation.spans={wanted}: domain {domain!r} has only {present} spans of {span} tokens held out; "
+                "lower it, or raise data.validation or data.domain_bytes"
+            )
+
+
 def _asked(data: Data) -> tuple[Source, dict[str, Any]]:
     """The source of the text, and everything that decides what will be written, as plain JSON data."""
     settings = {key: value for key, value in dataclasses.asdict(data).items() if key not in UNKEYED}

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from ablate.analysis import compare
 from ablate.analysis.evidence import read
-from ablate.data.tokens import prepare
+from ablate.data.tokens import check_held_out, prepare
 from ablate.identity import canonical, difference, digest
 from ablate.record import StudyRecord, run_record, study_record
 from ablate.settings import Settings, SettingsError, Study, UserError, from_config
@@ -70,6 +70,8 @@ def run(plan: studies.Plan, console: Console) -> None:
     """Carry a plan out: data, declaration, runs, verdict. Exits with 1 when a run failed."""
     where = plan.arms[0].settings.where
     corpora = [prepare(arm.settings.data, Path(where.outputs), progress=where.progress) for arm in plan.arms]
+    for arm, corpus in zip(plan.arms, corpora, strict=True):
+        check_held_out(corpus, arm.settings.data.span, arm.settings.evaluation.spans)
     plan = studies.with_fingerprints(plan, [corpus.fingerprint for corpus in corpora])
     record = study_record(where.outputs, plan.study.name)
     # imports torch, which takes seconds that --help and mistakes should not wait for

@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from ablate.data.tokens import prepare
+from ablate.data.tokens import check_held_out, prepare
 from ablate.identity import run_id
 from ablate.record import Record, make_folder, run_record
 from ablate.settings import Settings, UserError
@@ -26,6 +26,7 @@ CLAIMED = 75  # exit code of a run that another process is training (EX_TEMPFAIL
 def train_claimed(settings: Settings) -> tuple[Record, dict[str, Any]]:
     """Train one run in this process, or look up its result when it is done."""
     corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
+    check_held_out(corpus, settings.data.span, settings.evaluation.spans)
     record = run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
     if record.done:
         return record, record.result() or {}

@@ -1,0 +1,184 @@
+"""The commands as a user types them: what they print, what they leave, how they fail."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ablate.settings import Settings, all_keys, from_config
+
+ROOT = Path(__file__).parent.parent
+TINY = [
+    "size=tiny",
+    "size.width=32",
+    "size.hidden=64",
+    "data.domains=[general,code,qa]",
+    "data.domain_bytes=150000",
+    "data.span=64",
+    "data.vocabulary=512",
+    "tokens=10240",
+    "step_tokens=512",
+    "evaluation.times=3",
+    "evaluation.spans=4",
+    "where.peak_tflops=0.1",
+]
+
+
+def start(*words: str, **options) -> subprocess.Popen:
+    command = [sys.executable, "-m", "ablate.train", *words]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def ablate(*words: str) -> tuple[int, str, str]:
+    process = start(*words)
+    out, err = process.communicate()
+    return process.returncode, out, err
+
+
+def with_folder(outputs: Path) -> list[str]:
+    return [*TINY, f"where.outputs={outputs}"]
+
+
+BAD = {
+    "modle=llama": "modle: no such setting; did you mean model?",
+    "model=nope": "model=nope: no such choice; there are",
+    "optimizer.lr=-1": "optimizer.lr=-1: must be greater than or equal to 0",
+    "+anything=1": "anything: no such setting",
+    "tokens=many": "tokens=many: must be a valid integer",
+    "tokens=10": "tokens=10: must be at least one step of step_tokens",
+    "+mixture.weights.nope=1": "mixture.weights.nope=1.0: must be for one of data.domains: general",
+    "+mixture.weights.qa=-1": "mixture.weights.qa=-1.0: must be at least 0",
+    "+mixture.weights={qa: 0}": "mixture.weights={'qa': 0.0}: must be above 0",
+    "data.domains=[nope]": "data.domains: installed text has general, code, science, qa; it has no 'nope'",
+    "data=folder": "data.root",
+    "where.outputs=/proc/nowhere": "/proc/nowhere",
+    "length.lengths=[100]": "length.lengths=100: must be a divisor of data.span",
+    "study.metric=nope": "study.metric=nope: must be one of macro, micro, rest",
+    "evaluation.spans=1000000": "evaluation.spans=1000000: domain",
+    "+experiment=nope": "experiment=nope: no such choice; there are curriculum_sweep",
+}
+
+
+@pytest.mark.parametrize("word", BAD)
+def test_a_mistake_is_one_line_and_leaves_nothing(word, outputs):
+    code, _, err = ablate(*with_folder(outputs), word)
+    assert code == 1
+    assert err.startswith("error: ")
+    assert BAD[word] in err
+    assert len(err.splitlines()) == 1, err
+    assert not (outputs / "runs").exists()
+
+
+def test_help_names_the_groups_and_the_commands():
+    code, out, _ = ablate("--help")
+    assert code == 0
+    for word in ("+experiment=mix_sweep -m", "data: folder, installed", "schedule: constant, cosine, linear, wsd"):
+        assert word in out
+
+
+def test_one_run_and_the_same_again(outputs):
+    code, out, err = ablate(*with_folder(outputs), "where.wandb=offline")
+    assert code == 0, err
+    assert re.search(r"macro +\d\.\d{4} bits per byte", out)
+    runs = list((outputs / "runs").iterdir())
+    assert len(runs) == 1
+    mirrored = list((outputs / "wandb").glob(f"offline-run-*-{runs[0].name}"))
+    assert len(mirrored) == 1
+    before = (runs[0] / "metrics.jsonl").read_bytes()
+    code, out, _ = ablate(*with_folder(outputs))
+    assert code == 0
+    assert "finished" in out
+    assert (runs[0] / "metrics.jsonl").read_bytes() == before
+
+
+STUDY = ["+experiment=mix_sweep", "-m", "size=tiny", "where.wandb=off", "where.workers=2"]
+
+
+def test_a_study_ends_with_a_verdict_and_again_trains_nothing(outputs):
+    fewer = ["~study.arms.share_05", "~study.arms.share_15", '+study.arms.null=["mixture.share=0.0"]']
+    words = [*STUDY, *with_folder(outputs), *fewer]
+    code, out, err = ablate(*words, "seed=0,1")
+    assert code == 0, err
+    assert len(list((outputs / "runs").iterdir())) == 4
+    assert "report: " in out
+    assert re.search(r"share_40.*(better|worse|equivalent|inconclusive)", out, re.DOTALL)
+    declaration = json.loads((outputs / "studies" / "mix_sweep" / "study.json").read_text())
+    assert declaration["runs"]["null"] == declaration["runs"]["none"]
+    start_time = time.monotonic()
+    code, out, err = ablate(*words, "seed=0,1")
+    assert code == 0, err
+    assert "4 done, 0 missing" in out
+    assert time.monotonic() - start_time < 20  # the target is 10 alone; tests run beside others
+
+
+def test_an_arm_outside_the_factor_is_refused_by_name(outputs):
+    code, _, err = ablate(*STUDY, *with_folder(outputs), '+study.arms.bad=["optimizer.lr=0.1"]')
+    assert code == 1
+    assert "error: study.arms.bad: differs outside the factor ['mixture']: optimizer.lr (0.003 -> 0.1)" in err
+    assert not (outputs / "studies").exists()
+
+
+def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs):
+    code, out, err = ablate(*STUDY, *with_folder(outputs), "where.dry_run=true")
+    assert code == 0, err
+    assert "12 runs, seeds 0, 1, 2: 0 done, 12 missing" in out
+    assert "FLOPs" in out
+    assert not (outputs / "studies").exists()
+
+
+def test_ctrl_c_saves_and_the_same_command_finishes(outputs):
+    words = [*with_folder(outputs), "tokens=102400", "where.wandb=off"]
+    process = start(*words)
+    while not list((outputs / "runs").glob("*/metrics.jsonl")):
+        time.sleep(0.05)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    folder = next((outputs / "runs").iterdir())
+    assert list((folder / "checkpoints").glob("step-*"))
+    assert ablate(*words)[0] == 0
+    assert (folder / "result.json").exists()
+
+
+@pytest.mark.parametrize("group", sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir()))
+def test_every_file_of_every_group_composes(group):
+    """Through Hydra itself, in this process: names, interpolations, ranges."""
+    from hydra import compose, initialize_config_dir
+
+    from ablate.compose import settings_of
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
+            plus = "+" if group in ("experiment", "debug", "system") else ""
+            root = ["data.root=somewhere"] if path.stem == "folder" else []
+            config = compose("train", [f"{plus}{group}={path.stem}", *root])
+            assert isinstance(settings_of(config), Settings)
+
+
+def test_every_setting_can_be_typed_without_a_plus():
+    """Hydra only overrides keys that stand in conf/: all of them must."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train")
+    for key in all_keys(Settings):
+        assert OmegaConf.select(config, key, throw_on_missing=False, default="absent") != "absent", key
+
+
+def test_defaults_in_conf_are_the_defaults_of_the_code():
+    """Two places say what the optimizer's defaults are; they must agree."""
+    for group in ("optimizer/adamw", "model/llama", "size/nano", "mixture/uniform", "where/laptop", "data/installed"):
+        folder = group.split("/")[0]
+        values = yaml.safe_load((ROOT / "conf" / f"{group}.yaml").read_text())
+        assert getattr(from_config({folder: values}), folder) == getattr(Settings(), folder)
+
+
+os.environ.setdefault("WANDB_SILENT", "true")
