@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ablate.fit.loss import bits_per_byte
+from ablate.fit.loss import bits_per_byte, implausible
 from ablate.fit.module import Diverged, Pretraining
 from ablate.model import budget
 from ablate.plan.order import Order
@@ -21,9 +21,6 @@ from ablate.record import Record
 from ablate.settings import Settings
 
 LOG_ROWS = 200
-# Real text holds far more than this per token; a model below it sees its targets (a label shift
-# left out once gave 0.0004 nats and was taken for overfitting).
-LEAST_NATS = 0.05
 
 
 class Watch(L.Callback):
@@ -91,7 +88,7 @@ class Watch(L.Callback):
     def _log_training(self, trainer: L.Trainer, module: Pretraining, step: int) -> None:
         seconds = time.perf_counter() - self.clock
         self.seconds += seconds
-        nats_D, tokens_D, _ = module.take_sums().cpu().unbind(1)
+        nats_D, tokens_D, bytes_D = module.take_sums().cpu().unbind(1)
         nats = float(nats_D.sum() / tokens_D.sum())
         self._compare(trainer, step, tokens_D.tolist())
         per_second = float(tokens_D.sum()) / seconds
@@ -110,10 +107,8 @@ class Watch(L.Callback):
         self.last_step = step
         self._write(trainer, "train", row)
         self.progress.update(step, f"{nats:.3f} nats/token  {per_second:,.0f} tokens/s")
-        if not nats > LEAST_NATS:
-            raise Diverged(
-                f"training loss {nats:.4f} nats per token at step {step}: too low for text; are targets shifted?"
-            )
+        if why := implausible(float(nats_D.sum()), float(tokens_D.sum()), float(bytes_D.sum())):
+            raise Diverged(f"step {step}: {why}")
 
     def _compare(self, trainer: L.Trainer, step: int, tokens_D: list[float]) -> None:
         """The plan against what happened since the last row."""

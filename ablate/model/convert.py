@@ -16,12 +16,13 @@ rows of queries and keys alike leaves every score as it is.
 Shapes: D width, V vocabulary, F feed-forward width, H heads, K width of a head.
 """
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ablate.model.language import LanguageModel
+from ablate.model.language import LanguageModel, std
 from ablate.settings import Model, Size
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def config_to_hf(language: LanguageModel, positions: int = 2048) -> "LlamaConfig
         rms_norm_eps=model.norm_eps,
         rope_parameters={"rope_type": "default", "rope_theta": model.rope_theta},
         tie_word_embeddings=model.tied,
-        initializer_range=model.init_std,
+        initializer_range=std(model, size),
     )
 
 
@@ -91,7 +92,7 @@ def settings_from_hf(config: "LlamaConfig") -> tuple[Model, Size]:
         norm_eps=config.rms_norm_eps,
         rope_theta=rope["rope_theta"],
         tied=config.tie_word_embeddings,
-        init_std=config.initializer_range,
+        init_scale=config.initializer_range * math.sqrt(config.hidden_size),
     )
     return model, Size(
         width=config.hidden_size,

@@ -117,8 +117,8 @@ def initialise(model: LanguageModel, seed: int) -> LanguageModel:
     shapes agree, and the difference between two arms is not the luck of the draw. Draws are made on
     the CPU in float32, hence the same on every device. Parameters still on `meta` are left alone.
 
-    Matrices and embeddings are normal with std `init_std`; those of RESIDUAL with
-    `init_std / sqrt(2 * depth)` (GPT-2), so that the residual stream does not grow with depth: in
+    Matrices and embeddings are normal with `std(model)`; those of RESIDUAL with
+    `std / sqrt(2 * depth)` (GPT-2), so that the residual stream does not grow with depth: in
     models of different depth these differ by a factor, and by nothing else. Norms are 1.
     """
     shrink = 1.0 / math.sqrt(2 * len(model.blocks))
@@ -128,9 +128,14 @@ def initialise(model: LanguageModel, seed: int) -> LanguageModel:
         if parameter.ndim < 2:
             parameter.fill_(1.0)
             continue
-        std = model.model.init_std * (shrink if name.endswith(RESIDUAL) else 1.0)
-        parameter.copy_(torch.empty(parameter.shape).normal_(generator=_generator(seed, name)) * std)
+        scale = std(model.model, model.size) * (shrink if name.endswith(RESIDUAL) else 1.0)
+        parameter.copy_(torch.empty(parameter.shape).normal_(generator=_generator(seed, name)) * scale)
     return model
+
+
+def std(model: Model, size: Size) -> float:
+    """Standard deviation of a matrix at initialisation: falls with the width as 1 / sqrt(width)."""
+    return model.init_scale / math.sqrt(size.width)
 
 
 def _generator(seed: int, name: str) -> torch.Generator:

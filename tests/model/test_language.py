@@ -33,7 +33,7 @@ def test_first_loss_is_that_of_a_guess(tied):
 @pytest.mark.parametrize("letter", sorted(MIXERS))
 @pytest.mark.parametrize("changed", [1, 37, 64, 69])
 def test_no_token_sees_a_later_one(letter, changed):
-    model = build(Model(pattern=letter, init_std=0.2), SIZE, VOCABULARY, seed=0)
+    model = build(Model(pattern=letter, init_scale=1.2), SIZE, VOCABULARY, seed=0)
     before, after = tokens(), tokens()
     after[:, changed] = (after[:, changed] + 1) % VOCABULARY
     with torch.no_grad():
@@ -43,7 +43,7 @@ def test_no_token_sees_a_later_one(letter, changed):
 
 
 def test_no_token_sees_another_row():
-    model = build(Model(init_std=0.2), SIZE, VOCABULARY, seed=0)
+    model = build(Model(init_scale=1.2), SIZE, VOCABULARY, seed=0)
     with torch.no_grad():
         together, alone = model(tokens()), model(tokens()[1:2])
     torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-5)
@@ -82,7 +82,7 @@ def test_seeds_and_names_draw_different_numbers():
 
 
 def test_initial_scales():
-    state = build(Model(init_std=0.05), SIZE, VOCABULARY, seed=0).state_dict()
+    state = build(Model(init_scale=0.3), SIZE, VOCABULARY, seed=0).state_dict()
     assert state["embedding.weight"].std() == pytest.approx(0.05, rel=0.02)
     assert state["blocks.2.feed.gate_up.weight"].std() == pytest.approx(0.05, rel=0.02)
     assert state["blocks.2.feed.down.weight"].std() == pytest.approx(0.05 / math.sqrt(8), rel=0.03)
@@ -131,7 +131,7 @@ def gradients(model, hidden_BLD):
 
 
 def test_bf16_autocast_is_close_to_float32():
-    model = build(Model(init_std=0.1), SIZE, VOCABULARY, seed=0)
+    model = build(Model(init_scale=0.6), SIZE, VOCABULARY, seed=0)
     exact = model(tokens())
     with torch.autocast("cpu", torch.bfloat16):
         rough = model(tokens())
@@ -147,7 +147,7 @@ def test_the_same_step_twice_is_the_same_to_the_bit():
 
 def test_compiled_is_the_same_model():
     """Traced in one piece, forward and backward; a compiler for the result is not needed here."""
-    model = build(Model(init_std=0.1), Size(width=32, depth=1, heads=2, kv_heads=1, hidden=32), VOCABULARY, seed=0)
+    model = build(Model(init_scale=0.6), Size(width=32, depth=1, heads=2, kv_heads=1, hidden=32), VOCABULARY, seed=0)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     y_BLD, expected = compiled(tokens()), model(tokens())
     torch.testing.assert_close(y_BLD, expected, atol=1e-4, rtol=1e-4)

@@ -80,7 +80,7 @@ STATIC = {
     "clip": replace(BASE, optimizer=Optimizer(clip=0)),
     "pattern": replace(BASE, model=Model(pattern="AA")),
     "tied": replace(BASE, model=Model(tied=False)),
-    "init": replace(BASE, model=Model(init_std=0.03)),
+    "init": replace(BASE, model=Model(init_scale=0.18)),
     "width": replace(BASE, size=Size(width=256)),
     "depth": replace(BASE, size=Size(depth=5)),
     "vocabulary": replace(BASE, data=Data(vocabulary=4096)),
