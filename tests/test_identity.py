@@ -37,6 +37,7 @@ OTHER: dict[str, Any] = {
     "size.heads": 8,
     "optimizer.betas": [0.9, 0.99],
     "optimizer.name": None,
+    "study.metric": "micro",
     "study.factor": ["optimizer.lr"],
     "study.arms": {"hot": ["optimizer.lr=0.1"]},
     "study.seeds": [0, 1],

@@ -34,7 +34,7 @@ REFUSED = {
     "exponential to 0": ({"schedule": {"shape": "exponential", "final": 0}}, ["schedule.final=0.0:", "above 0"]),
     "all held out": ({"data": {"validation": 0.9}}, ["data.validation=0.9:", "0.5"]),
     "no device": ({"where": {"devices": 0}}, ["where.devices=0:", "1"]),
-    "no step": ({"tokens": 4095}, ["tokens=4095:", "step_tokens=4096"]),
+    "no step": ({"tokens": 1023}, ["tokens=1023:", "step_tokens=1024"]),
     "negative seed": ({"seed": -1}, ["seed=-1:", "0"]),
     "seed of 64 bits": ({"seed": 2**63}, ["seed=9223372036854775808:", "less than"]),
     "no domains": ({"data": {"domains": []}}, ["data.domains=[]:", "at least one"]),
@@ -59,7 +59,7 @@ REFUSED = {
         ["mixture.stages.late.start=0.0:", "after the first step"],
     ),
     "stages at one step": (
-        {"mixture": {"stages": {"a": {"start": 0.5, "weights": {"qa": 1}}, "b": {"start": 36, "weights": {"qa": 1}}}}},
+        {"mixture": {"stages": {"a": {"start": 0.5, "weights": {"qa": 1}}, "b": {"start": 146, "weights": {"qa": 1}}}}},
         ["mixture.stages=['a', 'b']:", "different steps"],
     ),
     "block of 48": ({"mixture": {"block": 48}}, ["mixture.block=48:", "power of two"]),
@@ -113,7 +113,7 @@ def test_moment_is_a_fraction_up_to_one_and_a_count_above():
 
 
 def test_run_rounds_its_tokens_down_to_whole_steps():
-    assert Settings(tokens=3 * 4096 + 4095).steps == 3
+    assert Settings(tokens=3 * 1024 + 1023).steps == 3
 
 
 def test_domains_count_alike_without_weights():
@@ -127,8 +127,8 @@ def test_share_goes_to_the_focus_and_scales_the_others():
 
 
 def test_stages_follow_one_another_however_they_are_listed():
-    late, early = Stage(start=50, weights={"qa": 2}), Stage(start=0.25, weights={"code": 3, "qa": 1})
+    late, early = Stage(start=50, weights={"qa": 2}), Stage(start=0.1, weights={"code": 3, "qa": 1})
     stages = Settings(mixture=Mixture(stages={"late": late, "early": early})).mixture_stages
-    assert [start for start, _ in stages] == [0, 0.25, 50]
+    assert [start for start, _ in stages] == [0, 0.1, 50]
     assert stages[1][1] == {"general": 0, "code": 0.75, "science": 0, "qa": 0.25}
     assert stages[2][1] == {"general": 0, "code": 0, "science": 0, "qa": 1}

@@ -154,7 +154,7 @@ def table(results: list[Verdict]) -> Table:
 
 def _cells(v: Verdict) -> list[Text]:
     word = _lines(v.word, *v.notes, *(["provisional"] if v.provisional else []), style=COLOURS[v.word])
-    arm, seeds = _lines(v.arm, v.factor, style="bold"), f"{len(v.differences)} seeds"
+    arm, seeds = Text(v.arm, style="bold"), f"{len(v.differences)} seeds"
     if not v.differences:
         return [arm, Text("–"), Text("–"), Text("–"), Text("–"), word]
     values = _lines(f"{v.base_bpb:.4f}", f"→ {v.arm_bpb:.4f}")

@@ -10,6 +10,7 @@ Bits per byte on every loss axis: lower is better.
 """
 
 import math
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,6 +26,7 @@ from ablate.analysis.look import LIGHT, Look, grid, paired_grid
 
 WIDTH = 9.6  # inches
 SPREAD_FROM = 0.25  # share of the run after which losses decide the range of an axis; the start is far above
+TEXT_COLUMNS = 72  # of the text above a panel
 AHEAD = 4  # how far past the end of the run a law is drawn, as a multiple of its tokens
 
 
@@ -183,9 +185,12 @@ def saturation(
             if fit.law and not fit.problem:
                 _draw_law(ax, fit, found, fit.law, colour or look.arms[0], look)
             _saturation_axes(ax, fit, points[fit.domain], look)
-            ax.set_title(fit.domain, pad=36)
-            text = f"{found.status}{found.where}\n{found.reading}"
-            ax.text(0, 1.03, text, transform=ax.transAxes, va="bottom", fontsize=8, color=look.muted, linespacing=1.5)
+            ax.set_title(fit.domain, pad=48)
+            lines = [f"{found.status}{found.where}", *textwrap.wrap(found.reading, TEXT_COLUMNS)]
+            text = ax.text(
+                0, 1.03, "\n".join(lines[:3]), transform=ax.transAxes, va="bottom", fontsize=8, color=look.muted
+            )
+            text.set(linespacing=1.5, in_layout=False)  # a long line must not squeeze its panel
             if ax.get_subplotspec().is_first_col():  # pyrefly: ignore
                 ax.set_ylabel("bits per byte")
     return figure

@@ -134,8 +134,6 @@ def paired_grid(count: int, width: float, height: float) -> tuple[Figure, list[t
     for empty in pairs[count:]:
         for ax in empty:
             ax.set_axis_off()
-    for _, below in pairs[1:count]:
-        below.sharey(pairs[0][1])
     return figure, pairs[:count]
 
 

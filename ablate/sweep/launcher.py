@@ -96,8 +96,9 @@ def run(plan: studies.Plan, console: Console) -> None:
 def _conclude(record: StudyRecord, console: Console) -> None:
     """The verdict table, and the report to read."""
     results = compare.verdicts(read(record))
+    console.print()
     console.print(compare.table(results))
-    console.print(compare.sentence(results))
+    console.print(f"\n[bold]{compare.sentence(results)}[/]")
     console.print(f"report: {importlib.import_module('ablate.analysis.page').write(record)}")
 
 

@@ -82,7 +82,7 @@ def test_seeds_and_names_draw_different_numbers():
 
 
 def test_initial_scales():
-    state = build(Model(init_scale=0.3), SIZE, VOCABULARY, seed=0).state_dict()
+    state = build(Model(init_scale=0.05 * math.sqrt(SIZE.width)), SIZE, VOCABULARY, seed=0).state_dict()
     assert state["embedding.weight"].std() == pytest.approx(0.05, rel=0.02)
     assert state["blocks.2.feed.gate_up.weight"].std() == pytest.approx(0.05, rel=0.02)
     assert state["blocks.2.feed.down.weight"].std() == pytest.approx(0.05 / math.sqrt(8), rel=0.03)

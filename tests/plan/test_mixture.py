@@ -126,6 +126,6 @@ def test_long_run_has_its_shares(seed, weights):
 
 def test_stages_by_step():
     late, last = Stage(start=0.5, weights={"qa": 1}), Stage(start=80, weights={"code": 3, "qa": 1})
-    settings = Settings(tokens=100 * 4096, mixture=Mixture(stages={"last": last, "late": late}))
+    settings = Settings(tokens=100 * 1024, mixture=Mixture(stages={"last": last, "late": late}))
     assert stage_of(settings).tolist() == [0] * 50 + [1] * 30 + [2] * 20
     assert stage_weights(settings).tolist() == [[0.25] * 4, [0, 0, 0, 1], [0, 0.75, 0, 0.25]]

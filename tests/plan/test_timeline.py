@@ -26,7 +26,7 @@ from ablate.settings import (
 STEPS = 100
 WEIGHTS = {"general": 1, "code": 1, "science": 1, "qa": 1}
 BASE = Settings(
-    tokens=STEPS * 4096,
+    tokens=STEPS * 1024,
     schedule=Schedule(warmup=10, decay=20),
     length=Length(lengths=[256, 1024], starts=[0, 50]),
     mixture=Mixture(weights=WEIGHTS, stages={"late": Stage(start=60, weights={"qa": 1})}),
@@ -43,8 +43,8 @@ def mixture(start: float = 60, **weights: float) -> Mixture:
 
 # A change of the base, and how many steps it leaves as they were; the key must move with the next
 CHANGES = {
-    "longer, its decay later": (replace(BASE, tokens=150 * 4096), 80),
-    "shorter, its decay earlier": (replace(BASE, tokens=90 * 4096), 70),
+    "longer, its decay later": (replace(BASE, tokens=150 * 1024), 80),
+    "shorter, its decay earlier": (replace(BASE, tokens=90 * 1024), 70),
     "longer decay": (replace(BASE, schedule=Schedule(warmup=10, decay=30)), 70),
     "other shape of decay": (replace(BASE, schedule=Schedule(warmup=10, decay=20, shape="sqrt")), 80),
     "lower end": (replace(BASE, schedule=Schedule(warmup=10, decay=20, final=0)), 80),
@@ -108,7 +108,7 @@ SAME = {
         BASE, mixture=replace(BASE.mixture, stages=BASE.mixture.stages | {"x": Stage(start=30, weights=WEIGHTS)})
     ),
     "length that changes nothing": replace(BASE, length=Length(lengths=[256, 256, 1024], starts=[0, 20, 50])),
-    "tokens of no step": replace(BASE, tokens=STEPS * 4096 + 4095),
+    "tokens of no step": replace(BASE, tokens=STEPS * 1024 + 1023),
 }
 
 
@@ -157,7 +157,7 @@ def test_table_says_what_each_step_does():
     assert table["lr"][-1] == 0.1 * 3e-3
     assert set(table["weight_decay"]) == {0.1}
     assert table["length"].tolist() == [256] * 50 + [1024] * 50
-    assert table["rows"].tolist() == [16] * 50 + [4] * 50
+    assert table["rows"].tolist() == [4] * 50 + [1] * 50
     assert table["stage"].tolist() == [0] * 60 + [1] * 40
 
 

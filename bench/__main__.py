@@ -1,0 +1,79 @@
+"""How fast, against what, measured how: the numbers behind every claim of speed in this repository.
+
+    python -m bench [name ...] [--quick]      tables here, and bench/results/<name>.json
+
+Machines are noisy, so nothing is measured alone: the things to compare take turns, round after
+round (A B C A B C ...), each in a process of its own, and what counts is the median of the ratios
+within a round. A target that is missed is red; none is a test, because a busy machine is no bug.
+`--quick` runs everything briefly, to see that it works, and writes no results.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ablate.record import environment
+from bench.precision import precision
+from bench.rounds import Row
+from bench.speed import speed
+from bench.startup import startup
+from bench.waiting import waiting
+
+Bench = Callable[[bool], list[Row]]
+
+BENCHES: dict[str, Bench] = {"speed": speed, "precision": precision, "waiting": waiting, "startup": startup}
+
+RESULTS = Path(__file__).parent / "results"
+BUSY = 0.3  # load average per core above which results should be taken with care
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, against what people would use.")
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(BENCHES) + " (default: all)")
+    parser.add_argument("--quick", action="store_true", help="run briefly, and write no results")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(BENCHES)
+    if unknown:
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    console = Console(highlight=False)
+    for name in arguments.names or BENCHES:
+        load = os.getloadavg()[0] / (os.cpu_count() or 1)
+        if load > BUSY:
+            console.print(f"load is {load:.2f} per core before {name}: something else is running", style="yellow")
+        rows = BENCHES[name](arguments.quick)
+        console.print(table(name, rows))
+        if not arguments.quick:
+            write(name, rows, load)
+
+
+def table(name: str, rows: list[Row]) -> Table:
+    """What was measured, for people."""
+    shown = Table(title=f"{name}: {BENCHES[name].__doc__}", title_justify="left", box=None, padding=(0, 2))
+    for heading in ("case", "what"):
+        shown.add_column(heading)
+    for heading in ("median", "lowest", "highest", "rounds", "target"):
+        shown.add_column(heading, justify="right")
+    for row in rows:
+        numbers = [f"{value:,.4g}" if value < 1000 else f"{value:,.0f}" for value in row.spread]
+        style = "" if row.met is None else "green" if row.met else "red"
+        shown.add_row(row.case, f"{row.what}", *numbers, str(len(row.values)), row.target, style=style)
+    return shown
+
+
+def write(name: str, rows: list[Row], load: float) -> None:
+    """bench/results/<name>.json: every round, and where and when."""
+    what = {"bench": name, "date": date.today().isoformat(), "load_per_core_before": round(load, 2)}
+    result: dict[str, Any] = what | {"environment": environment(), "rows": [row.plain() for row in rows]}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

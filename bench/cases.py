@@ -1,0 +1,76 @@
+"""What is measured: two sizes of model on the same text, and a folder to train them in.
+
+    nano    1 M parameters, vocabulary 2048      micro   10 M parameters, vocabulary 4096
+
+Both take 16 rows of 256 tokens a step, on one thread: what one worker of a sweep does on a laptop.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from ablate.data.batches import Steps, training_spans
+from ablate.data.tokens import prepare
+from ablate.plan.order import Order
+from ablate.plan.timeline import timeline
+from ablate.settings import Settings, from_plain
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT / "outputs" / "data"  # prepared once, and shared with everything else
+
+VOCABULARY = {"nano": 2048, "micro": 4096}
+LENGTH = 256  # tokens of a row
+STEP_TOKENS = 4096
+
+
+def settings(size: str, steps: int, outputs: Path | str, precision: str = "fp32", compiled: bool = False) -> Settings:
+    """A run of `steps` steps of conf/size/<size>: one evaluation, after the last of them, and no checkpoint."""
+    return from_plain(
+        {
+            "data": {"vocabulary": VOCABULARY[size], "span": LENGTH},
+            "size": yaml.safe_load((ROOT / "conf" / "size" / f"{size}.yaml").read_text()),
+            "length": {"lengths": [LENGTH]},
+            "tokens": steps * STEP_TOKENS,
+            "step_tokens": STEP_TOKENS,
+            "evaluation": {"times": 1, "spans": 1},
+            "precision": precision,
+            "where": {
+                "outputs": str(outputs),
+                "device": "cpu",
+                "wandb": "off",
+                "progress": False,
+                "saves": 1,
+                "compile": compiled,
+            },
+        }
+    )
+
+
+def steps_of_run(one: Settings) -> Steps:
+    """The batches of a run, as its own trainer reads them."""
+    corpus = prepare(one.data, Path(one.where.outputs))
+    return Steps(Order(timeline(one), training_spans(corpus, one)), corpus)
+
+
+@contextmanager
+def outputs() -> Iterator[Path]:
+    """An output folder for one measurement, which knows the prepared text already."""
+    DATA.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        (Path(folder) / "data").symlink_to(DATA)
+        yield Path(folder)
+
+
+def one_thread() -> dict[str, str]:
+    """The environment of a measured process. Nothing may go online."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+
+
+def last_line(text: str) -> dict:
+    """The report of a measured process: JSON on its last line, whatever was printed before."""
+    return json.loads(text.strip().splitlines()[-1])

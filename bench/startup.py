@@ -1,0 +1,69 @@
+"""What a run of a sweep costs besides its training: our launcher against Hydra's own.
+
+Whole commands are timed as a user types them, once with 4 and once with 12 runs of a few steps, W&B
+offline as by default. From the wall time comes off what the workers spent training, and so
+
+    wall - training / workers  =  once per sweep  +  (runs / workers) * per run
+
+has two equations for its two unknowns. Nothing is instrumented, and both launchers are treated alike;
+their one short evaluation a run counts as start-up.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+from bench import cases
+from bench.rounds import Row
+
+ROUNDS = 5
+ARMS, SEEDS = ("0.0", "0.05", "0.15", "0.4"), ("0", "1", "2")
+STEPS = 4
+COMMON = [
+    "data.span=256",
+    "step_tokens=1024",
+    f"tokens={STEPS * 1024}",
+    "evaluation={times: 1, spans: 1}",
+    "where.device=cpu",
+]
+LAUNCHERS = {"ours": ("study", len(os.sched_getaffinity(0))), "Hydra's": ("basic", 1)}  # name, runs at once
+
+
+def startup(quick: bool) -> list[Row]:
+    """seconds that a run of a sweep costs besides its training"""
+    few, many = (2, 2), (len(ARMS), len(SEEDS))
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in LAUNCHERS}
+    overheads: dict[str, list[float]] = {name: [] for name in LAUNCHERS}
+    for _ in range(1 if quick else ROUNDS):
+        for name, (launcher, workers) in LAUNCHERS.items():
+            short, long = (overhead(launcher, workers, *shape) for shape in (few, many))
+            runs = (few[0] * few[1] / workers, many[0] * many[1] / workers)
+            per_run = (long - short) / (runs[1] - runs[0])
+            found[name].append((per_run, short - per_run * runs[0]))
+            overheads[name].append(long / runs[1])
+    rows = []
+    for name in LAUNCHERS:
+        limit = 1.0 if name == "ours" else None
+        case = "12 runs"
+        rows += [
+            Row(case, f"{name}, s per run of a worker", [one[0] for one in found[name]], limit, "at most"),
+            Row(case, f"{name}, s once per sweep", [one[1] for one in found[name]]),
+            Row(case, f"{name}, s of the sweep / runs of a worker", overheads[name]),
+        ]
+    return rows
+
+
+def overhead(launcher: str, workers: int, arms: int, seeds: int) -> float:
+    """Seconds of a whole sweep in which no worker trains."""
+    swept = [f"mixture.share={','.join(ARMS[:arms])}", f"seed={','.join(SEEDS[:seeds])}"]
+    with cases.outputs() as outputs:
+        where = [f"where.outputs={outputs}", f"hydra/launcher={launcher}"]
+        command = [sys.executable, "-m", "ablate.train", "-m", *swept, *COMMON, *where]
+        begin = time.perf_counter()
+        subprocess.run(command, cwd=cases.ROOT, capture_output=True, check=True)
+        wall = time.perf_counter() - begin
+        results = [json.loads(path.read_text()) for path in outputs.glob("runs/*/result.json")]
+    assert len(results) == arms * seeds, f"{len(results)} of {arms * seeds} runs are done"
+    return wall - sum(result["seconds"] for result in results) / workers
