@@ -34,8 +34,8 @@ class Steps(Dataset):
     def __len__(self) -> int:
         return len(self.order.timeline)
 
-    def __getitem__(self, step: int) -> Batch:
-        rows = self.order.step(step)
+    def __getitem__(self, index: int) -> Batch:
+        rows = self.order.step(index)
         domain_R, start_R = rows.domain_R[self.rank :: self.world], rows.start_R[self.rank :: self.world]
         pairs = zip(domain_R.tolist(), start_R.tolist(), strict=True)
         tokens_RT = np.stack([self.streams[d][start : start + rows.length + 1] for d, start in pairs])

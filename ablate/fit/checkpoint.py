@@ -64,7 +64,7 @@ class Saver(L.Callback):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         step = trainer.global_step
         stop = self.signal is not None
         if trainer.world_size > 1:  # all devices must save together, whichever was told to stop

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 
 import lightning as L
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from ablate.data.batches import Batch
@@ -46,7 +47,8 @@ class Pretraining(L.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> None:
         row = self.timeline.table[self.trainer.global_step]
-        optimizer = self.optimizers(use_pl_optimizer=True)
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
         optimizers.set_rates(optimizer.optimizer, float(row["lr"]), float(row["weight_decay"]))
         optimizer.zero_grad()
         # Devices average their gradients, hence the factor of world_size

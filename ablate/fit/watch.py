@@ -44,7 +44,7 @@ class Watch(L.Callback):
         self.progress.start(trainer.is_global_zero)
         self.clock = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         assert isinstance(pl_module, Pretraining)
         step = trainer.global_step
         due = step in self.timeline.evaluations
