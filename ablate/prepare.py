@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from ablate.compose import command
 from ablate.data.tokens import SPLITS, Corpus, prepare
-from ablate.settings import Data
+from ablate.settings import Settings
 
 
 def describe(corpus: Corpus) -> Table:
@@ -34,9 +35,12 @@ def _row(corpus: Corpus, domain: str) -> list[str]:
     return [*counts, *(f"{count:,}" for count in tokens), f"{size_bytes / sum(tokens):.2f}"]
 
 
-def main() -> None:
-    Console().print(describe(prepare(Data(), Path("outputs"), progress=True)))
+def show(settings: Settings) -> None:
+    """Prepare the text of a configuration, unless it is there, and print the table."""
+    Console().print(describe(prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)))
 
+
+main = command(show)
 
 if __name__ == "__main__":
     main()

@@ -159,6 +159,7 @@ class Where:
     wandb: Literal["online", "offline", "off"] = "offline"
     wandb_project: str = "ablate"
     progress: bool = True
+    profile: Literal["off", "simple", "pytorch"] = "off"  # written to the run's folder
     peak_tflops: NonNegative = 0.0  # of the device, for MFU; 0: measured
     dry_run: bool = False  # print the plan of the study and stop
     arm: str = ""  # of the study; set by the launcher

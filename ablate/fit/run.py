@@ -15,6 +15,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfiler
 
 from ablate.data.batches import Batches, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepare
@@ -106,8 +107,15 @@ def _trainer(settings: Settings, record: Record, callbacks: list[L.Callback]) ->
         enable_model_summary=False,
         deterministic=settings.where.deterministic,
         use_distributed_sampler=False,
+        profiler=_profiler(settings, record),
         default_root_dir=record.folder,
     )
+
+
+def _profiler(settings: Settings, record: Record) -> Profiler | None:
+    kinds = {"off": None, "simple": SimpleProfiler, "pytorch": PyTorchProfiler}
+    kind = kinds[settings.where.profile]
+    return kind(dirpath=record.folder, filename="profile") if kind else None
 
 
 def _train_in_processes(settings: Settings) -> None:
