@@ -63,9 +63,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record) -> None:
     bytes_per_token = torch.from_numpy(corpus.bytes_per_token)
     module = Pretraining(settings, order.timeline, bytes_per_token, validation_rows(corpus, settings))
     watch = Watch(settings, order, record)
-    saver = checkpoint.Saver(
-        record.checkpoints, -(-settings.steps // settings.where.saves // watch.every) * watch.every
-    )
+    saver = checkpoint.Saver(record.checkpoints, _save_every(settings, watch.every))
     trainer = _trainer(settings, record, [watch, saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where))

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from ablate.analysis import compare
 from ablate.analysis.evidence import read
-from ablate.data.tokens import check_held_out, prepare
+from ablate.data.tokens import Corpus, check_held_out, prepare
 from ablate.identity import canonical, difference, digest
 from ablate.record import StudyRecord, run_record, study_record
 from ablate.settings import Settings, SettingsError, Study, UserError, from_config
@@ -55,7 +55,7 @@ def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> 
     fixed = [f"{key}={found[0]}" for key, found in values.items() if len(found) == 1 and key != "seed"]
     swept = [key for key, found in values.items() if len(found) > 1 and key != "seed"]
     base = compose(fixed)
-    study = base.study
+    study = dataclasses.replace(base.study, name=base.study.name or f"sweep-{digest([values, canonical(base)])}")
     if "seed" in values:
         study = dataclasses.replace(study, seeds=[int(seed) for seed in values["seed"]])
     if not swept:
@@ -69,10 +69,7 @@ def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> 
 def run(plan: studies.Plan, console: Console) -> None:
     """Carry a plan out: data, declaration, runs, verdict. Exits with 1 when a run failed."""
     where = plan.arms[0].settings.where
-    corpora = [prepare(arm.settings.data, Path(where.outputs), progress=where.progress) for arm in plan.arms]
-    for arm, corpus in zip(plan.arms, corpora, strict=True):
-        check_held_out(corpus, arm.settings.data.span, arm.settings.evaluation.spans)
-    plan = studies.with_fingerprints(plan, [corpus.fingerprint for corpus in corpora])
+    plan = studies.with_fingerprints(plan, _fingerprints(plan))
     record = study_record(where.outputs, plan.study.name)
     # imports torch, which takes seconds that --help and mistakes should not wait for
     importlib.import_module("ablate.sweep.preview").preview(plan, console)
@@ -93,6 +90,17 @@ def run(plan: studies.Plan, console: Console) -> None:
         raise UserError(f"{len(failed)} of {len(plan.distinct())} runs are not done; the same command tries them again")
 
 
+def _fingerprints(plan: studies.Plan) -> list[str]:
+    """Of each arm's data, prepared once for all arms that share it."""
+    corpora: dict[str, Corpus] = {}
+    for arm in plan.arms:
+        data, where = arm.settings.data, arm.settings.where
+        if repr(data) not in corpora:
+            corpora[repr(data)] = prepare(data, Path(where.outputs), progress=where.progress)
+        check_held_out(corpora[repr(data)], data.span, arm.settings.evaluation.spans)
+    return [corpora[repr(arm.settings.data)].fingerprint for arm in plan.arms]
+
+
 def _conclude(record: StudyRecord, console: Console) -> None:
     """The verdict table, and the report to read."""
     results = compare.verdicts(read(record))
@@ -109,8 +117,7 @@ def _plan_of_points(study: Study, base: Settings, points: dict[str, Settings], s
     # a group or key may change any key below it, so what differs is the factor
     changed = {key for settings in points.values() for key in difference(points[first], settings)}
     factor = sorted(changed) or swept
-    name = study.name or f"sweep-{digest([sorted(points), canonical(base)])}"
-    study = dataclasses.replace(study, name=name, base=first, factor=factor)
+    study = dataclasses.replace(study, base=first, factor=factor)
     others = {name: settings for name, settings in points.items() if name != first}
     return studies.plan(study, points[first], others)
 

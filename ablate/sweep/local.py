@@ -27,7 +27,7 @@ GRACE_SECONDS = 30.0  # to write a checkpoint when asked to stop
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of one run: `state` is done, failed or elsewhere (another launcher trains it)."""
+    """What becomes of one run: waiting, running, elsewhere (another launcher trains it), done or failed."""
 
     run: Run
     state: str = "waiting"
@@ -60,7 +60,8 @@ class Local:
             os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(self.where.threads)
         waiting = deque(self.outcomes)
         try:
-            while waiting or self.processes:
+            while waiting or self.processes or self._elsewhere():
+                waiting.extend(self._given_up())
                 while waiting and len(self.processes) < self.workers:
                     self._start(waiting.popleft())
                 show()
@@ -81,6 +82,17 @@ class Local:
         process.start()
         outcome.state, outcome.tries = "running", outcome.tries + 1
         self.processes[process] = outcome
+
+    def _elsewhere(self) -> list[Outcome]:
+        """Runs that another launcher trains: waited for, so that the verdict has them."""
+        return [outcome for outcome in self.outcomes if outcome.state == "elsewhere"]
+
+    def _given_up(self) -> list[Outcome]:
+        """Those of them that the other launcher has finished or left."""
+        ended = [outcome for outcome in self._elsewhere() if state(self.record(outcome)) != "running"]
+        for outcome in ended:
+            outcome.state = "waiting"
+        return ended
 
     def _collect(self) -> list[Outcome]:
         """Take note of processes that ended; returns those to try again."""

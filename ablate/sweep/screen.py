@@ -43,17 +43,17 @@ class Screen:
 
     def _tell_ends(self) -> None:
         for outcome in self.local.outcomes:
-            if outcome.state in ("done", "failed", "elsewhere") and self.told.get(outcome.run.id) != outcome.state:
+            if outcome.state in ("done", "failed") and self.told.get(outcome.run.id) != outcome.state:
                 self.told[outcome.run.id] = outcome.state
                 self.console.print(_end(outcome, self.local))
 
     def _header(self) -> Text:
         states = [outcome.state for outcome in self.local.outcomes]
-        done = states.count("done") + states.count("failed") + states.count("elsewhere")
+        done = states.count("done") + states.count("failed")
         share = (done + sum(self._share(o) for o in self.local.outcomes if o.state == "running")) / max(len(states), 1)
         passed = time.monotonic() - self.start
         left = f"about {_minutes(passed / share * (1 - share))} left" if share > 0.02 else "estimating"
-        running = states.count("running")
+        running = states.count("running") + states.count("elsewhere")
         return Text(f"{done} of {len(states)} runs  {running} running  {_minutes(passed)} passed  {left}")
 
     def _running(self) -> Table:

@@ -47,7 +47,13 @@ class Plan:
     @property
     def runs(self) -> list[Run]:
         """All runs, seed block by seed block, so that an unfinished study has whole blocks."""
-        return [_run(arm, seed) for seed in self.study.seeds for arm in self.arms]
+        return [self.run(arm, seed) for seed in self.study.seeds for arm in self.arms]
+
+    def run(self, arm: Arm, seed: int) -> Run:
+        """One run: the arm's settings with the seed, and with what the logger needs to know."""
+        where = dataclasses.replace(arm.settings.where, arm=arm.name)
+        settings = dataclasses.replace(arm.settings, seed=seed, where=where, study=self.study)
+        return Run(arm.name, seed, settings, run_id(settings, arm.fingerprint))
 
     def distinct(self) -> list[Run]:
         """Each run once, however many arms it belongs to."""
@@ -79,7 +85,7 @@ def declare(plan: Plan, record: StudyRecord) -> None:
         "fingerprint": base.fingerprint,
         "domains": base.settings.data.domains,
         "focus": base.settings.data.focus,
-        "runs": {arm.name: {str(seed): _run(arm, seed).id for seed in plan.study.seeds} for arm in plan.arms},
+        "runs": {arm.name: {str(seed): plan.run(arm, seed).id for seed in plan.study.seeds} for arm in plan.arms},
     }
     declaration["digest"] = digest(declaration)
     before = record.read() if record.exists else {"digest": declaration["digest"], "earlier": []}
@@ -105,9 +111,3 @@ def _within(key: str, factor: str) -> bool:
 
 def _change(changed: dict[str, tuple[Any, Any]], key: str) -> str:
     return " ({} -> {})".format(*changed[key]) if key in changed else ""
-
-
-def _run(arm: Arm, seed: int) -> Run:
-    where = dataclasses.replace(arm.settings.where, arm=arm.name)
-    settings = dataclasses.replace(arm.settings, seed=seed, where=where)
-    return Run(arm.name, seed, settings, run_id(settings, arm.fingerprint))

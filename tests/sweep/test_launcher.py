@@ -62,3 +62,10 @@ def test_the_base_is_the_unswept_configuration_wherever_it_stands():
 def test_arms_and_swept_parameters_do_not_mix():
     with pytest.raises(SettingsError, match=r"optimizer\.lr: a study with arms"):
         plan_of([["optimizer.lr=0.1"], ["optimizer.lr=0.2"]], compose(ARMS))
+
+
+def test_seeds_alone_are_a_study_of_the_base_with_a_name():
+    plan = plan_of([["seed=0"], ["seed=1"]], compose({}))
+    assert [arm.name for arm in plan.arms] == ["base"]
+    assert plan.study.name.startswith("sweep-")
+    assert {run.settings.study.name for run in plan.runs} == {plan.study.name}

@@ -79,8 +79,9 @@ def test_two_launchers_never_train_the_same_run_twice(runs):
     first, second = Local(todo, where), Local(list(reversed(todo)), where)
     thread = threading.Thread(target=train, args=(first,))
     thread.start()
-    train(second)
+    assert train(second) == ["done"] * 4
     thread.join()
+    assert [outcome.state for outcome in first.outcomes] == ["done"] * 4
     for one in todo:
         log = (Path(where.outputs) / "runs" / one.id / "log.txt").read_text()
         rows = [
