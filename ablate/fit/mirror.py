@@ -29,7 +29,10 @@ def loggers(settings: Settings, record: Record) -> list[Logger]:
         offline=where.wandb == "offline",
         save_dir=where.outputs,
         config=dataclasses.asdict(settings),
-        settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True),
+        # what the record has already (packages, commit) is not collected again: 0.2 s a run
+        settings=wandb.Settings(
+            silent=True, console="off", x_disable_stats=True, disable_git=True, x_save_requirements=False
+        ),
     )
     logger.experiment.define_metric("*", step_metric="tokens")
     return [logger]

@@ -20,7 +20,9 @@ from ablate.sweep.ledger import state
 from ablate.sweep.study import Run
 from ablate.sweep.worker import CLAIMED, work
 
-PRELOADED = ["ablate.fit.run", "hydra"]  # hydra: every process imports the command it was started by
+# hydra: every process imports the command that it was started by. wandb.sdk.launch: W&B imports it when
+# a run begins, half a second each time
+PRELOADED = ["ablate.fit.run", "hydra", "wandb.sdk.launch"]
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 30.0  # to write a checkpoint when asked to stop
 
