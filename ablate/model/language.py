@@ -22,11 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from ablate.model.attention import Attention
+from ablate.model.latent import LatentAttention
 from ablate.model.linear import LINEARS
-from ablate.model.parts import FeedForward, RMSNorm
+from ablate.model.parts import FEEDS, RMSNorm
 from ablate.settings import Model, Size
 
-MIXERS = {"A": Attention}
+MIXERS = {"A": Attention, "L": LatentAttention}
 
 # The matrices that write to the residual stream: the last one of each mixer and feed-forward.
 RESIDUAL = ("mixer.out.weight", "feed.down.weight")
@@ -40,7 +41,7 @@ class Block(nn.Module):
         self.mixer_norm = RMSNorm(size.width, model.norm_eps)
         self.mixer = MIXERS[letter](model, size)
         self.feed_norm = RMSNorm(size.width, model.norm_eps)
-        self.feed = FeedForward(size.width, size.hidden)
+        self.feed = FEEDS[model.feed](size.width, size.hidden, model.linear)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         x_BLD = x_BLD + self.mixer(self.mixer_norm(x_BLD))
