@@ -62,7 +62,8 @@ class Ternary(Dense):
     def forward(self, input: Tensor) -> Tensor:
         x, x_scale = int8(self.norm(input.float()))
         weight_OI, scale_O = ternary(self.weight, self.splits)
-        return (linear(x, weight_OI) * (scale_O * x_scale)).to(input.dtype)
+        y = linear(x, weight_OI)
+        return (y * (scale_O * x_scale)).to(y.dtype)
 
 
 LINEARS = {"dense": Dense, "ternary": Ternary}

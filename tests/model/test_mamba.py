@@ -225,6 +225,17 @@ def test_autocast_leaves_the_scan_in_float32(monkeypatch):
     assert all(gradient.isfinite().all() and gradient.dtype == torch.float32 for gradient in gradients)
 
 
+def test_compiled_is_the_same_model():
+    """Traced in one piece, forward and backward; a compiler for the result is not needed here."""
+    size = Size(width=32, depth=1, heads=2, kv_heads=1, hidden=32)
+    model = build(Model(pattern="M", linear="ternary", mamba=MAMBA), size, 64, seed=0)
+    compiled, tokens_BL = torch.compile(model, fullgraph=True, backend="aot_eager"), torch.arange(40)[None]
+    y_BLD, expected = compiled(tokens_BL), model(tokens_BL)
+    torch.testing.assert_close(y_BLD, expected, atol=1e-4, rtol=1e-4)
+    ours, its = (torch.autograd.grad(x.square().sum(), tuple(model.parameters())) for x in (y_BLD, expected))
+    torch.testing.assert_close(ours, its, atol=1e-2, rtol=1e-3)
+
+
 def test_the_plain_form_is_used_without_a_gpu():
     assert kernel(torch.device("cpu")) is ssd
 
