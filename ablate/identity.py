@@ -11,24 +11,41 @@ import dataclasses
 import hashlib
 import json
 import re
+from functools import reduce
 from typing import Any
 
-from ablate.settings import NOT_HASHED, Settings, Study
+from ablate.settings import NOT_HASHED, Latent, Mamba, Settings, Study
 
 # Raised by hand when the same configuration comes to mean another computation; golden runs
 # (tests/golden) fail when numbers move without it.
 SEMANTICS = 1
+# Keys that came later, with the value that means what runs without them did: left out of the
+# canonical form while they have it, so that finished runs keep their ids
+NEUTRAL = {
+    "model.linear": "dense",
+    "model.feed": "swiglu",
+    "model.qk_norm": False,
+    "model.latent": dataclasses.asdict(Latent()),
+    "model.mamba": dataclasses.asdict(Mamba()),
+}
 SLUG_PART = 20  # characters of a long pattern or curriculum that the readable part of an id keeps
 
 
 def canonical(settings: Settings) -> dict[str, Any]:
     """What the run is, as nested plain data: one form for every way to write the same thing."""
+    what = _complete(settings)
+    for key, neutral in NEUTRAL.items():
+        part, name = _place(what, key)
+        if part[name] == neutral:
+            del part[name]
+    return what
+
+
+def _complete(settings: Settings) -> dict[str, Any]:
+    """The canonical form with every key, neutral or not."""
     what = dataclasses.asdict(settings)
     for key in NOT_HASHED:
-        *groups, name = key.split(".")
-        part: Any = what
-        for group in groups:
-            part = part[group]
+        part, name = _place(what, key)
         del part[name]
     # `share`, sums other than 1 and the names of stages are ways of writing; the weights are what happens
     what["mixture"] = {
@@ -56,7 +73,7 @@ def study_digest(study: Study) -> str:
 
 def difference(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:
     """Every key of the canonical forms whose value differs, with both values (None where absent)."""
-    flat_a, flat_b = _flatten(canonical(a)), _flatten(canonical(b))
+    flat_a, flat_b = _flatten(_complete(a)), _flatten(_complete(b))
     keys = sorted(flat_a.keys() | flat_b.keys())
     return {key: (flat_a.get(key), flat_b.get(key)) for key in keys if flat_a.get(key) != flat_b.get(key)}
 
@@ -68,6 +85,12 @@ def _spelled(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_spelled(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _place(tree: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """The dict that holds a dotted key, and the key's last part."""
+    *groups, name = key.split(".")
+    return reduce(dict.__getitem__, groups, tree), name
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

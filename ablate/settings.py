@@ -101,10 +101,36 @@ class Size:
 
 
 @strict
+class Latent:
+    """Multi-head latent attention, letter L (DeepSeek-V2, arXiv 2405.04434); a head's width is width / heads."""
+
+    kv_rank: Count = 64  # of the latent that keys and values are made from
+    q_rank: Annotated[int, Field(ge=0)] = 0  # of the latent of the queries; 0: none
+    rope_width: Annotated[int, Field(ge=2, multiple_of=2)] = 16  # of the rotary key that all heads share
+
+
+@strict
+class Mamba:
+    """Mamba-2, letter M (arXiv 2405.21060); names as in the paper's code."""
+
+    state: Count = 32  # d_state
+    expand: Count = 2  # inner width / width
+    head_width: Count = 32  # headdim; divides the inner width
+    groups: Count = 1  # ngroups
+    conv: Count = 4  # d_conv
+    chunk: Count = 64  # rows are worked off in chunks of so many tokens
+
+
+@strict
 class Model:
     """The architecture. `pattern` is repeated over depth, one letter a layer (`model.language.MIXERS`)."""
 
     pattern: str = "A"
+    linear: Literal["dense", "ternary"] = "dense"  # all but embedding and head
+    feed: Literal["swiglu", "relu2"] = "swiglu"
+    qk_norm: bool = False
+    latent: Latent = dataclasses.field(default_factory=Latent)
+    mamba: Mamba = dataclasses.field(default_factory=Mamba)
     norm_eps: Annotated[float, Field(gt=0, le=1e-2)] = 1e-5
     rope_theta: Positive = 10_000.0
     tied: bool = True

@@ -5,7 +5,8 @@ Queries, keys and values come from one matrix product, in this order along the r
     [ H heads of queries | G heads of keys | G heads of values ]      each of width K = D / H
 
 Each of the G key-value heads serves R = H / G queries (GQA, arXiv:2305.13245): fewer bytes of cache
-per token at nearly the loss of full attention.
+per token at nearly the loss of full attention. With `qk_norm` every head's query and key pass an
+RMSNorm before they are rotated, as in Qwen3 (arXiv:2505.09388): scores cannot grow without bound.
 
 On a CPU, PyTorch's kernel works on one head at a time with products too small to be quick. There
 `_Blocks` takes 64 queries of all heads at once against the keys they may see:
@@ -18,7 +19,8 @@ One core, forward and backward, 16 x 256 tokens, 8 heads of 32: float32 49 -> 37
 61 -> 17 ms. It keeps half of all probabilities for the backward pass, so long rows do not use it.
 
 Shapes: B rows, L tokens of a row, D width, H query heads, G key-value heads, R = H / G,
-K width of a head, N = B x G, Q queries of a block, T keys up to its end.
+K width of a head, N = B x G, Q queries of a block, T keys up to its end. `causal_attention` also
+takes values of another width than K.
 """
 
 from typing import Any
@@ -29,7 +31,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ablate.model.linear import LINEARS
-from ablate.model.parts import Rotary
+from ablate.model.parts import RMSNorm, Rotary
 from ablate.settings import Model, Size
 
 BLOCK = 64  # queries
@@ -41,15 +43,24 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.kv_heads, self.width = size.heads, size.kv_heads, size.width // size.heads
         self.rotary = Rotary(model.rope_theta)
-        self.qkv = LINEARS["dense"](size.width, (self.heads + 2 * self.kv_heads) * self.width)
-        self.out = LINEARS["dense"](self.heads * self.width, size.width)
+        splits = tuple(heads * self.width for heads in (self.heads, self.kv_heads, self.kv_heads))
+        self.qkv = LINEARS[model.linear](size.width, sum(splits), splits)
+        self.q_norm = RMSNorm(self.width, model.norm_eps) if model.qk_norm else None
+        self.k_norm = RMSNorm(self.width, model.norm_eps) if model.qk_norm else None
+        self.out = LINEARS[model.linear](self.heads * self.width, size.width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         qkv_BLHK = self.qkv(x_BLD).unflatten(-1, (-1, self.width))
         qk_BLHK, v_BLGK = qkv_BLHK.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
-        q_BLHK, k_BLGK = self.rotary(qk_BLHK).split((self.heads, self.kv_heads), dim=2)
+        q_BLHK, k_BLGK = self.rotary(self._normed(qk_BLHK)).split((self.heads, self.kv_heads), dim=2)
         y_BHLK = causal_attention(q_BLHK.transpose(1, 2), k_BLGK.transpose(1, 2), v_BLGK.transpose(1, 2))
         return self.out(y_BHLK.transpose(1, 2).flatten(2))
+
+    def _normed(self, qk_BLHK: Tensor) -> Tensor:
+        if self.q_norm is None or self.k_norm is None:
+            return qk_BLHK
+        q_BLHK, k_BLGK = qk_BLHK.split((self.heads, self.kv_heads), dim=2)
+        return torch.cat((self.q_norm(q_BLHK), self.k_norm(k_BLGK)), dim=2)
 
     def flops(self, length: int) -> int:
         """Forward FLOPs per token. Scores count in full (L, not L / 2), as in PaLM and torch's counter."""
@@ -80,22 +91,22 @@ class _Blocks(torch.autograd.Function):
     def forward(ctx: Any, q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:
         q_NRLK = q_BHLK.unflatten(1, (k_BGLK.shape[1], -1)).flatten(0, 1).contiguous()
         k_NLK, v_NLK = k_BGLK.flatten(0, 1).contiguous(), v_BGLK.flatten(0, 1).contiguous()
-        y_NRLK, probabilities = torch.empty_like(q_NRLK), []
+        y_NRLK, probabilities = q_NRLK.new_empty(*q_NRLK.shape[:-1], v_NLK.shape[-1]), []
         for block, end in _blocks(q_NRLK.shape[2]):
             q = q_NRLK[:, :, block]
             scores = torch.baddbmm(_mask(q, end), q.flatten(1, 2), k_NLK[:, :end].mT, alpha=_scale(q))
             p_NQT = torch.softmax(scores, dim=-1, dtype=q.dtype)
-            y_NRLK[:, :, block] = torch.bmm(p_NQT, v_NLK[:, :end]).view_as(q)
+            y_NRLK[:, :, block] = torch.bmm(p_NQT, v_NLK[:, :end]).unflatten(1, q.shape[1:3])
             probabilities.append(p_NQT)
         ctx.save_for_backward(q_NRLK, k_NLK, v_NLK, *probabilities)
-        return y_NRLK.view(q_BHLK.shape)
+        return y_NRLK.view(*q_BHLK.shape[:-1], v_NLK.shape[-1])
 
     @staticmethod
     @once_differentiable
     # pyrefly: ignore[bad-override]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q_NRLK, k_NLK, v_NLK, *probabilities = ctx.saved_tensors
-        grad_NRLK, grad_q = grads[0].reshape(q_NRLK.shape), torch.empty_like(q_NRLK)
+        grad_NRLK, grad_q = grads[0].reshape(*q_NRLK.shape[:-1], -1), torch.empty_like(q_NRLK)
         # Sums over blocks, hence float32: bfloat16 would round after every one of them.
         grad_k, grad_v = (
             torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (k_NLK, v_NLK)
@@ -109,7 +120,7 @@ class _Blocks(torch.autograd.Function):
             grad_v[:, :end] += torch.bmm(p_NQT.mT, grad)
         batch = len(grads[0])
         return (
-            grad_q.view(grads[0].shape),
+            grad_q.view(*grads[0].shape[:-1], -1),
             grad_k.to(k_NLK.dtype).unflatten(0, (batch, -1)),
             grad_v.to(v_NLK.dtype).unflatten(0, (batch, -1)),
         )

@@ -22,25 +22,27 @@ import torch
 from torch import Tensor, nn
 
 from ablate.model.attention import Attention
+from ablate.model.latent import LatentAttention
 from ablate.model.linear import LINEARS
-from ablate.model.parts import FeedForward, RMSNorm
+from ablate.model.mamba import INITIAL, Mamba2
+from ablate.model.parts import FEEDS, RMSNorm
 from ablate.settings import Model, Size
 
-MIXERS = {"A": Attention}
+MIXERS = {"A": Attention, "L": LatentAttention, "M": Mamba2}
 
 # The matrices that write to the residual stream: the last one of each mixer and feed-forward.
-RESIDUAL = ("mixer.out.weight", "feed.down.weight")
+RESIDUAL = ("mixer.out.weight", "mixer.out_proj.weight", "feed.down.weight")
 
 
 class Block(nn.Module):
-    """`x + mixer(norm(x))`, then `x + feed(norm(x))`."""
+    """`x + mixer(norm(x))`, then `x + feed(norm(x))`; ternary matrices bring their own norms, which replace these."""
 
     def __init__(self, letter: str, model: Model, size: Size) -> None:
         super().__init__()
-        self.mixer_norm = RMSNorm(size.width, model.norm_eps)
+        self.mixer_norm = _norm(model, size)
         self.mixer = MIXERS[letter](model, size)
-        self.feed_norm = RMSNorm(size.width, model.norm_eps)
-        self.feed = FeedForward(size.width, size.hidden)
+        self.feed_norm = _norm(model, size)
+        self.feed = FEEDS[model.feed](size.width, size.hidden, model.linear)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         x_BLD = x_BLD + self.mixer(self.mixer_norm(x_BLD))
@@ -51,6 +53,10 @@ class Block(nn.Module):
 
     def state_bytes(self, length: int) -> int:
         return self.mixer.state_bytes(length)
+
+
+def _norm(model: Model, size: Size) -> nn.Module:
+    return nn.Identity() if model.linear == "ternary" else RMSNorm(size.width, model.norm_eps)
 
 
 class LanguageModel(nn.Module):
@@ -119,11 +125,16 @@ def initialise(model: LanguageModel, seed: int) -> LanguageModel:
 
     Matrices and embeddings are normal with `std(model)`; those of RESIDUAL with
     `std / sqrt(2 * depth)` (GPT-2), so that the residual stream does not grow with depth: in
-    models of different depth these differ by a factor, and by nothing else. Norms are 1.
+    models of different depth these differ by a factor, and by nothing else. Norms are 1. What is
+    neither has a rule in `mamba.INITIAL`, by the end of its name.
     """
     shrink = 1.0 / math.sqrt(2 * len(model.blocks))
     for name, parameter in model.named_parameters():
         if parameter.is_meta:
+            continue
+        rule = next((rule for end, rule in INITIAL.items() if name.endswith(end)), None)
+        if rule is not None:
+            parameter.copy_(rule(torch.empty(parameter.shape).uniform_(generator=_generator(seed, name)), model.model))
             continue
         if parameter.ndim < 2:
             parameter.fill_(1.0)
@@ -144,7 +155,10 @@ def _generator(seed: int, name: str) -> torch.Generator:
 
 
 def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
-    """Names of the parameters that weight decay applies to (matrices, embeddings), and of the others (norms)."""
+    """Names of the parameters that weight decay applies to (matrices, embeddings), and of the others (vectors).
+
+    As in `mamba_ssm`, the weights of a convolution decay, and A_log, D, dt_bias and biases do not.
+    """
     named = dict(model.named_parameters())
     decay = [name for name, parameter in named.items() if parameter.ndim >= 2]
     return decay, [name for name in named if name not in decay]

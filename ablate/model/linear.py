@@ -4,6 +4,10 @@ A seam of its own, because a whole family of architectures differs only here (we
 or 1.58 bits). No biases, as in every Llama-like model: they cost memory traffic and buy nothing.
 
     LINEARS["dense"](inputs=128, outputs=384)
+    LINEARS["ternary"](inputs=128, outputs=384, splits=(128, 128, 128))   # three matrices in one product
+
+`splits` are the rows of each logical matrix where several share one product; they must add up to
+`outputs`. A dense matrix does not care; a ternary one has a scale for each.
 
 On CPUs that are not Intel's, torch's float32 products go through MKL, which leaves AVX-512 unused
 there; oneDNN, inside the same torch, uses it. Measured on an AMD EPYC (Zen 5): 90 GF/s against
@@ -12,6 +16,7 @@ there; oneDNN, inside the same torch, uses it. Measured on an AMD EPYC (Zen 5): 
 Shapes: N tokens, I inputs, O outputs.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,8 +28,10 @@ from torch.autograd.function import once_differentiable
 class Dense(nn.Linear):
     """`y = x W^T`, weight (outputs, inputs)."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, splits: tuple[int, ...] = ()) -> None:
         super().__init__(inputs, outputs, bias=False)
+        self.splits = splits or (outputs,)
+        assert sum(self.splits) == outputs
 
     def forward(self, input: Tensor) -> Tensor:
         return linear(input, self.weight)
@@ -34,9 +41,61 @@ class Dense(nn.Linear):
         return 2 * self.in_features * self.out_features
 
 
-LINEARS = {"dense": Dense}
+class Ternary(Dense):
+    """BitNet b1.58 (Ma et al. 2024, arXiv:2402.17764): weights of -1, 0 or 1 times a scale, inputs of 8 bits.
+
+        input ─ RMSNorm ─ round to -128 .. 127 ──┐ product of integers ─ times both scales ─
+        weight ─ round to -1, 0, 1 ──────────────┘
+
+    The scale of a logical matrix is its mean |w|, that of a token's inputs their largest value / 127.
+    Rounding is straight-through: gradients pass as if it were the identity, clipped weights included.
+    Scales are applied after the product, so that bfloat16 multiplies small integers, exactly.
+
+    The norm in front replaces that of the block (`language.Block`); its eps is fixed, since the
+    rounding of inputs does not depend on their size.
+    """
+
+    def __init__(self, inputs: int, outputs: int, splits: tuple[int, ...] = ()) -> None:
+        super().__init__(inputs, outputs, splits)
+        self.norm = nn.RMSNorm(inputs, eps=1e-5)
+
+    def forward(self, input: Tensor) -> Tensor:
+        x, x_scale = int8(self.norm(input.float()))
+        weight_OI, scale_O = ternary(self.weight, self.splits)
+        y = linear(x, weight_OI)
+        return (y * (scale_O * x_scale)).to(y.dtype)
+
+
+LINEARS = {"dense": Dense, "ternary": Ternary}
+TINY = 1e-5  # the smallest scale: a matrix or an input of zeros must not divide by zero
 
 HAS_ONEDNN = torch.backends.mkldnn.is_available()
+
+
+def int8(x_I: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs as integers in -128 .. 127 (their dtype stays), and the scale (..., 1) that gives them back."""
+    scale = x_I.detach().abs().amax(-1, keepdim=True).clamp(min=TINY) / 127
+    return straight_through(x_I / scale, lambda x: x.round().clamp(-128, 127)), scale
+
+
+def ternary(weight_OI: Tensor, splits: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Weights as -1, 0 and 1, and the scale (O,) that gives them back: the mean |w| of each logical matrix."""
+    means = (matrix.abs().mean().clamp(min=TINY).expand(len(matrix)) for matrix in weight_OI.detach().split(splits))
+    scale_O = torch.cat(list(means))
+    return straight_through(weight_OI / scale_O[:, None], lambda w: w.round().clamp(-1, 1)), scale_O
+
+
+def straight_through(x: Tensor, rounded: Callable[[Tensor], Tensor]) -> Tensor:
+    """`rounded(x)` with the gradient of x."""
+    return rounded(x.detach()) + (x - x.detach())
+
+
+def packed_bytes(model: nn.Module) -> int:
+    """Bytes of the model for inference: ternary weights in 2 bits and a float32 per scale, all else in 16 bits."""
+    layers = [layer for layer in model.modules() if isinstance(layer, Ternary)]
+    packed = sum(layer.weight.numel() for layer in layers)
+    others = sum(parameter.numel() for parameter in model.parameters()) - packed
+    return -(-packed // 4) + 4 * sum(len(layer.splits) for layer in layers) + 2 * others
 
 
 def linear(x: Tensor, weight_OI: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""The small parts of a Llama-like block: RMSNorm, rotary positions, SwiGLU feed-forward.
+"""The small parts of a Llama-like block: RMSNorm, rotary positions, feed-forwards.
 
-    x ── RMSNorm ── mixer ──(+)── RMSNorm ── FeedForward ──(+)──
-    └───────────────────────┘└─────────────────────────────┘
+    x ── RMSNorm ── mixer ──(+)── RMSNorm ── feed-forward ──(+)──
+    └───────────────────────┘└──────────────────────────────┘
 
-Each of the three formulas exists twice: a plain one, which says what it means, and one that passes
+RMSNorm, rotation and the gate of SwiGLU exist twice: a plain one, which says what it means, and one that passes
 over memory half as often (eager PyTorch makes a pass per operation, and the plain RMSNorm makes
 fifteen). They agree to rounding; the tests hold them to it. `torch.compile` gets the plain forms
 and fuses them itself.
@@ -101,12 +101,12 @@ def turns(length: int, width: int, theta: float, device: torch.device) -> Tensor
     return torch.stack((angle_LK.cos(), angle_LK.sin()), dim=-1)
 
 
-class FeedForward(nn.Module):
-    """SwiGLU: `down(silu(gate(x)) * up(x))` (Shazeer, arXiv:2002.05202); gate and up are one matrix product."""
+class SwiGLU(nn.Module):
+    """`down(silu(gate(x)) * up(x))` (Shazeer, arXiv:2002.05202); gate and up are one matrix product."""
 
-    def __init__(self, width: int, hidden: int, linear: str = "dense") -> None:
+    def __init__(self, width: int, hidden: int, linear: str) -> None:
         super().__init__()
-        self.gate_up = LINEARS[linear](width, 2 * hidden)
+        self.gate_up = LINEARS[linear](width, 2 * hidden, (hidden, hidden))
         self.down = LINEARS[linear](hidden, width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
@@ -143,3 +143,25 @@ class _SwiGLU(torch.autograd.Function):
         torch.mul(grads[0], silu, out=to_up)
         torch.ops.aten.silu_backward.grad_input(grads[0] * up, gate, grad_input=to_gate)
         return grad
+
+
+class SquaredReLU(nn.Module):
+    """`down(relu(up(x))^2)`: two matrices, no gate (Primer, arXiv:2109.08668).
+
+    At the same `hidden` it has two thirds of SwiGLU's parameters and FLOPs; 3/2 of it makes them equal.
+    """
+
+    def __init__(self, width: int, hidden: int, linear: str) -> None:
+        super().__init__()
+        self.up = LINEARS[linear](width, hidden)
+        self.down = LINEARS[linear](hidden, width)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        return self.down(F.relu(self.up(x_BLD)).square())
+
+    def flops(self) -> int:
+        """Forward FLOPs per token of the matrices."""
+        return self.up.flops() + self.down.flops()
+
+
+FEEDS = {"swiglu": SwiGLU, "relu2": SquaredReLU}

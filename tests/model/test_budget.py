@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.model import budget
 from ablate.model.language import LanguageModel, build
-from ablate.settings import Data, Length, Model, Settings, Size, Where
+from ablate.settings import Data, Latent, Length, Model, Settings, Size, Where
 
 SIZES = [
     Size(width=64, depth=2, heads=4, kv_heads=2, hidden=96),
@@ -16,15 +16,26 @@ SIZES = [
 ]
 
 
-def on_meta(size, tied=True, vocabulary=512):
+MODELS = {
+    "attention": Model(),
+    "attention, normed": Model(qk_norm=True),
+    "latent": Model(pattern="L"),
+    "latent queries": Model(pattern="AL", latent=Latent(kv_rank=48, q_rank=24, rope_width=8)),
+    "relu2": Model(feed="relu2"),
+}
+every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+
+
+def on_meta(size, model, vocabulary=512):
     with torch.device("meta"):
-        return LanguageModel(Model(tied=tied), size, vocabulary)
+        return LanguageModel(model, size, vocabulary)
 
 
+@every_model
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("length", [96, 256])
-def test_flops_are_those_counted(size, length):
-    model, tokens_BL = on_meta(size), torch.zeros(2, length, dtype=torch.long, device="meta")
+def test_flops_are_those_counted(model, size, length):
+    model, tokens_BL = on_meta(size, model), torch.zeros(2, length, dtype=torch.long, device="meta")
     with FlopCounterMode(display=False) as forward:
         logits = model.logits(tokens_BL)
     with FlopCounterMode(display=False) as backward:
@@ -43,6 +54,17 @@ def test_parameters_are_those_of_the_formula(tied):
     embedding = v * d * (1 if tied else 2)
     found = budget.of(settings)
     assert (found.parameters, found.embedding) == (3 * block + d + embedding, embedding)
+    assert found.non_embedding == 3 * block + d
+
+
+def test_parameters_of_latent_attention_are_those_of_the_formula():
+    d, f, v, heads, c, q, p = 96, 160, 512, 6, 40, 24, 8
+    model = Model(pattern="L", feed="relu2", latent=Latent(kv_rank=c, q_rank=q, rope_width=p))
+    size = Size(width=d, depth=3, heads=heads, kv_heads=2, hidden=f)
+    queries = d * q + q + q * (d + heads * p)
+    keys_and_values = d * c + c + c * 2 * d + d * p
+    block = queries + keys_and_values + d * d + 2 * d * f + 2 * d
+    found = budget.of(Settings(size=size, model=model, data=Data(vocabulary=v)))
     assert found.non_embedding == 3 * block + d
 
 
@@ -70,10 +92,16 @@ def test_state_is_the_key_value_cache():
     assert budget.of(Settings(size=SIZES[0])).state_bytes == 2 * (2 * 2 * 16) * 1024 * 2
 
 
+def test_state_of_latent_attention_is_one_latent_and_one_rotary_key():
+    settings = Settings(size=SIZES[0], model=Model(pattern="LA"))
+    assert budget.of(settings).state_bytes == (64 + 16 + 2 * 2 * 16) * 1024 * 2
+
+
+@every_model
 @pytest.mark.parametrize("precision", ["fp32", "bf16-mixed"])
 @pytest.mark.parametrize("length", [96, 1088])
-def test_activations_are_those_kept_by_a_real_model(precision, length):
-    settings = Settings(size=SIZES[0], precision=precision)
+def test_activations_are_those_kept_by_a_real_model(model, precision, length):
+    settings = Settings(size=SIZES[0], model=model, precision=precision)
     model, tokens_BL = build(settings.model, settings.size, 512, seed=0), torch.zeros(3, length, dtype=torch.long)
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
     with profile(profile_memory=True) as allocations, autocast:

@@ -1,6 +1,7 @@
 """What a language model must do whatever its mixers: causality, a fair start, initialisation by name."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,10 +9,18 @@ from torch import nn
 
 from ablate.model.attention import Attention
 from ablate.model.language import MIXERS, LanguageModel, build, decay_groups, initialise, letters
-from ablate.settings import Model, Size
+from ablate.settings import Latent, Model, Size
 
 SIZE = Size(width=64, depth=4, heads=4, kv_heads=2, hidden=96)
 VOCABULARY = 512
+MODELS = {
+    "attention": Model(),
+    "attention, normed": Model(qk_norm=True),
+    "latent": Model(pattern="L"),
+    "latent queries": Model(pattern="AL", latent=Latent(q_rank=24)),
+    "relu2": Model(feed="relu2"),
+}
+every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 
 
 def tokens(rows=4, length=70, seed=0):
@@ -42,15 +51,17 @@ def test_no_token_sees_a_later_one(letter, changed):
     assert not torch.equal(x_BLD[:, changed:], y_BLD[:, changed:])
 
 
-def test_no_token_sees_another_row():
-    model = build(Model(init_scale=1.2), SIZE, VOCABULARY, seed=0)
+@every_model
+def test_no_token_sees_another_row(model):
+    model = build(replace(model, init_scale=1.2), SIZE, VOCABULARY, seed=0)
     with torch.no_grad():
         together, alone = model(tokens()), model(tokens()[1:2])
     torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-5)
 
 
-def test_every_parameter_gets_a_gradient():
-    model = build(Model(tied=False), SIZE, VOCABULARY, seed=0)
+@every_model
+def test_every_parameter_gets_a_gradient(model):
+    model = build(replace(model, tied=False), SIZE, VOCABULARY, seed=0)
     model.logits(tokens()).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
@@ -108,8 +119,9 @@ def test_tied_head_is_the_embedding():
     assert untied.head_weight.shape == (VOCABULARY, 64)
 
 
-def test_decay_applies_to_matrices_only():
-    model = build(Model(tied=False), SIZE, VOCABULARY, seed=0)
+@every_model
+def test_decay_applies_to_matrices_only(model):
+    model = build(replace(model, tied=False), SIZE, VOCABULARY, seed=0)
     decay, rest = decay_groups(model)
     assert sorted(decay + rest) == sorted(name for name, _ in model.named_parameters())
     assert rest == [name for name, _ in model.named_parameters() if "norm" in name]
@@ -122,7 +134,8 @@ def test_pattern_is_repeated_over_depth(monkeypatch):
 
 @pytest.mark.parametrize("pattern", ["", "a", "AX"])
 def test_unknown_letter_is_one_clear_line(pattern):
-    with pytest.raises(ValueError, match=rf"^model\.pattern='{pattern}': must be made of the letters A$"):
+    known = ", ".join(sorted(MIXERS))
+    with pytest.raises(ValueError, match=rf"^model\.pattern='{pattern}': must be made of the letters {known}$"):
         LanguageModel(Model(pattern=pattern), SIZE, VOCABULARY)
 
 
@@ -130,8 +143,9 @@ def gradients(model, hidden_BLD):
     return torch.autograd.grad(hidden_BLD.square().sum(), tuple(model.parameters()))
 
 
-def test_bf16_autocast_is_close_to_float32():
-    model = build(Model(init_scale=0.6), SIZE, VOCABULARY, seed=0)
+@every_model
+def test_bf16_autocast_is_close_to_float32(model):
+    model = build(model, SIZE, VOCABULARY, seed=0)
     exact = model(tokens())
     with torch.autocast("cpu", torch.bfloat16):
         rough = model(tokens())
@@ -139,17 +153,37 @@ def test_bf16_autocast_is_close_to_float32():
     assert all(gradient.dtype == torch.float32 for gradient in gradients(model, rough))
 
 
-def test_the_same_step_twice_is_the_same_to_the_bit():
-    model = build(Model(), SIZE, VOCABULARY, seed=0)
+@every_model
+def test_the_same_step_twice_is_the_same_to_the_bit(model):
+    model = build(model, SIZE, VOCABULARY, seed=0)
     for once, again in zip(*(gradients(model, model(tokens())) for _ in range(2)), strict=True):
         assert torch.equal(once, again)
 
 
-def test_compiled_is_the_same_model():
+@every_model
+def test_compiled_is_the_same_model(model):
     """Traced in one piece, forward and backward; a compiler for the result is not needed here."""
-    model = build(Model(init_scale=0.6), Size(width=32, depth=1, heads=2, kv_heads=1, hidden=32), VOCABULARY, seed=0)
+    model = build(model, Size(width=32, depth=1, heads=2, kv_heads=1, hidden=32), VOCABULARY, seed=0)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     y_BLD, expected = compiled(tokens()), model(tokens())
     torch.testing.assert_close(y_BLD, expected, atol=1e-4, rtol=1e-4)
     for ours, its in zip(gradients(model, y_BLD), gradients(model, expected), strict=True):
         torch.testing.assert_close(ours, its, atol=1e-2, rtol=1e-3)
+
+
+def test_normed_queries_and_keys_do_not_feel_their_scale():
+    model = build(Model(qk_norm=True, norm_eps=1e-12), SIZE, VOCABULARY, seed=0)
+    state, before = model.state_dict(), model(tokens())
+    state["blocks.0.mixer.qkv.weight"][: (4 + 2) * 16].mul_(100)
+    torch.testing.assert_close(model(tokens()), before, atol=1e-4, rtol=1e-4)
+    state["blocks.0.mixer.k_norm.weight"].mul_(5)
+    assert (model(tokens()) - before).abs().max() > 1e-3
+
+
+def test_the_feed_forward_leaves_the_mixers_alone():
+    gated, squared = (build(Model(feed=feed), SIZE, VOCABULARY, seed=5).state_dict() for feed in ("swiglu", "relu2"))
+    for name in gated.keys() & squared.keys():
+        assert torch.equal(gated[name], squared[name]), name
+    assert gated.keys() ^ squared.keys() == {
+        f"blocks.{i}.feed.{matrix}.weight" for i in range(4) for matrix in ("gate_up", "up")
+    }

@@ -41,6 +41,11 @@ def test_swiglu(random):
     assert gradcheck(parts._SwiGLU.apply, gate_up)
 
 
+def test_squared_relu(random):
+    feed, x = parts.SquaredReLU(4, 6, "dense"), random(2, 3, 4, dtype=torch.float32)
+    same(feed, lambda x: (x @ feed.up.weight.T).clamp(min=0) ** 2 @ feed.down.weight.T, x)
+
+
 def test_rotary_is_the_plain_rotation(random):
     x = random(2, 5, 3, 8, dtype=torch.float32)
     table = parts.turns(5, 8, 100.0, x.device)
@@ -73,6 +78,12 @@ def test_linear(random, inputs, outputs):
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 def test_attention_in_blocks(random, length, kv_heads):
     q, k, v = random(2, 4, length, 6), random(2, kv_heads, length, 6), random(2, kv_heads, length, 6)
+    same(attention._Blocks.apply, attention.plain_attention, q, k, v)
+
+
+@pytest.mark.parametrize("width", [2, 9])
+def test_attention_in_blocks_of_values_of_another_width(random, width):
+    q, k, v = random(2, 4, 70, 6), random(2, 2, 70, 6), random(2, 2, 70, width)
     same(attention._Blocks.apply, attention.plain_attention, q, k, v)
 
 

@@ -1,0 +1,147 @@
+"""Mamba-2: the mixer `M`, a state of fixed size in place of a cache that grows (arXiv:2405.21060).
+
+                ┌─ z ─────────────────────────────────┐
+    x ─ in_proj ┼─ x B C ─ conv ─ silu ─ ssd ─ + D x ─ norm(y * silu(z)) ─ out_proj ─
+                └─ dt ─ softplus(dt + dt_bias) ─┘
+
+One matrix gives z, x, B, C and dt side by side, so none waits for another (Mamba-1 computed B, C
+and dt from the convolved x). The convolution looks back over `conv` tokens, each channel by itself.
+Names and shapes of all parameters are those of `mamba_ssm`'s `Mamba2`, which Hugging Face uses too:
+weights load as they are.
+
+The decay of a head, exp(-dt exp(A_log)), lies close to 1, where bfloat16 has three digits: A_log, D,
+dt_bias and the whole scan stay in float32, under autocast too.
+
+On CUDA the kernel of `mamba_ssm` does the scan where it is installed; `ssd` is what it must agree with.
+
+Shapes: B rows, L tokens of a row, D width, E channels of the convolution (x, B and C), K tokens that
+it sees, H heads, P width of a head, I = H x P inner width, G groups, N width of the state.
+"""
+
+import contextlib
+import importlib.util
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ablate.model import ssd
+from ablate.model.linear import LINEARS
+from ablate.settings import Model, Size
+
+HAS_MAMBA_SSM = importlib.util.find_spec("mamba_ssm") is not None
+
+
+class Mamba2(nn.Module):
+    def __init__(self, model: Model, size: Size) -> None:
+        super().__init__()
+        mamba, inner = model.mamba, model.mamba.expand * size.width
+        if inner % mamba.head_width:
+            raise ValueError(f"model.mamba.head_width={mamba.head_width}: must be a divisor of the inner width {inner}")
+        self.heads = inner // mamba.head_width
+        if self.heads % mamba.groups:
+            raise ValueError(f"model.mamba.groups={mamba.groups}: must be a divisor of the {self.heads} heads")
+        self.mamba, self.inner, self.states = mamba, inner, mamba.groups * mamba.state
+        channels = inner + 2 * self.states
+        linear = LINEARS[model.linear]
+        splits = (inner, inner, self.states, self.states, self.heads)
+        self.in_proj = linear(size.width, sum(splits), splits)
+        self.conv1d = nn.Conv1d(channels, channels, mamba.conv, groups=channels)
+        self.A_log, self.D, self.dt_bias = (nn.Parameter(torch.ones(self.heads)) for _ in range(3))
+        self.norm = GatedNorm(inner, mamba.groups, model.norm_eps)
+        self.out_proj = linear(inner, size.width)
+
+    def forward(self, x_BLD: Tensor, seq_idx: Tensor | None = None) -> Tensor:
+        """`seq_idx` (B, L), if rows hold several documents: an integer per token, another one in the next document."""
+        z_BLI, xbc_BLE, dt_BLH = self.in_proj(x_BLD).split((self.inner, self.conv1d.in_channels, self.heads), dim=-1)
+        xbc_BLE = F.silu(causal_convolution(xbc_BLE, *self.conv1d.parameters(), seq_idx=seq_idx))
+        with _no_autocast(x_BLD.device.type):
+            y_BLI = self._scan(xbc_BLE.float(), F.softplus(dt_BLH.float() + self.dt_bias), seq_idx)
+        return self.out_proj(self.norm(y_BLI, z_BLI).to(z_BLI.dtype))
+
+    def _scan(self, xbc_BLE: Tensor, dt_BLH: Tensor, seq_idx: Tensor | None) -> Tensor:
+        x_BLI, B, C = xbc_BLE.split((self.inner, self.states, self.states), dim=-1)
+        x_BLHP = x_BLI.unflatten(-1, (self.heads, -1))
+        B_BLGN, C_BLGN = (y.unflatten(-1, (self.mamba.groups, -1)) for y in (B, C))
+        scan = kernel(x_BLI.device)
+        y_BLHP = scan(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLGN, C_BLGN, self.mamba.chunk, seq_idx=seq_idx)
+        return (y_BLHP + x_BLHP * self.D[:, None]).flatten(2)
+
+    def flops(self, length: int) -> int:
+        """Forward FLOPs per token: both matrices, the convolution (as torch counts it) and the products of `ssd`."""
+        mamba = self.mamba
+        convolution = 2 * mamba.conv * self.conv1d.in_channels
+        scan = ssd.flops(length, mamba.chunk, self.heads, mamba.groups, mamba.head_width, mamba.state)
+        return self.in_proj.flops() + self.out_proj.flops() + convolution + scan // length
+
+    def state_bytes(self, length: int, bytes_per_value: int = 2) -> int:
+        """Bytes that one sequence of any length keeps: state of the scan, and what the convolution looks back at."""
+        scan, convolution = self.inner * self.mamba.state, (self.mamba.conv - 1) * self.conv1d.in_channels
+        return (scan + convolution) * bytes_per_value
+
+
+def _no_autocast(device: str) -> contextlib.AbstractContextManager:
+    # `meta`, on which models are counted, has no autocast to switch off
+    known = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if known else contextlib.nullcontext()
+
+
+class GatedNorm(nn.Module):
+    """RMSNorm of `y * silu(z)`, each group of heads by itself, so that groups can live on different devices."""
+
+    def __init__(self, width: int, groups: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.groups, self.eps = groups, eps
+
+    def forward(self, y_BLI: Tensor, z_BLI: Tensor) -> Tensor:
+        gated = (y_BLI * F.silu(z_BLI.float())).unflatten(-1, (self.groups, -1))
+        return F.rms_norm(gated, gated.shape[-1:], eps=self.eps).flatten(-2) * self.weight
+
+
+def causal_convolution(x_BLE: Tensor, weight_E1K: Tensor, bias_E: Tensor, seq_idx: Tensor | None = None) -> Tensor:
+    """Each channel's weighted sum over a token and the K - 1 before it, none of them from another document."""
+    before = weight_E1K.shape[-1] - 1
+    padded_BEL = F.pad(x_BLE.mT, (before, 0))
+    if seq_idx is None:
+        return F.conv1d(padded_BEL, weight_E1K, bias_E, groups=len(bias_E)).mT
+    document_BL = F.pad((seq_idx[:, 1:] != seq_idx[:, :-1]).cumsum(1), (before + 1, 0))
+    same_BLK = document_BL.unfold(1, before + 1, 1) == document_BL[:, before:, None]
+    seen_BELK = padded_BEL.unfold(2, before + 1, 1) * same_BLK[:, None]
+    return (seen_BELK * weight_E1K).sum(-1).mT + bias_E
+
+
+def kernel(device: torch.device) -> Callable[..., Tensor]:
+    """What does the scan: `ssd`, or the fused kernel, which takes the same arguments (`seq_idx` as int32)."""
+    if device.type != "cuda" or not HAS_MAMBA_SSM:
+        return ssd.ssd
+    from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined  # pyrefly: ignore
+
+    return mamba_chunk_scan_combined
+
+
+def _log_of_decay_rate(u_H: Tensor, _: Model) -> Tensor:
+    """A uniform in [1, 16]."""
+    return (1 + 15 * u_H).log()
+
+
+def _bias_of_step(u_H: Tensor, _: Model) -> Tensor:
+    """softplus(dt_bias) log-uniform in [0.001, 0.1]: heads that remember ten tokens beside some for thousands."""
+    dt_H = torch.exp(math.log(1e-3) + u_H * math.log(1e-1 / 1e-3))
+    return dt_H + torch.log(-torch.expm1(-dt_H))  # the inverse of softplus
+
+
+def _convolution(u: Tensor, model: Model) -> Tensor:
+    """Uniform up to 1 / sqrt(K), weight and bias, which is torch's default."""
+    return (2 * u - 1) / math.sqrt(model.mamba.conv)
+
+
+# How parameters begin that are neither matrices nor norms: by end of name, from uniform numbers in [0, 1).
+INITIAL = {
+    "mixer.A_log": _log_of_decay_rate,
+    "mixer.dt_bias": _bias_of_step,
+    "mixer.conv1d.weight": _convolution,
+    "mixer.conv1d.bias": _convolution,
+}
