@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import re
-from functools import reduce
 from typing import Any
 
 from ablate.settings import NOT_HASHED, Latent, Mamba, Settings, Study
@@ -90,7 +89,9 @@ def _spelled(value: Any) -> Any:
 def _place(tree: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
     """The dict that holds a dotted key, and the key's last part."""
     *groups, name = key.split(".")
-    return reduce(dict.__getitem__, groups, tree), name
+    for group in groups:
+        tree = tree[group]
+    return tree, name
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
