@@ -32,6 +32,8 @@ format: .venv/ready
 
 .venv/bench: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(PYTHON) -m venv .venv/litgpt  # litgpt pins versions of its own
+	.venv/litgpt/bin/python -m pip install --quiet torch==2.13.0 litgpt==0.5.13
 	touch $@
 
 clean:

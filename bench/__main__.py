@@ -11,8 +11,10 @@ within a round. A target that is missed is red; none is a test, because a busy m
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ Bench = Callable[[bool], list[Row]]
 
 BENCHES: dict[str, Bench] = {"speed": speed, "precision": precision, "waiting": waiting, "startup": startup}
 
+OTHERS = ("transformers", "accelerate", "hydra-core", "wandb")  # litgpt's version: see the Makefile
 RESULTS = Path(__file__).parent / "results"
 BUSY = 0.3  # load average per core above which results should be taken with care
 
@@ -42,7 +45,7 @@ def main() -> None:
     unknown = set(arguments.names) - set(BENCHES)
     if unknown:
         parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     for name in arguments.names or BENCHES:
         load = os.getloadavg()[0] / (os.cpu_count() or 1)
         if load > BUSY:
@@ -57,20 +60,21 @@ def table(name: str, rows: list[Row]) -> Table:
     """What was measured, for people."""
     shown = Table(title=f"{name}: {BENCHES[name].__doc__}", title_justify="left", box=None, padding=(0, 2))
     for heading in ("case", "what"):
-        shown.add_column(heading)
+        shown.add_column(heading, no_wrap=True)
     for heading in ("median", "lowest", "highest", "rounds", "target"):
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         numbers = [f"{value:,.4g}" if value < 1000 else f"{value:,.0f}" for value in row.spread]
         style = "" if row.met is None else "green" if row.met else "red"
-        shown.add_row(row.case, f"{row.what}", *numbers, str(len(row.values)), row.target, style=style)
+        shown.add_row(row.case, row.what, *numbers, str(len(row.values)), row.target, style=style)
     return shown
 
 
 def write(name: str, rows: list[Row], load: float) -> None:
     """bench/results/<name>.json: every round, and where and when."""
     what = {"bench": name, "date": date.today().isoformat(), "load_per_core_before": round(load, 2)}
-    result: dict[str, Any] = what | {"environment": environment(), "rows": [row.plain() for row in rows]}
+    where = {"environment": environment(), "others": {package: version(package) for package in OTHERS}}
+    result: dict[str, Any] = what | where | {"rows": [row.plain() for row in rows]}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
 

@@ -28,7 +28,7 @@ LENGTH = 256  # tokens of a row
 STEP_TOKENS = 4096
 
 
-def settings(size: str, steps: int, outputs: Path | str, precision: str = "fp32", compiled: bool = False) -> Settings:
+def settings(size: str, steps: int, outputs: Path | str, precision: str = "fp32") -> Settings:
     """A run of `steps` steps of conf/size/<size>: one evaluation, after the last of them, and no checkpoint."""
     return from_plain(
         {
@@ -45,7 +45,6 @@ def settings(size: str, steps: int, outputs: Path | str, precision: str = "fp32"
                 "wandb": "off",
                 "progress": False,
                 "saves": 1,
-                "compile": compiled,
             },
         }
     )

@@ -1,10 +1,9 @@
 """litgpt's own `pretrain.setup`, whole, on batches from a file; run by the Python of `.venv/litgpt`.
 
-    python bench/litgpt_loop.py spec.json       spec: {"batches", "precision", "compiled", "config", "optimizer"}
+    python bench/litgpt_loop.py spec.json       spec: {"batches", "config", "optimizer"}
 
 litgpt wants an older huggingface_hub than transformers 5 does, hence packages of its own, and
-nothing of `ablate` here. It compiles every model it pretrains; with "compiled": false it does not,
-for a comparison of like with like. Prints {"seconds": [...]}, as `bench.loops` does.
+nothing of `ablate` here. Prints {"seconds": [...]}, as `bench.loops` does.
 """
 
 import json
@@ -61,17 +60,15 @@ def main() -> None:
     torch.set_num_threads(1)
     batches = Batches(spec["batches"])
     steps, rows, row_tokens = batches.train.batches_SRT.shape
-    compiled = torch.compile if spec["compiled"] else lambda model: model
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(pretrain, "save_checkpoint"),  # after the last step; not measured
-        mock.patch.object(torch, "compile", compiled),
     ):
         pretrain.setup(
             model_name="bench",
             model_config=Config(name="bench", **spec["config"]),
             out_dir=Path(folder),
-            precision=spec["precision"],
+            precision="32-true",
             data=batches,
             train=TrainArgs(
                 save_interval=None,

@@ -1,9 +1,8 @@
 """The loops that are compared, each alone in a process: `python -m bench.loops ours nano fp32 40`.
 
-    ours      the whole of `train_run`: Lightning, watch, saver, record
-    compiled  the same with where.compile
-    bare      the same module, loss, optimizer and batches in the shortest loop that trains the same weights
-    hf        transformers' Trainer on LlamaForCausalLM of the same shape
+    ours    the whole of `train_run`: Lightning, watch, saver, record
+    bare    the same module, loss, optimizer and batches in the shortest loop that trains the same weights
+    hf      transformers' Trainer on LlamaForCausalLM of the same shape
 
 Prints {"seconds": [...]}, the duration of every step but the last: from one batch to the next, with
 all that a loop does in between. `litgpt` has packages of its own: `bench/litgpt_loop.py`.
@@ -131,7 +130,7 @@ def hf(one: Settings) -> Report:
             disable_tqdm=True,
             remove_unused_columns=False,
         )
-        WholeBatches(LlamaForCausalLM(config), arguments, train_dataset=batches).train()
+        WholeBatches(LlamaForCausalLM(config), arguments, train_dataset=batches).train()  # pyrefly: ignore
     return {"seconds": differences(batches.begins)}
 
 
@@ -139,14 +138,14 @@ def differences(moments: list[float]) -> list[float]:
     return [after - before for before, after in pairwise(moments)]
 
 
-LOOPS = {"ours": ours, "compiled": ours, "bare": bare, "hf": hf}
+LOOPS = {"ours": ours, "bare": bare, "hf": hf}
 
 
 def main() -> None:
     loop, size, precision, steps = sys.argv[1:]
     torch.set_num_threads(1)
     with cases.outputs() as folder:
-        one = cases.settings(size, int(steps), Path(folder), precision, compiled=loop == "compiled")
+        one = cases.settings(size, int(steps), Path(folder), precision)
         print(json.dumps(LOOPS[loop](one)))
 
 

@@ -8,7 +8,7 @@ import functools
 from bench.rounds import Row, ratios, run
 from bench.speed import tokens_per_second
 
-ROUNDS = 7
+ROUNDS = 5
 
 
 def precision(quick: bool) -> list[Row]:

@@ -3,13 +3,11 @@
 Everything is in it: laying rows out, reading them from disk, the loader, and Lightning between steps.
 """
 
-import sys
-
 from bench import cases
-from bench.rounds import Row, report
-from bench.speed import WARMUP, total_steps
+from bench.rounds import Row
+from bench.speed import WARMUP, process, total_steps
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 def waiting(quick: bool) -> list[Row]:
@@ -22,5 +20,5 @@ def waiting(quick: bool) -> list[Row]:
 
 def share(size: str, quick: bool) -> float:
     """Percent, over the steps after the first ones."""
-    found = report([sys.executable, "-m", "bench.loops", "ours", size, "fp32", str(total_steps(size, quick))])
+    found = process("ours", size, "fp32", total_steps(size, quick))
     return 100 * sum(found["waiting"][WARMUP[size] :]) / sum(found["seconds"][WARMUP[size] :])
