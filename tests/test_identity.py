@@ -32,6 +32,7 @@ OTHER: dict[str, Any] = {
     "length.lengths": [512, 1024],
     "length.starts": [0, 0.25],
     "step_tokens": 8192,
+    "model.latent.rope_width": 32,
     "size.kv_heads": 1,
     "size.width": 256,
     "size.heads": 8,
