@@ -20,7 +20,7 @@ from bench.rounds import Row, ratios, report, run
 
 WARMUP = {"nano": 10, "micro": 3}  # steps before the clock starts
 STEPS = {"nano": 30, "micro": 8}  # steps measured
-ROUNDS = 3
+ROUNDS = 5
 LITGPT = cases.ROOT / ".venv" / "litgpt" / "bin" / "python"
 
 # What ours is divided by -> what the ratio should be at least
