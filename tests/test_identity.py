@@ -37,7 +37,11 @@ OTHER: dict[str, Any] = {
     "size.width": 256,
     "size.heads": 8,
     "optimizer.betas": [0.9, 0.99],
-    "optimizer.name": None,
+    "schedule.stages": {"late": {"start": 0.5, "peak": 0.1}},
+    "ramp.multiples": [2],
+    "ramp.starts": None,
+    "data.sources": {"qa": "general"},
+    "averaging.decay": 0.9,
     "study.metric": "micro",
     "study.factor": ["optimizer.lr"],
     "study.arms": {"hot": ["optimizer.lr=0.1"]},
@@ -95,7 +99,7 @@ UNHASHED = [key for key in VARIED if not is_hashed(key)]
 
 
 def test_every_leaf_can_be_varied_but_those_with_one_value():
-    assert set(LEAVES) - set(VARIED) == {"optimizer.name"}
+    assert set(LEAVES) - set(VARIED) == {"ramp.starts"}
     assert set(OTHER) <= set(LEAVES)
     assert all(any(key == name or key.startswith(name + ".") for key in UNHASHED) for name in NOT_HASHED)
 
@@ -119,6 +123,10 @@ def test_what_moves_the_id_and_is_named(key):
         first = {f"mixture.weights@0.{domain}" for domain in base.data.domains}
         late = {f"mixture.weights@0.5.{domain}" for domain in ("code", "qa")}
         assert names == (late if key == "mixture.stages" else first)
+    elif key == "schedule.stages":
+        assert {name.rpartition(".")[0] for name in names} == {"schedule.stage@0.5"}
+    elif key == "data.sources":
+        assert difference(base, other) == {"data.sources.qa": (None, "general")}
     else:
         assert names == {key}
         assert difference(base, other) == {key: (value_at(base, key), value_at(other, key))}

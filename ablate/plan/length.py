@@ -9,7 +9,8 @@ last stage has `step_tokens` and earlier ones fewer, so the run reads fewer toke
 
 import numpy as np
 
-from ablate.settings import Length, steps_of
+from ablate.moments import steps_of
+from ablate.settings import Length
 
 
 def row_lengths(length: Length, total: int) -> np.ndarray:

@@ -12,7 +12,8 @@ never came). The first step already moves the weights; the last has exactly `fin
 
 import numpy as np
 
-from ablate.settings import Schedule, steps_of
+from ablate.moments import steps_of
+from ablate.settings import Schedule
 
 
 def rates(schedule: Schedule, peak: float, total: int) -> np.ndarray:
