@@ -18,6 +18,7 @@ def check(settings: "Settings") -> None:
     _check_size(settings.size)
     _check_length(settings)
     _check_mixture(settings)
+    _check_techniques(settings)
 
 
 def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
@@ -101,6 +102,17 @@ def _check_focus(s: "Settings") -> None:
     if s.mixture.share is not None and s.mixture.weights:
         others = sum(weight for domain, weight in s.mixture.weights.items() if domain != focus)
         _require(others > 0, "mixture.weights", s.mixture.weights, f"above 0 for a domain beside {focus}")
+
+
+def _check_techniques(s: "Settings") -> None:
+    """A curriculum and an average must begin within the run, and the curriculum end there."""
+    if s.averaging.kind != "none":
+        start = s.averaging.start
+        _require(steps_of(start, s.steps) < s.steps, "averaging.start", start, "within the run")
+    lerac = s.optimizer.lerac
+    if lerac.lowest < 1:
+        until = steps_of(lerac.until, s.steps)
+        _require(1 <= until <= s.steps, "optimizer.lerac.until", lerac.until, "within the run and after the first step")
 
 
 def _check_weights(key: str, weights: "Weights", known: list[str]) -> None:
