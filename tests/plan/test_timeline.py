@@ -9,12 +9,16 @@ from ablate.plan import timeline as module
 from ablate.plan.order import Order
 from ablate.plan.timeline import Timeline, timeline
 from ablate.settings import (
+    Averaging,
     Data,
     Evaluation,
     Length,
+    LeRaC,
     Mixture,
     Model,
     Optimizer,
+    Ramp,
+    Rewarm,
     Schedule,
     Settings,
     Size,
@@ -39,6 +43,11 @@ def key(settings: Settings, steps: int, fingerprint: str = "data") -> str:
 
 def mixture(start: float = 60, **weights: float) -> Mixture:
     return Mixture(weights=WEIGHTS, stages={"other name": Stage(start=start, weights=weights or {"qa": 1})})
+
+
+def stages(start: float, **changes: float) -> Schedule:
+    """The base's schedule to `start`, then its plateau, with a change."""
+    return Schedule(warmup=10, decay=0, stages={"late": Rewarm(start=start, **changes)})
 
 
 # A change of the base, and how many steps it leaves as they were; the key must move with the next
@@ -70,6 +79,15 @@ CHANGES = {
     "larger steps": (replace(BASE, step_tokens=8192, tokens=STEPS * 8192), 0),
     "peak": (replace(BASE, optimizer=Optimizer(lr=4e-3)), 0),
     "weight decay": (replace(BASE, optimizer=Optimizer(weight_decay=0.2)), 0),
+}
+CHANGES |= {
+    "stage of the schedule": (replace(BASE, schedule=stages(70, peak=0.5)), 70),
+    "stage of the schedule with other weight decay": (replace(BASE, schedule=stages(70, weight_decay=0)), 70),
+    "larger batch later": (replace(BASE, ramp=Ramp(multiples=[1, 2], starts=[0, 60])), 60),
+    "larger batch from the start": (replace(BASE, ramp=Ramp(multiples=[2])), 0),
+    "average": (replace(BASE, averaging=Averaging(kind="uniform", start=60)), 60),
+    "exponential average": (replace(BASE, averaging=Averaging(kind="ema", start=0.6)), 60),
+    "curriculum over layers": (replace(BASE, optimizer=Optimizer(lerac=LeRaC(lowest=0.1))), 0),
 }
 # What every step depends on, the weights before the first one included
 STATIC = {
