@@ -19,6 +19,7 @@ def check(settings: "Settings") -> None:
     _check_length(settings)
     _check_mixture(settings)
     _check_techniques(settings)
+    _check_averaging(settings)
 
 
 def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
@@ -113,6 +114,21 @@ def _check_techniques(s: "Settings") -> None:
     if lerac.lowest < 1:
         until = steps_of(lerac.until, s.steps)
         _require(1 <= until <= s.steps, "optimizer.lerac.until", lerac.until, "within the run and after the first step")
+
+
+def _check_averaging(s: "Settings") -> None:
+    """A plain mean never forgets, so it begins after the last switch of phase; zero stages keep no plain weights."""
+    kind = s.averaging.kind
+    if kind == "none":
+        return
+    allowed = f"none with where.strategy={s.where.strategy}; single, ddp and fsdp can average"
+    _require(not s.where.strategy.startswith("zero"), "averaging.kind", kind, allowed)
+    begins = {f"mixture.stages.{name}.start": stage.start for name, stage in s.mixture.stages.items()}
+    begins |= {f"schedule.stages.{name}.start": stage.start for name, stage in s.schedule.stages.items()}
+    for key, begin in begins.items() if kind == "uniform" else ():
+        allowed = f"at or after {key}={begin}: a plain mean never forgets what was before"
+        within = steps_of(s.averaging.start, s.steps) >= steps_of(begin, s.steps)
+        _require(within, "averaging.start", s.averaging.start, allowed)
 
 
 def _check_weights(key: str, weights: "Weights", known: list[str]) -> None:

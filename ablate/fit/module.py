@@ -8,6 +8,7 @@ Shapes: R rows, T = L + 1 tokens, D domains.
 """
 
 from contextlib import nullcontext
+from typing import Any
 
 import lightning as L
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
+from ablate.fit.averaging import Average
 from ablate.fit.loss import Sums, loss_sums
 from ablate.model.language import LanguageModel, build
 from ablate.plan.timeline import Timeline
@@ -39,8 +41,19 @@ class Pretraining(L.LightningModule):
             "sums_D3", torch.zeros(len(settings.data.domains), 3, dtype=torch.float64), persistent=False
         )
         self.grad_norm = torch.tensor(0.0)
+        self.average = Average()
+        self.model.recompute = settings.where.recompute
         if settings.where.compile:
             self.model.compile()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["average"] = self.average.mean
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.average.mean = checkpoint["average"]
+
+    def on_train_start(self) -> None:
+        self.average.to(self.device)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return optimizers.build(self.model, self.settings.optimizer)
@@ -62,6 +75,7 @@ class Pretraining(L.LightningModule):
         self.manual_backward(self.losses(last).total * scale)
         self.grad_norm = self.clip()
         optimizer.step()
+        self.average.update(self.model, float(row["average"]))
 
     def micro_batches(self, batch: Batch) -> list[Batch]:
         """The step's rows in parts of at most `where.micro_tokens` tokens, at least one row each."""
@@ -96,13 +110,13 @@ class Pretraining(L.LightningModule):
 
     @torch.no_grad()
     def evaluate(self) -> Tensor:
-        """Nats, tokens and bytes per domain on the validation rows, shape (D, 3)."""
+        """Nats, tokens and bytes per domain on the validation rows, shape (D, 3); of the average once there is one."""
         kept = self.sums_D3.clone()
         self.sums_D3.zero_()
         rank, world = self.trainer.global_rank, self.trainer.world_size
         mine = {name: value[rank::world].to(self.device) for name, value in self.validation.items()}
         self.model.eval()
-        with self.trainer.precision_plugin.forward_context():
+        with self.trainer.precision_plugin.forward_context(), self.average.in_place_of_weights(self.model):
             for micro in self.micro_batches(mine):
                 self.losses(micro)
         self.model.train()

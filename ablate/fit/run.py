@@ -78,6 +78,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record) -> None:
         trainer.fit(module, datamodule=batches, ckpt_path=checkpoint.newest(record.checkpoints))
     except Diverged as error:
         outcome, reason = "diverged", str(error)
+    module.average.put_into(module.model)
     if trainer.is_global_zero:
         weights = module.model.state_dict()
         checkpoint.save_weights(weights, record.weights)

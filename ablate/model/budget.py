@@ -9,7 +9,8 @@ and looking up a token are free; training is three times the forward pass.
 
 Memory is what one device holds at the peak of a training step. Activations are measured, not
 guessed: the forward pass runs on fake tensors, which have shapes but no bytes, and whatever autograd
-keeps is added up. It is the CPU's way of computing; a GPU keeps less (attention).
+keeps is added up. It is the CPU's way of computing; a GPU keeps less (attention). Blocks that are
+recomputed keep their inputs, and one of them at a time all the rest.
 """
 
 import functools
@@ -25,6 +26,7 @@ from ablate.model.linear import product
 from ablate.settings import Settings
 
 FP32 = 4  # bytes; parameters, gradients and both AdamW moments, in either precision
+FP64 = 8  # bytes; the average of the weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +36,14 @@ class Memory:
     weights: int
     gradients: int
     optimizer: int
+    average: int
     activations: int
     loss: int  # gradients of the hidden states and of the head, taken with the loss
 
     @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.optimizer + self.activations + self.loss
+        state = self.weights + self.gradients + self.optimizer + self.average
+        return state + self.activations + self.loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,20 +92,29 @@ def _memory(settings: Settings, vocabulary: int, parameters: int, length: int) -
         weights=weights,
         gradients=weights,
         optimizer=2 * weights,
+        average=FP64 * parameters if settings.averaging.kind != "none" else 0,
         activations=activation_bytes(settings, vocabulary, rows, length),
         loss=FP32 * settings.size.width * (rows * length + vocabulary),
     )
 
 
 def activation_bytes(settings: Settings, vocabulary: int, rows: int, length: int) -> int:
-    """Bytes that autograd keeps between the forward and the backward pass, parameters not counted."""
+    """Bytes that autograd keeps between the forward and the backward pass, parameters not counted.
+
+    With where.recompute that and what the backward pass brings back: all that the largest block keeps.
+    """
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16-mixed")
     with FakeTensorMode(), autocast:
         model = LanguageModel(settings.model, settings.size, vocabulary)
-        return kept_bytes(model, torch.zeros(rows, length, dtype=torch.long))
+        model.recompute = settings.where.recompute
+        kept = kept_bytes(model, torch.zeros(rows, length, dtype=torch.long))
+        if not model.recompute:
+            return kept
+        x_BLD = torch.zeros(rows, length, settings.size.width)
+        return kept + max(kept_bytes(block, x_BLD) for block in model.blocks)
 
 
-def kept_bytes(model: torch.nn.Module, tokens_BL: Tensor) -> int:
+def kept_bytes(model: torch.nn.Module, inputs: Tensor) -> int:
     """Bytes of every storage that a forward pass leaves behind: its result and what autograd saved."""
     kept: dict[int, int] = {}
     own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
@@ -113,7 +126,7 @@ def kept_bytes(model: torch.nn.Module, tokens_BL: Tensor) -> int:
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        keep(model(tokens_BL))
+        keep(model(inputs))
     return sum(kept.values())
 
 

@@ -1,6 +1,5 @@
 """A run is a value: however it is interrupted, split or repeated, it ends with the same weights."""
 
-import dataclasses
 import json
 import os
 import random
@@ -11,29 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from runs import elsewhere, record_of
 from safetensors.torch import load_file
 
-from ablate.data.tokens import prepare
 from ablate.fit import checkpoint
 from ablate.fit.module import Pretraining
 from ablate.fit.run import train_run
-from ablate.identity import SEMANTICS, run_id
+from ablate.identity import SEMANTICS
 from ablate.plan.timeline import timeline
-from ablate.record import Record, run_record
-from ablate.settings import Settings, UserError
+from ablate.settings import UserError
 from ablate.sweep.worker import work
-
-
-def record_of(settings: Settings) -> Record:
-    corpus = prepare(settings.data, Path(settings.where.outputs))
-    return run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
-
-
-def elsewhere(settings: Settings, folder: Path) -> Settings:
-    """The same run, into another output folder that shares the data."""
-    folder.mkdir()
-    (folder / "data").symlink_to(Path(settings.where.outputs) / "data")
-    return dataclasses.replace(settings, where=dataclasses.replace(settings.where, outputs=str(folder)))
 
 
 def test_a_run_leaves_a_complete_record(tiny):
@@ -118,7 +104,9 @@ def test_asked_to_stop_it_saves_and_says_so(tiny, tmp_path, forkserver, number, 
     assert checkpoint.newest(record.checkpoints)
 
 
-@pytest.mark.parametrize("where", [{"data_workers": 1}, {"data_workers": 2}, {"threads": 2}, {"saves": 3}])
+@pytest.mark.parametrize(
+    "where", [{"data_workers": 1}, {"data_workers": 2}, {"threads": 2}, {"saves": 3}, {"recompute": True}]
+)
 def test_weights_do_not_depend_on_where(tiny, tmp_path, where):
     settings = tiny()
     other = tiny(where={**where, "outputs": str(tmp_path / "other")})
