@@ -8,6 +8,9 @@
                              weights.safetensors the final weights
                              checkpoints/        while it trains
     outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
+    outputs/trunks/<key>/    checkpoint/         the state after some step, for every run that passes it
+                             metrics.jsonl       the rows up to there
+                             trunk.json          which run left it, at what step and cost
 
 Every file but metrics.jsonl appears whole or not at all. A run that was killed may leave a last
 row cut short, or rows past its last checkpoint: readers drop the first and keep the later of the
@@ -19,6 +22,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -116,6 +120,54 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Trunk:
+    """The folder of one trunk. It appears whole; of two runs that leave the same one, the first counts."""
+
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        return self.folder.name
+
+    @property
+    def exists(self) -> bool:
+        return (self.folder / "trunk.json").exists()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
+
+    def leave(self, checkpoint: Path, record: Record, step: int, origin: dict[str, Any]) -> None:
+        """Keep a run's checkpoint (linked, not copied, where the file system can) and its rows so far."""
+        temporary = self.folder.with_name(f".{self.key}.{os.getpid()}")
+        with _writing(self.folder):
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.copytree(checkpoint, temporary / "checkpoint", copy_function=_link)
+            rows = [row for kind in ("train", "evaluation") for row in record.rows(kind) if row["step"] <= step]
+            lines = [json.dumps(row) + "\n" for row in sorted(rows, key=lambda row: row["step"])]
+            (temporary / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
+            _write_json(temporary / "trunk.json", {"run": record.id, "step": step} | origin)
+            try:
+                temporary.rename(self.folder)
+            except OSError:
+                shutil.rmtree(temporary)
+                if not self.exists:
+                    raise
+
+    def read(self) -> dict[str, Any]:
+        return _read_json(self.folder / "trunk.json")
+
+    def grow(self, record: Record) -> None:
+        """Begin a run's rows with the trunk's own, and note that the trunk was used."""
+        write_atomically(record.folder / "metrics.jsonl", (self.folder / "metrics.jsonl").read_text(encoding="utf-8"))
+        os.utime(self.folder)
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
+
+
+@dataclass(frozen=True)
 class StudyRecord:
     """The folder of one study: `runs[arm][seed]` is a run id, `arms[arm]` its difference from the base."""
 
@@ -152,6 +204,16 @@ def run_record(outputs: Path | str, run: str) -> Record:
 
 def study_record(outputs: Path | str, name: str) -> StudyRecord:
     return StudyRecord(Path(outputs) / "studies" / name)
+
+
+def trunk_record(outputs: Path | str, key: str) -> Trunk:
+    return Trunk(Path(outputs) / "trunks" / key)
+
+
+def trunks(outputs: Path | str) -> list[Trunk]:
+    """All trunks, the one used last first."""
+    folders = [path.parent for path in (Path(outputs) / "trunks").glob("[!.]*/trunk.json")]
+    return [Trunk(folder) for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)]
 
 
 def environment() -> dict[str, Any]:
@@ -195,6 +257,13 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -235,6 +235,20 @@ class Evaluation:
 
 
 @strict
+class Slurm:
+    """What a run asks of a Slurm cluster; empty or 0: what the cluster gives by default."""
+
+    partition: str = ""
+    account: str = ""
+    minutes: Count = 60  # time limit of one try; a run that needs more is requeued and resumes
+    cpus: Annotated[int, Field(ge=0)] = 0  # per process
+    gpus: Annotated[int, Field(ge=0)] = 0  # per node
+    memory_gb: Annotated[int, Field(ge=0)] = 0  # per node
+    at_once: Annotated[int, Field(ge=0)] = 0  # tasks of one array that run together
+    options: dict[str, str] = dataclasses.field(default_factory=dict)  # further ones of sbatch
+
+
+@strict
 class Where:
     """Where and how a run is carried out: recorded, never part of what the run is."""
 
@@ -245,7 +259,11 @@ class Where:
     nodes: Count = 1
     micro_tokens: Count = 16_384  # tokens per forward pass and device; a larger step is accumulated
     data_workers: Annotated[int, Field(ge=0)] = 0
+    executor: Literal["local", "slurm"] = "local"  # who carries out the runs of a sweep
     workers: Annotated[int, Field(ge=0)] = 0  # runs trained at once in a sweep; 0: one per core
+    runs_per_device: Count = 1  # runs of a sweep that share one GPU
+    stall_minutes: NonNegative = 0.0  # without a step, after which a run counts as hung; 0: never
+    trunks: bool = True  # equal beginnings of runs are trained once
     threads: Annotated[int, Field(ge=0)] = 1  # per process; 0: all cores
     compile: bool = False
     recompute: bool = False  # gradient checkpointing: blocks are computed anew in the backward pass
@@ -258,6 +276,7 @@ class Where:
     profile: Literal["off", "simple", "pytorch"] = "off"  # written to the run's folder
     peak_tflops: NonNegative = 0.0  # of the device, for MFU; 0: measured
     dry_run: bool = False  # print the plan of the study and stop
+    slurm: Slurm = dataclasses.field(default_factory=Slurm)
     arm: str = ""  # of the study; set by the launcher
 
 

@@ -62,18 +62,28 @@ class Timeline:
         cost = np.array([per_token[int(length)] for length in lengths], dtype=np.float64)[which]
         return np.concatenate([[0.0], np.cumsum(cost * np.diff(self.tokens))])
 
-    def key(self, steps: int, fingerprint: str) -> str:
-        """Name of the first `steps` steps: equal keys mean equal weights after them."""
+    def head(self, fingerprint: str) -> str:
+        """Digest of all that moves the weights and holds for every step."""
         static = {k: v for k, v in canonical(self.settings).items() if k not in NOT_STATIC}
         static["optimizer"] = {k: v for k, v in static["optimizer"].items() if k not in NOT_STATIC_OPTIMIZER}
         static["block"] = self.settings.mixture.block
-        head = digest([static, fingerprint, SEMANTICS], 64).encode()
-        rows = self.table[:steps]
-        plain = [np.ascontiguousarray(rows[name]).tobytes() for name in ROW.names or () if name != "stage"]
-        # Empty without a curriculum, as before the first step of one: from then on the factors differ
-        curriculum = self.settings.optimizer.lerac.lowest < 1
-        factors = self.layer_factors[:steps].tobytes() if curriculum else b""
-        return hashlib.sha256(b"".join([head, *plain, self.weights[rows["stage"]].tobytes(), factors])).hexdigest()[:16]
+        return digest([static, fingerprint, SEMANTICS], 64)
+
+    @cached_property
+    def moves(self) -> np.ndarray:
+        """All that moves the weights at each step, as bytes: shape (steps, bytes of a step)."""
+        columns = [self.table[name] for name in ROW.names or () if name != "stage"]
+        factors = [self.layer_factors] if self._has_curriculum else []
+        wide = [*(column[:, None] for column in columns), self.weights[self.table["stage"]], *factors]
+        return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in wide], axis=1)
+
+    def key(self, steps: int, fingerprint: str) -> str:
+        """Name of the first `steps` steps: equal keys mean equal weights after them."""
+        return hashlib.sha256(self.head(fingerprint).encode() + self.moves[:steps].tobytes()).hexdigest()[:16]
+
+    @property
+    def _has_curriculum(self) -> bool:
+        return self.settings.optimizer.lerac.lowest < 1
 
 
 def timeline(settings: Settings) -> Timeline:

@@ -1,0 +1,127 @@
+"""Equal beginnings, found and trained once: the forest of what the runs of a study share.
+
+    steps  0 ───────────────── 210 ────────── 300
+    seed 0 ══════ trunk ═══════╤═ cosine ═════╡        210 + 3 x 90 steps instead of 3 x 300
+                               ├─ linear ─────╡
+                               └─ wsd ────────╡
+
+Nobody declares a trunk. Two runs share their first n steps exactly when all that moves the weights is
+equal there: what does not depend on the step (`Timeline.head`) and every row of `Timeline.moves`.
+Each run trains at least its last step, so that each has a record made by itself.
+
+There are no jobs for trunks. The first run that comes by leaves its checkpoint at every branch point
+(`saves`) while it goes on to its own end, and the others start from there: with or without others, a
+run does the same steps.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ablate.plan.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Steps `first`..`last` - 1 of `runs`, trained once; `children` go on from its end."""
+
+    first: int
+    last: int
+    runs: tuple[str, ...]
+    children: tuple["Segment", ...] = ()
+
+    def walk(self) -> Iterator["Segment"]:
+        """This segment and all that grow from it, parents first."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A run's state after `step` steps: a place to start from, and to leave a checkpoint at."""
+
+    step: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What the sharing of one run depends on. `head`: digest of all that holds for every step."""
+
+    run: str
+    timeline: Timeline
+    head: str
+    moves: np.ndarray = field(repr=False)
+
+
+def beginning(run: str, timeline: Timeline, fingerprint: str, numerics: str) -> Beginning:
+    """`numerics`: digest of what the numbers depend on outside the settings (versions, device, kernels)."""
+    return Beginning(run, timeline, f"{timeline.head(fingerprint)} {numerics}", timeline.moves)
+
+
+def forest(beginnings: list[Beginning]) -> list[Segment]:
+    """Trees of shared segments; the runs of each tree, and the trees, in the order given."""
+    heads: dict[str, list[Beginning]] = {}
+    for one in beginnings:
+        heads.setdefault(one.head, []).append(one)
+    return [tree for alike in heads.values() for tree in _trees(alike, 0)]
+
+
+def branches(beginnings: list[Beginning]) -> dict[str, list[Branch]]:
+    """The branch points on every run's way, earliest first, and where its decay begins."""
+    steps: dict[str, set[int]] = {one.run: set(_decay_start(one.timeline)) for one in beginnings}
+    for tree in forest(beginnings):
+        for segment in tree.walk():
+            if segment.children:
+                for run in segment.runs:
+                    steps[run].add(segment.last)
+    return {one.run: [Branch(step, key(one, step)) for step in sorted(steps[one.run])] for one in beginnings}
+
+
+def key(one: Beginning, steps: int) -> str:
+    """Name of a run's state after `steps` steps: equal names mean equal weights, bit for bit."""
+    return hashlib.sha256(one.head.encode() + one.moves[:steps].tobytes()).hexdigest()[:16]
+
+
+def steps_alone(trees: list[Segment]) -> int:
+    """Steps that the runs would take if each were trained by itself."""
+    return sum(segment.last for tree in trees for segment in tree.walk() if not segment.children)
+
+
+def steps_shared(trees: list[Segment]) -> int:
+    """Steps that are taken when every segment is trained once."""
+    return sum(segment.last - segment.first for tree in trees for segment in tree.walk())
+
+
+def _trees(alike: list[Beginning], first: int) -> list[Segment]:
+    """Segments that begin at `first`, of runs with equal heads and equal steps before it."""
+    if len(alike) == 1:
+        return [Segment(first, len(alike[0].moves), (alike[0].run,))]
+    last = min(_common(alike[0].moves, one.moves, first) for one in alike)
+    groups: dict[object, list[Beginning]] = {}
+    for one in alike:
+        ends = last == len(one.moves) - 1  # nothing but its last step is left: that is its own
+        groups.setdefault(one.run if ends else one.moves[last].tobytes(), []).append(one)
+    children = [tree for group in groups.values() for tree in _trees(group, last)]
+    if last == first:
+        return children
+    return [Segment(first, last, tuple(one.run for one in alike), tuple(children))]
+
+
+def _common(a: np.ndarray, b: np.ndarray, first: int) -> int:
+    """Steps that two runs share, given that they share `first`; at most all but their last."""
+    if a.shape[1] != b.shape[1]:  # only one has factors by layer
+        return first
+    limit = min(len(a), len(b)) - 1
+    differ = (a[first:limit] != b[first:limit]).any(axis=1)
+    return first + int(differ.argmax()) if differ.any() else limit
+
+
+def _decay_start(timeline: Timeline) -> list[int]:
+    """Steps before the first decay that follows a plateau: where another decay, or a longer run, could begin."""
+    rate = timeline.table["lr"]
+    falls = np.flatnonzero((rate[2:] < rate[1:-1]) & (rate[1:-1] == rate[:-2])) + 2
+    return falls[:1].tolist()
