@@ -62,7 +62,7 @@ class Pretraining(L.LightningModule):
         row = self.timeline.table[self.trainer.global_step]
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
-        optimizers.set_rates(optimizer.optimizer, float(row["lr"]), float(row["weight_decay"]))
+        optimizers.set_rates(optimizer.optimizer, row, self.timeline.layer_factors[self.trainer.global_step])
         optimizer.zero_grad()
         # Devices average their gradients, hence the factor of world_size
         scale = self.trainer.world_size / float(row["rows"] * row["length"])

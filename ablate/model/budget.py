@@ -21,11 +21,14 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ablate.model.language import LanguageModel
+from ablate.model.language import LanguageModel, matrices
 from ablate.model.linear import product
 from ablate.settings import Settings
 
-FP32 = 4  # bytes; parameters, gradients and both AdamW moments, in either precision
+FP32 = 4  # bytes; parameters, gradients and moments that are not quantised, in either precision
+# Of bitsandbytes: values in its table of 8 bits and in a block of one scale, and values below which a
+# parameter's moments stay in 32 bits
+TABLE, LEAST_VALUES = 256, 4096
 FP64 = 8  # bytes; the average of the weights
 
 
@@ -75,7 +78,7 @@ def of(settings: Settings, vocabulary: int | None = None) -> Budget:
         embedding=vocabulary * settings.size.width * (1 if settings.model.tied else 2),
         forward_flops={length: model.flops(length) for length in lengths},
         state_bytes=model.state_bytes(lengths[-1]),
-        memory=_memory(settings, vocabulary, count(model), lengths[-1]),
+        memory=_memory(settings, model, lengths[-1]),
     )
 
 
@@ -84,18 +87,35 @@ def count(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _memory(settings: Settings, vocabulary: int, parameters: int, length: int) -> Memory:
+def _memory(settings: Settings, model: LanguageModel, length: int) -> Memory:
+    vocabulary, parameters = len(model.head_weight), count(model)
     devices = settings.where.devices * settings.where.nodes
     rows = max(1, min(settings.where.micro_tokens, settings.step_tokens // devices) // length)
     weights = FP32 * parameters
     return Memory(
         weights=weights,
         gradients=weights,
-        optimizer=2 * weights,
+        optimizer=optimizer_bytes(model, settings.optimizer.name),
         average=FP64 * parameters if settings.averaging.kind != "none" else 0,
         activations=activation_bytes(settings, vocabulary, rows, length),
         loss=FP32 * settings.size.width * (rows * length + vocabulary),
     )
+
+
+def optimizer_bytes(model: LanguageModel, name: str) -> int:
+    """Bytes of the moments that `optimizer.name` keeps; `fit.optimizer` says of which parameters."""
+    orthogonal = matrices(model) if name == "muon" else {}
+    quantised = {key for key, parameter in model.named_parameters() if name == "adamw8bit" and _in_8_bits(parameter)}
+    total = 2 * TABLE * FP32 if quantised else 0
+    for key, parameter in model.named_parameters():
+        moments = 1 if key in orthogonal else 2
+        values, scales = parameter.numel(), -(-parameter.numel() // TABLE)
+        total += moments * (values + FP32 * scales if key in quantised else FP32 * values)
+    return total
+
+
+def _in_8_bits(parameter: Tensor) -> bool:
+    return parameter.ndim > 1 and parameter.numel() >= LEAST_VALUES
 
 
 def activation_bytes(settings: Settings, vocabulary: int, rows: int, length: int) -> int:

@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ablate.model.attention import Attention
 from ablate.model.latent import LatentAttention
-from ablate.model.linear import LINEARS
+from ablate.model.linear import LINEARS, Dense
 from ablate.model.mamba import INITIAL, Mamba2
 from ablate.model.parts import FEEDS, RMSNorm
 from ablate.settings import Model, Size
@@ -172,3 +172,16 @@ def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
     named = dict(model.named_parameters())
     decay = [name for name, parameter in named.items() if parameter.ndim >= 2]
     return decay, [name for name in named if name not in decay]
+
+
+def layer_of(name: str, depth: int) -> int:
+    """Where a parameter lies: 0 the embedding, then the blocks, `depth` + 1 the last norm and an untied head."""
+    if name.startswith("blocks."):
+        return 1 + int(name.split(".")[1])
+    return 0 if name.startswith("embedding.") else depth + 1
+
+
+def matrices(model: LanguageModel) -> dict[str, tuple[int, ...]]:
+    """The linear maps of the blocks, by the name of the parameter: rows of each matrix that shares its product."""
+    layers = {name: layer for name, layer in model.blocks.named_modules() if isinstance(layer, Dense)}
+    return {f"blocks.{name}.weight": layer.splits for name, layer in layers.items()}

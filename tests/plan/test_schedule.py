@@ -1,14 +1,15 @@
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.plan.schedule import SHAPES, rates, weight_decays
-from ablate.settings import Rewarm, Schedule
+from ablate.plan.schedule import rates, weight_decays
+from ablate.settings import Rewarm, Schedule, Shape
 
-shapes = st.sampled_from(sorted(SHAPES))
+shapes = st.sampled_from(get_args(Shape))
 finals = st.floats(0.01, 0.9)
 peaks = st.floats(1e-6, 10)
 

@@ -45,9 +45,9 @@ def mixture(start: float = 60, **weights: float) -> Mixture:
     return Mixture(weights=WEIGHTS, stages={"other name": Stage(start=start, weights=weights or {"qa": 1})})
 
 
-def stages(start: float, **changes: float) -> Schedule:
-    """The base's schedule to `start`, then its plateau, with a change."""
-    return Schedule(warmup=10, decay=0, stages={"late": Rewarm(start=start, **changes)})
+def rewarmed(rewarm: Rewarm) -> Schedule:
+    """The base's schedule up to a later stage."""
+    return Schedule(warmup=10, decay=0, stages={"late": rewarm})
 
 
 # A change of the base, and how many steps it leaves as they were; the key must move with the next
@@ -81,8 +81,8 @@ CHANGES = {
     "weight decay": (replace(BASE, optimizer=Optimizer(weight_decay=0.2)), 0),
 }
 CHANGES |= {
-    "stage of the schedule": (replace(BASE, schedule=stages(70, peak=0.5)), 70),
-    "stage of the schedule with other weight decay": (replace(BASE, schedule=stages(70, weight_decay=0)), 70),
+    "stage of the schedule": (replace(BASE, schedule=rewarmed(Rewarm(start=70, peak=0.5))), 70),
+    "stage with other weight decay": (replace(BASE, schedule=rewarmed(Rewarm(start=70, weight_decay=0))), 70),
     "larger batch later": (replace(BASE, ramp=Ramp(multiples=[1, 2], starts=[0, 60])), 60),
     "larger batch from the start": (replace(BASE, ramp=Ramp(multiples=[2])), 0),
     "average": (replace(BASE, averaging=Averaging(kind="uniform", start=60)), 60),
