@@ -24,9 +24,9 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +137,11 @@ class Trunk:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint"
 
-    def leave(self, checkpoint: Path, record: Record, step: int, origin: dict[str, Any]) -> None:
-        """Keep a run's checkpoint (linked, not copied, where the file system can) and its rows so far."""
+    def leave(self, checkpoint: Path, record: Record, step: int, cost: dict[str, Any]) -> None:
+        """Keep a run's checkpoint (linked, not copied, where the file system can) and its rows so far.
+
+        `cost`: what a run has spent that comes this far, alone: FLOPs and seconds.
+        """
         temporary = self.folder.with_name(f".{self.key}.{os.getpid()}")
         with _writing(self.folder):
             shutil.rmtree(temporary, ignore_errors=True)
@@ -146,7 +149,7 @@ class Trunk:
             rows = [row for kind in ("train", "evaluation") for row in record.rows(kind) if row["step"] <= step]
             lines = [json.dumps(row) + "\n" for row in sorted(rows, key=lambda row: row["step"])]
             (temporary / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
-            _write_json(temporary / "trunk.json", {"run": record.id, "step": step} | origin)
+            _write_json(temporary / "trunk.json", {"run": record.id, "step": step} | cost)
             try:
                 temporary.rename(self.folder)
             except OSError:
@@ -165,6 +168,14 @@ class Trunk:
     def size(self) -> int:
         """Bytes on disk."""
         return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Where a run starts, and what it leaves for others on its way; `leave`: by the step it is the state after."""
+
+    start: Trunk | None = None
+    leave: Mapping[int, Trunk] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

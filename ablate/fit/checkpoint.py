@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -59,8 +60,9 @@ class Saver(L.Callback):
     (Lightning 2.6.6 exits 0 after SIGTERM, and a sweep would take the run for finished.)
     """
 
-    def __init__(self, folder: Path, every: int):
-        self.folder, self.every = folder, every
+    def __init__(self, folder: Path, every: int, leave: dict[int, Callable[[Path], None]] | None = None):
+        """`leave`: what to do with the checkpoint after some step, once it is there."""
+        self.folder, self.every, self.leave = folder, every, leave or {}
         self.signal: int | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -72,12 +74,14 @@ class Saver(L.Callback):
         stop = self.signal is not None
         if trainer.world_size > 1:  # all devices must save together, whichever was told to stop
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-        if (stop or step % self.every == 0) and step < trainer.max_steps:
-            self.save(trainer)
+        if (stop or step % self.every == 0 or step in self.leave) and step < trainer.max_steps:
+            path = self.save(trainer)
+            if step in self.leave and trainer.is_global_zero:
+                self.leave[step](path)
         if stop:
             raise SystemExit(128 + (self.signal or signal.SIGTERM))
 
-    def save(self, trainer: L.Trainer) -> None:
+    def save(self, trainer: L.Trainer) -> Path:
         """Write the state after the steps so far, then drop older ones."""
         path = self.folder / f"step-{trainer.global_step:08d}"
         if not path.exists():
@@ -85,6 +89,7 @@ class Saver(L.Callback):
         if trainer.is_global_zero:
             for old in saved(self.folder)[:-1]:
                 shutil.rmtree(old, ignore_errors=True)
+        return path
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal == number:  # asked twice: leave at once; the last checkpoint stands

@@ -1,7 +1,8 @@
 """Train one run: settings in, a finished record out. The one function that a sweep knows of `fit`.
 
 Started again after any interruption it goes on from the last checkpoint, and ends with the same
-weights, bit for bit, as if nothing had happened. A finished run returns its result at once.
+weights, bit for bit, as if nothing had happened. So it does when it starts from the trunk of another
+run (`Growth`). A finished run returns its result at once.
 """
 
 import ctypes
@@ -11,6 +12,7 @@ import multiprocessing.connection
 import os
 import signal
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +28,28 @@ from ablate.fit.watch import Watch
 from ablate.identity import run_id
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.record import Record, run_record
+from ablate.record import Growth, Record, run_record
 from ablate.settings import Settings, UserError
 
+ALONE = Growth()
 
-def train_run(settings: Settings) -> dict[str, Any]:
+
+def train_run(settings: Settings, growth: Growth = ALONE) -> dict[str, Any]:
     """Train, resume or look up one run; returns its result. Several devices: one process each."""
     strategy.check(settings)
     corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
     record = run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
     if not record.done:
         if settings.where.devices == 1 or "LOCAL_RANK" in os.environ:
-            _train_noting_failure(settings, corpus, record)
+            _train_noting_failure(settings, corpus, record, growth)
         else:
-            _train_in_processes(settings)
+            _train_in_processes(settings, growth)
     return record.result() or {}
 
 
-def _train_noting_failure(settings: Settings, corpus: Corpus, record: Record) -> None:
+def _train_noting_failure(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -> None:
     try:
-        _train(settings, corpus, record)
+        _train(settings, corpus, record, growth)
     except SystemExit as stop:
         record.fail("interrupted", f"{signal.Signals(int(stop.code or 0) - 128).name}; resumes from its checkpoint")
         raise
@@ -57,7 +61,7 @@ def _train_noting_failure(settings: Settings, corpus: Corpus, record: Record) ->
         raise
 
 
-def _train(settings: Settings, corpus: Corpus, record: Record) -> None:
+def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -> None:
     _quiet()
     torch.set_num_threads(settings.where.threads or os.cpu_count() or 1)
     _keep_memory()
@@ -67,15 +71,17 @@ def _train(settings: Settings, corpus: Corpus, record: Record) -> None:
     order = Order(timeline(settings), training_spans(corpus, settings))
     bytes_per_token = torch.from_numpy(corpus.bytes_per_token)
     module = Pretraining(settings, order.timeline, bytes_per_token, validation_rows(corpus, settings))
-    watch = Watch(settings, order, record)
-    saver = checkpoint.Saver(record.checkpoints, _save_every(settings, watch.every))
+    own = checkpoint.newest(record.checkpoints)
+    start = None if own else growth.start
+    watch = Watch(settings, order, record, start)
+    saver = checkpoint.Saver(record.checkpoints, _save_every(settings, watch.every), _leave(growth, record, watch))
     trainer = _trainer(settings, record, [watch, saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where))
     outcome, reason = "finished", None
     try:
         batches = Batches(order, corpus, settings.where.data_workers)
-        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint.newest(record.checkpoints))
+        trainer.fit(module, datamodule=batches, ckpt_path=start.checkpoint if start else own)
     except Diverged as error:
         outcome, reason = "diverged", str(error)
     module.average.put_into(module.model)
@@ -86,6 +92,13 @@ def _train(settings: Settings, corpus: Corpus, record: Record) -> None:
         record.finish(last | watch.summary())  # the last file: its existence means that all is there
         checkpoint.remove(record.checkpoints)
     mirror.close()
+
+
+def _leave(growth: Growth, record: Record, watch: Watch) -> dict[int, Callable[[Path], None]]:
+    return {
+        step: lambda path, step=step, trunk=trunk: trunk.leave(path, record, step, watch.cost(step))
+        for step, trunk in growth.leave.items()
+    }
 
 
 def _save_every(settings: Settings, rows_every: int) -> int:
@@ -122,11 +135,13 @@ def _profiler(settings: Settings, record: Record) -> Profiler | None:
     return kind(dirpath=record.folder, filename="profile") if kind else None
 
 
-def _train_in_processes(settings: Settings) -> None:
+def _train_in_processes(settings: Settings, growth: Growth) -> None:
     """One process a device; when one fails the others are stopped, so that none waits for ever."""
     context = multiprocessing.get_context("forkserver")
     port = strategy.free_port()
-    ranks = [context.Process(target=_train_rank, args=(settings, r, port)) for r in range(settings.where.devices)]
+    ranks = [
+        context.Process(target=_train_rank, args=(settings, growth, r, port)) for r in range(settings.where.devices)
+    ]
     for process in ranks:
         process.start()
     try:
@@ -141,9 +156,9 @@ def _train_in_processes(settings: Settings) -> None:
         raise RuntimeError(f"a process failed; exit codes by rank: {[p.exitcode for p in ranks]}")
 
 
-def _train_rank(settings: Settings, rank: int, port: int) -> None:
+def _train_rank(settings: Settings, growth: Growth, rank: int, port: int) -> None:
     os.environ.update(strategy.rank_environment(rank, settings.where, port))
-    train_run(settings)
+    train_run(settings, growth)
 
 
 def _keep_memory() -> None:

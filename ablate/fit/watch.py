@@ -18,7 +18,7 @@ from ablate.fit.loss import bits_per_byte, implausible
 from ablate.fit.module import Diverged, Pretraining
 from ablate.model import budget
 from ablate.plan.order import Order
-from ablate.record import Record
+from ablate.record import Record, Trunk
 from ablate.settings import Settings
 
 LOG_ROWS = 200
@@ -27,8 +27,9 @@ LOG_ROWS = 200
 class Watch(L.Callback):
     """Writes rows to the record (and the loggers), evaluates when due, and stops a run that went wrong."""
 
-    def __init__(self, settings: Settings, order: Order, record: Record):
-        self.settings, self.order, self.record = settings, order, record
+    def __init__(self, settings: Settings, order: Order, record: Record, start: Trunk | None = None):
+        self.settings, self.order, self.record, self.start = settings, order, record, start
+        self.grown_from: dict[str, Any] | None = None
         self.timeline = order.timeline
         self.every = max(1, len(self.timeline) // LOG_ROWS)
         self.budget = budget.of(settings)
@@ -42,6 +43,8 @@ class Watch(L.Callback):
         peak = self.settings.where.peak_tflops * 1e12 or budget.peak_flops(pl_module.device, _dtype(self.settings))
         self.peak = peak * trainer.world_size
         self.last_step = trainer.global_step
+        if self.start:
+            self._grow(trainer, self.start)
         self.progress.start(trainer.is_global_zero)
         self.clock = time.perf_counter()
 
@@ -60,10 +63,14 @@ class Watch(L.Callback):
         self.progress.stop()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds}
+        return {"seconds": self.seconds, "grown_from": self.grown_from}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.seconds = state_dict["seconds"]
+        self.seconds, self.grown_from = state_dict["seconds"], state_dict.get("grown_from")
+
+    def cost(self, step: int) -> dict[str, float]:
+        """FLOPs and seconds of the steps so far, whoever took them."""
+        return {"flops": self.flops[step], "seconds": self.seconds}
 
     def summary(self) -> dict[str, Any]:
         """The numbers of the result: how far, at what cost, how good, and what was read."""
@@ -76,6 +83,7 @@ class Watch(L.Callback):
             "tokens": tokens,
             "flops": self.flops[step],
             "seconds": self.seconds,
+            "grown_from": self.grown_from,  # {trunk, run, step, flops, seconds}: taken over, not spent here
             "tokens_per_second": tokens / self.seconds if self.seconds else None,
             "parameters": self.budget.parameters,
             "nats": self.evaluation.get("nats"),
@@ -85,6 +93,15 @@ class Watch(L.Callback):
                 "realised": {domain: count / max(tokens, 1) for domain, count in read.items()},
             },
         }
+
+    def _grow(self, trainer: L.Trainer, trunk: Trunk) -> None:
+        """Take over the rows of the steps that another run has taken."""
+        self.grown_from = {"trunk": trunk.key} | trunk.read()
+        if trainer.is_global_zero:
+            trunk.grow(self.record)
+        for kind in ("train", "evaluation") if trainer.loggers else ():
+            for row in self.record.rows(kind):
+                self._mirror(trainer, kind, {name: value for name, value in row.items() if name != "kind"})
 
     def _log_training(self, trainer: L.Trainer, module: Pretraining, step: int) -> None:
         seconds = time.perf_counter() - self.clock
@@ -136,6 +153,9 @@ class Watch(L.Callback):
     def _write(self, trainer: L.Trainer, kind: str, row: dict[str, Any]) -> None:
         if trainer.is_global_zero:
             self.record.append(kind, **row)
+        self._mirror(trainer, kind, row)
+
+    def _mirror(self, trainer: L.Trainer, kind: str, row: dict[str, Any]) -> None:
         for logger in trainer.loggers:
             logger.log_metrics(
                 {f"{kind}/{name}": value for name, value in _flat(row).items()} | {"tokens": row["tokens"]}
