@@ -235,9 +235,9 @@ def environment() -> dict[str, Any]:
         "commit": commit or None,
         "python": platform.python_version(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": {name: version for name in PACKAGES if (version := package_version(name))},
     }
 
 
@@ -307,14 +307,16 @@ def _present(folder: Path) -> str:
     return "present: " + ", ".join(names) if names else "none was started yet"
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Of an installed package."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of the CPU's model."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -9,10 +9,44 @@ import pytest
 
 from ablate.data.tokens import prepare
 from ablate.fit import checkpoint
+from ablate.fit.optimizer import OPTIMIZERS
 from ablate.fit.run import train_run
 from ablate.identity import run_id
 from ablate.record import Record, run_record
 from ablate.settings import Settings
+
+# One of every kind of run
+AVERAGINGS = {
+    "uniform": {"kind": "uniform", "start": 0.2},
+    "ema": {"kind": "ema", "start": 0.2, "decay": 0.8},
+}
+STAGED = {
+    "schedule": {"warmup": 0.2, "stages": {"again": {"start": 0.4, "peak": 0.5, "warmup": 0.2, "decay": 0.5}}},
+    "ramp": {"multiples": [1, 2], "starts": [0, 0.3]},
+    "mixture": {"stages": {"late": {"start": 0.6, "weights": {"qa": 1}}}},
+}
+KINDS: dict[str, dict[str, Any]] = {
+    "attention": {},
+    "latent attention": {"model": {"pattern": "L"}},
+    "mamba": {"model": {"pattern": "M"}},
+    "hybrid": {"model": {"pattern": "MMMA"}, "size": {"depth": 4}},
+    "ternary": {"model": {"linear": "ternary"}},
+    "squared relu": {"model": {"feed": "relu2"}},
+    "normed queries and keys": {"model": {"qk_norm": True}},
+    "bf16": {"precision": "bf16-mixed"},
+    "recomputed and accumulated": {"where": {"recompute": True, "micro_tokens": 128}},
+    "lerac": {"optimizer": {"lerac": {"lowest": 0.01, "until": 0.8}}},
+    "stages and ramp": STAGED,
+    "all at once": STAGED
+    | {
+        "model": {"pattern": "LM", "linear": "ternary"},
+        "precision": "bf16-mixed",
+        "optimizer": {"lerac": {"lowest": 0.01, "until": 0.8}},
+        "averaging": {"kind": "ema", "start": 0.2, "decay": 0.8},
+    },
+}
+KINDS |= {name: {"optimizer": {"name": name}} for name in OPTIMIZERS if name != "adamw"}
+KINDS |= {f"average, {name}": {"averaging": averaging} for name, averaging in AVERAGINGS.items()}
 
 
 def record_of(settings: Settings) -> Record:

@@ -26,6 +26,7 @@ from ablate.identity import canonical, difference, digest
 from ablate.record import StudyRecord, run_record, study_record
 from ablate.settings import Settings, SettingsError, Study, UserError, from_config
 from ablate.sweep import study as studies
+from ablate.sweep import trunk
 from ablate.sweep.local import Local
 from ablate.sweep.screen import Screen
 
@@ -77,7 +78,7 @@ def run(plan: studies.Plan, console: Console) -> None:
         return
     studies.declare(plan, record)
     missing = [one for one in plan.distinct() if not run_record(where.outputs, one.id).done]
-    local = Local(missing, where)
+    local = Local(missing, where, trunk.branches(trunk.beginnings(plan)) if where.trunks else {})
     if missing:
         with Screen(local, console) as screen:
             local.train(screen.show)

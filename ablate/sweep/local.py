@@ -11,13 +11,14 @@ import multiprocessing.connection
 import os
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
 
 from ablate.record import Record, run_record
 from ablate.settings import Where
 from ablate.sweep.ledger import state
 from ablate.sweep.study import Run
+from ablate.sweep.trunk import Branch, growth
 from ablate.sweep.worker import CLAIMED, work
 
 # hydra: every process imports the command that it was started by. wandb.sdk.launch: W&B imports it when
@@ -45,8 +46,9 @@ def num_workers(where: Where) -> int:
 class Local:
     """Trains runs `workers` at a time; `outcomes` is always up to date, for whoever shows progress."""
 
-    def __init__(self, runs: list[Run], where: Where):
-        self.where = where
+    def __init__(self, runs: list[Run], where: Where, ways: dict[str, list[Branch]] | None = None):
+        """`ways`: of each run by its id, where it may start from and what it leaves for others."""
+        self.where, self.ways = where, ways or {}
         self.workers = num_workers(where)
         self.outcomes = [Outcome(run) for run in runs]
         self.context = multiprocessing.get_context("forkserver")
@@ -64,14 +66,26 @@ class Local:
         try:
             while waiting or self.processes or self._elsewhere():
                 waiting.extend(self._given_up())
-                while waiting and len(self.processes) < self.workers:
-                    self._start(waiting.popleft())
+                while len(self.processes) < self.workers and (free := self._next(waiting)):
+                    waiting.remove(free)
+                    self._start(free)
                 show()
                 multiprocessing.connection.wait([p.sentinel for p in self.processes], timeout=POLL_SECONDS)
                 waiting.extendleft(self._collect())
         finally:
             self._stop()
         show()
+
+    def _next(self, waiting: Iterable[Outcome]) -> Outcome | None:
+        """The first run that need not wait for a trunk which one that is being trained will leave."""
+        busy = [outcome for outcome in self.outcomes if outcome.state in ("running", "elsewhere")]
+        promised = {branch.key for outcome in busy for branch in self.ways.get(outcome.run.id, [])}
+        return next((o for o in waiting if not self._missing(o.run.id) & promised), None)
+
+    def _missing(self, run: str) -> set[str]:
+        """Keys of the trunks on a run's way after the last one that is there."""
+        leave = growth(self.where.outputs, self.ways.get(run, [])).leave
+        return {trunk.key for trunk in leave.values()}
 
     def _start(self, outcome: Outcome) -> None:
         record = self.record(outcome)
@@ -80,7 +94,9 @@ class Local:
             return
         settings = dataclasses.replace(outcome.run.settings.where, progress=True)
         settings = dataclasses.replace(outcome.run.settings, where=settings)
-        process = self.context.Process(target=work, args=(settings, record.folder), name=outcome.run.id)
+        process = self.context.Process(
+            target=work, args=(settings, record.folder, self.ways.get(outcome.run.id)), name=outcome.run.id
+        )
         process.start()
         outcome.state, outcome.tries = "running", outcome.tries + 1
         self.processes[process] = outcome

@@ -14,13 +14,23 @@ There are no jobs for trunks. The first run that comes by leaves its checkpoint 
 run does the same steps.
 """
 
+import functools
 import hashlib
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ablate.plan.timeline import Timeline
+from ablate.identity import digest
+from ablate.plan.timeline import Timeline, timeline
+from ablate.record import Growth, package_version, processor, trunk_record
+from ablate.settings import Settings, Where
+from ablate.sweep.study import Plan
+
+# What the bits of a run depend on besides what it is
+NUMERICAL = ("torch", "numpy", "torchao", "deepspeed", "mamba-ssm", "causal-conv1d")
+NUMERICAL_WHERE = ("strategy", "devices", "nodes", "micro_tokens", "threads", "compile", "deterministic")
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,42 @@ class Beginning:
     timeline: Timeline
     head: str
     moves: np.ndarray = field(repr=False)
+
+
+def branches_of(settings: Settings, id: str, fingerprint: str) -> list[Branch]:
+    """Of a run by itself: where its decay begins."""
+    one = beginning(id, timeline(settings), fingerprint, numerics(settings.where))
+    return branches([one])[id] if settings.where.trunks else []
+
+
+def beginnings(plan: Plan) -> list[Beginning]:
+    """Of all runs of a study."""
+    fingerprints = {arm.name: arm.fingerprint for arm in plan.arms}
+    return [
+        beginning(run.id, timeline(run.settings), fingerprints[run.arm], numerics(run.settings.where))
+        for run in plan.distinct()
+    ]
+
+
+def growth(outputs: str, ways: list[Branch]) -> Growth:
+    """Start from the last trunk on a run's way that is there, and leave those after it."""
+    found = [(branch, trunk_record(outputs, branch.key)) for branch in ways]
+    there = [number for number, (_, trunk) in enumerate(found) if trunk.exists]
+    rest = found[there[-1] + 1 :] if there else found
+    return Growth(found[there[-1]][1] if there else None, {branch.step: trunk for branch, trunk in rest})
+
+
+def numerics(where: Where) -> str:
+    """Digest of what a run's bits depend on besides what it is: a trunk made otherwise is not believed."""
+    return digest([_machine(where.device), [getattr(where, name) for name in NUMERICAL_WHERE]])
+
+
+@functools.cache
+def _machine(device: str) -> list[object]:
+    torch = importlib.import_module("torch")  # seconds, which --help must not wait for
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    named = [processor(), torch.backends.cpu.get_cpu_capability()] if on_cpu else torch.cuda.get_device_name()
+    return [named, {name: package_version(name) for name in NUMERICAL}]
 
 
 def beginning(run: str, timeline: Timeline, fingerprint: str, numerics: str) -> Beginning:

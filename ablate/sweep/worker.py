@@ -19,28 +19,35 @@ from ablate.identity import run_id
 from ablate.record import Record, make_folder, run_record
 from ablate.settings import Settings, UserError
 from ablate.sweep.ledger import Claimed, claim
+from ablate.sweep.trunk import Branch, branches_of, growth
 
 CLAIMED = 75  # exit code of a run that another process is training (EX_TEMPFAIL)
 
 
-def train_claimed(settings: Settings) -> tuple[Record, dict[str, Any]]:
-    """Train one run in this process, or look up its result when it is done."""
+def train_claimed(settings: Settings, ways: list[Branch] | None = None) -> tuple[Record, dict[str, Any]]:
+    """Train one run in this process, or look up its result when it is done.
+
+    `ways`: where it may start from and what it leaves; if not given, those of the run by itself.
+    """
     corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
     check_held_out(corpus, settings.data.span, settings.evaluation.spans)
     record = run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
     if record.done:
         return record, record.result() or {}
+    if ways is None:
+        ways = branches_of(settings, record.id, corpus.fingerprint)
     with claim(record):
         # the one place where a sweep meets torch and Lightning, which take seconds to import
-        return record, importlib.import_module("ablate.fit.run").train_run(settings)
+        train_run = importlib.import_module("ablate.fit.run").train_run
+        return record, train_run(settings, growth(settings.where.outputs, ways))
 
 
-def work(settings: Settings, folder: Path) -> None:
+def work(settings: Settings, folder: Path, ways: list[Branch] | None = None) -> None:
     """Main function of a run's own process. Exit code: 0 done, 1 failed with a reason in the record."""
     _log_to(folder)
     threading.Thread(target=_stop_with_launcher, daemon=True).start()
     try:
-        train_claimed(settings)
+        train_claimed(settings, ways)
     except Claimed as error:
         print(error, flush=True)
         sys.exit(CLAIMED)

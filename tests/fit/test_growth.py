@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 from conftest import merged
-from runs import elsewhere, record_of
-from test_resume import KINDS
+from runs import KINDS, elsewhere, record_of
 
 from ablate.fit.run import train_run
 from ablate.plan.timeline import timeline
