@@ -78,7 +78,9 @@ def run(plan: studies.Plan, console: Console) -> None:
         return
     studies.declare(plan, record)
     missing = [one for one in plan.distinct() if not run_record(where.outputs, one.id).done]
-    local = Local(missing, where, trunk.branches(trunk.beginnings(plan)) if where.trunks else {})
+    local = Local(
+        missing, where, trunk.branches(trunk.beginnings(plan), trunk.stored(where.outputs)) if where.trunks else {}
+    )
     if missing:
         with Screen(local, console) as screen:
             local.train(screen.show)

@@ -24,13 +24,15 @@ import numpy as np
 
 from ablate.identity import digest
 from ablate.plan.timeline import Timeline, timeline
-from ablate.record import Growth, package_version, processor, trunk_record
+from ablate.record import Growth, package_version, processor, trunk_record, trunks
 from ablate.settings import Settings, Where
 from ablate.sweep.study import Plan
 
 # What the bits of a run depend on besides what it is
 NUMERICAL = ("torch", "numpy", "torchao", "deepspeed", "mamba-ssm", "causal-conv1d")
 NUMERICAL_WHERE = ("strategy", "devices", "nodes", "micro_tokens", "threads", "compile", "deterministic")
+
+Stored = dict[int, set[str]]
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ class Beginning:
 
 
 def branches_of(settings: Settings, id: str, fingerprint: str) -> list[Branch]:
-    """Of a run by itself: where its decay begins."""
+    """Of a run by itself: where its decay begins, and what others have left on its way."""
     one = beginning(id, timeline(settings), fingerprint, numerics(settings.where))
-    return branches([one])[id] if settings.where.trunks else []
+    return branches([one], stored(settings.where.outputs))[id] if settings.where.trunks else []
 
 
 def beginnings(plan: Plan) -> list[Beginning]:
@@ -116,15 +118,27 @@ def forest(beginnings: list[Beginning]) -> list[Segment]:
     return [tree for alike in heads.values() for tree in _trees(alike, 0)]
 
 
-def branches(beginnings: list[Beginning]) -> dict[str, list[Branch]]:
-    """The branch points on every run's way, earliest first, and where its decay begins."""
+def branches(beginnings: list[Beginning], on_disk: Stored | None = None) -> dict[str, list[Branch]]:
+    """Of every run, earliest first: where it parts from others, where its decay begins, what it can take `on_disk`."""
     steps: dict[str, set[int]] = {one.run: set(_decay_start(one.timeline)) for one in beginnings}
     for tree in forest(beginnings):
         for segment in tree.walk():
             if segment.children:
                 for run in segment.runs:
                     steps[run].add(segment.last)
+    for one in beginnings:
+        for step, keys in (on_disk or {}).items():
+            if step < len(one.moves) and key(one, step) in keys:
+                steps[one.run].add(step)
     return {one.run: [Branch(step, key(one, step)) for step in sorted(steps[one.run])] for one in beginnings}
+
+
+def stored(outputs: str) -> Stored:
+    """Keys of the trunks on disk by the step that they are the state after."""
+    found: dict[int, set[str]] = {}
+    for trunk in trunks(outputs):
+        found.setdefault(trunk.read()["step"], set()).add(trunk.key)
+    return found
 
 
 def key(one: Beginning, steps: int) -> str:
