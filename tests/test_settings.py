@@ -154,6 +154,12 @@ def test_a_ramp_reads_at_most_the_tokens_asked():
         ),
         ({"data": {"sources": {"news": "general"}}}, "data.sources.news=general: must be for one of data.domains"),
         ({"optimizer": {"lerac": {"lowest": 0.0}}}, "optimizer.lerac.lowest=0.0: must be greater than 0"),
+        ({"optimizer": {"lerac": {"lowest": 0.1, "until": 0}}}, "optimizer.lerac.until=0.0: must be within the run"),
+        (
+            {"optimizer": {"lerac": {"lowest": 0.1, "until": 999}}},
+            "optimizer.lerac.until=999.0: must be within the run",
+        ),
+        ({"averaging": {"kind": "ema", "start": 1.0}}, "averaging.start=1.0: must be within the run"),
     ],
 )
 def test_parts_that_depend_on_one_another_are_refused_in_one_line(plain, message):

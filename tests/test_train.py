@@ -79,7 +79,11 @@ def test_a_mistake_is_one_line_and_leaves_nothing(word, outputs):
 def test_help_names_the_groups_and_the_commands():
     code, out, _ = ablate("--help")
     assert code == 0
-    for word in ("+experiment=mix_sweep -m", "data: folder, installed", "schedule: constant, cosine, linear, wsd"):
+    for word in (
+        "+experiment=mix_sweep -m",
+        "data: folder, installed",
+        "schedule: bitnet, constant, cosine, linear, wsd",
+    ):
         assert word in out
 
 
