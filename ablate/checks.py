@@ -117,15 +117,12 @@ def _check_techniques(s: "Settings") -> None:
 
 
 def _check_averaging(s: "Settings") -> None:
-    """A plain mean never forgets, so it begins after the last switch of phase; zero stages keep no plain weights."""
-    kind = s.averaging.kind
-    if kind == "none":
+    """A plain mean never forgets, so it begins after the last switch of phase."""
+    if s.averaging.kind != "uniform":
         return
-    allowed = f"none with where.strategy={s.where.strategy}; single, ddp and fsdp can average"
-    _require(not s.where.strategy.startswith("zero"), "averaging.kind", kind, allowed)
     begins = {f"mixture.stages.{name}.start": stage.start for name, stage in s.mixture.stages.items()}
     begins |= {f"schedule.stages.{name}.start": stage.start for name, stage in s.schedule.stages.items()}
-    for key, begin in begins.items() if kind == "uniform" else ():
+    for key, begin in begins.items():
         allowed = f"at or after {key}={begin}: a plain mean never forgets what was before"
         within = steps_of(s.averaging.start, s.steps) >= steps_of(begin, s.steps)
         _require(within, "averaging.start", s.averaging.start, allowed)
