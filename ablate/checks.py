@@ -106,10 +106,13 @@ def _check_focus(s: "Settings") -> None:
 
 
 def _check_techniques(s: "Settings") -> None:
-    """A curriculum and an average must begin within the run, and the curriculum end there."""
+    """A curriculum and an average must begin within the run, and the curriculum end there; matrices stay whole."""
     if s.averaging.kind != "none":
         start = s.averaging.start
         _require(steps_of(start, s.steps) < s.steps, "averaging.start", start, "within the run")
+    name, strategy = s.optimizer.name, s.where.strategy
+    allowed = f"adamw with where.strategy={strategy}, which cuts parameters in pieces; single and ddp do not"
+    _require(name == "adamw" or strategy in ("single", "ddp"), "optimizer.name", name, allowed)
     lerac = s.optimizer.lerac
     if lerac.lowest < 1:
         until = steps_of(lerac.until, s.steps)

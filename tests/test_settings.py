@@ -159,6 +159,7 @@ def test_a_ramp_reads_at_most_the_tokens_asked():
             {"optimizer": {"lerac": {"lowest": 0.1, "until": 999}}},
             "optimizer.lerac.until=999.0: must be within the run",
         ),
+        ({"optimizer": {"name": "muon"}, "where": {"strategy": "zero2"}}, "optimizer.name=muon: must be adamw with"),
         ({"averaging": {"kind": "ema", "start": 1.0}}, "averaging.start=1.0: must be within the run"),
     ],
 )
