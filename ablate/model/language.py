@@ -60,10 +60,14 @@ def _norm(model: Model, size: Size) -> nn.Module:
 
 
 class LanguageModel(nn.Module):
-    """Parameters are not drawn here: `initialise` does that, or `build` all at once."""
+    """Parameters are not drawn here: `initialise` does that, or `build` all at once.
+
+    `size` has widths as they are built: for a run, those of `match.sized`.
+    """
 
     def __init__(self, model: Model, size: Size, vocabulary: int) -> None:
         super().__init__()
+        assert size.match == "none", "the declared size is not the one to build: see match.sized"
         self.embedding = nn.Embedding(vocabulary, size.width)
         self.blocks = nn.ModuleList(Block(letter, model, size) for letter in letters(model.pattern, size.depth))
         self.norm = RMSNorm(size.width, model.norm_eps)
@@ -102,9 +106,6 @@ class LanguageModel(nn.Module):
 
 def letters(pattern: str, depth: int) -> str:
     """One letter of MIXERS per layer: the pattern, repeated and cut to `depth`."""
-    unknown = sorted(set(pattern) - set(MIXERS))
-    if unknown or not pattern:
-        raise ValueError(f"model.pattern={pattern!r}: must be made of the letters {', '.join(sorted(MIXERS))}")
     return (pattern * depth)[:depth]
 
 

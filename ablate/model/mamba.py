@@ -38,11 +38,9 @@ class Mamba2(nn.Module):
     def __init__(self, model: Model, size: Size) -> None:
         super().__init__()
         mamba, inner = model.mamba, model.mamba.expand * size.width
-        if inner % mamba.head_width:
-            raise ValueError(f"model.mamba.head_width={mamba.head_width}: must be a divisor of the inner width {inner}")
         self.heads = inner // mamba.head_width
-        if self.heads % mamba.groups:
-            raise ValueError(f"model.mamba.groups={mamba.groups}: must be a divisor of the {self.heads} heads")
+        assert inner == self.heads * mamba.head_width  # `ablate.checks` says it politely
+        assert self.heads % mamba.groups == 0
         self.mamba, self.inner, self.states = mamba, inner, mamba.groups * mamba.state
         channels = inner + 2 * self.states
         linear = LINEARS[model.linear]

@@ -1,4 +1,4 @@
-"""What a study will cost, before it is spent: arms, runs done and missing, FLOPs, minutes."""
+"""What a study will cost, before it is spent: arms and their models, runs done and missing, FLOPs, minutes."""
 
 import statistics
 
@@ -53,11 +53,19 @@ def _flops_per_second(records: list[Record], settings: Settings) -> float:
 
 def _arms(plan: Plan) -> Table:
     table = Table(box=None, padding=(0, 2))
-    for heading in ("arm", "differs from the base in"):
-        table.add_column(heading, header_style="dim")
+    costs = ("width", "hidden", "parameters", "FLOPs/token", "state")
+    for heading in ("arm", *costs, "differs from the base in"):
+        table.add_column(heading, header_style="dim", justify="right" if heading in costs else "left")
     for arm in plan.arms:
-        table.add_row(arm.name, _difference(arm, plan.arms[0]))
+        table.add_row(arm.name, *_costs(arm.settings), _difference(arm, plan.arms[0]))
     return table
+
+
+def _costs(settings: Settings) -> list[str]:
+    """The model as built: what `size.match` made equal, and what it did not."""
+    cost = budget.of(settings)
+    flops, state = cost.training_flops[max(cost.training_flops)], cost.state_bytes / 1024
+    return [str(cost.size.width), str(cost.size.hidden), f"{cost.parameters:,}", f"{flops:.3g}", f"{state:,.0f} KiB"]
 
 
 def _difference(arm: Arm, base: Arm) -> str:
