@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,6 +43,10 @@ def trained(tiny):
     return train
 
 
+def tokenizer(folder: Path) -> Any:
+    return AutoTokenizer.from_pretrained(folder)
+
+
 def command(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "ablate.export", *words], capture_output=True, text=True, check=False, cwd=ROOT
@@ -52,11 +57,7 @@ def command(*words: str) -> subprocess.CompletedProcess:
 def test_transformers_loads_the_same_model_and_tokenizer(trained, tmp_path, name):
     record, out = trained(name), tmp_path / "model"
     export.export(record, "hf", out)
-    its, words, ours = (
-        AutoModelForCausalLM.from_pretrained(out),
-        AutoTokenizer.from_pretrained(out),
-        export.load(record),
-    )
+    its, ours, words = AutoModelForCausalLM.from_pretrained(out), export.load(record), tokenizer(out)
     tokens_BL = torch.tensor([words(TEXT).input_ids])
     assert words.decode(tokens_BL[0]) == TEXT
     assert tokens_BL.shape[1] > 20

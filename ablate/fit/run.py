@@ -5,6 +5,7 @@ weights, bit for bit, as if nothing had happened. A finished run returns its res
 """
 
 import ctypes
+import dataclasses
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -71,7 +72,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record) -> None:
     saver = checkpoint.Saver(record.checkpoints, _save_every(settings, watch.every))
     trainer = _trainer(settings, record, [watch, saver])
     if trainer.is_global_zero:
-        record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where))
+        record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module))
     outcome, reason = "finished", None
     try:
         batches = Batches(order, corpus, settings.where.data_workers)
@@ -85,6 +86,14 @@ def _train(settings: Settings, corpus: Corpus, record: Record) -> None:
         record.finish(last | watch.summary())  # the last file: its existence means that all is there
         checkpoint.remove(record.checkpoints)
     mirror.close()
+
+
+def _built(module: Pretraining) -> dict[str, Any]:
+    """The model as it is built here, for the record: widths that `size.match` solved, and what does the work."""
+    device = torch.device(strategy.accelerator(module.settings.where))
+    compiled = {"compiled": True} if module.settings.where.compile else {}
+    kernels = module.model.kernels(device, max(module.settings.length.lengths))
+    return {"size": dataclasses.asdict(module.model.size), "kernels": kernels} | compiled
 
 
 def _save_every(settings: Settings, rows_every: int) -> int:

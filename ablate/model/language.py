@@ -6,7 +6,13 @@
     pattern "MMA", depth 6:  M M A M M A
 
 A mixer is a module `(model, size)` with `forward(x_BLD) -> y_BLD`, `flops(length)` (forward, per
-token) and `state_bytes(length)` (of one sequence at inference).
+token), `state_bytes(length)` (of one sequence at inference) and `kernel(device, length)`, the name of what
+does its work there.
+
+Rows know nothing of one another. Inside a row they are one text: where a document ends and the next one
+begins there is an end token and nothing else, so attention looks back and a state remembers across it,
+in every mixer alike. `Mamba2.forward` can be told of borders (`seq_idx`); no batch tells it, because the
+attention beside it could not keep to them.
 
 `forward` ends with hidden states, not logits: the loss multiplies them by `head_weight` piece by
 piece and never holds all logits (`fit.loss`).
@@ -98,6 +104,11 @@ class LanguageModel(nn.Module):
         """Forward FLOPs per token in rows of `length`: matrices and attention; looking up a token is free."""
         vocabulary, width = self.head_weight.shape
         return sum(block.flops(length) for block in self._stack) + 2 * vocabulary * width
+
+    def kernels(self, device: torch.device, length: int) -> dict[str, str]:
+        """Letter -> name of what does the work of that mixer, in rows of `length` and not compiled: for the record."""
+        pairs = zip(letters(self.model.pattern, self.size.depth), self._stack, strict=True)
+        return {letter: block.mixer.kernel(device, length) for letter, block in pairs}
 
     def state_bytes(self, length: int) -> int:
         """Bytes that one sequence of `length` tokens keeps at inference (16-bit values)."""

@@ -74,6 +74,9 @@ class Mamba2(nn.Module):
         scan = ssd.flops(length, mamba.chunk, self.heads, mamba.groups, mamba.head_width, mamba.state)
         return self.in_proj.flops() + self.out_proj.flops() + convolution + scan // length
 
+    def kernel(self, device: torch.device, length: int) -> str:
+        return f"{kernel(device).__module__}.{kernel(device).__name__}"
+
     def state_bytes(self, length: int, bytes_per_value: int = 2) -> int:
         """Bytes that one sequence of any length keeps: state of the scan, and what the convolution looks back at."""
         scan, convolution = self.inner * self.mamba.state, (self.mamba.conv - 1) * self.conv1d.in_channels
