@@ -25,6 +25,7 @@ from ablate.fit import checkpoint, mirror, strategy
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.watch import Watch
 from ablate.identity import run_id
+from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.record import Record, run_record
@@ -34,6 +35,7 @@ from ablate.settings import Settings, UserError
 def train_run(settings: Settings) -> dict[str, Any]:
     """Train, resume or look up one run; returns its result. Several devices: one process each."""
     strategy.check(settings)
+    match.sized(settings)  # raises here, before anything is written, when nothing matches
     corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
     record = run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
     if not record.done:
