@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ablate.moments import ramp_steps, steps_of
 
 if TYPE_CHECKING:
-    from ablate.settings import Rewarm, Schedule, Settings, Size, Weights
+    from ablate.settings import Mamba, Model, Rewarm, Schedule, Settings, Size, Weights
+
+LETTERS = "ALM"  # of mixers, `model.language.MIXERS`, which loads torch
 
 
 def check(settings: "Settings") -> None:
@@ -16,6 +18,7 @@ def check(settings: "Settings") -> None:
     _check_ramp(settings)
     _check_schedule(settings)
     _check_size(settings.size)
+    _check_model(settings.model, settings.size)
     _check_length(settings)
     _check_mixture(settings)
     _check_techniques(settings)
@@ -60,6 +63,24 @@ def _check_shape(key: str, stage: "Schedule | Rewarm") -> None:
 def _check_size(size: "Size") -> None:
     _require(size.width % (2 * size.heads) == 0, "size.heads", size.heads, f"such that {size.width} / heads is even")
     _require(size.heads % size.kv_heads == 0, "size.kv_heads", size.kv_heads, f"a divisor of size.heads={size.heads}")
+
+
+def _check_model(model: "Model", size: "Size") -> None:
+    letters = ", ".join(LETTERS)
+    known = model.pattern != "" and set(model.pattern) <= set(LETTERS)
+    _require(known, "model.pattern", repr(model.pattern), f"made of the letters {letters}")
+    fits = "A" in model.pattern or not model.qk_norm
+    _require(fits, "model.qk_norm", model.qk_norm, f"false for model.pattern={model.pattern}, which has no A")
+    if "M" in model.pattern and size.match == "none":  # otherwise the width is solved so that it fits
+        _check_mamba(model.mamba, size.width)
+
+
+def _check_mamba(mamba: "Mamba", width: int) -> None:
+    inner = mamba.expand * width
+    fits = inner % mamba.head_width == 0
+    _require(fits, "model.mamba.head_width", mamba.head_width, f"a divisor of the inner width {inner}")
+    heads = inner // mamba.head_width
+    _require(heads % mamba.groups == 0, "model.mamba.groups", mamba.groups, f"a divisor of the {heads} heads")
 
 
 def _check_length(s: "Settings") -> None:

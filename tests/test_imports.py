@@ -32,12 +32,13 @@ INSIDE = {
     "train": [ANY],
     "prepare": [ANY],
     "report": [ANY],
+    "export": [ANY],
 }
 # A package that belongs to some files only, and those strands or modules
 OUTSIDE = {
     "hydra": ["train", "prepare", "compose", "sweep.launcher"],
     "lightning": ["fit", "data.batches"],
-    "torch": ["fit", "model", "data.batches", "sweep", "train"],
+    "torch": ["fit", "model", "data.batches", "sweep", "train", "export"],
     "wandb": ["fit"],
     "matplotlib": ["analysis", "report"],
     "tokenizers": ["data"],

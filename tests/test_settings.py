@@ -76,6 +76,20 @@ REFUSED = {
     ),
     "odd head": ({"size": {"heads": 3}}, ["size.heads=3:", "128"]),
     "shared heads": ({"size": {"kv_heads": 3}}, ["size.kv_heads=3:", "size.heads=4"]),
+    "no such mixer": ({"model": {"pattern": "AX"}}, ["model.pattern='AX':", "A, L, M"]),
+    "no pattern": ({"model": {"pattern": ""}}, ["model.pattern='':", "A, L, M"]),
+    "normed without attention": (
+        {"model": {"pattern": "LM", "qk_norm": True}},
+        ["model.qk_norm=True:", "model.pattern=LM, which has no A"],
+    ),
+    "part of a head of Mamba": (
+        {"model": {"pattern": "AM", "mamba": {"head_width": 48}}},
+        ["model.mamba.head_width=48:", "divisor of the inner width 256"],
+    ),
+    "heads of Mamba in no groups": (
+        {"model": {"pattern": "M", "mamba": {"groups": 3}}},
+        ["model.mamba.groups=3:", "divisor of the 8 heads"],
+    ),
     "left open": ({"data": {"root": "???"}}, ["data.root=???:", "must be given"]),
     "points nowhere": ({"optimizer": {"lr": "${nowhere}"}}, ["optimizer.lr:", "nowhere"]),
 }

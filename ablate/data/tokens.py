@@ -115,6 +115,17 @@ def prepare(data: Data, outputs: Path, progress: bool = False) -> Corpus:
     return corpus
 
 
+def prepared(outputs: Path, fingerprint: str) -> Corpus:
+    """The corpus of that content in `outputs/data`, whatever it was called when it was asked for; nothing is made."""
+    for path in sorted((Path(outputs) / "data").glob("*/manifest.json")):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["fingerprint"] == fingerprint:
+            return Corpus(path.parent, manifest)
+    raise UserError(
+        f"{Path(outputs) / 'data'}: has no text of fingerprint {fingerprint}; ablate.prepare makes it again"
+    )
+
+
 def check_held_out(corpus: Corpus, span: int, wanted: int) -> None:
     """Raise UserError naming the first domain whose validation text has fewer than `wanted` spans."""
     for domain in corpus.domains:

@@ -19,6 +19,7 @@ from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
 from ablate.fit.averaging import Average
 from ablate.fit.loss import Sums, loss_sums
+from ablate.model import match
 from ablate.model.language import LanguageModel, build
 from ablate.plan.timeline import Timeline
 from ablate.settings import Settings
@@ -35,7 +36,9 @@ class Pretraining(L.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.settings, self.timeline, self.validation = settings, timeline, validation
-        self.model: LanguageModel = build(settings.model, settings.size, settings.data.vocabulary, settings.seed)
+        self.model: LanguageModel = build(
+            settings.model, match.sized(settings), settings.data.vocabulary, settings.seed
+        )
         self.register_buffer("bytes_per_token", bytes_per_token, persistent=False)
         self.register_buffer(
             "sums_D3", torch.zeros(len(settings.data.domains), 3, dtype=torch.float64), persistent=False

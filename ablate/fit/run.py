@@ -5,6 +5,7 @@ weights, bit for bit, as if nothing had happened. A finished run returns its res
 """
 
 import ctypes
+import dataclasses
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -24,6 +25,7 @@ from ablate.fit import checkpoint, mirror, strategy
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.watch import Watch
 from ablate.identity import run_id
+from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.record import Record, run_record
@@ -33,6 +35,7 @@ from ablate.settings import Settings, UserError
 def train_run(settings: Settings) -> dict[str, Any]:
     """Train, resume or look up one run; returns its result. Several devices: one process each."""
     strategy.check(settings)
+    match.sized(settings)  # raises here, before anything is written, when nothing matches
     corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
     record = run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
     if not record.done:
@@ -71,7 +74,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record) -> None:
     saver = checkpoint.Saver(record.checkpoints, _save_every(settings, watch.every))
     trainer = _trainer(settings, record, [watch, saver])
     if trainer.is_global_zero:
-        record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where))
+        record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module))
     outcome, reason = "finished", None
     try:
         batches = Batches(order, corpus, settings.where.data_workers)
@@ -86,6 +89,14 @@ def _train(settings: Settings, corpus: Corpus, record: Record) -> None:
         record.finish(last | watch.summary())  # the last file: its existence means that all is there
         checkpoint.remove(record.checkpoints)
     mirror.close()
+
+
+def _built(module: Pretraining) -> dict[str, Any]:
+    """The model as it is built here, for the record: widths that `size.match` solved, and what does the work."""
+    device = torch.device(strategy.accelerator(module.settings.where))
+    compiled = {"compiled": True} if module.settings.where.compile else {}
+    kernels = module.model.kernels(device, max(module.settings.length.lengths))
+    return {"size": dataclasses.asdict(module.model.size), "kernels": kernels} | compiled
 
 
 def _save_every(settings: Settings, rows_every: int) -> int:

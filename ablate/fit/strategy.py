@@ -61,7 +61,6 @@ def hardware(where: Where) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if gpu else "cpu",
         "processes": where.devices * where.nodes,
         "threads": torch.get_num_threads(),
-        "attention": "scaled_dot_product_attention",
     }
 
 
