@@ -63,6 +63,11 @@ class Data:
     validation: Annotated[float, Field(gt=0, le=0.5)] = 0.05  # share of the sources held out
     domain_bytes: Annotated[int, Field(ge=0)] = 0  # text kept per domain, in bytes; 0: all of it
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What each domain is called in the source; domains of one name divide its documents between them."""
+        return {domain: self.sources.get(domain, domain) for domain in self.domains}
+
 
 @strict
 class Stage:
