@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small import write_jsonl  # pyrefly: ignore  # beside this file
@@ -32,7 +33,7 @@ def hub(name: str, domain_bytes: int = 1000) -> Hub:
 
 
 def data(sources: dict[str, str], **settings) -> Data:
-    given = {"domain_bytes": 100_000, "vocabulary": 400, "span": 64, "validation": 0.1}
+    given: dict[str, Any] = {"domain_bytes": 100_000, "vocabulary": 400, "span": 64, "validation": 0.1}
     return Data(source="hub", domains=list(sources), sources=sources, **(given | settings))
 
 
