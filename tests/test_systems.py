@@ -162,7 +162,7 @@ def test_elleci_is_three_of_mamba_to_one_of_latent_attention(system):
     kinds = [type(block.mixer).__name__ for block in blocks]
     assert (kinds.count("Mamba2"), kinds.count("LatentAttention")) == (18, 6)
     assert kinds[3] == "LatentAttention"
-    assert (s.optimizer.name, s.averaging.kind, s.averaging.start) == ("adamw8bit", "uniform", 0.8)
+    assert (s.optimizer.name, s.averaging.kind, s.averaging.start) == ("adamw8bit", "uniform", 0.9)
 
 
 @pytest.mark.parametrize("size", SMALL)
@@ -232,10 +232,10 @@ def done(process: subprocess.Popen) -> str:
 @techniques
 @export
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_a_system_trains_stops_goes_on_and_is_exported(name, outputs, tmp_path):
-    """From beginning to end: interrupted on the way, equal to a run that was not, and read by transformers."""
-    rows = ["length.lengths=[16,32,64]"] if name == "elleci" else []
-    words = [f"+system={name}", *WORDS, *rows, "where.saves=16"]
+def test_a_system_trains_stops_goes_on_and_is_exported(name, outputs):
+    """From beginning to end; that a resumed run has the bits of one that was not stopped is for tests/fit to show."""
+    lengths = ["length.lengths=[16,32,64]"] if name == "elleci" else []
+    words = [f"+system={name}", *WORDS, *lengths, "where.saves=16"]
     process = ablate("train", *words, f"where.outputs={outputs}")
     while not list((outputs / "runs").glob("*/checkpoints/step-*")):
         time.sleep(0.05)
@@ -243,15 +243,12 @@ def test_a_system_trains_stops_goes_on_and_is_exported(name, outputs, tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130
     out = done(ablate("train", *words, f"where.outputs={outputs}"))
-    [run] = (outputs / "runs").iterdir()
     assert "finished" in out
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "whole" / "data").symlink_to(outputs / "data")
-    done(ablate("train", *words, f"where.outputs={tmp_path / 'whole'}"))
-    results = [
-        json.loads((place / "runs" / run.name / "result.json").read_text()) for place in (outputs, tmp_path / "whole")
-    ]
-    assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
+    [run] = (outputs / "runs").iterdir()
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [row["step"] for row in rows if row["kind"] == "train"]
+    assert steps == sorted(set(steps))
+    assert json.loads((run / "result.json").read_text())["tokens"] == pytest.approx(40_960, rel=0.5)
     done(ablate("export", run.name, "--to", FORMS.get(name, "hf"), "--outputs", str(outputs)))
 
 
