@@ -79,11 +79,12 @@ def test_a_mistake_is_one_line_and_leaves_nothing(word, outputs):
 def test_help_names_the_groups_and_the_commands():
     code, out, _ = ablate("--help")
     assert code == 0
-    for word in (
-        "+experiment=mix_sweep -m",
-        "data: folder, installed",
+    groups = (
+        "data: folder, hub, installed",
         "schedule: bitnet, constant, cosine, linear, wsd",
-    ):
+        "system: davinci, elleci, vitruvian, zagreus",
+    )
+    for word in ("+experiment=mix_sweep -m", "+system=zagreus size=nano", *groups):
         assert word in out
 
 
