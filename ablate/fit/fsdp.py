@@ -16,7 +16,6 @@ not depend on the strategy: 4 bytes a parameter and process, which is fine up to
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
@@ -33,7 +32,7 @@ class FSDP(ModelParallelStrategy):
         super().__init__(data_parallel_size=processes, tensor_parallel_size=1, process_group_backend=backend)
         self.cluster_environment = LightningEnvironment()
 
-    def shard(self, module: LightningModule) -> None:
+    def shard(self, module: Any) -> None:
         """Cut the parameters of each block, then all others together."""
         # The outermost module lets go after its forward pass too: after one without a backward pass
         # (evaluation) its parameters would stay whole
@@ -41,16 +40,21 @@ class FSDP(ModelParallelStrategy):
             fully_shard(part, mesh=self.device_mesh["data_parallel"], reshard_after_forward=True)
 
     @property
+    def _module(self) -> LightningModule:
+        assert self.lightning_module is not None
+        return self.lightning_module
+
+    @property
     def lightning_restore_optimizer(self) -> bool:
         return True
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        return {name: self._whole(part) for name, part in self.lightning_module.state_dict().items()}
+        return {name: self._whole(part) for name, part in self._module.state_dict().items()}
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        like = self.lightning_module.state_dict()
+        like = self._module.state_dict()
         parts = {name: _part(whole, like[name]) for name, whole in checkpoint["state_dict"].items()}
-        self.lightning_module.load_state_dict(parts, strict=strict)
+        self._module.load_state_dict(parts, strict=strict)
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
         state = optimizer.state_dict()
@@ -72,7 +76,7 @@ class FSDP(ModelParallelStrategy):
         """All parts together; only the first process, which writes them, keeps the result."""
         if not isinstance(part, DTensor):
             return part
-        whole = part.detach().full_tensor()
+        whole = DTensor.full_tensor(part.detach())  # pyrefly: ignore
         return whole.cpu() if self.is_global_zero else None
 
 

@@ -19,6 +19,7 @@ from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
 from ablate.fit.fsdp import FSDP
 from ablate.fit.loss import Sums, loss_sums
+from ablate.fit.zero import Zero
 from ablate.model.language import LanguageModel, build
 from ablate.plan.timeline import Timeline
 from ablate.settings import Settings
@@ -67,8 +68,7 @@ class Pretraining(L.LightningModule):
             with unsynced():
                 self.manual_backward(self.losses(micro).total * scale)
         self.manual_backward(self.losses(last).total * scale)
-        self.grad_norm = self.clip()
-        optimizer.step()
+        self.grad_norm = self.step(optimizer)
 
     def micro_batches(self, batch: Batch) -> list[Batch]:
         """The step's rows in parts of at most `where.micro_tokens` tokens, at least one row each."""
@@ -86,16 +86,27 @@ class Pretraining(L.LightningModule):
 
     def losses(self, batch: Batch) -> Sums:
         """Summed nats of a batch; adds nats, tokens and bytes per domain to `sums_D3`."""
-        sums = Sums(*self(batch["tokens"], batch["domain"]))
+        strategy = self.trainer.strategy
+        forward = strategy.deepspeed_engine if isinstance(strategy, Zero) else self
+        sums = Sums(*forward(batch["tokens"], batch["domain"]))
         with torch.no_grad():
             self.sums_D3 += torch.stack([sums.nats_S, sums.tokens_S, sums.bytes_S], dim=1)
         return sums
 
-    def clip(self) -> Tensor:
-        """The norm of all gradients, before they are scaled down to `optimizer.clip`. Stops on NaN or infinity."""
+    def step(self, optimizer: LightningOptimizer) -> Tensor:
+        """Scale gradients down to `optimizer.clip` and step; returns their norm before. No step on NaN or infinity."""
+        strategy = self.trainer.strategy
+        if isinstance(strategy, Zero):  # does all of that in its step
+            optimizer.step()
+            return self.finite(strategy.grad_norm())
         largest = self.settings.optimizer.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)
-        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        norm = self.finite(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+        optimizer.step()
+        return norm
+
+    def finite(self, norm: Tensor) -> Tensor:
+        """The norm, which all processes have alike, so that all of them stop."""
         if not torch.isfinite(norm):
             raise Diverged(f"the gradient norm is {norm.item()} at step {self.trainer.global_step}")
         return norm

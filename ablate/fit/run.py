@@ -10,7 +10,11 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import threading
+import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,8 @@ from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.record import Record, run_record
 from ablate.settings import Settings, UserError
+
+GRACE = 30.0  # seconds that processes have to save once another has stopped
 
 
 def train_run(settings: Settings) -> dict[str, Any]:
@@ -124,25 +130,64 @@ def _profiler(settings: Settings, record: Record) -> Profiler | None:
 def _train_in_processes(settings: Settings) -> None:
     """One process a device; when one fails the others are stopped, so that none waits for ever."""
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     port = strategy.free_port()
     ranks = [context.Process(target=_train_rank, args=(settings, r, port)) for r in range(settings.where.devices)]
     for process in ranks:
         process.start()
-    try:
-        while (alive := [p for p in ranks if p.exitcode is None]) and not any(p.exitcode for p in ranks):
-            multiprocessing.connection.wait([p.sentinel for p in alive])
-    finally:
-        for process in ranks:
-            if process.exitcode is None:
-                process.terminate()
-            process.join()
+    with _passing_on_signals(ranks) as signals:
+        try:
+            while (alive := [p for p in ranks if p.exitcode is None]) and not any(p.exitcode for p in ranks):
+                multiprocessing.connection.wait([p.sentinel for p in alive])
+        finally:
+            _stop(ranks)
     if any(process.exitcode for process in ranks):
+        if signals:
+            raise SystemExit(128 + signals[0])
         raise RuntimeError(f"a process failed; exit codes by rank: {[p.exitcode for p in ranks]}")
+
+
+@contextmanager
+def _passing_on_signals(ranks: list[Any]) -> Iterator[list[int]]:
+    """Asked to stop, ask all processes: each saves its part. Yields the signals that came."""
+    signals: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        signals.append(number)
+        for process in ranks:
+            process.terminate()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(ranks: list[Any]) -> None:
+    for process in ranks:
+        process.terminate()
+    deadline = time.monotonic() + GRACE
+    for process in ranks:
+        process.join(max(0, deadline - time.monotonic()))
+        process.kill()  # one that waits for a process which is gone
+        process.join()
 
 
 def _train_rank(settings: Settings, rank: int, port: int) -> None:
     os.environ.update(strategy.rank_environment(rank, settings.where, port))
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     train_run(settings)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _stop_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _keep_memory() -> None:
@@ -161,6 +206,7 @@ def _quiet() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # calls by DeepSpeed
 
 
 def _first_line(error: BaseException) -> str:

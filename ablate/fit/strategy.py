@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
+from ablate.fit import zero
 from ablate.fit.fsdp import FSDP
 from ablate.plan.timeline import timeline
 from ablate.settings import Settings, SettingsError, Where
@@ -33,7 +34,13 @@ def fsdp(settings: Settings) -> Strategy:
     return FSDP(processes(settings.where), backend(settings.where))
 
 
-STRATEGIES = {"single": single, "ddp": ddp, "fsdp": fsdp}
+def deepspeed(settings: Settings) -> Strategy:
+    """Optimizer (zero1), gradients (zero2) and parameters (zero3) in parts."""
+    return zero.Zero(ZERO[settings.where.strategy], settings, accelerator(settings.where), backend(settings.where))
+
+
+ZERO = {"zero1": 1, "zero2": 2, "zero3": 3}
+STRATEGIES = {"single": single, "ddp": ddp, "fsdp": fsdp, **dict.fromkeys(ZERO, deepspeed)}
 
 
 def trainer_arguments(settings: Settings) -> dict[str, Any]:
@@ -69,9 +76,21 @@ def check(settings: Settings) -> None:
     world = processes(where)
     if world > 1 and where.strategy == "single":
         raise SettingsError(f"where.devices={where.devices}: one process with strategy=single; use where.strategy=ddp")
+    _check_parts(settings)
     for rows in {int(count) for count in timeline(settings).table["rows"]}:
         if rows % world:
             raise SettingsError(f"where.devices={where.devices}: {rows} rows of a step do not divide by {world}")
+
+
+def _check_parts(settings: Settings) -> None:
+    """What strategies cannot do whose processes hold parts of something."""
+    name, optimizer, average = settings.where.strategy, settings.optimizer.name, settings.averaging.kind
+    if name in ZERO and not zero.installed():
+        raise SettingsError(f"where.strategy={name}: DeepSpeed is not installed; pip install 'ablate[deepspeed]'")
+    if name in ("fsdp", *ZERO) and optimizer != "adamw":
+        raise SettingsError(f"optimizer.name={optimizer}: where.strategy={name} knows adamw only; use ddp")
+    if name in ("fsdp", "zero3") and average != "none":
+        raise SettingsError(f"averaging.kind={average}: no process of where.strategy={name} has all weights; use zero2")
 
 
 def weights(trainer: L.Trainer) -> dict[str, Any]:
