@@ -140,7 +140,9 @@ def _train_in_processes(settings: Settings) -> None:
             while (alive := [p for p in ranks if p.exitcode is None]) and not any(p.exitcode for p in ranks):
                 multiprocessing.connection.wait([p.sentinel for p in alive])
         finally:
-            _stop(ranks)
+            if not signals:  # a second one would cut short what they save
+                _terminate(ranks)
+            _join(ranks)
     if any(process.exitcode for process in ranks):
         if signals:
             raise SystemExit(128 + signals[0])
@@ -154,8 +156,7 @@ def _passing_on_signals(ranks: list[Any]) -> Iterator[list[int]]:
 
     def note(number: int, frame: Any) -> None:
         signals.append(number)
-        for process in ranks:
-            process.terminate()
+        _terminate(ranks)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -165,13 +166,17 @@ def _passing_on_signals(ranks: list[Any]) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _stop(ranks: list[Any]) -> None:
+def _terminate(ranks: list[Any]) -> None:
     for process in ranks:
         process.terminate()
+
+
+def _join(ranks: list[Any]) -> None:
+    """One that still waits for a process that is gone is killed."""
     deadline = time.monotonic() + GRACE
     for process in ranks:
         process.join(max(0, deadline - time.monotonic()))
-        process.kill()  # one that waits for a process which is gone
+        process.kill()
         process.join()
 
 

@@ -1,9 +1,6 @@
 """However a model is spread over processes, it is the same model: losses, checkpoints, records."""
 
-import dataclasses
 import json
-import math
-import multiprocessing
 import os
 import shutil
 import signal
@@ -21,6 +18,7 @@ from ablate.data.tokens import prepare
 from ablate.fit import checkpoint, run, strategy, zero
 from ablate.fit.module import share
 from ablate.fit.run import train_run
+from ablate.fit.watch import LOG_ROWS
 from ablate.identity import run_id
 from ablate.record import Record, run_record
 from ablate.settings import Settings, SettingsError, from_config
@@ -40,7 +38,7 @@ def spread(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Calla
     def make(name: str, **changes: Any) -> Settings:
         outputs = tmp_path_factory.mktemp(name)
         (outputs / "data").symlink_to(shared_data)
-        where = {"strategy": name, "devices": 1 if name == "single" else 2, "outputs": str(outputs)}
+        where = {"device": "cpu", "strategy": name, "devices": 1 if name == "single" else 2, "outputs": str(outputs)}
         base = merged(merged(TINY, MODEL), {"where": where | {"micro_tokens": 128, "saves": 2}})
         return from_config(merged(base, changes))
 
@@ -123,7 +121,7 @@ def assert_agree(record: Record, whole: Record, steps: range) -> None:
 def test_losses_and_checkpoints_are_those_of_one_process(name, halves, whole):
     half, one = halves(name), halves("single")
     assert_agree(half, whole, range(1, HALF + 1))
-    folder, expected = checkpoint.newest(half.checkpoints), checkpoint.newest(one.checkpoints)
+    (folder,), (expected,) = checkpoint.saved(half.checkpoints), checkpoint.saved(one.checkpoints)
     for file in ("weights.safetensors", "optimizer.safetensors"):
         tensors, wanted = load_file(folder / file), load_file(expected / file)
         assert tensors.keys() == wanted.keys()
@@ -148,7 +146,7 @@ def test_any_goes_on_from_the_checkpoint_of_one_process(name, halves, whole, spr
     assert {key: tensor.shape for key, tensor in weights.items()} == {k: tensor.shape for k, tensor in wanted.items()}
     for key, tensor in weights.items():
         torch.testing.assert_close(tensor, wanted[key], rtol=1e-3, atol=1e-4)
-    assert record.result()["weights_sha256"] == checkpoint.sha256(weights)
+    assert (record.result() or {})["weights_sha256"] == checkpoint.sha256(weights)
 
 
 @pytest.mark.parametrize(
@@ -183,3 +181,80 @@ def test_a_gradient_that_is_not_finite_stops_all_with_the_reason(name, spread):
     result = train_run(spread(name, optimizer={"lr": 1e30, "clip": 0}))
     assert result["outcome"] == "diverged"
     assert "gradient norm" in result["reason"] or "loss is" in result["reason"]
+
+
+@pytest.mark.parametrize("name", ["ddp", pytest.param("zero3", marks=needs_deepspeed)])
+def test_asked_to_stop_all_processes_save(name, spread, forkserver):
+    settings = spread(name, tokens=512_000, where={"saves": 1})
+    record = record_of(settings)
+    process = forkserver.Process(target=work, args=(settings, record.folder))
+    process.start()
+    while not record.last_row():
+        time.sleep(0.05)
+        assert process.is_alive(), (record.folder / "log.txt").read_text()
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert (record.failure() or {})["outcome"] == "interrupted"
+    assert checkpoint.newest(record.checkpoints)
+
+
+def test_sums_of_several_steps_are_those_of_all_processes(spread):
+    """A long run has fewer rows than steps. Watch compares the tokens of each domain with the plan."""
+    settings = spread("ddp", tokens=2 * LOG_ROWS * 128, step_tokens=128, model={"pattern": "A"}, size={"depth": 1})
+    assert train_run(settings)["outcome"] == "finished"
+    assert len(record_of(settings).rows("train")) == LOG_ROWS
+
+
+def test_a_process_that_does_not_stop_is_killed(forkserver, monkeypatch):
+    monkeypatch.setattr(run, "GRACE", 0.5)
+    ranks = [forkserver.Process(target=target) for target in (deaf, fails)]
+    for process in ranks:
+        process.start()
+    ranks[1].join()
+    run._terminate(ranks)
+    run._join(ranks)
+    assert [process.exitcode for process in ranks] == [-signal.SIGKILL, 1]
+
+
+def deaf() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+
+
+def fails() -> None:
+    time.sleep(1)  # so that the other is deaf by now
+    raise SystemExit(1)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_shares_are_of_one_size_and_count_each_row_once(world):
+    rows = {"tokens": torch.arange(35).view(7, 5), "domain": torch.arange(7) % 3}
+    shares = [share(rows, rank, world) for rank in range(world)]
+    assert len({part["tokens"].shape for part in shares}) == 1
+    tokens, domain = (torch.cat([part[name] for part in shares]) for name in ("tokens", "domain"))
+    counted = domain >= 0
+    order = tokens[counted][:, 0].argsort()
+    assert torch.equal(tokens[counted][order], rows["tokens"])
+    assert torch.equal(domain[counted][order], rows["domain"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"where": {"strategy": "single", "devices": 2}}, "where.devices=2"),
+        ({"where": {"strategy": "fsdp", "devices": 3}}, "where.devices=3"),
+        ({"where": {"strategy": "fsdp"}, "optimizer": {"name": "muon"}}, "optimizer.name=muon"),
+        ({"where": {"strategy": "fsdp"}, "averaging": {"kind": "ema"}}, "averaging.kind=ema"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_a_line(tiny, changes, message):
+    with pytest.raises(SettingsError, match=message) as refused:
+        strategy.check(tiny(**changes))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_strategy_without_its_package_is_refused(tiny, monkeypatch):
+    monkeypatch.setattr(zero, "installed", lambda: False)
+    with pytest.raises(SettingsError, match="pip install"):
+        strategy.check(tiny(where={"strategy": "zero2"}))
