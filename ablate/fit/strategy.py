@@ -21,7 +21,7 @@ def single(settings: Settings) -> str:
 
 def ddp(settings: Settings) -> Strategy:
     """One copy of the model a process."""
-    # Buffers hold each process's own sums, which must not be overwritten with those of the first
+    # Buffers hold each process's own sums, not to be overwritten with those of the first
     return DDPStrategy(
         process_group_backend=backend(settings.where),
         cluster_environment=LightningEnvironment(),

@@ -18,7 +18,6 @@ from ablate.data.tokens import prepare
 from ablate.fit import checkpoint, run, strategy, zero
 from ablate.fit.module import share
 from ablate.fit.run import train_run
-from ablate.fit.watch import LOG_ROWS
 from ablate.identity import run_id
 from ablate.record import Record, run_record
 from ablate.settings import Settings, SettingsError, from_config
@@ -197,13 +196,6 @@ def test_asked_to_stop_all_processes_save(name, spread, forkserver):
     assert process.exitcode == 128 + signal.SIGTERM
     assert (record.failure() or {})["outcome"] == "interrupted"
     assert checkpoint.newest(record.checkpoints)
-
-
-def test_sums_of_several_steps_are_those_of_all_processes(spread):
-    """A long run has fewer rows than steps. Watch compares the tokens of each domain with the plan."""
-    settings = spread("ddp", tokens=2 * LOG_ROWS * 128, step_tokens=128, model={"pattern": "A"}, size={"depth": 1})
-    assert train_run(settings)["outcome"] == "finished"
-    assert len(record_of(settings).rows("train")) == LOG_ROWS
 
 
 def test_a_process_that_does_not_stop_is_killed(forkserver, monkeypatch):
