@@ -39,6 +39,7 @@ OUTSIDE = {
     "hydra": ["train", "prepare", "compose", "sweep.launcher"],
     "lightning": ["fit", "data.batches"],
     "torch": ["fit", "model", "data.batches", "sweep", "train", "export"],
+    "deepspeed": ["fit.zero"],
     "wandb": ["fit"],
     "matplotlib": ["analysis", "report"],
     "tokenizers": ["data"],

@@ -11,7 +11,11 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import threading
+import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,8 @@ from ablate.plan.timeline import timeline
 from ablate.record import Record, run_record
 from ablate.settings import Settings, UserError
 
+GRACE = 30.0  # seconds that processes have to save once another has stopped
+
 
 def train_run(settings: Settings) -> dict[str, Any]:
     """Train, resume or look up one run; returns its result. Several devices: one process each."""
@@ -39,7 +45,7 @@ def train_run(settings: Settings) -> dict[str, Any]:
     corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
     record = run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
     if not record.done:
-        if settings.where.devices == 1 or "LOCAL_RANK" in os.environ:
+        if settings.where.strategy == "single" or "LOCAL_RANK" in os.environ:
             _train_noting_failure(settings, corpus, record)
         else:
             _train_in_processes(settings)
@@ -82,8 +88,8 @@ def _train(settings: Settings, corpus: Corpus, record: Record) -> None:
     except Diverged as error:
         outcome, reason = "diverged", str(error)
     module.average.put_into(module.model)
+    weights = strategy.weights(trainer)  # of all processes together
     if trainer.is_global_zero:
-        weights = module.model.state_dict()
         checkpoint.save_weights(weights, record.weights)
         last = {"outcome": outcome, "reason": reason, "weights_sha256": checkpoint.sha256(weights)}
         record.finish(last | watch.summary())  # the last file: its existence means that all is there
@@ -108,7 +114,7 @@ def _trainer(settings: Settings, record: Record, callbacks: list[L.Callback]) ->
     # Lean on purpose: no bar, logging or validation loop of Lightning's own. Together they cost
     # 5-10 % of a step of 11 ms, and `Watch` does what is wanted of them.
     return L.Trainer(
-        **strategy.trainer_arguments(settings.where),
+        **strategy.trainer_arguments(settings),
         precision="32-true" if settings.precision == "fp32" else "bf16-mixed",
         max_steps=settings.steps,
         max_epochs=1,
@@ -136,25 +142,69 @@ def _profiler(settings: Settings, record: Record) -> Profiler | None:
 def _train_in_processes(settings: Settings) -> None:
     """One process a device; when one fails the others are stopped, so that none waits for ever."""
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     port = strategy.free_port()
     ranks = [context.Process(target=_train_rank, args=(settings, r, port)) for r in range(settings.where.devices)]
     for process in ranks:
         process.start()
-    try:
-        while (alive := [p for p in ranks if p.exitcode is None]) and not any(p.exitcode for p in ranks):
-            multiprocessing.connection.wait([p.sentinel for p in alive])
-    finally:
-        for process in ranks:
-            if process.exitcode is None:
-                process.terminate()
-            process.join()
+    with _passing_on_signals(ranks) as signals:
+        try:
+            while (alive := [p for p in ranks if p.exitcode is None]) and not any(p.exitcode for p in ranks):
+                multiprocessing.connection.wait([p.sentinel for p in alive])
+        finally:
+            if not signals:  # a second one would cut short what they save
+                _terminate(ranks)
+            _join(ranks)
     if any(process.exitcode for process in ranks):
+        if signals:
+            raise SystemExit(128 + signals[0])
         raise RuntimeError(f"a process failed; exit codes by rank: {[p.exitcode for p in ranks]}")
+
+
+@contextmanager
+def _passing_on_signals(ranks: list[Any]) -> Iterator[list[int]]:
+    """Asked to stop, ask all processes: each saves its part. Yields the signals that came."""
+    signals: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        signals.append(number)
+        _terminate(ranks)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _terminate(ranks: list[Any]) -> None:
+    for process in ranks:
+        process.terminate()
+
+
+def _join(ranks: list[Any]) -> None:
+    """One that still waits for a process that is gone is killed."""
+    deadline = time.monotonic() + GRACE
+    for process in ranks:
+        process.join(max(0, deadline - time.monotonic()))
+        process.kill()
+        process.join()
 
 
 def _train_rank(settings: Settings, rank: int, port: int) -> None:
     os.environ.update(strategy.rank_environment(rank, settings.where, port))
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     train_run(settings)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _stop_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _keep_memory() -> None:
@@ -173,6 +223,7 @@ def _quiet() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # calls by DeepSpeed
 
 
 def _first_line(error: BaseException) -> str:
