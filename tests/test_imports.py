@@ -43,6 +43,7 @@ OUTSIDE = {
     "wandb": ["fit"],
     "matplotlib": ["analysis", "report"],
     "tokenizers": ["data"],
+    "bitsandbytes": ["fit.eightbit"],  # its import takes a second
 }
 # The strands that need nothing but these besides the standard library
 ONLY = {"plan": {"numpy"}, "identity": set(), "model": {"torch", "numpy", "transformers", "mamba_ssm", "causal_conv1d"}}
