@@ -9,7 +9,8 @@ weights under our names, and the settings to build it from.
 
     config.json  model.safetensors  generation_config.json      or    config.yaml  model.safetensors
     tokenizer.json  tokenizer_config.json                             tokenizer.json
-    README.md                                                         README.md
+    README.md                                                         packed.safetensors, of ternary models
+                                                                      README.md
 
 A folder is written beside its place and renamed when it is whole.
 """
@@ -123,7 +124,9 @@ def card(record: Record, form: str) -> str:
 
 def _usage(settings: Settings, form: str) -> list[str]:
     if form == "safetensors":
-        return ["`ablate.model.language.LanguageModel` under its own names; `config.yaml` holds all settings."]
+        files = ["`ablate.model.language.LanguageModel` under its own names; `config.yaml` holds all settings."]
+        packed = ["`packed.safetensors`: ternary weights in 2 bits (`ablate.model.pack`)."]
+        return files + (packed if settings.model.linear == "ternary" else [])
     accelerate = ["Loading ternary weights needs the package `accelerate`."] if settings.model.linear != "dense" else []
     return ["Loads with `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained`.", *accelerate]
 
@@ -149,7 +152,13 @@ def _write_hf(language: "LanguageModel", record: Record, corpus: "Corpus", folde
 
 
 def _write_safetensors(language: "LanguageModel", record: Record, corpus: "Corpus", folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    from ablate.model.pack import packed
+
     shutil.copy(record.weights, folder / "model.safetensors")
+    if language.model.linear == "ternary":
+        save_file(packed(language), folder / "packed.safetensors")
     shutil.copy(corpus.folder / "tokenizer.json", folder)
     what = _what(record.settings()) | {"built": dataclasses.asdict(language.size)}
     (folder / "config.yaml").write_text(yaml.safe_dump(what, sort_keys=False), encoding="utf-8")

@@ -16,6 +16,7 @@ from ablate.fit.run import train_run
 from ablate.identity import run_id
 from ablate.model import match
 from ablate.model.language import LanguageModel
+from ablate.model.linear import packed_bytes
 from ablate.record import Record, run_record
 from ablate.settings import from_plain
 
@@ -106,6 +107,14 @@ def test_the_command_finds_a_run_by_the_beginning_of_its_id_and_tells_bytes(trai
     again = command(record.id, "--outputs", str(outputs))
     assert again.returncode == 1
     assert "exists; give another --out" in again.stderr
+
+
+def test_a_ternary_model_comes_packed_too(trained, tmp_path):
+    record, out = trained("ternary"), tmp_path / "model"
+    export.export(record, "safetensors", out)
+    small = load_file(out / "packed.safetensors")
+    assert sum(tensor.nbytes for tensor in small.values()) == packed_bytes(export.load(record))
+    assert (out / "packed.safetensors").stat().st_size < (out / "model.safetensors").stat().st_size / 2
 
 
 def test_a_run_must_be_one_and_finished(tmp_path):
