@@ -11,6 +11,7 @@ from small import write_jsonl  # pyrefly: ignore  # beside this file
 
 from ablate.data.hub import Dataset, Hub
 from ablate.data.questions import question
+from ablate.data.text import domain_documents, open_source
 from ablate.data.tokens import prepare
 from ablate.settings import Data, UserError
 
@@ -77,6 +78,13 @@ def test_a_corpus_holds_no_more_than_it_was_asked_for(dataset, tmp_path):
     assert corpus.total("asked", "bytes") == pytest.approx(100_000, abs=4)
     assert 0 < corpus.total("code", "bytes") < 100_000  # there is less
     assert prepare(data({"asked": str(dataset), "code": f"{dataset}#content"}), tmp_path).folder == corpus.folder
+
+
+def test_two_domains_of_one_dataset_share_no_text(dataset):
+    both = data({"a": str(dataset), "b": str(dataset)})
+    a, b = ({d.text for d in domain_documents(open_source(both), both, name)} for name in ("a", "b"))
+    assert not a & b
+    assert a | b == {question(i).text for i in range(3 * ROWS)}
 
 
 def test_a_changed_folder_is_read_again(dataset, tmp_path):
