@@ -112,20 +112,14 @@ class Pretraining(L.LightningModule):
 
     def step(self, optimizer: LightningOptimizer) -> Tensor:
         """Scale gradients down to `optimizer.clip` and step; returns their norm before. No step on NaN or infinity."""
-        strategy = self.trainer.strategy
+        strategy, step = self.trainer.strategy, self.trainer.global_step
         if isinstance(strategy, Zero):  # does all of that in its step
             optimizer.step()
-            return self.finite(strategy.grad_norm())
+            return finite(strategy.grad_norm(), step)
         largest = self.settings.optimizer.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)
-        norm = self.finite(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+        norm = finite(norm.full_tensor() if isinstance(norm, DTensor) else norm, step)
         optimizer.step()
-        return norm
-
-    def finite(self, norm: Tensor) -> Tensor:
-        """The norm, which all processes have alike, so that all of them stop."""
-        if not torch.isfinite(norm):
-            raise Diverged(f"the gradient norm is {norm.item()} at step {self.trainer.global_step}")
         return norm
 
     def take_sums(self) -> Tensor:
@@ -149,6 +143,13 @@ class Pretraining(L.LightningModule):
         sums_D3 = self.take_sums()
         self.sums_D3.copy_(kept)
         return sums_D3
+
+
+def finite(norm: Tensor, step: int) -> Tensor:
+    """The norm; all processes have the same, so all of them stop."""
+    if not torch.isfinite(norm):
+        raise Diverged(f"the gradient norm is {norm.item()} at step {step}")
+    return norm
 
 
 def share(rows: Batch, rank: int, world: int) -> Batch:
