@@ -189,6 +189,15 @@ def test_mixed_precision_is_that_of_one_process_and_keeps_weights_in_full(name, 
     assert all(tensor.dtype == torch.float32 for tensor in load_file(record.weights).values())
 
 
+@pytest.mark.parametrize("name", ["ddp", *(pytest.param(name, marks=needs_deepspeed) for name in ("zero1", "zero2"))])
+def test_an_average_is_that_of_one_process(name, spread):
+    averaging = {"averaging": {"kind": "ema", "start": 0.3, "decay": 0.8}, **SHORT}
+    alone, together = (train_run(spread(one, **averaging)) for one in ("single", name))
+    raw = train_run(spread("single", **SHORT))
+    assert together["bpb"] == pytest.approx(alone["bpb"], abs=1e-4)
+    assert together["bpb"] != pytest.approx(raw["bpb"], abs=1e-3)
+
+
 @pytest.mark.parametrize("name", SPREAD)
 def test_a_gradient_that_is_not_finite_stops_all_with_the_reason(name, spread):
     result = train_run(spread(name, optimizer={"lr": 1e30, "clip": 0}))
