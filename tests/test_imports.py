@@ -15,6 +15,7 @@ ANY = "any"
 # A strand, and the strands or modules of ablate that it may import
 INSIDE = {
     "moments": [],
+    "processes": [],
     "checks": ["moments", "settings"],  # the latter for types alone
     "settings": ["checks", "moments"],
     "identity": ["settings"],
@@ -22,10 +23,10 @@ INSIDE = {
     "plan": ["moments", "settings", "identity", "plan"],
     "data": ["settings", "record", "plan", "data"],
     "model": ["settings", "model"],
-    "fit": ["settings", "identity", "record", "plan", "data", "model", "fit"],
+    "fit": ["processes", "settings", "identity", "record", "plan", "data", "model", "fit"],
     "analysis": ["settings", "record", "analysis"],
     "sweep": [
-        *["settings", "identity", "record", "plan", "analysis", "sweep"],
+        *["processes", "settings", "identity", "record", "plan", "analysis", "sweep"],
         *["data.tokens", "model.budget", "fit.run"],
     ],
     "compose": ["settings", "identity"],

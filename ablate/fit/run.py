@@ -7,15 +7,9 @@ weights, bit for bit, as if nothing had happened. A finished run returns its res
 import ctypes
 import dataclasses
 import logging
-import multiprocessing
-import multiprocessing.connection
 import os
 import signal
-import threading
-import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +17,7 @@ import lightning as L
 import torch
 from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfiler
 
+from ablate import processes
 from ablate.data.batches import Batches, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepare
 from ablate.fit import checkpoint, mirror, strategy
@@ -35,8 +30,6 @@ from ablate.plan.timeline import timeline
 from ablate.record import Record, run_record
 from ablate.settings import Settings, UserError
 
-GRACE = 30.0  # seconds that processes have to save once another has stopped
-
 
 def train_run(settings: Settings) -> dict[str, Any]:
     """Train, resume or look up one run; returns its result. Several devices: one process each."""
@@ -48,7 +41,7 @@ def train_run(settings: Settings) -> dict[str, Any]:
         if settings.where.strategy == "single" or "LOCAL_RANK" in os.environ:
             _train_noting_failure(settings, corpus, record)
         else:
-            _train_in_processes(settings)
+            processes.together(_train_rank, settings.where.devices, settings)
     return record.result() or {}
 
 
@@ -139,72 +132,11 @@ def _profiler(settings: Settings, record: Record) -> Profiler | None:
     return kind(dirpath=record.folder, filename="profile") if kind else None
 
 
-def _train_in_processes(settings: Settings) -> None:
-    """One process a device; when one fails the others are stopped, so that none waits for ever."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    port = strategy.free_port()
-    ranks = [context.Process(target=_train_rank, args=(settings, r, port)) for r in range(settings.where.devices)]
-    for process in ranks:
-        process.start()
-    with _passing_on_signals(ranks) as signals:
-        try:
-            while (alive := [p for p in ranks if p.exitcode is None]) and not any(p.exitcode for p in ranks):
-                multiprocessing.connection.wait([p.sentinel for p in alive])
-        finally:
-            if not signals:  # a second one would cut short what they save
-                _terminate(ranks)
-            _join(ranks)
-    if any(process.exitcode for process in ranks):
-        if signals:
-            raise SystemExit(128 + signals[0])
-        raise RuntimeError(f"a process failed; exit codes by rank: {[p.exitcode for p in ranks]}")
-
-
-@contextmanager
-def _passing_on_signals(ranks: list[Any]) -> Iterator[list[int]]:
-    """Asked to stop, ask all processes: each saves its part. Yields the signals that came."""
-    signals: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        signals.append(number)
-        _terminate(ranks)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _terminate(ranks: list[Any]) -> None:
-    for process in ranks:
-        process.terminate()
-
-
-def _join(ranks: list[Any]) -> None:
-    """One that still waits for a process that is gone is killed."""
-    deadline = time.monotonic() + GRACE
-    for process in ranks:
-        process.join(max(0, deadline - time.monotonic()))
-        process.kill()
-        process.join()
-
-
 def _train_rank(settings: Settings, rank: int, port: int) -> None:
     os.environ.update(strategy.rank_environment(rank, settings.where, port))
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
     train_run(settings)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def _stop_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _keep_memory() -> None:

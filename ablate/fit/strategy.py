@@ -1,7 +1,6 @@
 """Where a run trains: devices, processes and how they share the work."""
 
 import os
-import socket
 from typing import Any
 
 import lightning as L
@@ -116,9 +115,3 @@ def rank_environment(local_rank: int, where: Where, port: int) -> dict[str, str]
         "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
         "MASTER_PORT": os.environ.get("MASTER_PORT", str(port)),
     }
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]

@@ -15,8 +15,9 @@ import torch
 from conftest import TINY, merged
 from safetensors.torch import load_file
 
+from ablate import processes
 from ablate.data.tokens import prepare
-from ablate.fit import checkpoint, run, strategy, zero
+from ablate.fit import checkpoint, strategy, zero
 from ablate.fit.module import share
 from ablate.fit.run import train_run
 from ablate.identity import run_id
@@ -60,7 +61,7 @@ def halves(spread: Callable[..., Settings], forkserver: Any) -> Callable[[str], 
     def half(name: str) -> Record:
         if name not in done:
             settings = spread(name)
-            port = strategy.free_port()
+            port = processes.free_port()
             ranks = [
                 forkserver.Process(target=train_half, args=(settings, rank, port))
                 for rank in range(settings.where.devices)
@@ -221,13 +222,13 @@ def test_asked_to_stop_all_processes_save(spread, forkserver):
 
 
 def test_a_process_that_does_not_stop_is_killed(forkserver, monkeypatch):
-    monkeypatch.setattr(run, "GRACE", 0.5)
+    monkeypatch.setattr(processes, "GRACE", 0.5)
     ranks = [forkserver.Process(target=target) for target in (deaf, fails)]
     for process in ranks:
         process.start()
     ranks[1].join()
-    run._terminate(ranks)
-    run._join(ranks)
+    processes._terminate(ranks)
+    processes._join(ranks)
     assert [process.exitcode for process in ranks] == [-signal.SIGKILL, 1]
 
 
