@@ -5,7 +5,7 @@ gets the widths at which it has as many parameters (embedding included), as many
 or as many bytes of state as that one, both in rows of `data.span` tokens:
 
     size=nano size.match=parameters    model=llama     width 128, hidden 384    1,049,728 parameters
-                                       model=mamba2    width 112, hidden 400    1,052,000
+                                       model=mamba2    width 112, hidden 360    1,053,828 parameters
 
 First the width, over those that keep all heads whole, with `hidden` in the declared proportion; then
 `hidden` closes what is left. State does not depend on `hidden`, so there the nearest width is the answer.
