@@ -30,7 +30,7 @@ from ablate.moments import ramp_steps, steps_of
 SYSTEM = "+system="  # how a published system is chosen; its recipe stands above every group of UNDER_SYSTEM
 UNDER_SYSTEM = ("data", "mixture", "length", "model", "optimizer", "schedule")
 
-NOT_HASHED = ("where", "study", "data.root", "data.tokenizer", "data.focus")
+NOT_HASHED = ("where", "study", "data.root", "data.sources", "data.tokenizer", "data.focus")
 
 strict = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 

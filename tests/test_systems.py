@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,6 @@ from ablate.plan.timeline import timeline
 from ablate.settings import Settings, SettingsError, check_choices
 
 ROOT = Path(__file__).parent.parent
-# What a recipe asks for and not every checkout can do
-techniques = pytest.mark.skipif(not hasattr(schedule, "weight_decays"), reason="the schedule has no stages yet")
-export = pytest.mark.skipif(find_spec("ablate.export") is None, reason="there is no export yet")
 SYSTEMS = ["zagreus", "davinci", "elleci", "vitruvian"]
 SMALL = ["tiny", "nano", "micro"]
 
@@ -134,7 +130,6 @@ def test_davinci_ends_in_70_percent_qa_of_100_3(system):
     assert weights[1]["code"] == pytest.approx(0.1166)
 
 
-@techniques
 def test_davinci_rates_follow_table_5(system):
     s = system("davinci")
     rate = schedule.rates(s.schedule, s.optimizer.lr, s.steps)
@@ -237,8 +232,6 @@ def done(process: subprocess.Popen) -> str:
     return out
 
 
-@techniques
-@export
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_system_trains_stops_goes_on_and_is_exported(name, outputs):
     """From beginning to end; that a resumed run has the bits of one that was not stopped is for tests/fit to show."""
