@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ablate.moments import ramp_steps, steps_of
 
 if TYPE_CHECKING:
-    from ablate.settings import Rewarm, Schedule, Settings, Size, Weights
+    from ablate.settings import Mamba, Model, Rewarm, Schedule, Settings, Size, Weights
+
+LETTERS = "ALM"  # of mixers, `model.language.MIXERS`, which loads torch
 
 
 def check(settings: "Settings") -> None:
@@ -16,6 +18,7 @@ def check(settings: "Settings") -> None:
     _check_ramp(settings)
     _check_schedule(settings)
     _check_size(settings.size)
+    _check_model(settings.model, settings.size)
     _check_length(settings)
     _check_mixture(settings)
     _check_techniques(settings)
@@ -62,6 +65,24 @@ def _check_size(size: "Size") -> None:
     _require(size.heads % size.kv_heads == 0, "size.kv_heads", size.kv_heads, f"a divisor of size.heads={size.heads}")
 
 
+def _check_model(model: "Model", size: "Size") -> None:
+    letters = ", ".join(LETTERS)
+    known = model.pattern != "" and set(model.pattern) <= set(LETTERS)
+    _require(known, "model.pattern", repr(model.pattern), f"made of the letters {letters}")
+    fits = "A" in model.pattern or not model.qk_norm
+    _require(fits, "model.qk_norm", model.qk_norm, f"false for model.pattern={model.pattern}, which has no A")
+    if "M" in model.pattern and size.match == "none":  # otherwise the width is solved so that it fits
+        _check_mamba(model.mamba, size.width)
+
+
+def _check_mamba(mamba: "Mamba", width: int) -> None:
+    inner = mamba.expand * width
+    fits = inner % mamba.head_width == 0
+    _require(fits, "model.mamba.head_width", mamba.head_width, f"a divisor of the inner width {inner}")
+    heads = inner // mamba.head_width
+    _require(heads % mamba.groups == 0, "model.mamba.groups", mamba.groups, f"a divisor of the {heads} heads")
+
+
 def _check_length(s: "Settings") -> None:
     lengths, starts = s.length.lengths, s.length.starts
     _require(len(lengths) > 0, "length.lengths", lengths, "at least one length")
@@ -106,10 +127,13 @@ def _check_focus(s: "Settings") -> None:
 
 
 def _check_techniques(s: "Settings") -> None:
-    """A curriculum and an average must begin within the run, and the curriculum end there."""
+    """A curriculum and an average must begin within the run, and the curriculum end there; matrices stay whole."""
     if s.averaging.kind != "none":
         start = s.averaging.start
         _require(steps_of(start, s.steps) < s.steps, "averaging.start", start, "within the run")
+    name, strategy = s.optimizer.name, s.where.strategy
+    allowed = f"adamw with where.strategy={strategy}, which cuts parameters in pieces; single and ddp do not"
+    _require(name == "adamw" or strategy in ("single", "ddp"), "optimizer.name", name, allowed)
     lerac = s.optimizer.lerac
     if lerac.lowest < 1:
         until = steps_of(lerac.until, s.steps)
@@ -117,15 +141,12 @@ def _check_techniques(s: "Settings") -> None:
 
 
 def _check_averaging(s: "Settings") -> None:
-    """A plain mean never forgets, so it begins after the last switch of phase; zero stages keep no plain weights."""
-    kind = s.averaging.kind
-    if kind == "none":
+    """A plain mean never forgets, so it begins after the last switch of phase."""
+    if s.averaging.kind != "uniform":
         return
-    allowed = f"none with where.strategy={s.where.strategy}; single, ddp and fsdp can average"
-    _require(not s.where.strategy.startswith("zero"), "averaging.kind", kind, allowed)
     begins = {f"mixture.stages.{name}.start": stage.start for name, stage in s.mixture.stages.items()}
     begins |= {f"schedule.stages.{name}.start": stage.start for name, stage in s.schedule.stages.items()}
-    for key, begin in begins.items() if kind == "uniform" else ():
+    for key, begin in begins.items():
         allowed = f"at or after {key}={begin}: a plain mean never forgets what was before"
         within = steps_of(s.averaging.start, s.steps) >= steps_of(begin, s.steps)
         _require(within, "averaging.start", s.averaging.start, allowed)

@@ -26,7 +26,6 @@ NEUTRAL = {
     "model.qk_norm": False,
     "model.latent": dataclasses.asdict(Latent()),
     "model.mamba": dataclasses.asdict(Mamba()),
-    "data.sources": {},
     "ramp": dataclasses.asdict(Ramp()),
     "size.match": "none",
     "optimizer.momentum": 0.95,

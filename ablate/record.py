@@ -230,7 +230,9 @@ def trunks(outputs: Path | str) -> list[Trunk]:
 def environment() -> dict[str, Any]:
     """Commit, versions and machine; what may explain a drift between two runs of one id."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    commit = (
+        subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() if shutil.which("git") else ""
+    )
     return {
         "commit": commit or None,
         "python": platform.python_version(),

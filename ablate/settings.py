@@ -16,6 +16,7 @@ import dataclasses
 import difflib
 import math
 import typing
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -26,7 +27,10 @@ from pydantic.dataclasses import dataclass
 from ablate import checks
 from ablate.moments import ramp_steps, steps_of
 
-NOT_HASHED = ("where", "study", "data.root", "data.tokenizer", "data.focus")
+SYSTEM = "+system="  # how a published system is chosen; its recipe stands above every group of UNDER_SYSTEM
+UNDER_SYSTEM = ("data", "mixture", "length", "model", "optimizer", "schedule")
+
+NOT_HASHED = ("where", "study", "data.root", "data.sources", "data.tokenizer", "data.focus")
 
 strict = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 
@@ -62,6 +66,11 @@ class Data:
     span: Annotated[int, Field(ge=8)] = 1024  # tokens: the longest row, and every validation row
     validation: Annotated[float, Field(gt=0, le=0.5)] = 0.05  # share of the sources held out
     domain_bytes: Annotated[int, Field(ge=0)] = 0  # text kept per domain, in bytes; 0: all of it
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What each domain is called in the source; domains of one name divide its documents between them."""
+        return {domain: self.sources.get(domain, domain) for domain in self.domains}
 
 
 @strict
@@ -368,6 +377,17 @@ def from_plain(plain: Any) -> Settings:
         return TypeAdapter(Settings).validate_python(plain)
     except ValidationError as error:
         raise SettingsError(" ".join(_one_line(error.errors()[0]).split())) from None
+
+
+def check_choices(overrides: Sequence[str]) -> None:
+    """Raises SettingsError for a group chosen beside a system: the system's recipe would silently win."""
+    system = next((override for override in overrides if override.startswith(SYSTEM)), None)
+    for override in overrides if system else ():
+        group, _, choice = override.partition("=")
+        if group in UNDER_SYSTEM and not choice.startswith("{"):
+            raise SettingsError(
+                f"{override}: {system} says what {group} is; change single keys of it, {group}.<key>=..."
+            )
 
 
 def unknown_key(key: str) -> str:

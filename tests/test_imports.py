@@ -15,6 +15,7 @@ ANY = "any"
 # A strand, and the strands or modules of ablate that it may import
 INSIDE = {
     "moments": [],
+    "processes": [],
     "checks": ["moments", "settings"],  # the latter for types alone
     "settings": ["checks", "moments"],
     "identity": ["settings"],
@@ -22,25 +23,28 @@ INSIDE = {
     "plan": ["moments", "settings", "identity", "plan"],
     "data": ["settings", "record", "plan", "data"],
     "model": ["settings", "model"],
-    "fit": ["settings", "identity", "record", "plan", "data", "model", "fit"],
+    "fit": ["processes", "settings", "identity", "record", "plan", "data", "model", "fit"],
     "analysis": ["settings", "record", "analysis"],
     "sweep": [
-        *["settings", "identity", "record", "plan", "analysis", "sweep"],
+        *["processes", "settings", "identity", "record", "plan", "analysis", "sweep"],
         *["data.tokens", "model.budget", "fit.run"],
     ],
     "compose": ["settings", "identity"],
     "train": [ANY],
     "prepare": [ANY],
     "report": [ANY],
+    "export": [ANY],
 }
 # A package that belongs to some files only, and those strands or modules
 OUTSIDE = {
     "hydra": ["train", "prepare", "compose", "sweep.launcher"],
     "lightning": ["fit", "data.batches"],
-    "torch": ["fit", "model", "data.batches", "sweep", "train"],
+    "torch": ["fit", "model", "data.batches", "sweep", "train", "export"],
+    "deepspeed": ["fit.zero"],
     "wandb": ["fit"],
     "matplotlib": ["analysis", "report"],
     "tokenizers": ["data"],
+    "bitsandbytes": ["fit.eightbit"],  # its import takes a second
 }
 # The strands that need nothing but these besides the standard library
 ONLY = {"plan": {"numpy"}, "identity": set(), "model": {"torch", "numpy", "transformers", "mamba_ssm", "causal_conv1d"}}

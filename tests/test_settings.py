@@ -76,6 +76,20 @@ REFUSED = {
     ),
     "odd head": ({"size": {"heads": 3}}, ["size.heads=3:", "128"]),
     "shared heads": ({"size": {"kv_heads": 3}}, ["size.kv_heads=3:", "size.heads=4"]),
+    "no such mixer": ({"model": {"pattern": "AX"}}, ["model.pattern='AX':", "A, L, M"]),
+    "no pattern": ({"model": {"pattern": ""}}, ["model.pattern='':", "A, L, M"]),
+    "normed without attention": (
+        {"model": {"pattern": "LM", "qk_norm": True}},
+        ["model.qk_norm=True:", "model.pattern=LM, which has no A"],
+    ),
+    "part of a head of Mamba": (
+        {"model": {"pattern": "AM", "mamba": {"head_width": 48}}},
+        ["model.mamba.head_width=48:", "divisor of the inner width 256"],
+    ),
+    "heads of Mamba in no groups": (
+        {"model": {"pattern": "M", "mamba": {"groups": 3}}},
+        ["model.mamba.groups=3:", "divisor of the 8 heads"],
+    ),
     "left open": ({"data": {"root": "???"}}, ["data.root=???:", "must be given"]),
     "points nowhere": ({"optimizer": {"lr": "${nowhere}"}}, ["optimizer.lr:", "nowhere"]),
 }
@@ -154,6 +168,13 @@ def test_a_ramp_reads_at_most_the_tokens_asked():
         ),
         ({"data": {"sources": {"news": "general"}}}, "data.sources.news=general: must be for one of data.domains"),
         ({"optimizer": {"lerac": {"lowest": 0.0}}}, "optimizer.lerac.lowest=0.0: must be greater than 0"),
+        ({"optimizer": {"lerac": {"lowest": 0.1, "until": 0}}}, "optimizer.lerac.until=0.0: must be within the run"),
+        (
+            {"optimizer": {"lerac": {"lowest": 0.1, "until": 999}}},
+            "optimizer.lerac.until=999.0: must be within the run",
+        ),
+        ({"optimizer": {"name": "muon"}, "where": {"strategy": "zero2"}}, "optimizer.name=muon: must be adamw with"),
+        ({"averaging": {"kind": "ema", "start": 1.0}}, "averaging.start=1.0: must be within the run"),
     ],
 )
 def test_parts_that_depend_on_one_another_are_refused_in_one_line(plain, message):

@@ -6,8 +6,8 @@
     average               *---*---*---*---*       evaluation, weights at the end
 
 Kept in float64. In float32 a step is lost where `share * (weights - average)` is below 6e-8 of the
-average, which is so for most weights once the share is 1e-4, and the roundings of n steps add up to
-n * 6e-8 at worst; in float64 the plain mean of a million steps is right to the last bit of float32.
+average: at a share of 1e-4, where a weight is within 6e-4 of its average. And the roundings of n steps
+add up to n * 6e-8 at worst; in float64 a million steps stay far below the rounding of the result.
 Nothing is recomputed for the average: RMSNorm, the only norm here, has no statistics of batches.
 
 Elementwise, hence right for whatever part of the parameters a device holds.

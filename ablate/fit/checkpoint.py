@@ -153,7 +153,7 @@ def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     try:
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
     except Exception as error:  # safetensors has an error class of its own for a full disk
-        raise OSError(str(error)) from error
+        raise OSError(str(error).strip()) from error
 
 
 def _flatten(state: dict[str, Any], tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, Any]:

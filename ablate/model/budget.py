@@ -15,15 +15,17 @@ recomputed keep their inputs, and one of them at a time all the rest.
 
 import functools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from ablate.model import match
 from ablate.model.language import LanguageModel, matrices
 from ablate.model.linear import product
-from ablate.settings import Settings
+from ablate.settings import Model, Settings, Size
 
 FP32 = 4  # bytes; parameters, gradients and moments that are not quantised, in either precision
 # Of bitsandbytes: values in its table of 8 bits and in a block of one scale, and values below which a
@@ -51,11 +53,12 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
+    size: Size  # as built
     parameters: int
     embedding: int  # of these: token embedding, and the head unless tied
     forward_flops: dict[int, int]  # row length -> FLOPs per token
     state_bytes: int  # of one sequence of the longest row at inference, 16-bit values
-    memory: Memory
+    settings: Settings = field(repr=False, compare=False)
 
     @property
     def non_embedding(self) -> int:
@@ -66,20 +69,31 @@ class Budget:
         """Row length -> FLOPs per token, forward and backward; evaluation not included."""
         return {length: 3 * flops for length, flops in self.forward_flops.items()}
 
+    @functools.cached_property
+    def memory(self) -> Memory:
+        """Of one device; traced when asked for, which takes a hundred times as long as all else here."""
+        return _memory(self)
+
 
 def of(settings: Settings, vocabulary: int | None = None) -> Budget:
     """The budget of a run; `vocabulary` if the tokenizer has another size than `data.vocabulary`."""
-    vocabulary = vocabulary or settings.data.vocabulary
+    if vocabulary is not None:
+        settings = replace(settings, data=replace(settings.data, vocabulary=vocabulary))
+    size, lengths = match.sized(settings), tuple(sorted(set(settings.length.lengths)))
+    return Budget(settings=settings, size=size, **_counts(settings.model, size, settings.data.vocabulary, lengths))
+
+
+@functools.cache
+def _counts(model: Model, size: Size, vocabulary: int, lengths: tuple[int, ...]) -> dict[str, Any]:
+    """What follows from the model alone, counted once for all the runs of a study that share it."""
     with torch.device("meta"):
-        model = LanguageModel(settings.model, settings.size, vocabulary)
-    lengths = sorted(set(settings.length.lengths))
-    return Budget(
-        parameters=count(model),
-        embedding=vocabulary * settings.size.width * (1 if settings.model.tied else 2),
-        forward_flops={length: model.flops(length) for length in lengths},
-        state_bytes=model.state_bytes(lengths[-1]),
-        memory=_memory(settings, model, lengths[-1]),
-    )
+        language = LanguageModel(model, size, vocabulary)
+    return {
+        "parameters": count(language),
+        "embedding": vocabulary * size.width * (1 if model.tied else 2),
+        "forward_flops": {length: language.flops(length) for length in lengths},
+        "state_bytes": language.state_bytes(lengths[-1]),
+    }
 
 
 def count(model: torch.nn.Module) -> int:
@@ -87,18 +101,21 @@ def count(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _memory(settings: Settings, model: LanguageModel, length: int) -> Memory:
-    vocabulary, parameters = len(model.head_weight), count(model)
+def _memory(budget: Budget) -> Memory:
+    settings, width, parameters = budget.settings, budget.size.width, budget.parameters
+    vocabulary, length = settings.data.vocabulary, max(budget.forward_flops)
+    with torch.device("meta"):
+        model = LanguageModel(settings.model, budget.size, vocabulary)
     devices = settings.where.devices * settings.where.nodes
     rows = max(1, min(settings.where.micro_tokens, settings.step_tokens // devices) // length)
-    weights = FP32 * parameters
+    weights = FP32 * budget.parameters
     return Memory(
         weights=weights,
         gradients=weights,
         optimizer=optimizer_bytes(model, settings.optimizer.name),
         average=FP64 * parameters if settings.averaging.kind != "none" else 0,
         activations=activation_bytes(settings, vocabulary, rows, length),
-        loss=FP32 * settings.size.width * (rows * length + vocabulary),
+        loss=FP32 * width * (rows * length + vocabulary),
     )
 
 
@@ -123,15 +140,23 @@ def activation_bytes(settings: Settings, vocabulary: int, rows: int, length: int
 
     With where.recompute that and what the backward pass brings back: all that the largest block keeps.
     """
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16-mixed")
+    recompute = settings.where.recompute
+    return _activations(settings.model, match.sized(settings), settings.precision, vocabulary, rows, length, recompute)
+
+
+@functools.cache
+def _activations(
+    model: Model, size: Size, precision: str, vocabulary: int, rows: int, length: int, recompute: bool
+) -> int:
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
     with FakeTensorMode(), autocast:
-        model = LanguageModel(settings.model, settings.size, vocabulary)
-        model.recompute = settings.where.recompute
-        kept = kept_bytes(model, torch.zeros(rows, length, dtype=torch.long))
-        if not model.recompute:
+        language = LanguageModel(model, size, vocabulary)
+        language.recompute = recompute
+        kept = kept_bytes(language, torch.zeros(rows, length, dtype=torch.long))
+        if not recompute:
             return kept
-        x_BLD = torch.zeros(rows, length, settings.size.width)
-        return kept + max(kept_bytes(block, x_BLD) for block in model.blocks)
+        x_BLD = torch.zeros(rows, length, size.width)
+        return kept + max(kept_bytes(block, x_BLD) for block in language.blocks)
 
 
 def kept_bytes(model: torch.nn.Module, inputs: Tensor) -> int:

@@ -6,7 +6,13 @@
     pattern "MMA", depth 6:  M M A M M A
 
 A mixer is a module `(model, size)` with `forward(x_BLD) -> y_BLD`, `flops(length)` (forward, per
-token) and `state_bytes(length)` (of one sequence at inference).
+token), `state_bytes(length)` (of one sequence at inference) and `kernel(device, length)`, the name of what
+does its work there.
+
+Rows know nothing of one another. Inside a row they are one text: where a document ends and the next one
+begins there is an end token and nothing else, so attention looks back and a state remembers across it,
+in every mixer alike. `Mamba2.forward` can be told of borders (`seq_idx`); no batch tells it, because the
+attention beside it could not keep to them.
 
 `forward` ends with hidden states, not logits: the loss multiplies them by `head_weight` piece by
 piece and never holds all logits (`fit.loss`).
@@ -63,12 +69,14 @@ def _norm(model: Model, size: Size) -> nn.Module:
 class LanguageModel(nn.Module):
     """Parameters are not drawn here: `initialise` does that, or `build` all at once.
 
-    With `recompute` only the input of each block is kept for the backward pass, which runs the block
-    once more: less memory for a third more work, and the same numbers, since nothing in a block is random.
+    `size` has widths as they are built: for a run, those of `match.sized`. With `recompute` only the
+    input of each block is kept for the backward pass, which runs the block once more: less memory
+    for a third more work, and the same numbers, since nothing in a block is random.
     """
 
     def __init__(self, model: Model, size: Size, vocabulary: int) -> None:
         super().__init__()
+        assert size.match == "none", "the declared size is not the one to build: see match.sized"
         self.embedding = nn.Embedding(vocabulary, size.width)
         self.blocks = nn.ModuleList(Block(letter, model, size) for letter in letters(model.pattern, size.depth))
         self.norm = RMSNorm(size.width, model.norm_eps)
@@ -101,6 +109,11 @@ class LanguageModel(nn.Module):
         vocabulary, width = self.head_weight.shape
         return sum(block.flops(length) for block in self._stack) + 2 * vocabulary * width
 
+    def kernels(self, device: torch.device, length: int) -> dict[str, str]:
+        """Letter -> name of what does the work of that mixer, in rows of `length` and not compiled: for the record."""
+        pairs = zip(letters(self.model.pattern, self.size.depth), self._stack, strict=True)
+        return {letter: block.mixer.kernel(device, length) for letter, block in pairs}
+
     def state_bytes(self, length: int) -> int:
         """Bytes that one sequence of `length` tokens keeps at inference (16-bit values)."""
         return sum(block.state_bytes(length) for block in self._stack)
@@ -112,9 +125,6 @@ def _recomputed(block: nn.Module, x_BLD: Tensor) -> Tensor:
 
 def letters(pattern: str, depth: int) -> str:
     """One letter of MIXERS per layer: the pattern, repeated and cut to `depth`."""
-    unknown = sorted(set(pattern) - set(MIXERS))
-    if unknown or not pattern:
-        raise ValueError(f"model.pattern={pattern!r}: must be made of the letters {', '.join(sorted(MIXERS))}")
     return (pattern * depth)[:depth]
 
 

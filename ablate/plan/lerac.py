@@ -23,5 +23,7 @@ def factors(lerac: LeRaC, layers: int, total: int) -> np.ndarray:
     if lerac.lowest == 1:
         return np.broadcast_to(1.0, (total, layers))
     low = lerac.lowest ** (np.arange(layers) / (layers - 1))
-    left = 1 - np.arange(total) / steps_of(lerac.until, total)
-    return low ** np.maximum(left, 0.0)[:, None]
+    left = np.maximum(1 - np.arange(total) / steps_of(lerac.until, total), 0.0)
+    # Written out to one shape: over broadcast operands numpy chooses between two kinds of power, which
+    # differ in the last bit, by where in memory the operands happen to lie
+    return np.tile(low, total).reshape(total, layers) ** np.repeat(left, layers).reshape(total, layers)

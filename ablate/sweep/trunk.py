@@ -29,7 +29,7 @@ from ablate.settings import Settings, Where
 from ablate.sweep.study import Plan
 
 # What the bits of a run depend on besides what it is
-NUMERICAL = ("torch", "numpy", "torchao", "deepspeed", "mamba-ssm", "causal-conv1d")
+NUMERICAL = ("torch", "numpy", "bitsandbytes", "deepspeed", "mamba-ssm", "causal-conv1d")
 NUMERICAL_WHERE = ("strategy", "devices", "nodes", "micro_tokens", "threads", "compile", "deterministic")
 
 Stored = dict[int, set[str]]

@@ -1,12 +1,19 @@
 """A step's loss is its nats over its tokens, whatever parts its rows are worked off in."""
 
-import pytest
-from runs import record_of
+from pathlib import Path
 
-from ablate.data.batches import Batch
+import pytest
+import torch
+from runs import record_of
+from torch import nn
+
+from ablate.data.batches import Batch, Steps, training_spans
+from ablate.data.tokens import prepare
 from ablate.fit.loss import Sums
 from ablate.fit.module import Pretraining
 from ablate.fit.run import train_run
+from ablate.model.language import build
+from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.settings import Settings
 
@@ -46,6 +53,23 @@ def test_parts_of_a_step_are_the_step(tiny, differences, constant):
     print("FOUND", found)
     assert found["nats"] < 1e-5
     assert found["grad_norm"] < 1e-4
+
+
+@pytest.mark.parametrize("multiple", [1, 3])
+@pytest.mark.parametrize("micro_tokens", [160, 16_384])
+def test_the_gradient_is_that_of_the_mean_over_all_tokens(tiny, multiple, micro_tokens):
+    """The norm before the first step, against torch's own mean over the same rows."""
+    settings = tiny(ramp={"multiples": [multiple]}, where={"micro_tokens": micro_tokens})
+    first = rows(settings)[0]
+    corpus = prepare(settings.data, Path(settings.where.outputs))
+    steps = Steps(Order(timeline(settings), training_spans(corpus, settings)), corpus)
+    tokens_RT = steps[0]["tokens"]
+    model = build(settings.model, settings.size, settings.data.vocabulary, settings.seed)
+    assert tokens_RT[:, 1:].numel() == multiple * settings.step_tokens
+    mean = nn.functional.cross_entropy(model.logits(tokens_RT[:, :-1]).flatten(0, 1), tokens_RT[:, 1:].flatten())
+    gradients = torch.autograd.grad(mean, list(model.parameters()))
+    norm = torch.linalg.vector_norm(torch.cat([gradient.flatten() for gradient in gradients]))
+    assert first["grad_norm"] == pytest.approx(float(norm), rel=1e-4)
 
 
 def test_a_mean_of_means_is_noticed(differences, monkeypatch):

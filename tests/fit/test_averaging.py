@@ -7,6 +7,8 @@ import torch
 from runs import record_of
 from safetensors.torch import load_file
 from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ablate.data.batches import validation_rows
 from ablate.data.tokens import prepare
@@ -141,8 +143,26 @@ def test_the_raw_weights_come_back_bit_for_bit_whatever_happens_meanwhile():
     assert torch.equal(model.weight, raw)
 
 
+def test_it_works_on_parts_of_parameters():
+    """As `fully_shard` leaves them: elementwise, whatever part there is."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        model, average = nn.Linear(7, 5), Average()
+        weights = [torch.rand(5, 7) for _ in range(3)]
+        fully_shard(model)
+        assert isinstance(model.weight, DTensor)
+        with torch.no_grad():
+            for step, weight in enumerate(weights):
+                model.weight.copy_(distribute_tensor(weight, model.weight.device_mesh, model.weight.placements))
+                average.update(model, 1 / (step + 1))
+        with average.in_place_of_weights(model):
+            torch.testing.assert_close(DTensor.full_tensor(model.weight), torch.stack(weights).mean(0))
+        assert torch.equal(DTensor.full_tensor(model.weight), weights[-1])
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 REFUSED = {
-    "zero stage": ({"averaging": EMA, "where": {"strategy": "zero2"}}, "averaging.kind=ema: must be none with"),
     "across a mixture stage": (
         {"averaging": UNIFORM, "mixture": {"stages": {"late": {"start": 0.9, "weights": {"qa": 1}}}}},
         r"averaging.start=0.6: must be at or after mixture.stages.late.start=0.9",

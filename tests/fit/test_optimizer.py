@@ -92,6 +92,7 @@ def test_what_is_sensitive_keeps_full_precision_and_does_not_decay(name):
         moved = not torch.equal(parameter, before[key])
         assert moved == (parameter.ndim > 1), key
         if key.endswith(SENSITIVE):
+            assert parameter.dtype == torch.float32, key
             moments = [value for value in optimizer.state[parameter].values() if torch.is_tensor(value) and value.ndim]
             assert len(moments) == 2, key
             assert {moment.dtype for moment in moments} == {torch.float32}, key

@@ -1,5 +1,6 @@
 """A run is a value: however it is interrupted, split or repeated, it ends with the same weights."""
 
+import dataclasses
 import json
 import os
 import random
@@ -17,6 +18,7 @@ from ablate.fit import checkpoint
 from ablate.fit.module import Pretraining
 from ablate.fit.run import train_run
 from ablate.identity import SEMANTICS
+from ablate.model import match
 from ablate.plan.timeline import timeline
 from ablate.settings import UserError
 from ablate.sweep.worker import work
@@ -196,3 +198,13 @@ def test_module_takes_weight_decay_from_the_timeline_only_for_matrices(tiny):
     decays = {group["decays"]: group["params"] for group in module.configure_optimizers().param_groups}
     assert all(parameter.ndim >= 2 for parameter in decays[True])
     assert all(parameter.ndim < 2 for parameter in decays[False])
+
+
+def test_the_record_says_what_was_built_and_what_did_the_work(tiny):
+    settings = tiny(model={"pattern": "MA", "mamba": {"head_width": 16}}, size={"match": "parameters"})
+    train_run(settings)
+    record = record_of(settings)
+    environment = record.environment()
+    assert environment["size"] == dataclasses.asdict(match.sized(settings))
+    assert environment["kernels"] == {"A": "attention in blocks of queries", "M": "ablate.model.ssd.ssd"}
+    assert record.settings().size == settings.size

@@ -1,13 +1,16 @@
 import dataclasses
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from ablate.plan.schedule import rates, weight_decays
-from ablate.settings import Rewarm, Schedule, Shape
+from ablate.plan.timeline import timeline
+from ablate.settings import Rewarm, Schedule, Shape, from_config
 
 shapes = st.sampled_from(get_args(Shape))
 finals = st.floats(0.01, 0.9)
@@ -194,3 +197,15 @@ def test_four_stages_of_davinci():
     assert rate[[599, 600, 619, 799]] == pytest.approx([3e-5, 1.5e-6, 3e-5, 3e-5])
     assert (np.diff(rate[400:600]) < 0).all()
     assert set(rate[619:]) == {rate[619]}
+
+
+def test_bitnet_drops_to_two_thirds_midway_and_ends_the_weight_decay():
+    file = Path(__file__).parents[2] / "conf/schedule/bitnet.yaml"
+    settings = from_config({"schedule": OmegaConf.load(file), "tokens": 400 * 1024})
+    table = timeline(settings).table
+    rate = table["lr"] / settings.optimizer.lr
+    assert rate[[9, 199]] == pytest.approx([1.0, 0.5])
+    assert rate[200] / rate[199] == pytest.approx(2 / 3, rel=1e-3)
+    assert (np.diff(rate[9:]) < 0).all()
+    assert rate[-1] == 0
+    assert table["weight_decay"].tolist() == [0.1] * 200 + [0.0] * 200

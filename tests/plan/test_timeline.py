@@ -126,6 +126,12 @@ SAME = {
         BASE, mixture=replace(BASE.mixture, stages=BASE.mixture.stages | {"x": Stage(start=30, weights=WEIGHTS)})
     ),
     "length that changes nothing": replace(BASE, length=Length(lengths=[256, 256, 1024], starts=[0, 20, 50])),
+    "stage of the schedule that changes nothing": replace(
+        BASE, schedule=Schedule(warmup=10, decay=0, stages={"late": Rewarm(start=80, decay=20, final=0.1)})
+    ),
+    "larger batch by 1": replace(BASE, ramp=Ramp(multiples=[1, 1], starts=[0, 50])),
+    "no average, later": replace(BASE, averaging=Averaging(start=0.9)),
+    "no curriculum, longer": replace(BASE, optimizer=Optimizer(lerac=LeRaC(until=0.5))),
     "tokens of no step": replace(BASE, tokens=STEPS * 1024 + 1023),
 }
 
@@ -136,6 +142,20 @@ def test_key_is_that_of_the_base_up_to_the_change_and_no_further(name):
     base, changed = timeline(BASE), timeline(other)
     for steps in range(min(len(base), len(changed)) + 1):
         assert (changed.key(steps, "data") == base.key(steps, "data")) == (steps <= same)
+
+
+def test_two_averages_share_a_key_until_their_shares_differ():
+    """The first weights are the average, of either kind."""
+    uniform, ema = (timeline(replace(BASE, averaging=Averaging(kind=kind, start=60))) for kind in ("uniform", "ema"))
+    assert [steps for steps in range(STEPS + 1) if uniform.key(steps, "") == ema.key(steps, "")] == list(range(62))
+
+
+def test_two_curricula_over_layers_share_a_key_until_their_factors_differ():
+    later = Schedule(warmup=10, decay=20), Schedule(warmup=10, decay=30)
+    plans = [timeline(replace(BASE, schedule=s, optimizer=Optimizer(lerac=LeRaC(lowest=0.1)))) for s in later]
+    assert [steps for steps in range(STEPS + 1) if len({p.key(steps, "") for p in plans}) == 1] == list(range(71))
+    longer = timeline(replace(BASE, optimizer=Optimizer(lerac=LeRaC(lowest=0.1, until=0.2))))
+    assert [steps for steps in range(STEPS + 1) if longer.key(steps, "") == plans[0].key(steps, "")] == [0, 1]
 
 
 @pytest.mark.parametrize("name", STATIC)
