@@ -13,6 +13,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from ablate.settings import Settings, UserError, check_choices, from_config, unknown_key
 
@@ -42,6 +43,8 @@ def command(task: Callable[[Settings], None]) -> Callable[[], None]:
             leave(str(error))
         except HydraException as error:
             leave(one_line(error))
+        except YAMLError as error:
+            leave(" ".join(str(error).split()))
         except OSError as error:
             leave(f"{error.strerror or error}: {error.filename}")
         except KeyboardInterrupt:

@@ -299,6 +299,9 @@ class Study:
     base: str = "base"  # what the unchanged configuration is called
     factor: list[str] = dataclasses.field(default_factory=list)
     arms: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    # Further arms, every combination of one level a factor: {length: {fixed: [], grow: [length=grow]}, ...};
+    # levels without overrides are those of the base
+    grid: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
     seeds: list[Annotated[int, Field(ge=0)]] = dataclasses.field(default_factory=lambda: [0, 1, 2])
     metric: str = "macro"  # macro, micro, rest (macro without data.focus) or a domain: bits per byte
     margin: Positive = 0.01  # bits per byte; smaller differences do not matter

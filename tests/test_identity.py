@@ -47,6 +47,7 @@ OTHER: dict[str, Any] = {
     "study.factor": ["optimizer.lr"],
     "study.arms": {"hot": ["optimizer.lr=0.1"]},
     "study.seeds": [0, 1],
+    "study.grid": {"rate": {"low": [], "high": ["optimizer.lr=0.1"]}},
     "where.slurm.options": {"qos": "low"},
     "study.budget": {"tokens": 1e6},
 }

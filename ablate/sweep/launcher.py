@@ -9,6 +9,7 @@ on disk say what is done, so the same command again finishes what is missing.
 
 import dataclasses
 import importlib
+import itertools
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -61,11 +62,18 @@ def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> 
     if "seed" in values:
         study = dataclasses.replace(study, seeds=[int(seed) for seed in values["seed"]])
     if not swept:
-        return studies.plan(study, base, {name: compose([*fixed, *more]) for name, more in study.arms.items()})
-    if study.arms:
+        return studies.plan(study, base, {name: compose([*fixed, *more]) for name, more in _named(study).items()})
+    if study.arms or study.grid:
         raise SettingsError(f"{swept[0]}: a study with arms of its own takes no further parameter but seed")
     points = dict.fromkeys(tuple(o for o in job if o.split("=", 1)[0] in swept) for job in jobs)
     return _plan_of_points(study, base, {", ".join(point): compose([*fixed, *point]) for point in points}, swept)
+
+
+def _named(study: Study) -> dict[str, list[str]]:
+    """Overrides of every arm that the study names: one by one, and as combinations of levels."""
+    combinations = [list(levels) for levels in itertools.product(*(factor.items() for factor in study.grid.values()))]
+    grid = {" ".join(name for name, _ in levels): [o for _, more in levels for o in more] for levels in combinations}
+    return study.arms | {name: overrides for name, overrides in grid.items() if overrides}
 
 
 def run(plan: studies.Plan, console: Console) -> None:

@@ -69,3 +69,11 @@ def test_seeds_alone_are_a_study_of_the_base_with_a_name():
     assert [arm.name for arm in plan.arms] == ["base"]
     assert plan.study.name.startswith("sweep-")
     assert {run.settings.study.name for run in plan.runs} == {plan.study.name}
+
+
+def test_a_grid_has_an_arm_for_every_combination_but_the_base():
+    grid = {"rate": {"low": [], "high": ["optimizer.lr=0.1"]}, "decay": {"short": [], "long": ["schedule.decay=0.5"]}}
+    plan = plan_of([["tokens=50000"]], compose({"factor": ["optimizer", "schedule"], "grid": grid}))
+    assert [arm.name for arm in plan.arms] == ["base", "low long", "high short", "high long"]
+    assert plan.arms[3].settings.optimizer.lr == 0.1
+    assert plan.arms[3].settings.schedule.decay == 0.5
