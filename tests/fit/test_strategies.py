@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, merged
 from safetensors.torch import load_file
+from tiny import TINY, merged
 
 from ablate import processes
 from ablate.data.tokens import prepare
