@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from conftest import merged
 from runs import KINDS, elsewhere, record_of
+from tiny import merged
 
 from ablate.fit.run import train_run
 from ablate.plan.timeline import timeline
