@@ -23,6 +23,7 @@ from rich.table import Table
 
 from ablate.record import environment
 from bench.precision import precision
+from bench.races import races
 from bench.rounds import Row
 from bench.speed import speed
 from bench.startup import startup
@@ -30,7 +31,13 @@ from bench.waiting import waiting
 
 Bench = Callable[[bool], list[Row]]
 
-BENCHES: dict[str, Bench] = {"speed": speed, "precision": precision, "waiting": waiting, "startup": startup}
+BENCHES: dict[str, Bench] = {
+    "speed": speed,
+    "precision": precision,
+    "waiting": waiting,
+    "startup": startup,
+    "races": races,
+}
 
 OTHERS = ("transformers", "accelerate", "hydra-core", "wandb")  # litgpt's version: see the Makefile
 RESULTS = Path(__file__).parent / "results"

@@ -1,0 +1,110 @@
+"""What racing saves and what it costs: curves of whole runs, replayed through `sweep.race.decide`.
+
+Every arm but the base may leave at any evaluation from the third on; the base is trained to its end, and that
+is counted. `compute` is the share of the steps that all arms would have taken, `kept` how often the arm with
+the lowest final loss was still there, with its Clopper-Pearson interval of 95 %, `near` how often one that ends
+within NEAR of it was: arms that are closer than the noise of their seeds cannot be told apart by anyone.
+
+The rule (`analysis.forecast`) was tuned on the families of TUNED. Those of UNSEEN were measured after it was
+fixed; those of CROSSING are what rungs are refused for (`checks.CROSSING`), measured to show why.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from scipy.stats import binomtest
+
+from ablate.settings import Budget, Study
+from ablate.sweep.race import Decision, decide
+from bench.curves import Race, Whole, families, whole
+from bench.rounds import Row
+
+TUNED = ("planted-wide", "planted-close", "planted-crossing", "mixtures", "speedruns-2025", "sizes-rw")
+UNSEEN = ("planted-many", "planted-noisy", "optimizers", "speedruns-2024", "sizes-owt2")
+CROSSING = ("speedruns-late", "schedules")
+
+RACES, QUICK = 300, 10
+NEAR = 0.0025  # nats: two standard deviations over seeds of runs like those of modded-nanogpt
+KEPT, COMPUTE = 0.95, 0.40
+
+
+class Rate(Row):
+    """A share of yes among yeses and noes (1 and 0), with its Clopper-Pearson interval."""
+
+    @property
+    def median(self) -> float:
+        return sum(self.values) / len(self.values)
+
+    @property
+    def spread(self) -> tuple[float, float, float]:
+        exact = binomtest(round(sum(self.values)), len(self.values)).proportion_ci(method="exact")
+        return self.median, float(exact.low), float(exact.high)
+
+    def plain(self) -> dict:
+        share, low, high = self.spread
+        found = {"share": share, "low": round(low, 4), "high": round(high, 4), "races": len(self.values)}
+        return {"case": self.case, "what": self.what} | found | ({"target": self.target} if self.target else {})
+
+
+class Mean(Row):
+    """What races cost on average."""
+
+    @property
+    def median(self) -> float:
+        return sum(self.values) / len(self.values)
+
+
+def races(quick: bool) -> list[Row]:
+    """share of races; from, to: Clopper-Pearson 95 % of a rate, least and most of the compute"""
+    found, rows = families(), []
+    for group, names in (("tuned on", TUNED), ("unseen", UNSEEN), ("crossing", CROSSING)):
+        for name in (name for name in names if name in found):
+            rows += measure(f"{name} ({group})", found[name], replay, QUICK if quick else RACES, group == "unseen")
+        rows += [Row(f"{name} ({group})", "the tables are not here", [0.0]) for name in names if name not in found]
+    for seeds in (3, 8):
+        draw = partial(whole, seeds=seeds)
+        rows += measure(f"planted, {seeds} seeds", draw, replay_whole, QUICK if quick else RACES // 3, True)
+    return rows
+
+
+def measure(case: str, draw: Callable, play: Callable, count: int, new: bool) -> list[Row]:
+    """Three rows: the best kept, one near it kept, the compute."""
+    rng = np.random.default_rng(0)
+    kept, near, compute = (list(values) for values in zip(*(play(draw(rng)) for _ in range(count)), strict=True))
+    return [
+        Rate(case, "kept", kept, KEPT if new else None),
+        Rate(case, "near", near),
+        Mean(case, "compute", compute, COMPUTE if new else None, "at most"),
+    ]
+
+
+def replay(race: Race) -> tuple[float, float, float]:
+    """One seed block, arms leaving at its rungs: best kept, near kept, compute."""
+    parts = race.parts.tolist()
+    study = Study(seeds=[0], base="0", budget=Budget(race="best", rungs=parts[2:-1]))
+    curves = {str(arm): {0: dict(zip(parts, row.tolist(), strict=True))} for arm, row in enumerate(race.losses)}
+    decisions = decide({arm: {} for arm in curves}, study, curves)
+    return _outcome(race.losses[:, -1], decisions, 1)
+
+
+def replay_whole(world: Whole) -> tuple[float, float, float]:
+    """A study of several seeds, by rungs and looks. The best is the best in truth."""
+    study = Study(
+        seeds=list(range(world.losses.shape[1])), base="0", budget=Budget(race="best", rungs=world.parts[2:-1].tolist())
+    )
+    parts = world.parts.tolist()
+    curves = {
+        str(arm): {s: dict(zip(parts, row.tolist(), strict=True)) for s, row in enumerate(rows)}
+        for arm, rows in enumerate(world.losses)
+    }
+    evidence = {arm: {seed: curve[parts[-1]] for seed, curve in runs.items()} for arm, runs in curves.items()}
+    return _outcome(world.truth, decide(evidence, study, curves), len(study.seeds))
+
+
+def _outcome(final: np.ndarray, decisions: dict[str, Decision], seeds: int) -> tuple[float, float, float]:
+    """An arm stopped for what its verdict is, not for what it may be, is still the study's answer."""
+    left = [0, *(int(arm) for arm, one in decisions.items() if one.reason in ("", "better", "spent"))]
+    cost = seeds + sum(one.rung if one.reason == "behind" else one.look or seeds for one in decisions.values())
+    lowest = final[left].min() - final.min()
+    return float(lowest == 0), float(lowest <= NEAR), cost / (seeds * len(final))
