@@ -10,8 +10,8 @@ from ablate.moments import ramp_steps, steps_of
 if TYPE_CHECKING:
     from ablate.settings import Rewarm, Schedule, Settings, Size, Study, Weights
 
-# Groups of settings whose arms cross late: the loss before a rate decays says nothing about the loss after
-CROSSING = ("schedule", "length", "ramp", "averaging")
+# What arms cross late by: the loss before a rate decays says little about the loss after (`bench.races`)
+CROSSING = ("schedule", "length", "ramp", "averaging", "optimizer.lr", "optimizer.lerac")
 
 
 def check(settings: "Settings") -> None:
@@ -145,7 +145,7 @@ def _check_budget(study: "Study") -> None:
     _require(known, "study.budget.noise_df", budget.noise_df, f"above 0 just when study.budget.noise={budget.noise} is")
     if budget.rungs:
         _require(budget.race == "best", "study.budget.rungs", budget.rungs, f"empty with race={budget.race}")
-        late = [factor for factor in study.factor if factor.split(".")[0] in CROSSING]
+        late = [key for key in study.factor if any(key == late or key.startswith(f"{late}.") for late in CROSSING)]
         _require(not late, "study.budget.rungs", budget.rungs, f"empty with factor {late}: such arms cross late")
 
 

@@ -7,7 +7,8 @@ without drift on the clock 2 sqrt(part of the run): its last centred loss is the
 
 v is the largest over a short and a longer recent past, so that a calm moment does not look like the future. A
 curve's slope is left out on purpose: following it wholly lost the winner of planted families in 7 to 28 % of races
-where the walk lost it in 0 to 7 % (on a logarithmic clock). Nothing here knows of a decay still to come: see `checks.CROSSING`.
+where the walk lost it in 0 to 7 % (on a logarithmic clock). Nothing here knows of a decay still to come: see
+`checks.CROSSING`.
 """
 
 import math

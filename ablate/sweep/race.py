@@ -27,6 +27,7 @@ more. They take RUNG_SHARE of 1 - keep, in the same way, for forecasts of the fi
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Literal
 
 import numpy as np
@@ -49,7 +50,8 @@ class Decision:
 
     arm: str
     reason: Reason = ""  # empty while it is active
-    look: int = 0  # whole seed blocks at its last judgement
+    blocks: int = 0  # of an active arm: it, and the base, may start their runs on so many of the first seeds
+    look: int = 0  # paired seed blocks at its last judgement
     rung: float = 0.0  # part of the first run after which it was stopped as `behind`
     word: Word = "inconclusive"  # the first verdict that a look gave; never from part of a run
     mean: float = math.nan
@@ -99,17 +101,29 @@ def decide(evidence: Evidence, study: Study, curves: Curves | None = None) -> di
     A base run that diverged gives no pair, and the next seed takes its place; while one is missing or failed,
     no later look is held. A failed or diverged run stops its arm at once: it cannot become better.
     """
-    race = _Race(study, evidence, curves or {}, {arm: Decision(arm) for arm in evidence if arm != study.base})
-    if study.budget.race == "none" or not race.decisions:
-        return race.decisions
-    if _rungs(race):
-        for seeds in _blocks(race):
-            if not _complete(race, seeds):
-                break
-            _look(race, seeds)
+    arms = [arm for arm in evidence if arm != study.base]
+    # in one order whatever the caller's, so that sums and ties come out the same to the last bit
+    race = _Race(study, evidence, curves or {}, {arm: Decision(arm) for arm in sorted(arms)})
+    blocks = _replay(race) if study.budget.race != "none" else len(study.seeds)
     for arm in race.active:
-        _stop_unfit(race, arm, study.seeds)
-    return race.decisions
+        race.decisions[arm] = replace(race.decisions[arm], blocks=blocks)
+    return {arm: race.decisions[arm] for arm in arms}
+
+
+def _replay(race: _Race) -> int:
+    """Rungs, then looks, as far as the evidence goes; returns the seed blocks that are needed for what comes next."""
+    if not _rungs(race):
+        return 1
+    held, base, seeds = 0, race.evidence[race.study.base], race.study.seeds
+    for pairs in _looks(race):
+        if not _complete(race, pairs):
+            break
+        held = len(pairs)
+        _look(race, pairs)
+    for arm in race.active:
+        _stop_unfit(race, arm)
+    lost = sum(math.isinf(base.get(seed, 0.0)) for seed in seeds)
+    return min(next((look for look in looks_of(race.study) if look > held), len(seeds)) + lost, len(seeds))
 
 
 def looks_of(study: Study) -> tuple[int, ...]:
@@ -118,31 +132,41 @@ def looks_of(study: Study) -> tuple[int, ...]:
     return (*(look for look in study.budget.looks if look < planned), planned)
 
 
-def _blocks(race: _Race) -> list[list[int]]:
-    """The seeds that each look sees, as far as the base has them."""
-    base, usable = race.evidence[race.study.base], []
-    for seed in race.study.seeds:
-        if math.isnan(base.get(seed, math.nan)):
-            break
-        usable += [seed] if math.isfinite(base[seed]) else []
-    return [usable[:look] for look in looks_of(race.study) if look <= len(usable)]
+def _looks(race: _Race) -> list[list[int]]:
+    """The seeds that each look sees, as far as the base has them; one pair without known noise is no look."""
+    usable, least = _usable(race), 1 if race.study.budget.noise_df else 2
+    found = [usable[:look] for look in looks_of(race.study) if look <= len(usable)]
+    if _all_in(race) and usable not in found:  # the base lost a seed: the last look has fewer
+        found.append(usable)
+    return [seeds for seeds in found if len(seeds) >= least]
+
+
+def _usable(race: _Race) -> list[int]:
+    """Seeds that the base has finished, up to the first that is missing or failed; a diverged one gives no pair."""
+    base, seeds = race.evidence[race.study.base], race.study.seeds
+    known = list(takewhile(lambda seed: not math.isnan(base.get(seed, math.nan)), seeds))
+    return [seed for seed in known if math.isfinite(base[seed])]
+
+
+def _all_in(race: _Race) -> bool:
+    return not any(math.isnan(race.evidence[race.study.base].get(seed, math.nan)) for seed in race.study.seeds)
 
 
 def _complete(race: _Race, seeds: list[int]) -> bool:
     """Whether every active arm has all it will ever have of these seeds; unfit ones leave the race."""
     for arm in race.active:
         runs = race.evidence[arm]
-        if not all(seed in runs and math.isfinite(runs[seed]) for seed in seeds):
-            _stop_unfit(race, arm, race.study.seeds)
+        if not all(math.isfinite(runs.get(seed, math.nan)) for seed in seeds):
+            _stop_unfit(race, arm)
             if race.decisions[arm].active:
                 return False
     return True
 
 
-def _stop_unfit(race: _Race, arm: str, seeds: list[int]) -> None:
+def _stop_unfit(race: _Race, arm: str) -> None:
     """A run that diverged or failed is an outcome of its arm, and leaves it no way to be better."""
     runs = race.evidence[arm]
-    unfit = [runs[seed] for seed in seeds if seed in runs and not math.isfinite(runs[seed])]
+    unfit = [runs[seed] for seed in race.study.seeds if seed in runs and not math.isfinite(runs[seed])]
     if unfit:
         race.stop(arm, "failed" if math.isnan(unfit[0]) else "diverged")
 
@@ -156,14 +180,14 @@ def _look(race: _Race, seeds: list[int]) -> None:
     design = Design(looks, len(race.decisions), 1 - study.confidence, budget.noise_df)
     for arm in race.active:
         race.decisions[arm] = _judge(race.decisions[arm], race.pairs[arm], noise, design, study)
+    last = _all_in(race) and seeds == _usable(race)
     if budget.race == "best":
-        passed = (looks.index(len(seeds)) + 1) / len(looks)
+        passed = 1.0 if last else sum(look <= len(seeds) for look in looks) / len(looks)
         rungs = RUNG_SHARE if budget.rungs else 0.0
         _leave_the_rest(race, noise, (rungs + (1 - rungs) * passed) * (1 - budget.keep))
-    if len(seeds) == looks[-1]:
-        for arm in race.active:
-            word = race.decisions[arm].word
-            race.stop(arm, "spent" if word == "inconclusive" else word)
+    for arm in race.active if last else []:
+        word = race.decisions[arm].word
+        race.stop(arm, "spent" if word == "inconclusive" else word)
 
 
 def _judge(before: Decision, d: list[float], noise: Noise, design: Design, study: Study) -> Decision:
@@ -174,7 +198,7 @@ def _judge(before: Decision, d: list[float], noise: Noise, design: Design, study
     chance = chance_of_better(mean, sd, noise.df, blocks, design)
     return replace(
         before,
-        reason=_reason(word, chance, study),
+        reason=_reason(word, chance if blocks < design.looks[-1] else 1.0, study),
         look=blocks,
         word=word,
         mean=mean,
@@ -251,6 +275,8 @@ def _climb(race: _Race, curves: dict[str, dict[float, float]], rung: float, allo
         return
     parts = sorted(set.intersection(*(set(curve) for curve in curves.values())))
     means, sd = forecast(parts, np.array([[curve[part] for part in parts] for curve in curves.values()]))
+    if math.isinf(sd):
+        return
     chances = best(means, np.full(len(means), sd), math.inf)
     dropped, spent = droppable(chances, allowance - race.spent)
     race.spent += spent
