@@ -8,7 +8,7 @@ within NEAR of it was: arms that are closer than the noise of their seeds cannot
 The rule (`analysis.forecast`) was tuned on the families of TUNED. Those of UNSEEN were measured after it was
 fixed; those of CROSSING are what rungs are refused for (`checks.CROSSING`), measured to show why. On the unseen
 ones two plain rules raced too: successive halving at 1/8, 1/4 and 1/2 of a run, and the gap rule, which drops an arm
-when it lies behind the first by more than 3 sqrt(2) sd(increments of centred losses) sqrt(evaluations left).
+when it lies behind the first by more than 3 sqrt(2) sd(recent increments of centred losses) sqrt(evaluations left).
 """
 
 from collections.abc import Callable
@@ -56,6 +56,9 @@ class Mean(Row):
     def median(self) -> float:
         return sum(self.values) / len(self.values)
 
+    def plain(self) -> dict:
+        return {key: value for key, value in super().plain().items() if key != "rounds"} | {"races": len(self.values)}
+
 
 def races(quick: bool) -> list[Row]:
     """share of races; from, to: Clopper-Pearson 95 % of a rate, least and most of the compute"""
@@ -71,7 +74,7 @@ def races(quick: bool) -> list[Row]:
             )
     for seeds in (3, 8):
         draw = partial(whole, seeds=seeds)
-        rows += measure(f"planted, {seeds} seeds", draw, replay_whole, QUICK if quick else RACES // 3, True)
+        rows += measure(f"planted-wide, {seeds} seeds", draw, replay_whole, QUICK if quick else RACES // 3, True)
     return rows
 
 
@@ -129,7 +132,8 @@ def halving(parts: np.ndarray, losses: np.ndarray, left: int) -> list[int]:
 
 def gap(parts: np.ndarray, losses: np.ndarray, left: int) -> list[int]:
     """All that lie too far behind the first."""
-    increments = np.diff(losses - losses.mean(0), axis=1)
+    recent = losses[:, min(int(np.searchsorted(parts, parts[-1] / 2)), len(parts) - 2) :]
+    increments = np.diff(recent - recent.mean(0), axis=1)
     allowed = 3 * np.sqrt(2) * increments.std() * np.sqrt(left)
     return np.flatnonzero(losses[:, -1] - losses[:, -1].min() > allowed).tolist()
 

@@ -42,6 +42,7 @@ Curves = Mapping[str, Mapping[int, Mapping[float, float]]]  # arm -> seed -> par
 Reason = Literal["", "better", "worse", "equivalent", "futile", "beaten", "behind", "diverged", "failed", "spent"]
 
 RUNG_SHARE = 0.8  # of 1 - keep
+ROUNDING = 1e-9  # of a part of a run
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Decision:
     arm: str
     reason: Reason = ""  # empty while it is active
     blocks: int = 0  # of an active arm: it, and the base, may start their runs on so many of the first seeds
+    part: float = 1.0  # of an active arm: they may train these runs to their first evaluation at or after this part
     look: int = 0  # paired seed blocks at its last judgement
     rung: float = 0.0  # part of the first run after which it was stopped as `behind`
     word: Word = "inconclusive"  # the first verdict that a look gave; never from part of a run
@@ -98,32 +100,37 @@ def decide(evidence: Evidence, study: Study, curves: Curves | None = None) -> di
     curves: values of the metric at the evaluations of runs, whole or not, by the part of the run done; an
         arm whose first run was stopped at a rung keeps its part. Needed for rungs alone.
 
+    Start the runs that the active arms and the base may make (`blocks`, `part`), call again whenever one has ended
+    or reached its part, and end when no active arm may make another. Going on beyond a rung, or a look, before all
+    have come there changes no decision and saves less.
+
     A base run that diverged gives no pair, and the next seed takes its place; while one is missing or failed,
     no later look is held. A failed or diverged run stops its arm at once: it cannot become better.
     """
     arms = [arm for arm in evidence if arm != study.base]
     # in one order whatever the caller's, so that sums and ties come out the same to the last bit
     race = _Race(study, evidence, curves or {}, {arm: Decision(arm) for arm in sorted(arms)})
-    blocks = _replay(race) if study.budget.race != "none" else len(study.seeds)
+    blocks, part = _replay(race) if study.budget.race != "none" else (len(study.seeds), 1.0)
     for arm in race.active:
-        race.decisions[arm] = replace(race.decisions[arm], blocks=blocks)
+        race.decisions[arm] = replace(race.decisions[arm], blocks=blocks, part=part)
     return {arm: race.decisions[arm] for arm in arms}
 
 
-def _replay(race: _Race) -> int:
-    """Rungs, then looks, as far as the evidence goes; returns the seed blocks that are needed for what comes next."""
-    if not _rungs(race):
-        return 1
+def _replay(race: _Race) -> tuple[int, float]:
+    """Rungs, then looks, as far as the evidence goes; returns the blocks, and the part, that the next one needs."""
+    rung = _rungs(race)
+    if rung < 1:
+        _stop_all_unfit(race)
+        return 1, rung
     held, base, seeds = 0, race.evidence[race.study.base], race.study.seeds
     for pairs in _looks(race):
         if not _complete(race, pairs):
             break
         held = len(pairs)
         _look(race, pairs)
-    for arm in race.active:
-        _stop_unfit(race, arm)
+    _stop_all_unfit(race)
     lost = sum(math.isinf(base.get(seed, 0.0)) for seed in seeds)
-    return min(next((look for look in looks_of(race.study) if look > held), len(seeds)) + lost, len(seeds))
+    return min(next((look for look in looks_of(race.study) if look > held), len(seeds)) + lost, len(seeds)), 1.0
 
 
 def looks_of(study: Study) -> tuple[int, ...]:
@@ -161,6 +168,11 @@ def _complete(race: _Race, seeds: list[int]) -> bool:
             if race.decisions[arm].active:
                 return False
     return True
+
+
+def _stop_all_unfit(race: _Race) -> None:
+    for arm in race.active:
+        _stop_unfit(race, arm)
 
 
 def _stop_unfit(race: _Race, arm: str) -> None:
@@ -254,19 +266,18 @@ def _sd(race: _Race, arm: str, noise: Noise) -> float:
     return spread(race.pairs[arm], noise)
 
 
-def _rungs(race: _Race) -> bool:
-    """Race the first block on its curves; whether all rungs were passed."""
+def _rungs(race: _Race) -> float:
+    """Race the first block on its curves; returns the first rung that some arm has not reached, or 1."""
     budget, seed = race.study.budget, race.study.seeds[0]
     allowance = RUNG_SHARE * (1 - budget.keep)
     for number, rung in enumerate(budget.rungs, start=1):
-        curves = {arm: _until(race.curves.get(arm, {}).get(seed, {}), rung) for arm in race.contenders}
-        waiting = [arm for arm, curve in curves.items() if not curve and not _unfit(race, arm, seed)]
-        if waiting:
-            return False
-        _climb(
-            race, {arm: curve for arm, curve in curves.items() if curve}, rung, allowance * number / len(budget.rungs)
-        )
-    return True
+        curves = {arm: race.curves.get(arm, {}).get(seed, {}) for arm in race.contenders}
+        reached = {arm: _until(curve, rung) for arm, curve in curves.items() if _reaches(curve, rung)}
+        if any(arm not in reached and math.isfinite(race.evidence[arm].get(seed, 0.0)) for arm in curves):
+            return rung
+        finite = {arm: curve for arm, curve in reached.items() if all(map(math.isfinite, curve.values()))}
+        _climb(race, finite, rung, allowance * number / len(budget.rungs))
+    return 1.0
 
 
 def _climb(race: _Race, curves: dict[str, dict[float, float]], rung: float, allowance: float) -> None:
@@ -290,12 +301,9 @@ def _climb(race: _Race, curves: dict[str, dict[float, float]], rung: float, allo
             )
 
 
-def _unfit(race: _Race, arm: str, seed: int) -> bool:
-    return not math.isfinite(race.evidence[arm].get(seed, 0.0))
+def _reaches(curve: Mapping[float, float], rung: float) -> bool:
+    return any(part >= rung - ROUNDING for part in curve)
 
 
 def _until(curve: Mapping[float, float], rung: float) -> dict[float, float]:
-    """The curve up to the rung; empty when it has not come there, or is not finite."""
-    until = {part: value for part, value in curve.items() if part <= rung + 1e-9}
-    reached = any(part >= rung - 1e-9 for part in curve)
-    return until if reached and all(math.isfinite(value) for value in until.values()) else {}
+    return {part: value for part, value in curve.items() if part <= rung + ROUNDING}

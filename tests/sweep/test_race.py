@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ SEEDS = [3, 1, 4, 15, 9, 2, 6, 5]
 RUN = math.sqrt(0.5)  # noise of a run, so that a difference has noise 1
 
 
-def study(seeds: int = 8, margin: float = 1e-9, **budget) -> Study:
-    return Study(seeds=SEEDS[:seeds], margin=margin, budget=Budget(**({"race": "verdicts"} | budget)))
+def study(seeds: int = 8, margin: float = 1e-9, **budget: Any) -> Study:
+    plain: dict[str, Any] = {"race": "verdicts"} | budget
+    return Study(seeds=SEEDS[:seeds], margin=margin, budget=Budget(**plain))
 
 
 def evidence(rng: np.random.Generator, effects, noise=1.0, base_noise: float = 1.0) -> dict[str, dict[int, float]]:
@@ -119,22 +121,24 @@ def unfolding(runs, declared: Study, rng, curves=None):
     while True:
         decisions = decide(known, declared, known_curves)
         yield decisions
-        blocks = max((one.blocks for one in decisions.values() if one.active), default=0)
-        wanted = [("base", seed) for seed in declared.seeds[:blocks]]
-        wanted += [(a, seed) for a, one in decisions.items() if one.active for seed in declared.seeds[: one.blocks]]
-        missing = [(arm, seed) for arm, seed in wanted if seed not in known[arm]]
+        wanted = [(arm, seed, one.part) for arm, one in decisions.items() for seed in declared.seeds[: one.blocks]]
+        wanted += [("base", seed, part) for _, seed, part in wanted]
+        missing = [
+            (arm, seed)
+            for arm, seed, part in wanted
+            if seed not in known[arm] and max(known_curves[arm].get(seed, {0.0: 0.0})) < part
+        ]
         if not missing:
             return
         arm, seed = missing[rng.integers(len(missing))]
-        reached = known_curves[arm].get(seed, {})
-        ahead = sorted(set(curves[arm][seed]) - set(reached)) if curves else []
-        if ahead:  # an evaluation at a time
-            known_curves[arm][seed] = reached | {ahead[0]: curves[arm][seed][ahead[0]]}
-        if len(ahead) <= 1:
+        curve, reached = (curves[arm][seed] if curves else {1.0: 0.0}), known_curves[arm].get(seed, {})
+        ahead = min(set(curve) - set(reached))  # an evaluation at a time
+        known_curves[arm][seed] = reached | {ahead: curve[ahead]}
+        if ahead == 1:
             known[arm][seed] = runs[arm][seed]
 
 
-WORLDS = {
+WORLDS: dict[str, tuple[dict[str, Any], dict[tuple[str, int], float]]] = {
     "verdicts": ({}, {}),
     "known noise": ({"noise": 1.0, "noise_df": 40}, {}),
     "best": ({"race": "best"}, {}),
@@ -143,6 +147,8 @@ WORLDS = {
     "one that fails": ({}, {("arm 1", 1): math.nan}),
     "a base that diverges": ({}, {("base", 1): math.inf}),
     "rungs": ({"race": "best", "rungs": [0.3, 0.6]}, {}),
+    "rungs and an arm that diverges": ({"race": "best", "rungs": [0.3, 0.6]}, {("arm 1", 3): math.inf}),
+    "rungs between evaluations": ({"race": "best", "rungs": [0.35, 0.5, 0.9]}, {}),
 }
 
 
@@ -159,11 +165,14 @@ def test_order_and_restarts_change_nothing_and_stopped_arms_stay_stopped(name):
         seen: dict[str, Decision] = {}
         for decisions in unfolding(runs, declared, np.random.default_rng(order), curves):
             assert all(decisions[arm] == one for arm, one in seen.items())
+            assert all(one.blocks == 0 for one in seen.values())
             seen = {arm: one for arm, one in decisions.items() if not one.active}
         assert all(not one.active for one in decisions.values())
         ends.append(decisions)
     assert all(end == ends[0] for end in ends)
-    whole = decide(dict(reversed(runs.items())), declared, curves)  # runs that the race had not asked for change nothing
+    whole = decide(
+        dict(reversed(runs.items())), declared, curves
+    )  # runs that the race had not asked for change nothing
     assert {arm: one.reason for arm, one in whole.items()} == {arm: one.reason for arm, one in ends[0].items()}
 
 
@@ -187,6 +196,16 @@ def test_reasons_are_told_apart():
     assert good.mean == pytest.approx(-1)
     assert good.interval[0] < -1 < good.interval[1] < 0
     assert abs(good.t) > good.bound
+
+
+def test_arms_wait_at_a_rung_for_the_others():
+    declared = study(3, race="best", rungs=[0.3, 0.6])
+    runs = evidence(np.random.default_rng(16), [0.0, 1.0])
+    curves = {arm: {SEEDS[0]: {0.1: 3.0, 0.2: 2.0, 0.3: 1.0}} for arm in runs}
+    waiting = decide({arm: {} for arm in runs}, declared, {arm: curves[arm] for arm in ("base", "arm 0")})
+    assert {(one.blocks, one.part) for one in waiting.values()} == {(1, 0.3)}
+    passed = decide({arm: {} for arm in runs}, declared, curves)
+    assert {(one.blocks, one.part) for one in passed.values()} == {(1, 0.6)}
 
 
 def test_the_last_arm_of_a_race_for_the_best_stops_when_it_is_better():
