@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 from scipy.stats import binomtest
 
+from ablate.analysis.paired import judge
 from ablate.settings import Budget, Study
 from ablate.sweep.race import Decision, decide
 from bench.curves import Race, Whole, families, whole
@@ -26,7 +27,7 @@ TUNED = ("planted-wide", "planted-close", "planted-crossing", "mixtures", "speed
 UNSEEN = ("planted-many", "planted-noisy", "optimizers", "speedruns-2024", "sizes-owt2")
 CROSSING = ("speedruns-late", "schedules")
 
-RACES, QUICK = 300, 10
+RACES, STUDIES, QUICK = 300, 200, 10
 NEAR = 0.0025  # nats: two standard deviations over seeds of runs like those of modded-nanogpt
 KEPT, COMPUTE = 0.95, 0.40
 
@@ -75,6 +76,31 @@ def races(quick: bool) -> list[Row]:
     for seeds in (3, 8):
         draw = partial(whole, seeds=seeds)
         rows += measure(f"planted-wide, {seeds} seeds", draw, replay_whole, QUICK if quick else RACES // 3, True)
+    return rows + many_arms(QUICK // 2 if quick else STUDIES)
+
+
+def many_arms(studies: int) -> list[Row]:
+    """Verdicts of 200 arms, 20 better and 40 worse by 2 to 12 times the noise of a pair, 3 seeds: looks with pooled
+    noise, stopping early, against a paired t test of every arm by itself with all seeds and Holm's correction."""
+    rng, study = np.random.default_rng(0), Study(margin=0.5, budget=Budget(race="verdicts"))
+    found: dict[str, list[list[float]]] = {"race": [], "t test": []}
+    for _ in range(studies):
+        effects = np.concatenate([-rng.uniform(2, 12, 20), rng.uniform(2, 12, 40), np.zeros(140)])
+        runs = np.sqrt(0.5) * rng.standard_normal((201, 3)) + np.append(0.0, effects)[:, None]
+        names = [study.base, *map(str, range(200))]
+        decisions = decide({n: dict(enumerate(row.tolist())) for n, row in zip(names, runs, strict=True)}, study)
+        plain = judge({n: (row - runs[0]).tolist() for n, row in zip(names[1:], runs[1:], strict=True)}, 0.5, 0.95)
+        cost = (3 + sum(one.look for one in decisions.values())) / (3 * len(names))
+        for rule, judged, share in (("race", decisions, cost), ("t test", plain, 1.0)):
+            words = [judged[name].word for name in names[1:]]
+            claimed = any(word in ("better", "worse") for word in words[60:])
+            found[rule].append([words[:20].count("better") / 20, float(claimed), share])
+    rows: list[Row] = []
+    for rule, values in found.items():
+        power, false, compute = (list(column) for column in zip(*values, strict=True))
+        case = f"200 arms, 3 seeds, {rule}"
+        rows += [Mean(case, "power", power), Rate(case, "some false", false, 0.05, "at most")]
+        rows.append(Mean(case, "compute", compute))
     return rows
 
 
