@@ -7,7 +7,7 @@ within NEAR of it was: arms that are closer than the noise of their seeds cannot
 
 The rule (`analysis.forecast`) was tuned on the families of TUNED. Those of UNSEEN were measured after it was
 fixed; of all families it was known before where the final winner ranks at 40 % of a run, and for that
-`speedruns-late` (recipes whose batch grows, compared at equal steps) was set beside the schedules: CROSSING shows
+`speedruns-late` (records before and after `BatchSizeSchedule`, at equal steps) was set beside the schedules: CROSSING shows
 what rungs are refused for (`checks.CROSSING`), and that no check recognises every such study. The intervals take
 races for independent, but they are drawn from few runs: 3 recipes in `speedruns-2024`, 3 seeds in `mixtures`, some
 tens of windows in `sizes`. The planted unseen families come from the generator of the tuned ones. On the unseen
