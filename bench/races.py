@@ -12,8 +12,8 @@ CROSSING shows what rungs are refused for (`checks.CROSSING`), and that no check
 intervals take races for independent, but they are drawn from few runs: 3 recipes in `speedruns-2024`, 3 seeds in
 `mixtures`, some tens of windows in `sizes`. The planted unseen families come from the generator of the tuned ones.
 
-On the unseen ones two plain rules raced too: successive halving at 1/8, 1/4 and 1/2 of a run, and the gap rule, which drops an arm
-when it lies behind the first by more than 3 sqrt(2) sd(recent increments of centred losses) sqrt(evaluations left).
+On the unseen ones two plain rules raced too: successive halving at 1/8, 1/4 and 1/2 of a run, and the gap rule, which
+drops an arm behind the first by more than 3 sqrt(2) sd(recent increments of centred losses) sqrt(evaluations left).
 """
 
 from collections.abc import Callable
