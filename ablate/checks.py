@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ablate.moments import ramp_steps, steps_of
 
 if TYPE_CHECKING:
-    from ablate.settings import Mamba, Model, Rewarm, Schedule, Settings, Size, Weights
+    from ablate.settings import Mamba, Model, Rewarm, Schedule, Settings, Size, Study, Weights
 
 LETTERS = "ALM"  # of mixers, `model.language.MIXERS`, which loads torch
+# What arms cross late by: the loss before a rate decays says little about the loss after (`bench.races`)
+CROSSING = ("schedule", "length", "ramp", "averaging", "optimizer.lr", "optimizer.lerac")
 
 
 def check(settings: "Settings") -> None:
@@ -23,6 +25,7 @@ def check(settings: "Settings") -> None:
     _check_mixture(settings)
     _check_techniques(settings)
     _check_averaging(settings)
+    _check_budget(settings.study)
 
 
 def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
@@ -150,6 +153,20 @@ def _check_averaging(s: "Settings") -> None:
         allowed = f"at or after {key}={begin}: a plain mean never forgets what was before"
         within = steps_of(s.averaging.start, s.steps) >= steps_of(begin, s.steps)
         _require(within, "averaging.start", s.averaging.start, allowed)
+
+
+def _check_budget(study: "Study") -> None:
+    """Looks and rungs in order; rungs only where a curve that lies behind midway tends to end behind."""
+    budget = study.budget
+    for name, values in (("looks", budget.looks), ("rungs", budget.rungs)):
+        _require(values == sorted(set(values)), f"study.budget.{name}", values, "in increasing order")
+    _require(len(budget.looks) > 0, "study.budget.looks", budget.looks, "at least one number of seeds")
+    known = (budget.noise > 0) == (budget.noise_df > 0)
+    _require(known, "study.budget.noise_df", budget.noise_df, f"above 0 just when study.budget.noise={budget.noise} is")
+    if budget.rungs:
+        _require(budget.race == "best", "study.budget.rungs", budget.rungs, f"empty with race={budget.race}")
+        late = [key for key in study.factor if any(key == late or key.startswith(f"{late}.") for late in CROSSING)]
+        _require(not late, "study.budget.rungs", budget.rungs, f"empty with factor {late}: such arms cross late")
 
 
 def _check_weights(key: str, weights: "Weights", known: list[str]) -> None:

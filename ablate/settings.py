@@ -290,6 +290,25 @@ class Where:
 
 
 @strict
+class Budget:
+    """When a study stops spending on an arm before its seeds are used up (`sweep.race`).
+
+    verdicts: once its verdict against the base is decided, or cannot become `better` any more.
+    best: also once it cannot be the best arm; one that is better goes on as long as another may be best.
+    """
+
+    race: Literal["none", "verdicts", "best"] = "none"
+    # Whole seed blocks after which arms are judged; those beyond the study's seeds fall away, the last seed is one
+    looks: list[Annotated[int, Field(ge=2)]] = dataclasses.field(default_factory=lambda: [2, 3, 5, 8])
+    keep: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # probability that the best arm stays in the race
+    futility: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # an arm as unlikely to become better is given up; 0: never
+    # Parts of a run after which arms may leave within the first seed block; for race=best alone
+    rungs: list[Annotated[float, Field(gt=0, lt=1)]] = dataclasses.field(default_factory=list)
+    noise: NonNegative = 0.0  # standard deviation of a paired difference known from earlier studies, bits per byte
+    noise_df: NonNegative = 0.0  # the degrees of freedom that it is worth; 0: nothing is known
+
+
+@strict
 class Study:
     """A contrast, declared before its first run: arms are overrides of the base, factor the keys they may change."""
 
@@ -306,7 +325,7 @@ class Study:
     metric: str = "macro"  # macro, micro, rest (macro without data.focus) or a domain: bits per byte
     margin: Positive = 0.01  # bits per byte; smaller differences do not matter
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    budget: dict[str, float] = dataclasses.field(default_factory=dict)
+    budget: Budget = dataclasses.field(default_factory=Budget)
 
 
 @strict

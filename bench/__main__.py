@@ -24,6 +24,7 @@ from rich.table import Table
 from ablate.record import environment
 from bench.mixers import mixers
 from bench.precision import precision
+from bench.races import races
 from bench.rounds import Row
 from bench.speed import speed
 from bench.startup import startup
@@ -37,6 +38,7 @@ BENCHES: dict[str, Bench] = {
     "waiting": waiting,
     "startup": startup,
     "mixers": mixers,
+    "races": races,
 }
 
 OTHERS = ("transformers", "accelerate", "hydra-core", "wandb")  # litgpt's version: see the Makefile
