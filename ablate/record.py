@@ -8,6 +8,7 @@
                              weights.safetensors the final weights
                              checkpoints/        while it trains
     outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
+                             race.json           why arms were stopped, if they race
     outputs/trunks/<key>/    checkpoint/         the state after some step, for every run that passes it
                              metrics.jsonl       the rows up to there
                              trunk.json          which run left it, at what step and cost
@@ -35,6 +36,7 @@ import yaml
 from ablate.identity import difference
 from ablate.settings import Settings, UserError, from_plain
 
+PAUSED = 76  # exit code of a run that has come as far as it was asked to
 PACKAGES = ("ablate", "torch", "lightning", "numpy", "tokenizers", "safetensors", "deepspeed", "mamba-ssm")
 TAIL_BYTES = 16_384  # enough for the last rows of the metrics
 
@@ -172,10 +174,11 @@ class Trunk:
 
 @dataclass(frozen=True)
 class Growth:
-    """Where a run starts, and what it leaves for others on its way; `leave`: by the step it is the state after."""
+    """Where a run starts, what it leaves for others (by the step it is the state after), and where it pauses."""
 
     start: Trunk | None = None
     leave: Mapping[int, Trunk] = field(default_factory=dict)
+    until: int | None = None  # steps; the run saves and ends there with exit code PAUSED
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,15 @@ class StudyRecord:
         if not path.exists():
             raise UserError(f"no study {self.name!r} in {self.folder.parent}; {_present(self.folder.parent)}")
         return _read_json(path)
+
+    def decide(self, decisions: dict[str, Any]) -> None:
+        """Note why and when each arm left the race, or that it is in it."""
+        _write_json(self.folder / "race.json", decisions)
+
+    def decisions(self) -> dict[str, Any]:
+        """Of every arm of a raced study; empty for any other."""
+        path = self.folder / "race.json"
+        return _read_json(path) if path.exists() else {}
 
     def records(self) -> Iterator[tuple[str, int, Record]]:
         """(arm, seed, record) of every run declared, done or not."""

@@ -8,6 +8,7 @@ statistics). What keeps the words honest:
 - a diverged seed is missing for a reason that depends on the arm; its survivors can show the arm
   to be `worse`, never `better` or `equivalent`
 - a difference that is real but inside the margin is `equivalent`: the margin says what matters
+- an arm that raced (`sweep.race`) has the word and the interval of the race, which hold over all its looks
 - while runs are missing a verdict is provisional: looking again after every run finds
   differences that are not there far more often than the stated level
 
@@ -18,8 +19,8 @@ statistics). What keeps the words honest:
 
 import math
 from collections import Counter
-from dataclasses import dataclass
-from typing import get_args
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 import numpy as np
 from rich.table import Table
@@ -61,6 +62,8 @@ def verdicts(evidence: Evidence) -> list[Verdict]:
 
 def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement) -> Verdict:
     runs = [*evidence.by_arm[arm].values(), *evidence.by_arm[evidence.base].values()]
+    if arm in evidence.race:
+        effect = _raced(effect, evidence.race[arm])
     word = _allowed(effect.word, any(run.outcome == "diverged" for run in evidence.by_arm[arm].values()))
     return Verdict(
         arm=arm,
@@ -76,8 +79,16 @@ def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect
         margin=evidence.declaration["margin"],
         confidence=evidence.declaration["confidence"],
         notes=tuple(_notes(evidence, arm, differences, effect)),
-        provisional=not all(run.done for run in runs),
+        provisional=not (evidence.stopped(arm) or all(run.done for run in runs)),
     )
+
+
+def _raced(effect: Judgement, decision: dict[str, Any]) -> Judgement:
+    """Of an arm that raced: the word and the interval that hold over all its looks and all arms together."""
+    low, high = decision["interval"]
+    bounds = (-math.inf if low is None else low, math.inf if high is None else high)
+    mean = effect.mean if decision["mean"] is None else decision["mean"]
+    return replace(effect, mean=mean, interval=bounds, word=decision["word"], p=math.nan, p_adjusted=math.nan)
 
 
 def _allowed(word: Word, diverged: bool) -> Word:
@@ -90,6 +101,10 @@ def _mean_bpb(evidence: Evidence, arm: str, seeds: dict[int, float]) -> float:
 
 
 def _notes(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement) -> list[str]:
+    if evidence.stopped(arm):
+        race = evidence.race[arm]
+        at = f"{race['look']} seeds" if race["look"] else f"{race['rung']:.0%} of the first run"
+        return [f"stopped after {at}: {race['reason']}"]
     notes = []
     for name, prefix in ((arm, ""), (evidence.base, f"{evidence.base}: ")):
         outcomes = Counter(run.outcome for run in evidence.by_arm[name].values() if run.outcome != "finished")
@@ -161,7 +176,14 @@ def _cells(v: Verdict) -> list[Text]:
     if len(v.differences) < 2:
         return [arm, values, Text(f"{v.effect.mean:+.4f}"), Text("–"), _lines("–", "1 seed"), word]
     mean = _lines(f"{v.effect.mean:+.4f}", _bounds(v.effect.interval))
-    return [arm, values, mean, Text(f"{v.effect.p_adjusted:.2g}"), _lines(f"{v.effect.mde:.4f}", seeds), word]
+    return [
+        arm,
+        values,
+        mean,
+        Text("–" if math.isnan(v.effect.p_adjusted) else f"{v.effect.p_adjusted:.2g}"),
+        _lines(f"{v.effect.mde:.4f}", seeds),
+        word,
+    ]
 
 
 def _lines(first: str, *more: str, style: str = "") -> Text:

@@ -9,7 +9,7 @@ dropping it would leave the survivors to look like a fair sample.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +45,13 @@ class Evidence:
     study: StudyRecord
     declaration: dict[str, Any]
     runs: tuple[Run, ...]
+    race: dict[str, Any] = field(
+        default_factory=dict
+    )  # `sweep.race.Decision` of every arm that raced, as it was written
+
+    def stopped(self, arm: str) -> bool:
+        """Whether a race has stopped the arm: the runs it lacks will not be trained."""
+        return bool(self.race.get(arm, {}).get("reason"))
 
     @cached_property
     def by_arm(self) -> dict[str, dict[int, Run]]:
@@ -86,7 +93,9 @@ class Evidence:
 
     @property
     def complete(self) -> bool:
-        return self.num_done == len(self.distinct_runs)
+        open_arms = [arm for arm in self.arms if not self.stopped(arm)]
+        needed = {self.base, *open_arms} if open_arms or not self.race else set()
+        return all(run.done for run in self.runs if run.arm in needed)
 
     def finished(self, arm: str) -> dict[int, Run]:
         """The finished runs of an arm, by seed."""
@@ -117,7 +126,8 @@ class Evidence:
 def read(study: StudyRecord) -> Evidence:
     """Read a study, finished or not. Raises UserError when there is none."""
     declaration = study.read()
-    return Evidence(study, declaration, tuple(_run(arm, seed, record) for arm, seed, record in study.records()))
+    runs = tuple(_run(arm, seed, record) for arm, seed, record in study.records())
+    return Evidence(study, declaration, runs, study.decisions())
 
 
 def _run(arm: str, seed: int, record: Record) -> Run:

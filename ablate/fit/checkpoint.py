@@ -23,6 +23,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors.torch import load_file, save_file
 
+from ablate.record import PAUSED
 from ablate.settings import UserError
 
 DROPPED = ("hparams_name", "hyper_parameters", "datamodule_hyper_parameters")
@@ -60,9 +61,15 @@ class Saver(L.Callback):
     (Lightning 2.6.6 exits 0 after SIGTERM, and a sweep would take the run for finished.)
     """
 
-    def __init__(self, folder: Path, every: int, leave: dict[int, Callable[[Path], None]] | None = None):
-        """`leave`: what to do with the checkpoint after some step, once it is there."""
-        self.folder, self.every, self.leave = folder, every, leave or {}
+    def __init__(
+        self,
+        folder: Path,
+        every: int,
+        leave: dict[int, Callable[[Path], None]] | None = None,
+        until: int | None = None,
+    ):
+        """`leave`: what to do with the checkpoint after some step, once it is there; `until`: steps to pause after."""
+        self.folder, self.every, self.leave, self.until = folder, every, leave or {}, until
         self.signal: int | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -74,12 +81,15 @@ class Saver(L.Callback):
         stop = self.signal is not None
         if trainer.world_size > 1:  # all devices must save together, whichever was told to stop
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-        if (stop or step % self.every == 0 or step in self.leave) and step < trainer.max_steps:
+        pause = self.until is not None and step >= self.until and step < trainer.max_steps
+        if (stop or pause or step % self.every == 0 or step in self.leave) and step < trainer.max_steps:
             path = self.save(trainer)
             if step in self.leave and trainer.is_global_zero:
                 self.leave[step](path)
         if stop:
             raise SystemExit(128 + (self.signal or signal.SIGTERM))
+        if pause:
+            raise SystemExit(PAUSED)
 
     def save(self, trainer: L.Trainer) -> Path:
         """Write the state after the steps so far, then drop older ones."""

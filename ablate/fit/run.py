@@ -29,7 +29,7 @@ from ablate.identity import run_id
 from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.record import Growth, Record, run_record
+from ablate.record import PAUSED, Growth, Record, run_record
 from ablate.settings import Settings, UserError
 
 ALONE = Growth()
@@ -53,6 +53,8 @@ def _train_noting_failure(settings: Settings, corpus: Corpus, record: Record, gr
     try:
         _train(settings, corpus, record, growth)
     except SystemExit as stop:
+        if stop.code == PAUSED:
+            raise
         record.fail("interrupted", f"{signal.Signals(int(stop.code or 0) - 128).name}; resumes from its checkpoint")
         raise
     except (MemoryError, torch.OutOfMemoryError) as error:
@@ -76,7 +78,9 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     own = checkpoint.newest(record.checkpoints)
     start = None if own else growth.start
     watch = Watch(settings, order, record, start)
-    saver = checkpoint.Saver(record.checkpoints, _save_every(settings, watch.every), _leave(growth, record, watch))
+    saver = checkpoint.Saver(
+        record.checkpoints, _save_every(settings, watch.every), _leave(growth, record, watch), growth.until
+    )
     trainer = _trainer(settings, record, [watch, saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module))

@@ -24,12 +24,13 @@ from ablate.analysis import compare
 from ablate.analysis.evidence import read
 from ablate.data.tokens import Corpus, check_held_out, prepare
 from ablate.identity import canonical, difference, digest
-from ablate.record import StudyRecord, run_record, study_record
+from ablate.record import StudyRecord, study_record
 from ablate.settings import Settings, SettingsError, Study, UserError, check_choices, from_config
 from ablate.sweep import study as studies
 from ablate.sweep import trunk
-from ablate.sweep.local import Local
+from ablate.sweep.local import Local, Outcome
 from ablate.sweep.screen import Screen
+from ablate.sweep.wave import waves
 
 
 class StudyLauncher(Launcher):
@@ -86,16 +87,16 @@ def run(plan: studies.Plan, console: Console) -> None:
     if where.dry_run:
         return
     studies.declare(plan, record)
-    missing = [one for one in plan.distinct() if not run_record(where.outputs, one.id).done]
-    local = Local(
-        missing, where, trunk.branches(trunk.beginnings(plan), trunk.stored(where.outputs)) if where.trunks else {}
-    )
-    if missing:
+    ways = trunk.branches(trunk.beginnings(plan), trunk.stored(where.outputs)) if where.trunks else {}
+    outcomes: dict[str, tuple[Local, Outcome]] = {}
+    for wave in waves(plan, record):
+        local = Local(wave.runs, where, ways, wave.until)
         with Screen(local, console) as screen:
             local.train(screen.show)
+        outcomes |= {outcome.run.id: (local, outcome) for outcome in local.outcomes}
     _conclude(record, console)
-    failed = [outcome for outcome in local.outcomes if outcome.state != "done"]
-    for outcome in failed:
+    failed = [(local, outcome) for local, outcome in outcomes.values() if outcome.state not in ("done", "paused")]
+    for local, outcome in failed:
         name, log = f"{outcome.run.arm} s{outcome.run.seed}", local.record(outcome).folder / "log.txt"
         console.print(f"{outcome.state}: {name}: {outcome.reason} (log: {log})", style="red")
     if failed:

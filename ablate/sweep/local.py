@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
 
 from ablate.processes import GRACE
-from ablate.record import Record, run_record
+from ablate.record import PAUSED, Record, run_record
 from ablate.settings import Where
 from ablate.sweep.ledger import state
 from ablate.sweep.study import Run
@@ -30,9 +30,10 @@ POLL_SECONDS = 0.2
 
 @dataclasses.dataclass
 class Outcome:
-    """What becomes of one run: waiting, running, elsewhere (another launcher trains it), done or failed."""
+    """What becomes of one run: waiting, running, elsewhere (another launcher trains it), paused, done or failed."""
 
     run: Run
+    until: int | None = None  # steps after which it pauses
     state: str = "waiting"
     reason: str = ""
     tries: int = 0
@@ -46,11 +47,17 @@ def num_workers(where: Where) -> int:
 class Local:
     """Trains runs `workers` at a time; `outcomes` is always up to date, for whoever shows progress."""
 
-    def __init__(self, runs: list[Run], where: Where, ways: dict[str, list[Branch]] | None = None):
-        """`ways`: of each run by its id, where it may start from and what it leaves for others."""
+    def __init__(
+        self,
+        runs: list[Run],
+        where: Where,
+        ways: dict[str, list[Branch]] | None = None,
+        until: dict[str, int] | None = None,
+    ):
+        """By run id, `ways`: where each may start from and what it leaves; `until`: steps after which it pauses."""
         self.where, self.ways = where, ways or {}
         self.workers = num_workers(where)
-        self.outcomes = [Outcome(run) for run in runs]
+        self.outcomes = [Outcome(run, (until or {}).get(run.id)) for run in runs]
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(PRELOADED)
         self.processes: dict[BaseProcess, Outcome] = {}
@@ -94,9 +101,8 @@ class Local:
             return
         settings = dataclasses.replace(outcome.run.settings.where, progress=True)
         settings = dataclasses.replace(outcome.run.settings, where=settings)
-        process = self.context.Process(
-            target=work, args=(settings, record.folder, self.ways.get(outcome.run.id)), name=outcome.run.id
-        )
+        arguments = (settings, record.folder, self.ways.get(outcome.run.id), outcome.until)
+        process = self.context.Process(target=work, args=arguments, name=outcome.run.id)
         process.start()
         outcome.state, outcome.tries = "running", outcome.tries + 1
         self.processes[process] = outcome
@@ -127,6 +133,8 @@ class Local:
     def _judge(self, record: Record, code: int) -> tuple[str, str]:
         if record.done:
             return "done", ""
+        if code == PAUSED:
+            return "paused", ""
         if code == CLAIMED or state(record) == "running":
             return "elsewhere", "another launcher is training it"
         if code == -signal.SIGKILL:

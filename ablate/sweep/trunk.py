@@ -84,12 +84,12 @@ def beginnings(plan: Plan) -> list[Beginning]:
     ]
 
 
-def growth(outputs: str, ways: list[Branch]) -> Growth:
-    """Start from the last trunk on a run's way that is there, and leave those after it."""
+def growth(outputs: str, ways: list[Branch], until: int | None = None) -> Growth:
+    """Start from the last trunk on a run's way that is there, leave those after it, pause after `until` steps."""
     found = [(branch, trunk_record(outputs, branch.key)) for branch in ways]
     there = [number for number, (_, trunk) in enumerate(found) if trunk.exists]
     rest = found[there[-1] + 1 :] if there else found
-    return Growth(found[there[-1]][1] if there else None, {branch.step: trunk for branch, trunk in rest})
+    return Growth(found[there[-1]][1] if there else None, {branch.step: trunk for branch, trunk in rest}, until)
 
 
 def numerics(where: Where) -> str:

@@ -22,10 +22,13 @@ from ablate.sweep.trunk import Branch, branches_of, growth
 CLAIMED = 75  # exit code of a run that another process is training (EX_TEMPFAIL)
 
 
-def train_claimed(settings: Settings, ways: list[Branch] | None = None) -> tuple[Record, dict[str, Any]]:
+def train_claimed(
+    settings: Settings, ways: list[Branch] | None = None, until: int | None = None
+) -> tuple[Record, dict[str, Any]]:
     """Train one run in this process, or look up its result when it is done.
 
-    `ways`: where it may start from and what it leaves; if not given, those of the run by itself.
+    `ways`: where it may start from and what it leaves; if not given, those of the run by itself. `until`:
+    steps after which it pauses.
     """
     corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
     check_held_out(corpus, settings.data.span, settings.evaluation.spans)
@@ -37,15 +40,15 @@ def train_claimed(settings: Settings, ways: list[Branch] | None = None) -> tuple
     with claim(record):
         # the one place where a sweep meets torch and Lightning, which take seconds to import
         train_run = importlib.import_module("ablate.fit.run").train_run
-        return record, train_run(settings, growth(settings.where.outputs, ways))
+        return record, train_run(settings, growth(settings.where.outputs, ways, until))
 
 
-def work(settings: Settings, folder: Path, ways: list[Branch] | None = None) -> None:
-    """Main function of a run's own process. Exit code: 0 done, 1 failed with a reason in the record."""
+def work(settings: Settings, folder: Path, ways: list[Branch] | None = None, until: int | None = None) -> None:
+    """Main function of a run's own process. Exit code: 0 done, PAUSED, 1 failed with a reason in the record."""
     _log_to(folder)
     stop_with_parent()
     try:
-        train_claimed(settings, ways)
+        train_claimed(settings, ways, until)
     except Claimed as error:
         print(error, flush=True)
         sys.exit(CLAIMED)

@@ -1,0 +1,74 @@
+"""A study that races trains what its race asks for, and says for the rest why not."""
+
+import dataclasses
+
+import pytest
+from rich.console import Console
+
+from ablate.analysis import compare
+from ablate.analysis.evidence import read
+from ablate.record import run_record, study_record
+from ablate.settings import Budget, Study
+from ablate.sweep import launcher
+from ablate.sweep.study import Plan, plan, with_fingerprints
+
+KNOWN = Budget(race="best", looks=[2], noise=0.01, noise_df=40)
+
+
+@pytest.fixture
+def study(tiny):
+    """study(budget): a base, an arm that hardly learns, and one that is a little different."""
+
+    def make(budget: Budget) -> Plan:
+        base = tiny(study={"name": "s"}, evaluation={"times": 10, "spans": 4})
+        eps = {"frozen": 10.0, "near": 2e-8}
+        arms = {
+            name: dataclasses.replace(base, optimizer=dataclasses.replace(base.optimizer, eps=value))
+            for name, value in eps.items()
+        }
+        declared = Study(name="s", factor=["optimizer.eps"], seeds=[0, 1, 2, 3], budget=budget)
+        whole = plan(declared, base, arms)
+        return with_fingerprints(whole, launcher._fingerprints(whole))
+
+    return make
+
+
+def carried_out(whole: Plan) -> tuple[dict[str, int], list[compare.Verdict], str]:
+    """Runs done by arm, the verdicts, and what was printed."""
+    console = Console(record=True, width=100)
+    launcher.run(whole, console)
+    outputs = whole.arms[0].settings.where.outputs
+    done = {arm.name: 0 for arm in whole.arms}
+    for run in whole.distinct():
+        done[run.arm] += run_record(outputs, run.id).done
+    return done, compare.verdicts(read(study_record(outputs, "s"))), console.export_text()
+
+
+def test_an_arm_that_has_lost_is_not_trained_further(study):
+    whole = study(KNOWN)
+    done, verdicts, printed = carried_out(whole)
+    assert done["frozen"] == 2
+    frozen, _ = verdicts
+    assert (frozen.word, frozen.provisional) == ("worse", False)
+    assert "stopped after 2 seeds" in printed
+    again, verdicts_again, _ = carried_out(whole)
+    assert again == done
+    assert verdicts_again == verdicts
+
+
+def test_without_a_race_every_run_is_trained(study):
+    done, verdicts, _ = carried_out(study(Budget()))
+    assert set(done.values()) == {4}
+    assert not any(verdict.provisional for verdict in verdicts)
+
+
+def test_a_run_pauses_at_its_rung_and_goes_on_if_it_is_still_wanted(study):
+    whole = study(dataclasses.replace(KNOWN, rungs=[0.5]))
+    done, verdicts, printed = carried_out(whole)
+    outputs = whole.arms[0].settings.where.outputs
+    frozen = run_record(outputs, whole.run(whole.arms[1], 0).id)
+    assert done["frozen"] == 0
+    assert (frozen.last_row() or {})["step"] < whole.arms[1].settings.steps
+    assert done["base"] >= 2
+    assert verdicts[0].word == "inconclusive"
+    assert "behind" in printed
