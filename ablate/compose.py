@@ -42,8 +42,8 @@ def command(task: Callable[[Settings], None]) -> Callable[[], None]:
             leave(one_line(error))
         except OSError as error:
             leave(f"{error.strerror or error}: {error.filename}")
-        except KeyboardInterrupt:
-            leave("interrupted; the same command goes on from here", code=130)
+        except KeyboardInterrupt as stop:
+            leave(str(stop) or "interrupted; the same command goes on from here", code=130)
 
     return main
 

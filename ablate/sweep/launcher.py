@@ -27,7 +27,7 @@ from ablate.record import StudyRecord, run_record, study_record
 from ablate.settings import Settings, SettingsError, Study, UserError, from_config
 from ablate.sweep import study as studies
 from ablate.sweep import trunk
-from ablate.sweep.local import Local
+from ablate.sweep.executors import EXECUTORS
 from ablate.sweep.screen import Screen
 
 
@@ -78,16 +78,15 @@ def run(plan: studies.Plan, console: Console) -> None:
         return
     studies.declare(plan, record)
     missing = [one for one in plan.distinct() if not run_record(where.outputs, one.id).done]
-    local = Local(
-        missing, where, trunk.branches(trunk.beginnings(plan), trunk.stored(where.outputs)) if where.trunks else {}
-    )
+    ways = trunk.branches(trunk.beginnings(plan), trunk.stored(where.outputs)) if where.trunks else {}
+    executor = EXECUTORS[where.executor](missing, where, ways)
     if missing:
-        with Screen(local, console) as screen:
-            local.train(screen.show)
+        with Screen(executor, console) as screen:
+            executor.train(screen.show)
     _conclude(record, console)
-    failed = [outcome for outcome in local.outcomes if outcome.state != "done"]
+    failed = [outcome for outcome in executor.outcomes if outcome.state != "done"]
     for outcome in failed:
-        name, log = f"{outcome.run.arm} s{outcome.run.seed}", local.record(outcome).folder / "log.txt"
+        name, log = f"{outcome.run.arm} s{outcome.run.seed}", executor.record(outcome).folder / "log.txt"
         console.print(f"{outcome.state}: {name}: {outcome.reason} (log: {log})", style="red")
     if failed:
         raise UserError(f"{len(failed)} of {len(plan.distinct())} runs are not done; the same command tries them again")
