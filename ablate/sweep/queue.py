@@ -75,6 +75,12 @@ def noted(record: Record) -> str:
     return json.loads(path.read_text(encoding="utf-8"))["job"] if path.exists() else ""
 
 
+def failed_since(record: Record) -> bool:
+    """Whether a run has noted a failure since its job was."""
+    failure, job = record.folder / "failure.json", record.folder / "job.json"
+    return failure.exists() and failure.stat().st_mtime > job.stat().st_mtime
+
+
 def _output(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)

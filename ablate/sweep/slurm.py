@@ -112,11 +112,16 @@ class Slurm:
             self.over.add(job)
             return False
         record, last = self.record(outcome), queue.ended(job, entries)
+        silent = not queue.failed_since(record)  # killed, or never got so far as to note why
         if last in queue.ENDED:
             record.fail(last.lower().replace("_", " "), f"job {job}: {queue.ENDED[last]}")
-        failure = record.failure() or {"outcome": "failed", "reason": f"job {job} ended without a word ({last})"}
+        elif silent:
+            log = Path(self.where.outputs) / "slurm" / f"{job}_0_log.err"
+            record.fail("killed", f"job {job} said nothing ({last}); most often it was out of memory (log: {log})")
+        failure = record.failure() or {}
         outcome.state, outcome.reason = "failed", f"{failure['outcome']}: {failure['reason']}"
-        return last in queue.WORTH_RETRYING and outcome.tries <= self.where.retries
+        again = last in queue.WORTH_RETRYING or (silent and last not in queue.ENDED)
+        return again and outcome.tries <= self.where.retries
 
     def _submit(self, outcomes: list[Outcome], folder: Path) -> None:
         """One array a generation; each waits for the jobs of others that leave its trunks."""

@@ -2,6 +2,7 @@
 
     python tests/slurm/cluster.py start /tmp/slurm     prints what to set: SLURM_CONF=/tmp/slurm/slurm.conf
     python tests/slurm/cluster.py stop /tmp/slurm
+    python tests/slurm/cluster.py with COMMAND ...     a cluster for the time of one command
 
 Needs munged, slurmctld, slurmd and the clients (Debian: slurmctld slurmd slurm-client munge), and root, for
 slurmd starts jobs as their users. No systemd, no cgroups, no accounting; both nodes are this machine, on
@@ -17,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -165,9 +167,23 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
+def run_with(command: list[str]) -> int:
+    """Run a command that finds a cluster; its exit code."""
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
+        try:
+            conf = start(Path(folder))
+            return subprocess.run(command, env=os.environ | {"SLURM_CONF": str(conf)}, check=False).returncode
+        finally:
+            stop(Path(folder))
+
+
 if __name__ == "__main__":
-    what, where = sys.argv[1], Path(sys.argv[2]).absolute()
-    if what == "start":
-        print(f"export SLURM_CONF={start(where)}")
+    if why := missing():
+        sys.exit(f"no Slurm here: {why}")
+    what, *rest = sys.argv[1:]
+    if what == "with":
+        sys.exit(run_with(rest))
+    elif what == "start":
+        print(f"export SLURM_CONF={start(Path(rest[0]).absolute())}")
     else:
-        stop(where)
+        stop(Path(rest[0]).absolute())

@@ -1,8 +1,10 @@
 """Runs as jobs of a real Slurm (tests/slurm/cluster.py): whatever becomes of a job, the run ends with the same bits."""
 
 import dataclasses
+import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -105,6 +107,12 @@ def trains(executor, number: int) -> bool:
     return executor.outcomes[number].state == "running" and bool(row) and row["step"] > 3
 
 
+def owner(claim: Path) -> int | None:
+    """The process that holds a run, if it lives."""
+    pid = json.loads(claim.read_text())["pid"] if claim.exists() else None
+    return pid if pid and Path(f"/proc/{pid}").exists() else None
+
+
 def job_of(executor, number: int) -> str:
     return executor.jobs[executor.outcomes[number].run.id]
 
@@ -193,6 +201,39 @@ def test_a_cancelled_job_is_reported_and_the_same_command_finishes_it(on_slurm, 
     assert weights(again) == locally(todo)
 
 
+def test_a_killed_run_is_tried_again_and_then_reported(on_slurm, study):
+    executor, killed = launcher(study(**LONG)), []
+
+    def kill():
+        claim = executor.record(executor.outcomes[0]).folder / "claim.json"
+        job = job_of(executor, 0)
+        if job not in killed and trains(executor, 0) and (pid := owner(claim)):
+            killed.append(job)
+            os.kill(pid, signal.SIGKILL)
+
+    assert train(executor, kill) == ["failed", "done"]
+    assert [outcome.tries for outcome in executor.outcomes] == [2, 1]  # once, and once more: where.retries=1
+    assert f"killed: job {killed[1]} said nothing (FAILED)" in executor.outcomes[0].reason
+
+
+def test_a_run_whose_node_fails_goes_to_another(on_slurm, study):
+    todo, seen = study(**LONG), []
+    executor = launcher(todo)
+
+    def fail():
+        if not seen and trains(executor, 0):
+            seen.append(job_of(executor, 0))
+            node = command("squeue", "-h", "-j", seen[0], "-o", "%N").strip()
+            command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+        if seen:
+            release(seen[0])
+            release(job_of(executor, 1))
+
+    assert train(executor, fail) == ["done", "done"]
+    assert restarts(seen[0]) == 1
+    assert weights(executor) == locally(todo)
+
+
 def test_drained_nodes_are_waited_for_and_said(on_slurm, study):
     for node in cluster.NODES:
         command("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
@@ -249,6 +290,20 @@ def test_one_run_over_two_nodes(on_slurm, study):
 def test_what_sbatch_refuses_is_one_line(on_slurm, study):
     with pytest.raises(UserError, match=r"^where\.slurm: .*invalid partition specified: nowhere$"):
         launcher(study(where={"slurm": {"partition": "nowhere"}})).train(lambda: None)
+
+
+def test_what_slurm_did_to_a_job_is_said_with_its_cure(study):
+    executor = launcher(study())
+    record, outcome = executor.record(executor.outcomes[0]), executor.outcomes[0]
+    record.folder.mkdir(parents=True)
+    queue.note(record, "7")
+    executor.jobs[outcome.run.id], executor.over, outcome.tries = "7", {"7"}, 1
+    entries = {"7": queue.Entry("OUT_OF_MEMORY", "OutOfMemory")}  # nothing limits memory in the tests' cluster
+    assert executor._judge(outcome, entries)  # where.retries=1
+    assert outcome.reason.startswith("out of memory: job 7: ")
+    assert "where.slurm.memory_gb" in outcome.reason
+    outcome.tries, outcome.state = 2, "waiting"
+    assert not executor._judge(outcome, entries)
 
 
 def test_without_slurm_the_other_executor_is_named(study, monkeypatch):
