@@ -216,26 +216,6 @@ def test_a_killed_run_is_tried_again_and_then_reported(on_slurm, study):
     assert f"killed: job {killed[1]} said nothing (FAILED)" in executor.outcomes[0].reason
 
 
-def test_a_run_whose_node_fails_goes_to_another(on_slurm, study):
-    todo, seen = study(**LONG), []
-    executor = launcher(todo)
-
-    def fail():
-        if not seen and trains(executor, 0):
-            seen.append(job_of(executor, 0))
-            node = command("squeue", "-h", "-j", seen[0], "-o", "%N").strip()
-            command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
-        for number in (0, 1) if seen else ():
-            # a node that only seems to have failed refuses the job while its old processes live
-            claim = executor.record(executor.outcomes[number]).folder / "claim.json"
-            if executor.outcomes[number].state == "waiting" and not owner(claim):
-                release(job_of(executor, number))
-
-    assert train(executor, fail) == ["done", "done"]
-    assert restarts(seen[0]) == 1
-    assert weights(executor) == locally(todo)
-
-
 def test_drained_nodes_are_waited_for_and_said(on_slurm, study):
     for node in cluster.NODES:
         command("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
