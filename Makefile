@@ -2,13 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: sweep test check bench format clean
+.PHONY: sweep test slurm check bench format clean
 
 sweep: .venv/ready
 	$(BIN)/python -m ablate.train +experiment=mix_sweep -m
 
 test: .venv/ready
 	$(BIN)/python -m pytest
+
+# The study again, shorter, as job arrays of a Slurm that lives as long as the command (root; Debian's
+# slurmctld, slurmd, slurm-client and munge)
+slurm: .venv/ready
+	$(BIN)/python tests/slurm/cluster.py with $(BIN)/python -m ablate.train \
+	  +experiment=mix_sweep where=slurm where.outputs=outputs/slurm tokens=50_000 -m
 
 check: .venv/ready
 	$(BIN)/ruff check .

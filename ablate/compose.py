@@ -47,8 +47,8 @@ def command(task: Callable[[Settings], None]) -> Callable[[], None]:
             leave(" ".join(str(error).split()))
         except OSError as error:
             leave(f"{error.strerror or error}: {error.filename}")
-        except KeyboardInterrupt:
-            leave("interrupted; the same command goes on from here", code=130)
+        except KeyboardInterrupt as stop:
+            leave(str(stop) or "interrupted; the same command goes on from here", code=130)
 
     return main
 

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -26,6 +27,8 @@ from safetensors.torch import load_file, save_file
 from ablate.record import PAUSED
 from ablate.settings import UserError
 
+# One request to stop may arrive as two signals: Slurm tells a job and its srun, which passes it on
+ONE_REQUEST_SECONDS = 1.0
 DROPPED = ("hparams_name", "hyper_parameters", "datamodule_hyper_parameters")
 
 
@@ -71,6 +74,7 @@ class Saver(L.Callback):
         """`leave`: what to do with the checkpoint after some step, once it is there; `until`: steps to pause after."""
         self.folder, self.every, self.leave, self.until = folder, every, leave or {}, until
         self.signal: int | None = None
+        self.asked = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -102,9 +106,11 @@ class Saver(L.Callback):
         return path
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal == number:  # asked twice: leave at once; the last checkpoint stands
+        again = self.signal == number and time.monotonic() - self.asked > ONE_REQUEST_SECONDS
+        if again:  # leave at once; the last checkpoint stands
             raise SystemExit(128 + number)
-        self.signal = number
+        if self.signal is None:
+            self.signal, self.asked = number, time.monotonic()
 
 
 def saved(folder: Path) -> list[Path]:

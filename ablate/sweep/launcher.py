@@ -28,7 +28,8 @@ from ablate.record import StudyRecord, study_record
 from ablate.settings import Settings, SettingsError, Study, UserError, check_choices, from_config
 from ablate.sweep import study as studies
 from ablate.sweep import trunk
-from ablate.sweep.local import Local, Outcome
+from ablate.sweep.executors import EXECUTORS, Executor
+from ablate.sweep.local import Outcome
 from ablate.sweep.screen import Screen
 from ablate.sweep.wave import waves
 
@@ -88,16 +89,16 @@ def run(plan: studies.Plan, console: Console) -> None:
         return
     studies.declare(plan, record)
     ways = trunk.branches(trunk.beginnings(plan), trunk.stored(where.outputs)) if where.trunks else {}
-    outcomes: dict[str, tuple[Local, Outcome]] = {}
+    outcomes: dict[str, tuple[Executor, Outcome]] = {}
     for wave in waves(plan, record):
-        local = Local(wave.runs, where, ways, wave.until)
-        with Screen(local, console) as screen:
-            local.train(screen.show)
-        outcomes |= {outcome.run.id: (local, outcome) for outcome in local.outcomes}
+        executor = EXECUTORS[where.executor](wave.runs, where, ways, wave.until)
+        with Screen(executor, console) as screen:
+            executor.train(screen.show)
+        outcomes |= {outcome.run.id: (executor, outcome) for outcome in executor.outcomes}
     _conclude(record, console)
-    failed = [(local, outcome) for local, outcome in outcomes.values() if outcome.state not in ("done", "paused")]
-    for local, outcome in failed:
-        name, log = f"{outcome.run.arm} s{outcome.run.seed}", local.record(outcome).folder / "log.txt"
+    failed = [(by, outcome) for by, outcome in outcomes.values() if outcome.state not in ("done", "paused")]
+    for executor, outcome in failed:
+        name, log = f"{outcome.run.arm} s{outcome.run.seed}", executor.record(outcome).folder / "log.txt"
         console.print(f"{outcome.state}: {name}: {outcome.reason} (log: {log})", style="red")
     if failed:
         raise UserError(f"{len(failed)} of {len(plan.distinct())} runs are not done; the same command tries them again")

@@ -33,7 +33,7 @@ def preview(plan: Plan, console: Console) -> None:
     seeds = ", ".join(map(str, study.seeds))
     console.print(f"{len(records)} runs, seeds {seeds}: {done} done, {len(records) - done} missing")
     console.print(f"{base.tokens:,} tokens a run, {total:.2e} FLOPs in all, {left:.2e} of them missing")
-    if left:
+    if left and base.where.executor == "local":  # what a cluster would take, this machine cannot tell
         console.print(f"about {left / _flops_per_second(list(records.values()), base) / 60:.1f} minutes")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ablate.data.tokens import check_held_out, prepare
 from ablate.identity import run_id
 from ablate.processes import stop_with_parent
-from ablate.record import Record, make_folder, run_record
+from ablate.record import Growth, Record, make_folder, run_record
 from ablate.settings import Settings, UserError
 from ablate.sweep.ledger import Claimed, claim
 from ablate.sweep.trunk import Branch, branches_of, growth
@@ -23,12 +23,12 @@ CLAIMED = 75  # exit code of a run that another process is training (EX_TEMPFAIL
 
 
 def train_claimed(
-    settings: Settings, ways: list[Branch] | None = None, until: int | None = None
+    settings: Settings, ways: list[Branch] | Growth | None = None, until: int | None = None
 ) -> tuple[Record, dict[str, Any]]:
     """Train one run in this process, or look up its result when it is done.
 
-    `ways`: where it may start from and what it leaves; if not given, those of the run by itself. `until`:
-    steps after which it pauses.
+    `ways`: where it may start from and what it leaves, or what was chosen of them; if not given, those of
+    the run by itself. `until`: steps after which it pauses.
     """
     corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
     check_held_out(corpus, settings.data.span, settings.evaluation.spans)
@@ -40,13 +40,21 @@ def train_claimed(
     with claim(record):
         # the one place where a sweep meets torch and Lightning, which take seconds to import
         train_run = importlib.import_module("ablate.fit.run").train_run
-        return record, train_run(settings, growth(settings.where.outputs, ways, until))
+        chosen = ways if isinstance(ways, Growth) else growth(settings.where.outputs, ways, until)
+        return record, train_run(settings, chosen)
 
 
 def work(settings: Settings, folder: Path, ways: list[Branch] | None = None, until: int | None = None) -> None:
-    """Main function of a run's own process. Exit code: 0 done, PAUSED, 1 failed with a reason in the record."""
-    _log_to(folder)
+    """Main function of a run's own process, which stops with the launcher."""
     stop_with_parent()
+    train_noting(settings, folder, ways, until)
+
+
+def train_noting(
+    settings: Settings, folder: Path, ways: list[Branch] | Growth | None, until: int | None = None
+) -> None:
+    """Train one run and exit on any failure: 1 with a reason in the record, CLAIMED when another trains it."""
+    _log_to(folder)
     try:
         train_claimed(settings, ways, until)
     except Claimed as error:

@@ -106,6 +106,16 @@ def test_asked_to_stop_it_saves_and_says_so(tiny, tmp_path, forkserver, number, 
     assert checkpoint.newest(record.checkpoints)
 
 
+def test_one_request_that_arrives_twice_is_one_and_a_later_one_is_impatience(tmp_path, monkeypatch):
+    saver = checkpoint.Saver(tmp_path, every=1)
+    saver._note(signal.SIGTERM, None)
+    saver._note(signal.SIGTERM, None)  # as srun passes it on
+    assert saver.signal == signal.SIGTERM
+    monkeypatch.setattr(checkpoint, "ONE_REQUEST_SECONDS", 0.0)
+    with pytest.raises(SystemExit, match="143"):
+        saver._note(signal.SIGTERM, None)
+
+
 @pytest.mark.parametrize(
     "where", [{"data_workers": 1}, {"data_workers": 2}, {"threads": 2}, {"saves": 3}, {"recompute": True}]
 )
