@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from ablate.settings import Settings, UserError, from_config, unknown_key
+from ablate.settings import Settings, UserError, check_choices, from_config, unknown_key
 
 MULTIRUN = ("-m", "--multirun")
 CONF = str(Path(__file__).parent.parent / "conf")
@@ -25,6 +26,7 @@ def command(task: Callable[[Settings], None]) -> Callable[[], None]:
     @hydra.main(version_base="1.3", config_path=CONF, config_name="train")
     def composed(config: DictConfig) -> None:
         try:
+            check_choices(HydraConfig.get().overrides.task)
             task(settings_of(config))
         except UserError as error:  # here, because Hydra would add lines of its own
             leave(str(error))

@@ -13,7 +13,7 @@ import json
 import re
 from typing import Any
 
-from ablate.settings import NOT_HASHED, Latent, Mamba, Settings, Study
+from ablate.settings import NOT_HASHED, Averaging, Latent, LeRaC, Mamba, Ramp, Settings, Study
 
 # Raised by hand when the same configuration comes to mean another computation; golden runs
 # (tests/golden) fail when numbers move without it.
@@ -26,6 +26,11 @@ NEUTRAL = {
     "model.qk_norm": False,
     "model.latent": dataclasses.asdict(Latent()),
     "model.mamba": dataclasses.asdict(Mamba()),
+    "ramp": dataclasses.asdict(Ramp()),
+    "size.match": "none",
+    "optimizer.momentum": 0.95,
+    "optimizer.lerac": dataclasses.asdict(LeRaC()),
+    "averaging": dataclasses.asdict(Averaging()),
 }
 SLUG_PART = 20  # characters of a long pattern or curriculum that the readable part of an id keeps
 
@@ -51,6 +56,8 @@ def _complete(settings: Settings) -> dict[str, Any]:
         "block": settings.mixture.block,
         **{f"weights@{start:.12g}": weights for start, weights in settings.mixture_stages},
     }
+    stages = what["schedule"].pop("stages").values()
+    what["schedule"] |= {f"stage@{stage.pop('start'):.12g}": stage for stage in stages}
     return what
 
 

@@ -19,6 +19,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -157,7 +158,9 @@ def study_record(outputs: Path | str, name: str) -> StudyRecord:
 def environment() -> dict[str, Any]:
     """Commit, versions and machine; what may explain a drift between two runs of one id."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    commit = (
+        subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() if shutil.which("git") else ""
+    )
     return {
         "commit": commit or None,
         "python": platform.python_version(),

@@ -3,19 +3,20 @@
 Hydra composes plain data; `from_config` pours it into these classes and refuses, in one line
 that names the key, whatever does not fit. Nothing is written to disk before that.
 
-    what    data, mixture, length, size, model, optimizer, schedule, evaluation, tokens,
-            step_tokens, precision, seed: hashed into the run's id (`ablate.identity`)
+    what    data, mixture, length, ramp, size, model, optimizer, schedule, averaging, evaluation,
+            tokens, step_tokens, precision, seed: hashed into the run's id (`ablate.identity`)
     where   the group `where` and the keys of NOT_HASHED (paths, say): only recorded
     study   which runs are compared, and how: hashed into the study's id, not the run's
 
 A moment of the run (`start`, `warmup`, `decay`) is a fraction of all steps when it is at most 1,
-otherwise a count of optimizer steps; `steps_of` converts.
+otherwise a count of optimizer steps; `moments.steps_of` converts.
 """
 
 import dataclasses
 import difflib
 import math
 import typing
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -23,7 +24,13 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-NOT_HASHED = ("where", "study", "data.root", "data.tokenizer", "data.focus")
+from ablate import checks
+from ablate.moments import ramp_steps, steps_of
+
+SYSTEM = "+system="  # how a published system is chosen; its recipe stands above every group of UNDER_SYSTEM
+UNDER_SYSTEM = ("data", "mixture", "length", "model", "optimizer", "schedule")
+
+NOT_HASHED = ("where", "study", "data.root", "data.sources", "data.tokenizer", "data.focus")
 
 strict = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 
@@ -47,15 +54,23 @@ class SettingsError(UserError):
 class Data:
     """What text exists: domains of one source, cut by one tokenizer into spans."""
 
-    source: Literal["installed", "folder"] = "installed"
+    source: Literal["installed", "folder", "hub"] = "installed"
     root: str = ""  # of source=folder: <root>/<domain>/*; its content counts, its path does not
     domains: list[str] = dataclasses.field(default_factory=lambda: ["general", "code", "science", "qa"])
+    # What a domain is called in the source, where it has another name there: {italian: general}; for
+    # source=hub a dataset, name[:config][#column]
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)
     focus: str = "qa"  # the domain whose share a study varies; the metric `rest` leaves it out
     vocabulary: Annotated[int, Field(ge=300, lt=2**31)] = 2048
     tokenizer: str = ""  # a tokenizer.json to load; empty: train a byte-level BPE of that vocabulary
     span: Annotated[int, Field(ge=8)] = 1024  # tokens: the longest row, and every validation row
     validation: Annotated[float, Field(gt=0, le=0.5)] = 0.05  # share of the sources held out
     domain_bytes: Annotated[int, Field(ge=0)] = 0  # text kept per domain, in bytes; 0: all of it
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What each domain is called in the source; domains of one name divide its documents between them."""
+        return {domain: self.sources.get(domain, domain) for domain in self.domains}
 
 
 @strict
@@ -90,14 +105,30 @@ class Length:
 
 
 @strict
+class Ramp:
+    """A batch that grows: `step_tokens` times `multiples[i]` from `starts[i]` on.
+
+    A start is a fraction of the run's tokens when it is at most 1, otherwise a count of optimizer steps.
+    """
+
+    multiples: list[Count] = dataclasses.field(default_factory=lambda: [1])
+    starts: list[Moment] = dataclasses.field(default_factory=lambda: [0.0])
+
+
+@strict
 class Size:
-    """The one dial. width: model dimension D; depth: layers; hidden: feed-forward width F."""
+    """The one dial. width: model dimension D; depth: layers; hidden: feed-forward width F.
+
+    With `match` these are the numbers of a dense model of attention and SwiGLU, and a model of another
+    architecture gets the widths that give it as many parameters, training FLOPs or bytes of state.
+    """
 
     width: Annotated[int, Field(ge=8)] = 128
     depth: Count = 4
     heads: Count = 4
     kv_heads: Count = 2
     hidden: Annotated[int, Field(ge=8)] = 384
+    match: Literal["none", "parameters", "flops", "state"] = "none"
 
 
 @strict
@@ -140,23 +171,70 @@ class Model:
 
 
 @strict
+class LeRaC:
+    """Learning rate curriculum over layers (arXiv 2205.09180): all meet the common rate at `until`.
+
+    Before, the factor of the rate falls geometrically from 1 at the embedding to `lowest` at the head.
+    """
+
+    lowest: Annotated[float, Field(gt=0, le=1)] = 1.0  # 1: no curriculum
+    until: Moment = 0.1
+
+
+@strict
 class Optimizer:
-    name: Literal["adamw"] = "adamw"
+    """adamw8bit keeps its two moments in 8 bits; muon takes the matrices of the blocks, adamw the rest."""
+
+    name: Literal["adamw", "adamw8bit", "muon"] = "adamw"
     lr: NonNegative = 3e-3  # the peak; `schedule` gives its multiple at each step
     weight_decay: NonNegative = 0.1
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
     eps: Positive = 1e-8
     clip: NonNegative = 1.0  # largest gradient norm; 0: no clipping
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95  # of muon
+    lerac: LeRaC = dataclasses.field(default_factory=LeRaC)
+
+
+@strict
+class Averaging:
+    """An average of the weights after every step from `start` on; evaluation and the saved weights are of it.
+
+    uniform: their plain mean; ema: exponential, `decay` the weight of what was before.
+    """
+
+    kind: Literal["none", "uniform", "ema"] = "none"
+    start: Moment = 0.8
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
+
+
+Shape = Literal["linear", "cosine", "sqrt", "exponential"]
+
+
+@strict
+class Rewarm:
+    """A later stage of the schedule, from `start` on: a schedule of its own, over its own steps."""
+
+    start: Moment = 0.5
+    peak: NonNegative = 1.0  # times optimizer.lr
+    weight_decay: NonNegative = 1.0  # times optimizer.weight_decay
+    warmup: Moment = 0.0
+    decay: Moment = 0.0
+    shape: Shape = "linear"
+    final: Fraction = 1.0
 
 
 @strict
 class Schedule:
-    """Warmup, plateau, decay. A cosine schedule has no plateau, a constant one no decay."""
+    """Warmup, plateau, decay. A cosine schedule has no plateau, a constant one no decay.
+
+    Fractions are of the stage's own steps: of all steps when there are no later stages.
+    """
 
     warmup: Moment = 0.05
     decay: Moment = 0.2
-    shape: Literal["linear", "cosine", "sqrt", "exponential"] = "linear"
+    shape: Shape = "linear"
     final: Fraction = 0.1  # rate of the last step, as a multiple of the peak
+    stages: dict[str, Rewarm] = dataclasses.field(default_factory=dict)
 
 
 @strict
@@ -171,7 +249,7 @@ class Where:
 
     outputs: str = "outputs"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    strategy: Literal["single", "ddp"] = "single"
+    strategy: Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"] = "single"
     devices: Count = 1  # processes per node
     nodes: Count = 1
     micro_tokens: Count = 16_384  # tokens per forward pass and device; a larger step is accumulated
@@ -179,6 +257,7 @@ class Where:
     workers: Annotated[int, Field(ge=0)] = 0  # runs trained at once in a sweep; 0: one per core
     threads: Annotated[int, Field(ge=0)] = 1  # per process; 0: all cores
     compile: bool = False
+    recompute: bool = False  # gradient checkpointing: blocks are computed anew in the backward pass
     deterministic: bool = True
     saves: Count = 8  # checkpoints in a run, evenly spaced
     retries: Annotated[int, Field(ge=0)] = 1  # further tries of a run that was killed or out of memory
@@ -215,28 +294,27 @@ class Settings:
     data: Data = dataclasses.field(default_factory=Data)
     mixture: Mixture = dataclasses.field(default_factory=Mixture)
     length: Length = dataclasses.field(default_factory=Length)
+    ramp: Ramp = dataclasses.field(default_factory=Ramp)
     size: Size = dataclasses.field(default_factory=Size)
     model: Model = dataclasses.field(default_factory=Model)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
+    averaging: Averaging = dataclasses.field(default_factory=Averaging)
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
     tokens: Count = 300_000  # of the whole run, rounded down to whole steps
-    step_tokens: Count = 1024  # per optimizer step, all devices together
+    step_tokens: Count = 1024  # per optimizer step, all devices together, before the ramp
     precision: Literal["fp32", "bf16-mixed"] = "fp32"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     where: Where = dataclasses.field(default_factory=Where)
     study: Study = dataclasses.field(default_factory=Study)
 
     def __post_init__(self) -> None:
-        _check_steps(self)
-        _check_size(self.size)
-        _check_length(self)
-        _check_mixture(self)
+        checks.check(self)
 
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
-        return self.tokens // self.step_tokens
+        return sum(ramp_steps(self.ramp.multiples, self.ramp.starts, self.tokens, self.step_tokens))
 
     @property
     def mixture_stages(self) -> list[tuple[Moment, Weights]]:
@@ -263,11 +341,6 @@ def _normalised(weights: Weights, domains: list[str]) -> Weights:
     return {domain: round(weights.get(domain, 0.0) / total, 12) for domain in domains}
 
 
-def steps_of(moment: float, total: int) -> int:
-    """Optimizer steps meant by `moment`: a fraction of `total` up to 1, otherwise a count."""
-    return round(moment * total) if moment <= 1 else round(moment)
-
-
 def from_config(config: DictConfig | dict) -> Settings:
     """Typed settings from composed configuration. Raises SettingsError, one line, naming key and value."""
     try:
@@ -285,6 +358,17 @@ def from_plain(plain: Any) -> Settings:
         return TypeAdapter(Settings).validate_python(plain)
     except ValidationError as error:
         raise SettingsError(" ".join(_one_line(error.errors()[0]).split())) from None
+
+
+def check_choices(overrides: Sequence[str]) -> None:
+    """Raises SettingsError for a group chosen beside a system: the system's recipe would silently win."""
+    system = next((override for override in overrides if override.startswith(SYSTEM)), None)
+    for override in overrides if system else ():
+        group, _, choice = override.partition("=")
+        if group in UNDER_SYSTEM and not choice.startswith("{"):
+            raise SettingsError(
+                f"{override}: {system} says what {group} is; change single keys of it, {group}.<key>=..."
+            )
 
 
 def unknown_key(key: str) -> str:
@@ -311,69 +395,3 @@ def _one_line(error: Any) -> str:
         return str(error["ctx"]["error"])
     wanted = error["msg"].replace("Input should be", "must be")
     return f"{key}={error['input']}: {wanted[0].lower()}{wanted[1:]}"
-
-
-def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
-    if not fits:
-        raise ValueError(f"{key}={value}: must be {allowed}")
-
-
-def _check_steps(s: Settings) -> None:
-    _require(s.steps >= 1, "tokens", s.tokens, f"at least one step of step_tokens={s.step_tokens}")
-    exponential = s.schedule.shape == "exponential"
-    _require(
-        not exponential or s.schedule.final > 0, "schedule.final", s.schedule.final, "above 0 with shape=exponential"
-    )
-
-
-def _check_size(size: Size) -> None:
-    _require(size.width % (2 * size.heads) == 0, "size.heads", size.heads, f"such that {size.width} / heads is even")
-    _require(size.heads % size.kv_heads == 0, "size.kv_heads", size.kv_heads, f"a divisor of size.heads={size.heads}")
-
-
-def _check_length(s: Settings) -> None:
-    lengths, starts = s.length.lengths, s.length.starts
-    _require(len(lengths) > 0, "length.lengths", lengths, "at least one length")
-    _require(len(starts) == len(lengths), "length.starts", starts, f"as many as length.lengths={lengths}")
-    begins = [steps_of(start, s.steps) for start in starts]
-    _require(begins[0] == 0 and begins == sorted(set(begins)), "length.starts", starts, "0, then later and later steps")
-    for length in lengths:
-        divides = length <= s.data.span and s.data.span % length == 0
-        _require(divides, "length.lengths", length, f"a divisor of data.span={s.data.span}")
-        _require(s.step_tokens % length == 0, "step_tokens", s.step_tokens, f"a multiple of the row length {length}")
-
-
-def _check_mixture(s: Settings) -> None:
-    known = s.data.domains
-    _require(len(known) > 0, "data.domains", known, "at least one domain")
-    _require(len(set(known)) == len(known), "data.domains", known, "without repeats")
-    _check_weights("mixture.weights", s.mixture.weights, known)
-    for name, stage in s.mixture.stages.items():
-        _check_weights(f"mixture.stages.{name}.weights", stage.weights, known)
-        _require(len(stage.weights) > 0, f"mixture.stages.{name}.weights", "{}", "a weight for at least one domain")
-        begin = steps_of(stage.start, s.steps)
-        _require(begin > 0, f"mixture.stages.{name}.start", stage.start, "after the first step")
-    begins = [steps_of(stage.start, s.steps) for stage in s.mixture.stages.values()]
-    _require(len(set(begins)) == len(begins), "mixture.stages", list(s.mixture.stages), "at different steps")
-    block = s.mixture.block
-    _require(block & (block - 1) == 0, "mixture.block", block, "a power of two")
-    _check_focus(s)
-
-
-def _check_focus(s: Settings) -> None:
-    """`share` and the metric `rest` need a domain to set apart, and others beside it."""
-    known, focus = s.data.domains, s.data.focus
-    metrics = ["macro", "micro", "rest", *known]
-    _require(s.study.metric in metrics, "study.metric", s.study.metric, "one of " + ", ".join(metrics))
-    if s.mixture.share is not None or s.study.metric == "rest":
-        _require(focus in known and len(known) > 1, "data.focus", focus, f"one of several domains: {known}")
-    if s.mixture.share is not None and s.mixture.weights:
-        others = sum(weight for domain, weight in s.mixture.weights.items() if domain != focus)
-        _require(others > 0, "mixture.weights", s.mixture.weights, f"above 0 for a domain beside {focus}")
-
-
-def _check_weights(key: str, weights: Weights, known: list[str]) -> None:
-    for domain, weight in weights.items():
-        _require(domain in known, f"{key}.{domain}", weight, "for one of data.domains: " + ", ".join(known))
-        _require(weight >= 0, f"{key}.{domain}", weight, "at least 0")
-    _require(not weights or sum(weights.values()) > 0, key, weights, "above 0 for at least one domain")

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ablate.record import environment
+from bench.mixers import mixers
 from bench.precision import precision
 from bench.rounds import Row
 from bench.speed import speed
@@ -30,7 +31,13 @@ from bench.waiting import waiting
 
 Bench = Callable[[bool], list[Row]]
 
-BENCHES: dict[str, Bench] = {"speed": speed, "precision": precision, "waiting": waiting, "startup": startup}
+BENCHES: dict[str, Bench] = {
+    "speed": speed,
+    "precision": precision,
+    "waiting": waiting,
+    "startup": startup,
+    "mixers": mixers,
+}
 
 OTHERS = ("transformers", "accelerate", "hydra-core", "wandb")  # litgpt's version: see the Makefile
 RESULTS = Path(__file__).parent / "results"

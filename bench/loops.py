@@ -62,7 +62,7 @@ def ours(one: Settings) -> Report:
 def bare(one: Settings) -> Report:
     """No framework: what the same training costs by itself."""
     steps = cases.steps_of_run(one)
-    table = steps.order.timeline.table
+    table, factors = steps.order.timeline.table, steps.order.timeline.layer_factors
     bytes_per_token = torch.zeros(one.data.vocabulary, dtype=torch.int32)
     model = build(one.model, one.size, one.data.vocabulary, one.seed)
     optimizer = optimizers.build(model, one.optimizer)
@@ -71,7 +71,7 @@ def bare(one: Settings) -> Report:
         begins.append(time.perf_counter())
         batch = steps[number]
         tokens_RT = batch["tokens"]
-        optimizers.set_rates(optimizer, float(table["lr"][number]), float(table["weight_decay"][number]))
+        optimizers.set_rates(optimizer, table[number], factors[number])
         optimizer.zero_grad()
         hidden = model(tokens_RT[:, :-1])
         sums = loss_sums(

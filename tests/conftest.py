@@ -22,19 +22,9 @@ from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
+from tiny import TINY, merged  # noqa: E402
 
 from ablate.settings import Settings, from_config  # noqa: E402
-
-# Real text, little of it, and a model that trains in about a second
-TINY = {
-    "data": {"domains": ["general", "code", "qa"], "domain_bytes": 150_000, "span": 64, "vocabulary": 512},
-    "size": {"width": 32, "depth": 2, "heads": 2, "kv_heads": 1, "hidden": 64},
-    "length": {"lengths": [32, 64], "starts": [0, 0.5]},
-    "tokens": 10_240,
-    "step_tokens": 512,
-    "evaluation": {"times": 3, "spans": 4},
-    "where": {"wandb": "off", "progress": False, "peak_tflops": 0.1, "workers": 2},
-}
 
 
 @pytest.fixture(scope="session")
@@ -71,10 +61,3 @@ def forkserver() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ablate.fit.run"])
     return context
-
-
-def merged(base: dict, changes: dict) -> dict:
-    return base | {
-        key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
-        for key, value in changes.items()
-    }

@@ -1,7 +1,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from ablate.settings import Mixture, Settings, SettingsError, Stage, all_keys, from_config, steps_of, unknown_key
+from ablate.moments import ramp_steps, steps_of
+from ablate.settings import Mixture, Settings, SettingsError, Stage, all_keys, from_config, unknown_key
 
 
 def refusal(**config) -> str:
@@ -75,6 +76,20 @@ REFUSED = {
     ),
     "odd head": ({"size": {"heads": 3}}, ["size.heads=3:", "128"]),
     "shared heads": ({"size": {"kv_heads": 3}}, ["size.kv_heads=3:", "size.heads=4"]),
+    "no such mixer": ({"model": {"pattern": "AX"}}, ["model.pattern='AX':", "A, L, M"]),
+    "no pattern": ({"model": {"pattern": ""}}, ["model.pattern='':", "A, L, M"]),
+    "normed without attention": (
+        {"model": {"pattern": "LM", "qk_norm": True}},
+        ["model.qk_norm=True:", "model.pattern=LM, which has no A"],
+    ),
+    "part of a head of Mamba": (
+        {"model": {"pattern": "AM", "mamba": {"head_width": 48}}},
+        ["model.mamba.head_width=48:", "divisor of the inner width 256"],
+    ),
+    "heads of Mamba in no groups": (
+        {"model": {"pattern": "M", "mamba": {"groups": 3}}},
+        ["model.mamba.groups=3:", "divisor of the 8 heads"],
+    ),
     "left open": ({"data": {"root": "???"}}, ["data.root=???:", "must be given"]),
     "points nowhere": ({"optimizer": {"lr": "${nowhere}"}}, ["optimizer.lr:", "nowhere"]),
 }
@@ -132,3 +147,36 @@ def test_stages_follow_one_another_however_they_are_listed():
     assert [start for start, _ in stages] == [0, 0.1, 50]
     assert stages[1][1] == {"general": 0, "code": 0.75, "science": 0, "qa": 0.25}
     assert stages[2][1] == {"general": 0, "code": 0, "science": 0, "qa": 1}
+
+
+def test_a_ramp_reads_at_most_the_tokens_asked():
+    assert ramp_steps([1, 2, 4], [0, 0.25, 0.5], 16_000, 1_000) == [4, 2, 2]
+    assert ramp_steps([1, 2], [0, 5], 16_500, 1_000) == [5, 5]
+    assert ramp_steps([1], [0], 2_500, 1_000) == [2]
+    with pytest.raises(SettingsError, match=r"ramp.starts=.*every stage has a step"):
+        from_config({"ramp": {"multiples": [1, 2], "starts": [0, 500]}})
+
+
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        ({"ramp": {"multiples": [1, 2]}}, r"ramp.starts=.*as many as ramp.multiples"),
+        ({"schedule": {"stages": {"late": {"start": 0.0}}}}, "schedule.stages.late.start=0.0: must be within the run"),
+        (
+            {"schedule": {"stages": {"late": {"shape": "exponential", "final": 0.0}}}},
+            "schedule.stages.late.final=0.0: must be above 0",
+        ),
+        ({"data": {"sources": {"news": "general"}}}, "data.sources.news=general: must be for one of data.domains"),
+        ({"optimizer": {"lerac": {"lowest": 0.0}}}, "optimizer.lerac.lowest=0.0: must be greater than 0"),
+        ({"optimizer": {"lerac": {"lowest": 0.1, "until": 0}}}, "optimizer.lerac.until=0.0: must be within the run"),
+        (
+            {"optimizer": {"lerac": {"lowest": 0.1, "until": 999}}},
+            "optimizer.lerac.until=999.0: must be within the run",
+        ),
+        ({"optimizer": {"name": "muon"}, "where": {"strategy": "zero2"}}, "optimizer.name=muon: must be adamw with"),
+        ({"averaging": {"kind": "ema", "start": 1.0}}, "averaging.start=1.0: must be within the run"),
+    ],
+)
+def test_parts_that_depend_on_one_another_are_refused_in_one_line(plain, message):
+    with pytest.raises(SettingsError, match=message):
+        from_config(plain)

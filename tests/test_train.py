@@ -62,7 +62,7 @@ BAD = {
     "length.lengths=[100]": "length.lengths=100: must be a divisor of data.span",
     "study.metric=nope": "study.metric=nope: must be one of macro, micro, rest",
     "evaluation.spans=1000000": "evaluation.spans=1000000: domain",
-    "+experiment=nope": "experiment=nope: no such choice; there are curriculum_sweep",
+    "+experiment=nope": "experiment=nope: no such choice; there are ",
 }
 
 
@@ -79,7 +79,12 @@ def test_a_mistake_is_one_line_and_leaves_nothing(word, outputs):
 def test_help_names_the_groups_and_the_commands():
     code, out, _ = ablate("--help")
     assert code == 0
-    for word in ("+experiment=mix_sweep -m", "data: folder, installed", "schedule: constant, cosine, linear, wsd"):
+    groups = (
+        "data: folder, hub, installed",
+        "schedule: bitnet, constant, cosine, linear, wsd",
+        "system: davinci, elleci, vitruvian, zagreus",
+    )
+    for word in ("+experiment=mix_sweep -m", "+system=zagreus size=nano", *groups):
         assert word in out
 
 
@@ -131,6 +136,14 @@ def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs):
     assert "12 runs, seeds 0, 1, 2: 0 done, 12 missing" in out
     assert "FLOPs" in out
     assert not (outputs / "studies").exists()
+
+
+@pytest.mark.parametrize("study", ["arch_sweep", "arch_flops_sweep"])
+def test_architectures_of_other_widths_differ_in_their_model_alone(outputs, study):
+    code, out, err = ablate(f"+experiment={study}", "-m", f"where.outputs={outputs}", "where.dry_run=true")
+    assert code == 0, err
+    assert "15 runs" in out
+    assert "model.pattern: A -> MMMA" in out
 
 
 def test_ctrl_c_saves_and_the_same_command_finishes(outputs):

@@ -1,4 +1,4 @@
-"""Text from files of yours: one folder per domain, every row a document.
+"""Text from files of yours: one folder per domain (or the one that `data.sources` names), every row a document.
 
     corpora/                          data.root
         english/books.jsonl           one {"text": ..., "source": ...} a line
@@ -29,11 +29,11 @@ class Folder:
         self.root = Path(data.root)
         if not data.root or not self.root.is_dir():
             raise UserError(f"data.root={data.root}: must be a folder with one folder of text for each domain")
-        self.files = {domain: _files(self.root, domain) for domain in data.domains}
+        self.files = {name: _files(self.root, domain, name) for domain, name in data.names.items()}
 
-    def documents(self, domain: str) -> Iterator[Document]:
+    def documents(self, name: str) -> Iterator[Document]:
         """Documents in the order of their hash, which neither names nor order of files can move."""
-        documents = [document for path in self.files[domain] for document in read_file(path)]
+        documents = [document for path in self.files[name] for document in read_file(path)]
         yield from sorted(documents, key=lambda document: (order_key(document.text), document.source))
 
     def signature(self) -> dict[str, Any]:
@@ -117,15 +117,16 @@ READERS: dict[str, Callable[[Path], Iterator[Document]]] = {
 }
 
 
-def _files(root: Path, domain: str) -> list[Path]:
-    """Readable files of a domain. Raises UserError when there is no such folder or nothing in it."""
+def _files(root: Path, domain: str, name: str) -> list[Path]:
+    """Readable files of a domain's folder. Raises UserError when there is no such folder or nothing in it."""
     found = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if domain not in found:
+    if name not in found:
         choice = f"set data.domains=[{','.join(found)}] or some of these" if found else "it has no folders at all"
-        raise UserError(f"data.root={root}: has no folder {domain!r}; {choice}")
-    paths = sorted(path for path in _walk(root / domain) if _ending(path))
+        choice += f", or data.sources.{domain}=<folder>" if found and name != domain else ""
+        raise UserError(f"data.root={root}: has no folder {name!r}; {choice}")
+    paths = sorted(path for path in _walk(root / name) if _ending(path))
     if not paths:
-        raise UserError(f"domain {domain}: {root / domain} has no file that ends in {', '.join(READERS)}")
+        raise UserError(f"domain {domain}: {root / name} has no file that ends in {', '.join(READERS)}")
     return paths
 
 

@@ -51,14 +51,15 @@ class Installed:
     """The source `installed`."""
 
     def __init__(self, data: Data) -> None:
-        for domain in data.domains:
-            if domain not in DOMAINS:
-                raise UserError(f"data.domains: installed text has {', '.join(DOMAINS)}; it has no {domain!r}")
+        for domain, name in data.names.items():
+            if name not in DOMAINS:
+                key = f"data.sources.{domain}" if domain in data.sources else "data.domains"
+                raise UserError(f"{key}: installed text has {', '.join(DOMAINS)}; it has no {name!r}")
         self.limit_bytes = data.domain_bytes
 
-    def documents(self, domain: str) -> Iterator[Document]:
-        found = DOMAINS[domain]()
-        return found if self.limit_bytes else capped(found, ENOUGH.get(domain, 0))
+    def documents(self, name: str) -> Iterator[Document]:
+        found = DOMAINS[name]()
+        return found if self.limit_bytes else capped(found, ENOUGH.get(name, 0))
 
     def signature(self) -> dict[str, Any]:
         versions = {name: _version(name) for name in sorted({*SCIENCE, *DESCRIBED})}

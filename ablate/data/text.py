@@ -1,18 +1,27 @@
-"""Where text comes from: one seam, two sources.
+"""Where text comes from: one seam, three sources.
 
     installed   real text that every installation of this package already has: no download
     folder      files of yours, one folder per domain
+    hub         datasets of the Hugging Face hub, or of a folder of yours, read as they stream in
 
-A source gives the documents of a domain, in an order of which every beginning is a fair sample (so
-that `data.domain_bytes` can cut it short), and a signature: a cheap description of what would be
-read. Text that may have changed has another signature, which is how the cache of tokens knows.
+A source gives the documents of what it has under a name, in an order of which every beginning is a
+fair sample (so that `data.domain_bytes` can cut it short), and a signature: a cheap description of
+what would be read. Text that may have changed has another signature, which is how the cache of
+tokens knows.
+
+A domain reads what `data.sources` names, or else its own name. Domains of one name share its
+documents out between them, whole sources at a time, so that no text is in two domains:
+
+    {italian: science, english: science}        numpy:a.py  numpy:b.py  scipy:c.py ...
+                                                english     italian     english
 """
 
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from ablate.data.documents import Document
+from ablate.data.documents import Document, cleaned, order_key
 from ablate.data.folder import Folder
+from ablate.data.hub import Hub
 from ablate.data.installed import Installed
 from ablate.settings import Data
 
@@ -22,16 +31,30 @@ class Source(Protocol):
         """Raises UserError when a domain of `data` does not exist in this source."""
         ...
 
-    def documents(self, domain: str) -> Iterator[Document]: ...
+    def documents(self, name: str) -> Iterator[Document]: ...
 
     def signature(self) -> dict[str, Any]:
         """Plain JSON data that differs whenever the documents may differ."""
         ...
 
 
-SOURCES: dict[str, type[Source]] = {"installed": Installed, "folder": Folder}
+SOURCES: dict[str, type[Source]] = {"installed": Installed, "folder": Folder, "hub": Hub}
 
 
 def open_source(data: Data) -> Source:
     """The source that `data.source` names. Raises UserError when it lacks one of the domains."""
     return SOURCES[data.source](data)
+
+
+def domain_documents(source: Source, data: Data, domain: str) -> Iterator[Document]:
+    """Clean documents of one domain: all of its name in the source, or its share of them."""
+    name = data.names[domain]
+    sharing = sorted(other for other in data.domains if data.names[other] == name)
+    for document in cleaned(source.documents(name)):  # before sharing out: of two equal texts one is left
+        if sharing[_share(document.source, len(sharing))] == domain:
+            yield document
+
+
+def _share(source: str, shares: int) -> int:
+    """Which share a source belongs to. Not the hash that orders sources, so that shares stay fair samples."""
+    return int.from_bytes(order_key(f"share {source}")) % shares

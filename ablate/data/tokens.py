@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate.data.documents import Split, capped, cleaned, split
+from ablate.data.documents import Split, capped, split
 from ablate.data.progress import Say, steps
 from ablate.data.shards import SPLITS, dtype_of, sha256_of, shard_name
-from ablate.data.text import Source, open_source
+from ablate.data.text import Source, domain_documents, open_source
 from ablate.settings import Data, UserError
 
 # Imports inside functions below: a run whose data is ready (every run but the first) needs none of them.
@@ -115,6 +115,17 @@ def prepare(data: Data, outputs: Path, progress: bool = False) -> Corpus:
     return corpus
 
 
+def prepared(outputs: Path, fingerprint: str) -> Corpus:
+    """The corpus of that content in `outputs/data`, whatever it was called when it was asked for; nothing is made."""
+    for path in sorted((Path(outputs) / "data").glob("*/manifest.json")):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["fingerprint"] == fingerprint:
+            return Corpus(path.parent, manifest)
+    raise UserError(
+        f"{Path(outputs) / 'data'}: has no text of fingerprint {fingerprint}; ablate.prepare makes it again"
+    )
+
+
 def check_held_out(corpus: Corpus, span: int, wanted: int) -> None:
     """Raise UserError naming the first domain whose validation text has fewer than `wanted` spans."""
     for domain in corpus.domains:
@@ -129,6 +140,8 @@ def check_held_out(corpus: Corpus, span: int, wanted: int) -> None:
 def _asked(data: Data) -> tuple[Source, dict[str, Any]]:
     """The source of the text, and everything that decides what will be written, as plain JSON data."""
     settings = {key: value for key, value in dataclasses.asdict(data).items() if key not in UNKEYED}
+    if not data.sources:  # as before there were any, so that text prepared then is found
+        del settings["sources"]
     given = _tokenizer_digest(data.tokenizer) if data.tokenizer else ""
     try:
         source = open_source(data)
@@ -193,7 +206,7 @@ def _fill(part: Path, data: Data, source: Source, request: dict, say: Say) -> No
     splits = {}
     for domain in data.domains:
         say(f"reading {domain}")
-        documents = capped(cleaned(source.documents(domain)), data.domain_bytes)
+        documents = capped(domain_documents(source, data, domain), data.domain_bytes)
         splits[domain] = split(domain, list(documents), data.validation)
     say("loading the tokenizer" if data.tokenizer else "training the tokenizer")
     text = tokenizer.read(Path(data.tokenizer), data.vocabulary) if data.tokenizer else _trained(data, splits)

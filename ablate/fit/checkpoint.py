@@ -1,6 +1,7 @@
 """Checkpoints as folders of plain files: weights and optimizer in safetensors, counters in JSON.
 
     checkpoints/step-00000120/  weights.safetensors  optimizer.safetensors  trainer.json
+                                average.safetensors  of the weights, once there is one (`averaging`)
 
 A folder appears under its name only when it is whole and on disk, and the one before it is removed
 only then: a run killed at any moment goes on from the newest folder present. `SafetensorsIO` is
@@ -44,6 +45,8 @@ class SafetensorsIO(CheckpointIO):
         rest = json.loads((folder / "trainer.json").read_text())
         tensors = load_file(folder / "optimizer.safetensors")
         states = [_unflatten(meta, tensors, f"{number}.") for number, meta in enumerate(rest.pop("optimizers"))]
+        average = folder / "average.safetensors"
+        rest["average"] = load_file(average) if average.exists() else {}
         return rest | {"state_dict": load_file(folder / "weights.safetensors"), "optimizer_states": states}
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -130,6 +133,8 @@ def _write(checkpoint: dict[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True)
     rest = {name: value for name, value in checkpoint.items() if name not in DROPPED}
     _save_tensors(rest.pop("state_dict"), folder / "weights.safetensors")
+    if average := rest.pop("average"):
+        _save_tensors(average, folder / "average.safetensors")
     tensors: dict[str, torch.Tensor] = {}
     states = rest.pop("optimizer_states")
     rest["optimizers"] = [_flatten(state, tensors, f"{number}.") for number, state in enumerate(states)]
@@ -143,7 +148,7 @@ def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     try:
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
     except Exception as error:  # safetensors has an error class of its own for a full disk
-        raise OSError(str(error)) from error
+        raise OSError(str(error).strip()) from error
 
 
 def _flatten(state: dict[str, Any], tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, Any]:

@@ -8,15 +8,21 @@ Shapes: R rows, T = L + 1 tokens, D domains.
 """
 
 from contextlib import nullcontext
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
+from ablate.fit.averaging import Average
+from ablate.fit.fsdp import FSDP
 from ablate.fit.loss import Sums, loss_sums
+from ablate.fit.zero import Zero
+from ablate.model import match
 from ablate.model.language import LanguageModel, build
 from ablate.plan.timeline import Timeline
 from ablate.settings import Settings
@@ -33,14 +39,32 @@ class Pretraining(L.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.settings, self.timeline, self.validation = settings, timeline, validation
-        self.model: LanguageModel = build(settings.model, settings.size, settings.data.vocabulary, settings.seed)
+        self.model: LanguageModel = build(
+            settings.model, match.sized(settings), settings.data.vocabulary, settings.seed
+        )
         self.register_buffer("bytes_per_token", bytes_per_token, persistent=False)
         self.register_buffer(
             "sums_D3", torch.zeros(len(settings.data.domains), 3, dtype=torch.float64), persistent=False
         )
         self.grad_norm = torch.tensor(0.0)
+        self.average = Average()
+        self.model.recompute = settings.where.recompute
         if settings.where.compile:
             self.model.compile()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["average"] = self.average.mean
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.average.mean = checkpoint["average"]
+
+    def on_train_start(self) -> None:
+        self.average.to(self.device)
+
+    def configure_model(self) -> None:
+        """Called once the processes know of each other; a strategy that cuts the model in parts does it here."""
+        if isinstance(self.trainer.strategy, FSDP):
+            self.trainer.strategy.shard(self)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return optimizers.build(self.model, self.settings.optimizer)
@@ -49,7 +73,7 @@ class Pretraining(L.LightningModule):
         row = self.timeline.table[self.trainer.global_step]
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
-        optimizers.set_rates(optimizer.optimizer, float(row["lr"]), float(row["weight_decay"]))
+        optimizers.set_rates(optimizer.optimizer, row, self.timeline.layer_factors[self.trainer.global_step])
         optimizer.zero_grad()
         # Devices average their gradients, hence the factor of world_size
         scale = self.trainer.world_size / float(row["rows"] * row["length"])
@@ -60,8 +84,8 @@ class Pretraining(L.LightningModule):
             with unsynced():
                 self.manual_backward(self.losses(micro).total * scale)
         self.manual_backward(self.losses(last).total * scale)
-        self.grad_norm = self.clip()
-        optimizer.step()
+        self.grad_norm = self.step(optimizer)
+        self.average.update(self.model, float(row["average"]))
 
     def micro_batches(self, batch: Batch) -> list[Batch]:
         """The step's rows in parts of at most `where.micro_tokens` tokens, at least one row each."""
@@ -70,22 +94,32 @@ class Pretraining(L.LightningModule):
         parts = zip(batch["tokens"].split(rows), batch["domain"].split(rows), strict=True)
         return [{"tokens": tokens, "domain": domain} for tokens, domain in parts]
 
+    def forward(self, tokens_RT: Tensor, domain_R: Tensor) -> tuple[Tensor, ...]:
+        """The `Sums` of some rows. One call with the loss in it: whoever shards parameters gathers them around it."""
+        hidden = self.model(tokens_RT[:, :-1])
+        num_domains = len(self.settings.data.domains)
+        targets = tokens_RT[:, 1:]
+        return loss_sums(hidden, self.model.head_weight, targets, domain_R, self.bytes_per_token, num_domains)
+
     def losses(self, batch: Batch) -> Sums:
         """Summed nats of a batch; adds nats, tokens and bytes per domain to `sums_D3`."""
-        tokens_RT, num_domains = batch["tokens"], len(self.settings.data.domains)
-        hidden = self.model(tokens_RT[:, :-1])
-        head = self.model.head_weight
-        sums = loss_sums(hidden, head, tokens_RT[:, 1:], batch["domain"], self.bytes_per_token, num_domains)
+        strategy = self.trainer.strategy
+        forward = strategy.deepspeed_engine if isinstance(strategy, Zero) else self
+        sums = Sums(*forward(batch["tokens"], batch["domain"]))
         with torch.no_grad():
             self.sums_D3 += torch.stack([sums.nats_S, sums.tokens_S, sums.bytes_S], dim=1)
         return sums
 
-    def clip(self) -> Tensor:
-        """The norm of all gradients, before they are scaled down to `optimizer.clip`. Stops on NaN or infinity."""
+    def step(self, optimizer: LightningOptimizer) -> Tensor:
+        """Scale gradients down to `optimizer.clip` and step; returns their norm before. No step on NaN or infinity."""
+        strategy, step = self.trainer.strategy, self.trainer.global_step
+        if isinstance(strategy, Zero):  # does all of that in its step
+            optimizer.step()
+            return finite(strategy.grad_norm(), step)
         largest = self.settings.optimizer.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)
-        if not torch.isfinite(norm):
-            raise Diverged(f"the gradient norm is {norm.item()} at step {self.trainer.global_step}")
+        norm = finite(norm.full_tensor() if isinstance(norm, DTensor) else norm, step)
+        optimizer.step()
         return norm
 
     def take_sums(self) -> Tensor:
@@ -96,16 +130,32 @@ class Pretraining(L.LightningModule):
 
     @torch.no_grad()
     def evaluate(self) -> Tensor:
-        """Nats, tokens and bytes per domain on the validation rows, shape (D, 3)."""
+        """Nats, tokens and bytes per domain on the validation rows, shape (D, 3); of the average once there is one."""
         kept = self.sums_D3.clone()
         self.sums_D3.zero_()
-        rank, world = self.trainer.global_rank, self.trainer.world_size
-        mine = {name: value[rank::world].to(self.device) for name, value in self.validation.items()}
+        mine = share(self.validation, self.trainer.global_rank, self.trainer.world_size)
+        mine = {name: value.to(self.device) for name, value in mine.items()}
         self.model.eval()
-        with self.trainer.precision_plugin.forward_context():
+        with self.trainer.precision_plugin.forward_context(), self.average.in_place_of_weights(self.model):
             for micro in self.micro_batches(mine):
                 self.losses(micro)
         self.model.train()
         sums_D3 = self.take_sums()
         self.sums_D3.copy_(kept)
         return sums_D3
+
+
+def finite(norm: Tensor, step: int) -> Tensor:
+    """The norm; all processes have the same, so all of them stop."""
+    if not torch.isfinite(norm):
+        raise Diverged(f"the gradient norm is {norm.item()} at step {step}")
+    return norm
+
+
+def share(rows: Batch, rank: int, world: int) -> Batch:
+    """Every `world`-th row. All shares are of one size, as processes that gather parameters together need
+    equally many forward passes: what is missing is the first row again, of a domain that does not exist."""
+    missing = -len(rows["domain"]) % world
+    tokens_RT = torch.cat([rows["tokens"], rows["tokens"][:1].expand(missing, -1)])
+    domain_R = torch.cat([rows["domain"], rows["domain"].new_full([missing], -1)])
+    return {"tokens": tokens_RT[rank::world], "domain": domain_R[rank::world]}

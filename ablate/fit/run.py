@@ -5,9 +5,8 @@ weights, bit for bit, as if nothing had happened. A finished run returns its res
 """
 
 import ctypes
+import dataclasses
 import logging
-import multiprocessing
-import multiprocessing.connection
 import os
 import signal
 import warnings
@@ -18,12 +17,14 @@ import lightning as L
 import torch
 from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfiler
 
+from ablate import processes
 from ablate.data.batches import Batches, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepare
 from ablate.fit import checkpoint, mirror, strategy
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.watch import Watch
 from ablate.identity import run_id
+from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.record import Record, run_record
@@ -33,13 +34,14 @@ from ablate.settings import Settings, UserError
 def train_run(settings: Settings) -> dict[str, Any]:
     """Train, resume or look up one run; returns its result. Several devices: one process each."""
     strategy.check(settings)
+    match.sized(settings)  # raises here, before anything is written, when nothing matches
     corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
     record = run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
     if not record.done:
-        if settings.where.devices == 1 or "LOCAL_RANK" in os.environ:
+        if settings.where.strategy == "single" or "LOCAL_RANK" in os.environ:
             _train_noting_failure(settings, corpus, record)
         else:
-            _train_in_processes(settings)
+            processes.together(_train_rank, settings.where.devices, settings)
     return record.result() or {}
 
 
@@ -71,20 +73,29 @@ def _train(settings: Settings, corpus: Corpus, record: Record) -> None:
     saver = checkpoint.Saver(record.checkpoints, _save_every(settings, watch.every))
     trainer = _trainer(settings, record, [watch, saver])
     if trainer.is_global_zero:
-        record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where))
+        record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module))
     outcome, reason = "finished", None
     try:
         batches = Batches(order, corpus, settings.where.data_workers)
         trainer.fit(module, datamodule=batches, ckpt_path=checkpoint.newest(record.checkpoints))
     except Diverged as error:
         outcome, reason = "diverged", str(error)
+    module.average.put_into(module.model)
+    weights = strategy.weights(trainer)  # of all processes together
     if trainer.is_global_zero:
-        weights = module.model.state_dict()
         checkpoint.save_weights(weights, record.weights)
         last = {"outcome": outcome, "reason": reason, "weights_sha256": checkpoint.sha256(weights)}
         record.finish(last | watch.summary())  # the last file: its existence means that all is there
         checkpoint.remove(record.checkpoints)
     mirror.close()
+
+
+def _built(module: Pretraining) -> dict[str, Any]:
+    """The model as it is built here, for the record: widths that `size.match` solved, and what does the work."""
+    device = torch.device(strategy.accelerator(module.settings.where))
+    compiled = {"compiled": True} if module.settings.where.compile else {}
+    kernels = module.model.kernels(device, max(module.settings.length.lengths))
+    return {"size": dataclasses.asdict(module.model.size), "kernels": kernels} | compiled
 
 
 def _save_every(settings: Settings, rows_every: int) -> int:
@@ -96,7 +107,7 @@ def _trainer(settings: Settings, record: Record, callbacks: list[L.Callback]) ->
     # Lean on purpose: no bar, logging or validation loop of Lightning's own. Together they cost
     # 5-10 % of a step of 11 ms, and `Watch` does what is wanted of them.
     return L.Trainer(
-        **strategy.trainer_arguments(settings.where),
+        **strategy.trainer_arguments(settings),
         precision="32-true" if settings.precision == "fp32" else "bf16-mixed",
         max_steps=settings.steps,
         max_epochs=1,
@@ -121,28 +132,11 @@ def _profiler(settings: Settings, record: Record) -> Profiler | None:
     return kind(dirpath=record.folder, filename="profile") if kind else None
 
 
-def _train_in_processes(settings: Settings) -> None:
-    """One process a device; when one fails the others are stopped, so that none waits for ever."""
-    context = multiprocessing.get_context("forkserver")
-    port = strategy.free_port()
-    ranks = [context.Process(target=_train_rank, args=(settings, r, port)) for r in range(settings.where.devices)]
-    for process in ranks:
-        process.start()
-    try:
-        while (alive := [p for p in ranks if p.exitcode is None]) and not any(p.exitcode for p in ranks):
-            multiprocessing.connection.wait([p.sentinel for p in alive])
-    finally:
-        for process in ranks:
-            if process.exitcode is None:
-                process.terminate()
-            process.join()
-    if any(process.exitcode for process in ranks):
-        raise RuntimeError(f"a process failed; exit codes by rank: {[p.exitcode for p in ranks]}")
-
-
 def _train_rank(settings: Settings, rank: int, port: int) -> None:
     os.environ.update(strategy.rank_environment(rank, settings.where, port))
     train_run(settings)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _keep_memory() -> None:
@@ -161,6 +155,7 @@ def _quiet() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # calls by DeepSpeed
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,35 +1,53 @@
 """Where a run trains: devices, processes and how they share the work."""
 
 import os
-import socket
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
+from ablate.fit import zero
+from ablate.fit.fsdp import FSDP
 from ablate.plan.timeline import timeline
 from ablate.settings import Settings, SettingsError, Where
 
 
-def single(where: Where) -> str:
+def single(settings: Settings) -> str:
     return "auto"
 
 
-def ddp(where: Where) -> Strategy:
-    """One copy of the model a process; gloo on CPUs, NCCL on GPUs."""
-    backend = "nccl" if accelerator(where) == "cuda" else "gloo"
-    return DDPStrategy(process_group_backend=backend, cluster_environment=LightningEnvironment())
+def ddp(settings: Settings) -> Strategy:
+    """One copy of the model a process."""
+    # Buffers hold each process's own sums, not to be overwritten with those of the first
+    return DDPStrategy(
+        process_group_backend=backend(settings.where),
+        cluster_environment=LightningEnvironment(),
+        broadcast_buffers=False,
+    )
 
 
-STRATEGIES = {"single": single, "ddp": ddp}
+def fsdp(settings: Settings) -> Strategy:
+    """Parameters, gradients and optimizer in parts, gathered block by block."""
+    return FSDP(processes(settings.where), backend(settings.where))
 
 
-def trainer_arguments(where: Where) -> dict[str, Any]:
+def deepspeed(settings: Settings) -> Strategy:
+    """Optimizer (zero1), gradients (zero2) and parameters (zero3) in parts."""
+    return zero.Zero(ZERO[settings.where.strategy], settings, accelerator(settings.where), backend(settings.where))
+
+
+ZERO = {"zero1": 1, "zero2": 2, "zero3": 3}
+STRATEGIES = {"single": single, "ddp": ddp, "fsdp": fsdp, **dict.fromkeys(ZERO, deepspeed)}
+
+
+def trainer_arguments(settings: Settings) -> dict[str, Any]:
     """The part of Lightning's Trainer that says where."""
+    where = settings.where
     return {
         "accelerator": accelerator(where),
-        "strategy": STRATEGIES[where.strategy](where),
+        "strategy": STRATEGIES[where.strategy](settings),
         "devices": where.devices,
         "num_nodes": where.nodes,
     }
@@ -43,15 +61,39 @@ def accelerator(where: Where) -> str:
     return where.device
 
 
+def backend(where: Where) -> str:
+    return "nccl" if accelerator(where) == "cuda" else "gloo"
+
+
+def processes(where: Where) -> int:
+    return where.devices * where.nodes
+
+
 def check(settings: Settings) -> None:
     """Every process must get equally many rows of every step."""
     where = settings.where
-    processes = where.devices * where.nodes
-    if processes > 1 and where.strategy == "single":
+    world = processes(where)
+    if world > 1 and where.strategy == "single":
         raise SettingsError(f"where.devices={where.devices}: one process with strategy=single; use where.strategy=ddp")
+    _check_parts(settings)
     for rows in {int(count) for count in timeline(settings).table["rows"]}:
-        if rows % processes:
-            raise SettingsError(f"where.devices={where.devices}: {rows} rows of a step do not divide by {processes}")
+        if rows % world:
+            raise SettingsError(f"where.devices={where.devices}: {rows} rows of a step do not divide by {world}")
+
+
+def _check_parts(settings: Settings) -> None:
+    """What strategies cannot do whose processes hold parts of something."""
+    name, average = settings.where.strategy, settings.averaging.kind
+    if name in ZERO and not zero.installed():
+        raise SettingsError(f"where.strategy={name}: DeepSpeed is not installed; pip install 'ablate[deepspeed]'")
+    if name in ("fsdp", "zero3") and average != "none":
+        raise SettingsError(f"averaging.kind={average}: no process of where.strategy={name} has all weights; use zero2")
+
+
+def weights(trainer: L.Trainer) -> dict[str, Any]:
+    """The whole weights of the model by name, on the first process; every process must call it."""
+    named = trainer.strategy.lightning_module_state_dict()
+    return {name.removeprefix("model."): tensor for name, tensor in named.items()}
 
 
 def hardware(where: Where) -> dict[str, Any]:
@@ -59,9 +101,8 @@ def hardware(where: Where) -> dict[str, Any]:
     gpu = accelerator(where) == "cuda"
     return {
         "device": torch.cuda.get_device_name() if gpu else "cpu",
-        "processes": where.devices * where.nodes,
+        "processes": processes(where),
         "threads": torch.get_num_threads(),
-        "attention": "scaled_dot_product_attention",
     }
 
 
@@ -70,13 +111,7 @@ def rank_environment(local_rank: int, where: Where, port: int) -> dict[str, str]
     return {
         "LOCAL_RANK": str(local_rank),
         "NODE_RANK": os.environ.get("NODE_RANK", "0"),
-        "WORLD_SIZE": str(where.devices * where.nodes),
+        "WORLD_SIZE": str(processes(where)),
         "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
         "MASTER_PORT": os.environ.get("MASTER_PORT", str(port)),
     }
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]

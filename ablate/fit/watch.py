@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ablate.fit import optimizer as optimizers
 from ablate.fit.loss import bits_per_byte, implausible
 from ablate.fit.module import Diverged, Pretraining
 from ablate.model import budget
@@ -112,9 +113,13 @@ class Watch(L.Callback):
 
     def _compare(self, trainer: L.Trainer, step: int, tokens_D: list[float]) -> None:
         """The plan against what happened since the last row."""
-        planned, realised = float(self.timeline.table["lr"][step - 1]), trainer.optimizers[0].param_groups[0]["lr"]
-        if planned != realised:
-            raise RuntimeError(f"step {step}: the learning rate was {realised}, planned {planned}")
+        row, factors = self.timeline.table[step - 1], self.timeline.layer_factors[step - 1]
+        for group in trainer.optimizers[0].param_groups:
+            realised, planned = (group["lr"], group["weight_decay"]), optimizers.planned(group, row, factors)
+            if realised != planned:
+                raise RuntimeError(
+                    f"step {step}: rate and weight decay of layer {group['layer']} were {realised}, planned {planned}"
+                )
         now, before = self.order.domain_tokens(step), self.order.domain_tokens(self.last_step)
         for domain, tokens in zip(self.order.domains, tokens_D, strict=True):
             if now[domain] - before[domain] != tokens:

@@ -36,6 +36,7 @@ from ablate.settings import Model, Size
 
 BLOCK = 64  # queries
 LONGEST = 1024  # tokens of a row in `_Blocks`
+BLOCKS, SDPA = "attention in blocks of queries", "scaled_dot_product_attention"
 
 
 class Attention(nn.Module):
@@ -67,6 +68,9 @@ class Attention(nn.Module):
         scores_and_sums = 4 * self.heads * self.width * length
         return self.qkv.flops() + self.out.flops() + scores_and_sums
 
+    def kernel(self, device: torch.device, length: int) -> str:
+        return kernel(device, length)
+
     def state_bytes(self, length: int, bytes_per_value: int = 2) -> int:
         """Bytes of the key-value cache that one sequence of `length` tokens needs at inference."""
         return 2 * self.kv_heads * self.width * length * bytes_per_value
@@ -74,9 +78,14 @@ class Attention(nn.Module):
 
 def causal_attention(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:
     """`softmax(q k^T / sqrt(K), keys up to the query) v`, each key-value head serving H / G query heads."""
-    if q_BHLK.device.type == "cpu" and q_BHLK.shape[2] <= LONGEST and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and kernel(q_BHLK.device, q_BHLK.shape[2]) == BLOCKS:
         return _Blocks.apply(q_BHLK, k_BGLK, v_BGLK)
     return plain_attention(q_BHLK, k_BGLK, v_BGLK)
+
+
+def kernel(device: torch.device, length: int) -> str:
+    """What attends in rows of `length`, for the record too."""
+    return BLOCKS if device.type == "cpu" and length <= LONGEST else SDPA
 
 
 def plain_attention(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:

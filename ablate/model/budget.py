@@ -9,22 +9,29 @@ and looking up a token are free; training is three times the forward pass.
 
 Memory is what one device holds at the peak of a training step. Activations are measured, not
 guessed: the forward pass runs on fake tensors, which have shapes but no bytes, and whatever autograd
-keeps is added up. It is the CPU's way of computing; a GPU keeps less (attention).
+keeps is added up. It is the CPU's way of computing; a GPU keeps less (attention). Blocks that are
+recomputed keep their inputs, and one of them at a time all the rest.
 """
 
 import functools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ablate.model.language import LanguageModel
+from ablate.model import match
+from ablate.model.language import LanguageModel, matrices
 from ablate.model.linear import product
-from ablate.settings import Settings
+from ablate.settings import Model, Settings, Size
 
-FP32 = 4  # bytes; parameters, gradients and both AdamW moments, in either precision
+FP32 = 4  # bytes; parameters, gradients and moments that are not quantised, in either precision
+# Of bitsandbytes: values in its table of 8 bits and in a block of one scale, and values below which a
+# parameter's moments stay in 32 bits
+TABLE, LEAST_VALUES = 256, 4096
+FP64 = 8  # bytes; the average of the weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +41,24 @@ class Memory:
     weights: int
     gradients: int
     optimizer: int
+    average: int
     activations: int
     loss: int  # gradients of the hidden states and of the head, taken with the loss
 
     @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.optimizer + self.activations + self.loss
+        state = self.weights + self.gradients + self.optimizer + self.average
+        return state + self.activations + self.loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
+    size: Size  # as built
     parameters: int
     embedding: int  # of these: token embedding, and the head unless tied
     forward_flops: dict[int, int]  # row length -> FLOPs per token
     state_bytes: int  # of one sequence of the longest row at inference, 16-bit values
-    memory: Memory
+    settings: Settings = field(repr=False, compare=False)
 
     @property
     def non_embedding(self) -> int:
@@ -59,20 +69,31 @@ class Budget:
         """Row length -> FLOPs per token, forward and backward; evaluation not included."""
         return {length: 3 * flops for length, flops in self.forward_flops.items()}
 
+    @functools.cached_property
+    def memory(self) -> Memory:
+        """Of one device; traced when asked for, which takes a hundred times as long as all else here."""
+        return _memory(self)
+
 
 def of(settings: Settings, vocabulary: int | None = None) -> Budget:
     """The budget of a run; `vocabulary` if the tokenizer has another size than `data.vocabulary`."""
-    vocabulary = vocabulary or settings.data.vocabulary
+    if vocabulary is not None:
+        settings = replace(settings, data=replace(settings.data, vocabulary=vocabulary))
+    size, lengths = match.sized(settings), tuple(sorted(set(settings.length.lengths)))
+    return Budget(settings=settings, size=size, **_counts(settings.model, size, settings.data.vocabulary, lengths))
+
+
+@functools.cache
+def _counts(model: Model, size: Size, vocabulary: int, lengths: tuple[int, ...]) -> dict[str, Any]:
+    """What follows from the model alone, counted once for all the runs of a study that share it."""
     with torch.device("meta"):
-        model = LanguageModel(settings.model, settings.size, vocabulary)
-    lengths = sorted(set(settings.length.lengths))
-    return Budget(
-        parameters=count(model),
-        embedding=vocabulary * settings.size.width * (1 if settings.model.tied else 2),
-        forward_flops={length: model.flops(length) for length in lengths},
-        state_bytes=model.state_bytes(lengths[-1]),
-        memory=_memory(settings, vocabulary, count(model), lengths[-1]),
-    )
+        language = LanguageModel(model, size, vocabulary)
+    return {
+        "parameters": count(language),
+        "embedding": vocabulary * size.width * (1 if model.tied else 2),
+        "forward_flops": {length: language.flops(length) for length in lengths},
+        "state_bytes": language.state_bytes(lengths[-1]),
+    }
 
 
 def count(model: torch.nn.Module) -> int:
@@ -80,28 +101,65 @@ def count(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _memory(settings: Settings, vocabulary: int, parameters: int, length: int) -> Memory:
+def _memory(budget: Budget) -> Memory:
+    settings, width, parameters = budget.settings, budget.size.width, budget.parameters
+    vocabulary, length = settings.data.vocabulary, max(budget.forward_flops)
+    with torch.device("meta"):
+        model = LanguageModel(settings.model, budget.size, vocabulary)
     devices = settings.where.devices * settings.where.nodes
     rows = max(1, min(settings.where.micro_tokens, settings.step_tokens // devices) // length)
-    weights = FP32 * parameters
+    weights = FP32 * budget.parameters
     return Memory(
         weights=weights,
         gradients=weights,
-        optimizer=2 * weights,
+        optimizer=optimizer_bytes(model, settings.optimizer.name),
+        average=FP64 * parameters if settings.averaging.kind != "none" else 0,
         activations=activation_bytes(settings, vocabulary, rows, length),
-        loss=FP32 * settings.size.width * (rows * length + vocabulary),
+        loss=FP32 * width * (rows * length + vocabulary),
     )
 
 
+def optimizer_bytes(model: LanguageModel, name: str) -> int:
+    """Bytes of the moments that `optimizer.name` keeps; `fit.optimizer` says of which parameters."""
+    orthogonal = matrices(model) if name == "muon" else {}
+    quantised = {key for key, parameter in model.named_parameters() if name == "adamw8bit" and _in_8_bits(parameter)}
+    total = 2 * TABLE * FP32 if quantised else 0
+    for key, parameter in model.named_parameters():
+        moments = 1 if key in orthogonal else 2
+        values, scales = parameter.numel(), -(-parameter.numel() // TABLE)
+        total += moments * (values + FP32 * scales if key in quantised else FP32 * values)
+    return total
+
+
+def _in_8_bits(parameter: Tensor) -> bool:
+    return parameter.ndim > 1 and parameter.numel() >= LEAST_VALUES
+
+
 def activation_bytes(settings: Settings, vocabulary: int, rows: int, length: int) -> int:
-    """Bytes that autograd keeps between the forward and the backward pass, parameters not counted."""
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16-mixed")
+    """Bytes that autograd keeps between the forward and the backward pass, parameters not counted.
+
+    With where.recompute that and what the backward pass brings back: all that the largest block keeps.
+    """
+    recompute = settings.where.recompute
+    return _activations(settings.model, match.sized(settings), settings.precision, vocabulary, rows, length, recompute)
+
+
+@functools.cache
+def _activations(
+    model: Model, size: Size, precision: str, vocabulary: int, rows: int, length: int, recompute: bool
+) -> int:
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
     with FakeTensorMode(), autocast:
-        model = LanguageModel(settings.model, settings.size, vocabulary)
-        return kept_bytes(model, torch.zeros(rows, length, dtype=torch.long))
+        language = LanguageModel(model, size, vocabulary)
+        language.recompute = recompute
+        kept = kept_bytes(language, torch.zeros(rows, length, dtype=torch.long))
+        if not recompute:
+            return kept
+        x_BLD = torch.zeros(rows, length, size.width)
+        return kept + max(kept_bytes(block, x_BLD) for block in language.blocks)
 
 
-def kept_bytes(model: torch.nn.Module, tokens_BL: Tensor) -> int:
+def kept_bytes(model: torch.nn.Module, inputs: Tensor) -> int:
     """Bytes of every storage that a forward pass leaves behind: its result and what autograd saved."""
     kept: dict[int, int] = {}
     own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
@@ -113,7 +171,7 @@ def kept_bytes(model: torch.nn.Module, tokens_BL: Tensor) -> int:
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        keep(model(tokens_BL))
+        keep(model(inputs))
     return sum(kept.values())
 
 

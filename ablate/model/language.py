@@ -6,7 +6,13 @@
     pattern "MMA", depth 6:  M M A M M A
 
 A mixer is a module `(model, size)` with `forward(x_BLD) -> y_BLD`, `flops(length)` (forward, per
-token) and `state_bytes(length)` (of one sequence at inference).
+token), `state_bytes(length)` (of one sequence at inference) and `kernel(device, length)`, the name of what
+does its work there.
+
+Rows know nothing of one another. Inside a row they are one text: where a document ends and the next one
+begins there is an end token and nothing else, so attention looks back and a state remembers across it,
+in every mixer alike. `Mamba2.forward` can be told of borders (`seq_idx`); no batch tells it, because the
+attention beside it could not keep to them.
 
 `forward` ends with hidden states, not logits: the loss multiplies them by `head_weight` piece by
 piece and never holds all logits (`fit.loss`).
@@ -20,10 +26,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ablate.model.attention import Attention
 from ablate.model.latent import LatentAttention
-from ablate.model.linear import LINEARS
+from ablate.model.linear import LINEARS, Dense
 from ablate.model.mamba import INITIAL, Mamba2
 from ablate.model.parts import FEEDS, RMSNorm
 from ablate.settings import Model, Size
@@ -60,15 +67,22 @@ def _norm(model: Model, size: Size) -> nn.Module:
 
 
 class LanguageModel(nn.Module):
-    """Parameters are not drawn here: `initialise` does that, or `build` all at once."""
+    """Parameters are not drawn here: `initialise` does that, or `build` all at once.
+
+    `size` has widths as they are built: for a run, those of `match.sized`. With `recompute` only the
+    input of each block is kept for the backward pass, which runs the block once more: less memory
+    for a third more work, and the same numbers, since nothing in a block is random.
+    """
 
     def __init__(self, model: Model, size: Size, vocabulary: int) -> None:
         super().__init__()
+        assert size.match == "none", "the declared size is not the one to build: see match.sized"
         self.embedding = nn.Embedding(vocabulary, size.width)
         self.blocks = nn.ModuleList(Block(letter, model, size) for letter in letters(model.pattern, size.depth))
         self.norm = RMSNorm(size.width, model.norm_eps)
         self.head = None if model.tied else LINEARS["dense"](size.width, vocabulary)
         self.model, self.size = model, size
+        self.recompute = False
 
     @property
     def head_weight(self) -> Tensor:
@@ -83,7 +97,7 @@ class LanguageModel(nn.Module):
         """Hidden states x_BLD after the last norm."""
         x_BLD = self.embedding(tokens_BL)
         for block in self.blocks:
-            x_BLD = block(x_BLD)
+            x_BLD = _recomputed(block, x_BLD) if self.recompute else block(x_BLD)
         return self.norm(x_BLD)
 
     def logits(self, tokens_BL: Tensor) -> Tensor:
@@ -95,16 +109,22 @@ class LanguageModel(nn.Module):
         vocabulary, width = self.head_weight.shape
         return sum(block.flops(length) for block in self._stack) + 2 * vocabulary * width
 
+    def kernels(self, device: torch.device, length: int) -> dict[str, str]:
+        """Letter -> name of what does the work of that mixer, in rows of `length` and not compiled: for the record."""
+        pairs = zip(letters(self.model.pattern, self.size.depth), self._stack, strict=True)
+        return {letter: block.mixer.kernel(device, length) for letter, block in pairs}
+
     def state_bytes(self, length: int) -> int:
         """Bytes that one sequence of `length` tokens keeps at inference (16-bit values)."""
         return sum(block.state_bytes(length) for block in self._stack)
 
 
+def _recomputed(block: nn.Module, x_BLD: Tensor) -> Tensor:
+    return cast(Tensor, checkpoint(block, x_BLD, use_reentrant=False, preserve_rng_state=False))
+
+
 def letters(pattern: str, depth: int) -> str:
     """One letter of MIXERS per layer: the pattern, repeated and cut to `depth`."""
-    unknown = sorted(set(pattern) - set(MIXERS))
-    if unknown or not pattern:
-        raise ValueError(f"model.pattern={pattern!r}: must be made of the letters {', '.join(sorted(MIXERS))}")
     return (pattern * depth)[:depth]
 
 
@@ -162,3 +182,16 @@ def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
     named = dict(model.named_parameters())
     decay = [name for name, parameter in named.items() if parameter.ndim >= 2]
     return decay, [name for name in named if name not in decay]
+
+
+def layer_of(name: str, depth: int) -> int:
+    """Where a parameter lies: 0 the embedding, then the blocks, `depth` + 1 the last norm and an untied head."""
+    if name.startswith("blocks."):
+        return 1 + int(name.split(".")[1])
+    return 0 if name.startswith("embedding.") else depth + 1
+
+
+def matrices(model: LanguageModel) -> dict[str, tuple[int, ...]]:
+    """The linear maps of the blocks, by the name of the parameter: rows of each matrix that shares its product."""
+    layers = {name: layer for name, layer in model.blocks.named_modules() if isinstance(layer, Dense)}
+    return {f"blocks.{name}.weight": layer.splits for name, layer in layers.items()}

@@ -19,7 +19,7 @@ its value, P width of the rotary key, C rank of the latent.
 import torch
 from torch import Tensor, nn
 
-from ablate.model.attention import causal_attention
+from ablate.model.attention import causal_attention, kernel
 from ablate.model.linear import LINEARS
 from ablate.model.parts import RMSNorm, Rotary
 from ablate.settings import Model, Size
@@ -80,6 +80,9 @@ class LatentAttention(nn.Module):
         matrices = sum(matrix.flops() for matrix in (*queries, self.kv_down, self.kv_up, self.k_rope, self.out))
         scores, sums = 2 * self.heads * (self.width + self.rope_width) * length, 2 * self.heads * self.width * length
         return matrices + scores + sums
+
+    def kernel(self, device: torch.device, length: int) -> str:
+        return kernel(device, length)
 
     def state_bytes(self, length: int, bytes_per_value: int = 2) -> int:
         """Bytes of the cache of latents and rotary keys that one sequence of `length` tokens needs at inference."""

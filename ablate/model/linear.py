@@ -57,7 +57,7 @@ class Ternary(Dense):
 
     def __init__(self, inputs: int, outputs: int, splits: tuple[int, ...] = ()) -> None:
         super().__init__(inputs, outputs, splits)
-        self.norm = nn.RMSNorm(inputs, eps=1e-5)
+        self.norm = nn.RMSNorm(inputs, eps=NORM_EPS)
 
     def forward(self, input: Tensor) -> Tensor:
         x, x_scale = int8(self.norm(input.float()))
@@ -67,6 +67,7 @@ class Ternary(Dense):
 
 
 LINEARS = {"dense": Dense, "ternary": Ternary}
+NORM_EPS = 1e-5  # of the norm in front of a ternary product
 TINY = 1e-5  # the smallest scale: a matrix or an input of zeros must not divide by zero
 
 HAS_ONEDNN = torch.backends.mkldnn.is_available()

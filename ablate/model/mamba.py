@@ -38,11 +38,9 @@ class Mamba2(nn.Module):
     def __init__(self, model: Model, size: Size) -> None:
         super().__init__()
         mamba, inner = model.mamba, model.mamba.expand * size.width
-        if inner % mamba.head_width:
-            raise ValueError(f"model.mamba.head_width={mamba.head_width}: must be a divisor of the inner width {inner}")
         self.heads = inner // mamba.head_width
-        if self.heads % mamba.groups:
-            raise ValueError(f"model.mamba.groups={mamba.groups}: must be a divisor of the {self.heads} heads")
+        assert inner == self.heads * mamba.head_width  # `ablate.checks` says it politely
+        assert self.heads % mamba.groups == 0
         self.mamba, self.inner, self.states = mamba, inner, mamba.groups * mamba.state
         channels = inner + 2 * self.states
         linear = LINEARS[model.linear]
@@ -75,6 +73,9 @@ class Mamba2(nn.Module):
         convolution = 2 * mamba.conv * self.conv1d.in_channels
         scan = ssd.flops(length, mamba.chunk, self.heads, mamba.groups, mamba.head_width, mamba.state)
         return self.in_proj.flops() + self.out_proj.flops() + convolution + scan // length
+
+    def kernel(self, device: torch.device, length: int) -> str:
+        return f"{kernel(device).__module__}.{kernel(device).__name__}"
 
     def state_bytes(self, length: int, bytes_per_value: int = 2) -> int:
         """Bytes that one sequence of any length keeps: state of the scan, and what the convolution looks back at."""

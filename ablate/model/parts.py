@@ -104,6 +104,8 @@ def turns(length: int, width: int, theta: float, device: torch.device) -> Tensor
 class SwiGLU(nn.Module):
     """`down(silu(gate(x)) * up(x))` (Shazeer, arXiv:2002.05202); gate and up are one matrix product."""
 
+    MATRICES = 3  # of width x hidden
+
     def __init__(self, width: int, hidden: int, linear: str) -> None:
         super().__init__()
         self.gate_up = LINEARS[linear](width, 2 * hidden, (hidden, hidden))
@@ -150,6 +152,8 @@ class SquaredReLU(nn.Module):
 
     At the same `hidden` it has two thirds of SwiGLU's parameters and FLOPs; 3/2 of it makes them equal.
     """
+
+    MATRICES = 2  # of width x hidden
 
     def __init__(self, width: int, hidden: int, linear: str) -> None:
         super().__init__()

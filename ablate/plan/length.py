@@ -5,11 +5,13 @@
 
 Constant tokens is the default: a curriculum then changes the length alone. With constant rows the
 last stage has `step_tokens` and earlier ones fewer, so the run reads fewer tokens than `tokens`.
+A ramp multiplies the rows, whatever their length.
 """
 
 import numpy as np
 
-from ablate.settings import Length, steps_of
+from ablate.moments import ramp_steps, steps_of
+from ablate.settings import Length, Settings
 
 
 def row_lengths(length: Length, total: int) -> np.ndarray:
@@ -20,6 +22,13 @@ def row_lengths(length: Length, total: int) -> np.ndarray:
 
 
 def row_counts(length: Length, step_tokens: int, total: int) -> np.ndarray:
-    """Rows at steps 0..total-1, shape (total,), int64."""
+    """Rows at steps 0..total-1 before the ramp, shape (total,), int64."""
     lengths = row_lengths(length, total)
     return step_tokens // (lengths if length.constant == "tokens" else np.full(total, length.lengths[-1]))
+
+
+def multiples(settings: Settings) -> np.ndarray:
+    """What the ramp multiplies the rows of every step with, shape (steps,), int64."""
+    ramp = settings.ramp
+    steps = ramp_steps(ramp.multiples, ramp.starts, settings.tokens, settings.step_tokens)
+    return np.repeat(np.array(ramp.multiples, dtype=np.int64), steps)

@@ -16,8 +16,9 @@ is what makes their difference a paired one.
 
 import numpy as np
 
+from ablate.moments import steps_of
 from ablate.plan import keyed
-from ablate.settings import Settings, steps_of
+from ablate.settings import Settings
 
 OFFSET_BITS = 32
 

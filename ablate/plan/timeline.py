@@ -1,9 +1,9 @@
 """The whole training as one table, a row a step, before the first step is taken.
 
-    step  rate     weight decay  length  rows  stage
-    0     0.00025  0.1           256     16    0
+    step  rate     weight decay  length  rows  stage  average
+    0     0.00025  0.1           256     16    0      0
     ...
-    72    0.0003   0.1           1024    4     1
+    72    0.0003   0.1           1024    4     1      0.5
 
 The module sets its rates from it, the data its batches, the preview its picture; what happens is
 asserted against it. Two runs whose static parts and first n rows are equal are the same run for n
@@ -17,12 +17,16 @@ from functools import cached_property
 import numpy as np
 
 from ablate.identity import SEMANTICS, canonical, digest
-from ablate.plan import length, mixture, schedule
+from ablate.plan import average, length, lerac, mixture, schedule
 from ablate.settings import Settings
 
-ROW = np.dtype([("lr", "f8"), ("weight_decay", "f8"), ("length", "i8"), ("rows", "i8"), ("stage", "i8")])
+# `average`: the share of the step's weights in their running average, 0 while there is none
+ROW = np.dtype(
+    [("lr", "f8"), ("weight_decay", "f8"), ("length", "i8"), ("rows", "i8"), ("stage", "i8"), ("average", "f8")]
+)
 # What the table says itself, or what moves no weight
-NOT_STATIC = ("schedule", "length", "mixture", "tokens", "step_tokens", "evaluation")
+NOT_STATIC = ("schedule", "length", "ramp", "mixture", "averaging", "tokens", "step_tokens", "evaluation")
+NOT_STATIC_OPTIMIZER = ("lr", "weight_decay", "lerac")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class Timeline:
         """Number of the first row of each step, and of the one after the last, shape (steps + 1,)."""
         return np.concatenate([[0], np.cumsum(self.table["rows"])])
 
+    @cached_property
+    def layer_factors(self) -> np.ndarray:
+        """Factors of the rate by layer, shape (steps, depth + 2): embedding, blocks, final norm and untied head."""
+        return lerac.factors(self.settings.optimizer.lerac, self.settings.size.depth + 2, len(self))
+
     def flops(self, per_token: dict[int, int]) -> np.ndarray:
         """Training FLOPs before each step and at the end, shape (steps + 1,); `per_token`: by row length."""
         lengths, which = np.unique(self.table["length"], return_inverse=True)
@@ -55,15 +64,16 @@ class Timeline:
 
     def key(self, steps: int, fingerprint: str) -> str:
         """Name of the first `steps` steps: equal keys mean equal weights after them."""
-        static = canonical(self.settings)
-        for name in NOT_STATIC:
-            del static[name]
-        static["optimizer"] = {k: v for k, v in static["optimizer"].items() if k not in ("lr", "weight_decay")}
+        static = {k: v for k, v in canonical(self.settings).items() if k not in NOT_STATIC}
+        static["optimizer"] = {k: v for k, v in static["optimizer"].items() if k not in NOT_STATIC_OPTIMIZER}
         static["block"] = self.settings.mixture.block
         head = digest([static, fingerprint, SEMANTICS], 64).encode()
         rows = self.table[:steps]
         plain = [np.ascontiguousarray(rows[name]).tobytes() for name in ROW.names or () if name != "stage"]
-        return hashlib.sha256(b"".join([head, *plain, self.weights[rows["stage"]].tobytes()])).hexdigest()[:16]
+        # Empty without a curriculum, as before the first step of one: from then on the factors differ
+        curriculum = self.settings.optimizer.lerac.lowest < 1
+        factors = self.layer_factors[:steps].tobytes() if curriculum else b""
+        return hashlib.sha256(b"".join([head, *plain, self.weights[rows["stage"]].tobytes(), factors])).hexdigest()[:16]
 
 
 def timeline(settings: Settings) -> Timeline:
@@ -71,10 +81,11 @@ def timeline(settings: Settings) -> Timeline:
     total = settings.steps
     table = np.zeros(total, dtype=ROW)
     table["lr"] = schedule.rates(settings.schedule, settings.optimizer.lr, total)
-    table["weight_decay"] = settings.optimizer.weight_decay
+    table["weight_decay"] = schedule.weight_decays(settings.schedule, settings.optimizer.weight_decay, total)
     table["length"] = length.row_lengths(settings.length, total)
-    table["rows"] = length.row_counts(settings.length, settings.step_tokens, total)
+    table["rows"] = length.row_counts(settings.length, settings.step_tokens, total) * length.multiples(settings)
     table["stage"] = mixture.stage_of(settings)
+    table["average"] = average.shares(settings.averaging, total)
     return Timeline(settings, table, mixture.stage_weights(settings), _evaluations(settings))
 
 

@@ -24,7 +24,7 @@ from ablate.analysis.evidence import read
 from ablate.data.tokens import Corpus, check_held_out, prepare
 from ablate.identity import canonical, difference, digest
 from ablate.record import StudyRecord, run_record, study_record
-from ablate.settings import Settings, SettingsError, Study, UserError, from_config
+from ablate.settings import Settings, SettingsError, Study, UserError, check_choices, from_config
 from ablate.sweep import study as studies
 from ablate.sweep.local import Local
 from ablate.sweep.screen import Screen
@@ -43,6 +43,7 @@ class StudyLauncher(Launcher):
         return []
 
     def _compose(self, overrides: list[str]) -> Settings:
+        check_choices(overrides)
         config = OmegaConf.to_container(self.loader.load_sweep_config(self.config, overrides), resolve=False)
         assert isinstance(config, dict)
         config.pop("hydra")

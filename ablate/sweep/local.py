@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
+from ablate.processes import GRACE
 from ablate.record import Record, run_record
 from ablate.settings import Where
 from ablate.sweep.ledger import state
@@ -24,7 +25,6 @@ from ablate.sweep.worker import CLAIMED, work
 # a run begins, half a second each time
 PRELOADED = ["ablate.fit.run", "hydra", "wandb.sdk.launch"]
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 30.0  # to write a checkpoint when asked to stop
 
 
 @dataclasses.dataclass
@@ -128,5 +128,5 @@ class Local:
         for process in self.processes:
             process.terminate()
         for process in self.processes:
-            process.join(GRACE_SECONDS)
+            process.join(GRACE)
             process.kill()

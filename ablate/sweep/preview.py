@@ -1,4 +1,4 @@
-"""What a study will cost, before it is spent: arms, runs done and missing, FLOPs, minutes."""
+"""What a study will cost, before it is spent: arms and their models, runs done and missing, FLOPs, minutes."""
 
 import statistics
 
@@ -52,12 +52,21 @@ def _flops_per_second(records: list[Record], settings: Settings) -> float:
 
 
 def _arms(plan: Plan) -> Table:
-    table = Table(box=None, padding=(0, 2))
-    for heading in ("arm", "differs from the base in"):
-        table.add_column(heading, header_style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("arm", "widths", "parameters", "FLOPs/token", "state"):
+        table.add_column(heading, header_style="dim", no_wrap=True)
+    table.add_column("differs from the base in", header_style="dim", overflow="fold")
     for arm in plan.arms:
-        table.add_row(arm.name, _difference(arm, plan.arms[0]))
+        table.add_row(arm.name, *_costs(arm.settings), _difference(arm, plan.arms[0]))
     return table
+
+
+def _costs(settings: Settings) -> list[str]:
+    """The model as built, in rows of the longest length: what `size.match` made equal, and what it did not."""
+    cost = budget.of(settings)
+    flops, state = cost.training_flops[max(cost.training_flops)], cost.state_bytes / 2**10
+    widths = f"{cost.size.width}, {cost.size.hidden}"
+    return [widths, f"{cost.parameters / 1e6:.4g} M", f"{flops / 1e6:.4g} M", f"{state:,.0f} KiB"]
 
 
 def _difference(arm: Arm, base: Arm) -> str:

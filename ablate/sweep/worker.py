@@ -5,17 +5,15 @@ when the launcher that started it is gone.
 """
 
 import importlib
-import multiprocessing
 import os
-import signal
 import sys
-import threading
 import traceback
 from pathlib import Path
 from typing import Any
 
 from ablate.data.tokens import check_held_out, prepare
 from ablate.identity import run_id
+from ablate.processes import stop_with_parent
 from ablate.record import Record, make_folder, run_record
 from ablate.settings import Settings, UserError
 from ablate.sweep.ledger import Claimed, claim
@@ -38,7 +36,7 @@ def train_claimed(settings: Settings) -> tuple[Record, dict[str, Any]]:
 def work(settings: Settings, folder: Path) -> None:
     """Main function of a run's own process. Exit code: 0 done, 1 failed with a reason in the record."""
     _log_to(folder)
-    threading.Thread(target=_stop_with_launcher, daemon=True).start()
+    stop_with_parent()
     try:
         train_claimed(settings)
     except Claimed as error:
@@ -61,10 +59,3 @@ def _log_to(folder: Path) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
-
-
-def _stop_with_launcher() -> None:
-    launcher = multiprocessing.parent_process()
-    assert launcher is not None
-    launcher.join()
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -11,29 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from runs import elsewhere, record_of
 from safetensors.torch import load_file
 
-from ablate.data.tokens import prepare
 from ablate.fit import checkpoint
 from ablate.fit.module import Pretraining
 from ablate.fit.run import train_run
-from ablate.identity import SEMANTICS, run_id
+from ablate.identity import SEMANTICS
+from ablate.model import match
 from ablate.plan.timeline import timeline
-from ablate.record import Record, run_record
-from ablate.settings import Settings, UserError
+from ablate.settings import UserError
 from ablate.sweep.worker import work
-
-
-def record_of(settings: Settings) -> Record:
-    corpus = prepare(settings.data, Path(settings.where.outputs))
-    return run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
-
-
-def elsewhere(settings: Settings, folder: Path) -> Settings:
-    """The same run, into another output folder that shares the data."""
-    folder.mkdir()
-    (folder / "data").symlink_to(Path(settings.where.outputs) / "data")
-    return dataclasses.replace(settings, where=dataclasses.replace(settings.where, outputs=str(folder)))
 
 
 def test_a_run_leaves_a_complete_record(tiny):
@@ -118,7 +106,9 @@ def test_asked_to_stop_it_saves_and_says_so(tiny, tmp_path, forkserver, number, 
     assert checkpoint.newest(record.checkpoints)
 
 
-@pytest.mark.parametrize("where", [{"data_workers": 1}, {"data_workers": 2}, {"threads": 2}, {"saves": 3}])
+@pytest.mark.parametrize(
+    "where", [{"data_workers": 1}, {"data_workers": 2}, {"threads": 2}, {"saves": 3}, {"recompute": True}]
+)
 def test_weights_do_not_depend_on_where(tiny, tmp_path, where):
     settings = tiny()
     other = tiny(where={**where, "outputs": str(tmp_path / "other")})
@@ -208,3 +198,13 @@ def test_module_takes_weight_decay_from_the_timeline_only_for_matrices(tiny):
     decays = {group["decays"]: group["params"] for group in module.configure_optimizers().param_groups}
     assert all(parameter.ndim >= 2 for parameter in decays[True])
     assert all(parameter.ndim < 2 for parameter in decays[False])
+
+
+def test_the_record_says_what_was_built_and_what_did_the_work(tiny):
+    settings = tiny(model={"pattern": "MA", "mamba": {"head_width": 16}}, size={"match": "parameters"})
+    train_run(settings)
+    record = record_of(settings)
+    environment = record.environment()
+    assert environment["size"] == dataclasses.asdict(match.sized(settings))
+    assert environment["kernels"] == {"A": "attention in blocks of queries", "M": "ablate.model.ssd.ssd"}
+    assert record.settings().size == settings.size

@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from conftest import TINY, merged  # noqa: E402
+from tiny import TINY, merged  # noqa: E402
 
 from ablate.identity import SEMANTICS  # noqa: E402
 from ablate.settings import from_config  # noqa: E402

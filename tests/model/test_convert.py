@@ -1,4 +1,4 @@
-"""The same logits as Hugging Face's Llama, Qwen3 and DeepSeek-V3, in both directions."""
+"""The same logits as Hugging Face's Llama, Qwen3, DeepSeek-V3 and Bamba, in both directions."""
 
 from typing import Any
 
@@ -8,23 +8,34 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from ablate.model.convert import from_hf, model_type, settings_from_hf, to_hf
 from ablate.model.language import build
-from ablate.settings import Latent, Model, Size
+from ablate.settings import Latent, Mamba, Model, Size
 
 SIZE = Size(width=48, depth=3, heads=6, kv_heads=2, hidden=80)
 LATENT = {"kv_lora_rank": 20, "q_lora_rank": None, "qk_rope_head_dim": 6, "qk_nope_head_dim": 8, "v_head_dim": 8}
 DENSE = {"first_k_dense_replace": 3, "num_key_value_heads": 6, "n_routed_experts": 8, "num_mtp_layers": 0}
+MAMBA = Mamba(state=12, head_width=16, groups=2, chunk=16)
+BAMBA = {
+    **{"mamba_n_heads": 6, "mamba_d_head": 16, "mamba_n_groups": 2, "mamba_d_state": 12, "mamba_chunk_size": 16},
+    "rope_parameters": {"rope_type": "default", "rope_theta": 700.0, "partial_rotary_factor": 1.0},
+    "pad_token_id": None,
+}
 
 OURS = {
     "llama": Model(),
     "qwen3": Model(qk_norm=True),
     "deepseek_v3": Model(pattern="L", latent=Latent(kv_rank=20, rope_width=6)),
     "deepseek_v3, latent queries": Model(pattern="L", latent=Latent(kv_rank=21, q_rank=14, rope_width=10)),
+    "bamba": Model(pattern="M", mamba=MAMBA),
+    "bamba, hybrid": Model(pattern="MA", mamba=MAMBA),
+    "bamba, mostly attention": Model(pattern="MAA", mamba=Mamba(state=8, expand=3, head_width=9, conv=3, chunk=64)),
 }
 THEIRS = {
     "llama": {"model_type": "llama"},
     "qwen3": {"model_type": "qwen3", "head_dim": 8},
     "deepseek_v3": {"model_type": "deepseek_v3", **LATENT, **DENSE},
     "deepseek_v3, latent queries": {"model_type": "deepseek_v3", **LATENT, **DENSE, "q_lora_rank": 14},
+    "bamba": {"model_type": "bamba", **BAMBA, "use_cache": False},
+    "bamba, hybrid": {"model_type": "bamba", **BAMBA, "attn_layer_indices": [0, 2]},
 }
 every_model = pytest.mark.parametrize("model", OURS.values(), ids=OURS.keys())
 every_class = pytest.mark.parametrize("shape", THEIRS.values(), ids=THEIRS.keys())
@@ -64,6 +75,19 @@ def test_to_hf_gives_the_same_logits(tokens_BL, model, tied):
     model = ours(model, tied=tied)
     with torch.no_grad():
         torch.testing.assert_close(to_hf(model)(tokens_BL).logits, model.logits(tokens_BL), atol=1e-5, rtol=0)
+
+
+@every_model
+def test_saved_and_loaded_it_generates_what_ours_would(model, tokens_BL, tmp_path):
+    """Greedily, through their cache where they have one."""
+    mine = ours(model, init_scale=2.0)
+    to_hf(mine).save_pretrained(tmp_path)
+    its = AutoModelForCausalLM.from_pretrained(tmp_path)
+    text = tokens_BL[:, :20]
+    with torch.no_grad():
+        for _ in range(12):
+            text = torch.cat((text, mine.logits(text)[:, -1:].argmax(-1)), dim=1)
+    assert torch.equal(its.generate(tokens_BL[:, :20], max_new_tokens=12, do_sample=False), text)
 
 
 @every_class
@@ -118,6 +142,9 @@ def test_the_epsilon_of_latents_is_theirs(tokens_BL):
         ("deepseek_v3", "qk_nope_head_dim", 16),
         ("deepseek_v3", "rope_interleave", False),
         ("deepseek_v3", "first_k_dense_replace", 2),
+        ("bamba", "mamba_proj_bias", True),
+        ("bamba", "mamba_conv_bias", False),
+        ("bamba", "mlp_bias", True),
     ],
 )
 def test_what_has_no_form_here_is_named(name, key, value):
@@ -126,8 +153,16 @@ def test_what_has_no_form_here_is_named(name, key, value):
         settings_from_hf(AutoConfig.for_model(**shape))
 
 
+def test_a_head_that_is_turned_in_part_is_named():
+    """As in Bamba's own weights, which this would otherwise turn too far."""
+    half = BAMBA["rope_parameters"] | {"partial_rotary_factor": 0.5}
+    config = AutoConfig.for_model("bamba", hidden_size=48, num_attention_heads=6, **BAMBA | {"rope_parameters": half})
+    with pytest.raises(ValueError, match=r"^rope_parameters=.*0\.5.*: must be .*1\.0.* to become a LanguageModel$"):
+        settings_from_hf(config)
+
+
 def test_a_class_that_is_not_known_is_named():
-    with pytest.raises(ValueError, match=r"^model_type=gpt2: must be one of llama, qwen3, deepseek_v3$"):
+    with pytest.raises(ValueError, match=r"^model_type=gpt2: must be one of llama, qwen3, deepseek_v3, bamba, bitnet$"):
         settings_from_hf(AutoConfig.for_model("gpt2"))
 
 
@@ -135,8 +170,12 @@ def test_a_class_that_is_not_known_is_named():
     ("changes", "key"),
     [
         ({"feed": "relu2"}, "model.feed=relu2"),
-        ({"linear": "ternary"}, "model.linear=ternary"),
+        ({"pattern": "M", "linear": "ternary"}, "model.pattern='M'"),
+        ({"linear": "ternary", "qk_norm": True}, "model.qk_norm=True"),
+        ({"linear": "ternary", "norm_eps": 1e-6}, "model.norm_eps=1e-06"),
         ({"pattern": "AL"}, "model.pattern='AL'"),
+        ({"pattern": "LM"}, "model.pattern='LM'"),
+        ({"pattern": "AM", "qk_norm": True}, "model.qk_norm=True"),
     ],
 )
 def test_what_has_no_form_there_is_named(changes, key):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from ablate.checks import LETTERS
 from ablate.model.attention import Attention
 from ablate.model.language import MIXERS, LanguageModel, build, decay_groups, initialise, letters
 from ablate.settings import Latent, Model, Size
@@ -132,11 +133,8 @@ def test_pattern_is_repeated_over_depth(monkeypatch):
     assert letters("MMA", 7) == "MMAMMAM"
 
 
-@pytest.mark.parametrize("pattern", ["", "a", "AX"])
-def test_unknown_letter_is_one_clear_line(pattern):
-    known = ", ".join(sorted(MIXERS))
-    with pytest.raises(ValueError, match=rf"^model\.pattern='{pattern}': must be made of the letters {known}$"):
-        LanguageModel(Model(pattern=pattern), SIZE, VOCABULARY)
+def test_the_letters_that_settings_allow_are_the_mixers_there_are():
+    assert set(LETTERS) == set(MIXERS)
 
 
 def gradients(model, hidden_BLD):

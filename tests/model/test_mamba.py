@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import Mamba2Config
 from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
 
-from ablate.model.language import MIXERS, build, decay_groups
+from ablate.model.language import build, decay_groups
 from ablate.model.mamba import Mamba2, kernel
 from ablate.model.ssd import ssd, ssd_recurrent
 from ablate.settings import Mamba, Model, Size
@@ -240,9 +240,3 @@ def test_compiled_is_the_same_model():
 
 def test_the_plain_form_is_used_without_a_gpu():
     assert kernel(torch.device("cpu")) is ssd
-
-
-@pytest.mark.parametrize(("key", "value"), [("head_width", 24), ("groups", 3)])
-def test_what_does_not_divide_is_one_clear_line(key, value):
-    with pytest.raises(ValueError, match=rf"^model\.mamba\.{key}={value}: must be a divisor of"):
-        MIXERS["M"](Model(mamba=Mamba(**{"head_width": 16, key: value})), SIZE)

@@ -9,6 +9,7 @@ from torch import nn
 
 from ablate.model.language import MIXERS, build
 from ablate.model.linear import LINEARS, Dense, Ternary, int8, packed_bytes, ternary
+from ablate.model.pack import packed, unpacked
 from ablate.settings import Mamba, Model, Size
 
 SIZE = Size(width=32, depth=2, heads=4, kv_heads=2, hidden=48)
@@ -176,3 +177,18 @@ def test_it_trains(pattern):
     # Only 8 of the 64 tokens occur: log 64 = 4.2 at first, log 8 = 2.1 once that is learnt
     assert losses[0] > 3.8
     assert losses[-1] < 2.6
+
+
+@pytest.mark.parametrize("pattern", ["A", "MA"])
+def test_packed_it_is_as_small_as_said_and_what_is_multiplied_comes_back(pattern):
+    there = model(pattern)
+    small = packed(there)
+    back = unpacked(small, model(pattern, init_scale=2.0))
+    assert sum(tensor.nbytes for tensor in small.values()) == packed_bytes(there)
+    assert set(back) == {name for name, _ in there.named_parameters()}
+    for name, layer in there.named_modules():
+        if isinstance(layer, Ternary):
+            weight_OI, scale_O = ternary(layer.weight, layer.splits)
+            assert torch.equal(back.pop(f"{name}.weight"), weight_OI * scale_O[:, None]), name
+    for name, value in back.items():
+        torch.testing.assert_close(value, dict(there.named_parameters())[name], atol=0, rtol=2**-8)

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.plan.length import row_counts, row_lengths
-from ablate.settings import Length
+from ablate.plan.length import multiples, row_counts, row_lengths
+from ablate.plan.timeline import timeline
+from ablate.settings import Length, Ramp, Settings
 
 
 @st.composite
@@ -54,3 +55,41 @@ def test_start_after_the_end_never_comes():
 def test_one_length_throughout(total):
     assert row_lengths(Length(lengths=[512]), total).tolist() == [512] * total
     assert row_counts(Length(lengths=[512]), 2048, total).dtype == np.int64
+
+
+@st.composite
+def ramps(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    """Multiples in any order, and the steps of each stage: two at least, since a start of 1 reads as the whole."""
+    multiples = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
+    return multiples, draw(st.lists(st.integers(2, 40), min_size=len(multiples), max_size=len(multiples)))
+
+
+def ramped(ramp: tuple[list[int], list[int]], unit: str, length: Length, extra: int = 0) -> Settings:
+    factors, steps = ramp
+    read = np.cumsum([0, *(factor * count * 1024 for factor, count in zip(factors, steps, strict=True))])
+    starts = np.cumsum([0, *steps])[:-1] if unit == "steps" else read[:-1] / read[-1]
+    settings = Ramp(multiples=factors, starts=starts.tolist())
+    return Settings(tokens=int(read[-1]) + extra, step_tokens=1024, ramp=settings, length=length)
+
+
+@given(ramps(), st.sampled_from(["steps", "tokens"]), curricula())
+def test_ramp_reads_the_tokens_asked_for_in_the_stages_asked_for(ramp, unit, curriculum):
+    factors, steps = ramp
+    settings = ramped(ramp, unit, Length(lengths=curriculum[0], starts=[0, *_within(curriculum[1][1:], sum(steps))]))
+    expected = [factor for factor, count in zip(factors, steps, strict=True) for _ in range(count)]
+    assert multiples(settings).tolist() == expected
+    table = timeline(settings).table
+    assert (table["rows"] * table["length"]).tolist() == [factor * 1024 for factor in expected]
+    assert timeline(settings).tokens[-1] == settings.tokens
+
+
+@given(ramps(), st.integers(0, 5 * 1024))
+def test_ramp_leaves_out_less_than_a_step(ramp, extra):
+    settings = ramped(ramp, "steps", Length(), extra)
+    left = settings.tokens - timeline(settings).tokens[-1]
+    assert left == extra % (1024 * ramp[0][-1])
+
+
+def _within(starts: list[int], total: int) -> list[int]:
+    """Different steps from 2 on, in order; a later one than the run has is allowed."""
+    return [start + total for start in starts] if any(start >= total for start in starts) else starts

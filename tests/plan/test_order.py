@@ -15,21 +15,25 @@ from ablate.plan import keyed
 from ablate.plan.mixture import draws
 from ablate.plan.order import Order, Rows
 from ablate.plan.timeline import timeline
-from ablate.settings import Data, Length, Mixture, Settings, Stage, Where
+from ablate.settings import Data, Length, Mixture, Ramp, Settings, Stage, Where
 
 DOMAINS = ["a", "b", "c", "d"]
 SPANS = [11, 7, 5, 3]  # of 64 tokens: hundreds of rows are several epochs
 STEP = 256
 
 
-def plan(steps: int = 150, length=None, seed: int = 0, weights=(4, 3, 2, 1), later=(), block: int = 8) -> Settings:
-    """A small run. `later`: (start, weights) of each later stage of the mixture."""
+def plan(
+    steps: int = 150, length=None, seed: int = 0, weights=(4, 3, 2, 1), later=(), block: int = 8, ramp=None
+) -> Settings:
+    """A run of at least so many steps. `later`: (start, weights) of each later stage of the mixture."""
+    ramp = ramp or Ramp()
     stages = {str(start): Stage(start=start, weights=_named(weights)) for start, weights in later}
     return Settings(
         data=Data(domains=DOMAINS, focus="a", span=64),
         mixture=Mixture(weights=_named(weights), stages=stages, block=block),
         length=length or Length(lengths=[32]),
-        tokens=steps * STEP,
+        ramp=ramp,
+        tokens=steps * STEP * max(ramp.multiples),
         step_tokens=STEP,
         seed=seed,
     )
@@ -87,9 +91,19 @@ def lengths(draw: st.DrawFn) -> Length:
 
 
 @st.composite
+def ramps(draw: st.DrawFn, steps: int) -> Ramp:
+    """Starts are counts: those in tokens would move when a run is made longer."""
+    starts = [0, *sorted(draw(st.sets(st.integers(2, steps - 1), max_size=2) if steps > 4 else st.just(set())))]
+    multiples = st.lists(st.integers(1, 3), min_size=len(starts), max_size=len(starts))
+    return Ramp(multiples=draw(multiples), starts=starts)
+
+
+@st.composite
 def plans(draw: st.DrawFn) -> Settings:
+    steps = draw(st.integers(2, 150))
     return plan(
-        steps=draw(st.integers(2, 150)),
+        steps=steps,
+        ramp=draw(ramps(steps)),
         length=draw(lengths()),
         seed=draw(st.integers(0, 2**40)),
         weights=draw(weights),

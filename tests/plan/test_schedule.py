@@ -1,12 +1,18 @@
+import dataclasses
+from pathlib import Path
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
-from ablate.plan.schedule import SHAPES, rates
-from ablate.settings import Schedule
+from ablate.plan.schedule import rates, weight_decays
+from ablate.plan.timeline import timeline
+from ablate.settings import Rewarm, Schedule, Shape, from_config
 
-shapes = st.sampled_from(sorted(SHAPES))
+shapes = st.sampled_from(get_args(Shape))
 finals = st.floats(0.01, 0.9)
 peaks = st.floats(1e-6, 10)
 
@@ -120,3 +126,86 @@ def test_decay_longer_than_what_the_warmup_leaves_begins_after_it(steps, more, s
     assert longer.tolist() == cut.tolist()
     assert longer[warmup - 1] == 1
     assert longer[-1] == final
+
+
+def staged(schedule: Schedule, **stages: Rewarm) -> Schedule:
+    return dataclasses.replace(schedule, stages=stages)
+
+
+@st.composite
+def rewarms(draw: st.DrawFn) -> tuple[Schedule, list[Rewarm], int]:
+    """A schedule, its later stages in any order, steps in all."""
+    total, warmup, decay = draw(schedules())
+    starts = draw(st.lists(st.integers(2, total - 1), max_size=3, unique=True))
+    fraction = st.floats(0, 1)
+    later = [
+        Rewarm(
+            start=start,
+            peak=draw(peaks),
+            weight_decay=draw(fraction),
+            warmup=draw(fraction),
+            decay=draw(fraction),
+            shape=draw(shapes),
+            final=draw(finals),
+        )
+        for start in starts
+    ]
+    return Schedule(warmup=warmup, decay=decay, shape=draw(shapes), final=draw(finals)), later, total
+
+
+@given(rewarms(), peaks)
+def test_stage_is_a_schedule_of_its_own_over_its_own_steps(plan, peak):
+    schedule, later, total = plan
+    rate = rates(staged(schedule, **{str(i): stage for i, stage in enumerate(later)}), peak, total)
+    edges = sorted(stage.start for stage in later)
+    assert rate[: int([*edges, total][0])].tolist() == rates(schedule, peak, int([*edges, total][0])).tolist()
+    for stage in later:
+        first, last = int(stage.start), int(min([e for e in edges if e > stage.start], default=total))
+        alone = Schedule(warmup=stage.warmup, decay=stage.decay, shape=stage.shape, final=stage.final)
+        assert rate[first:last].tolist() == rates(alone, stage.peak * peak, last - first).tolist()
+        decays = weight_decays(staged(schedule, x=stage), 0.1, total)
+        assert set(decays[: int(stage.start)]) == {0.1}
+        assert set(decays[int(stage.start) :]) == {0.1 * stage.weight_decay}
+
+
+@given(rewarms(), rewarms())
+def test_stages_before_do_not_depend_on_those_after(plan, other):
+    """The beginning is the same when a later stage is added: moments are of a stage's own steps."""
+    schedule, later, total = plan
+    start = max([int(stage.start) for stage in later], default=0) + 1
+    if start < total:
+        now = staged(schedule, **{str(i): stage for i, stage in enumerate(later)})
+        more = dataclasses.replace(now, stages=now.stages | {"more": Rewarm(start=start, peak=0.5)})
+        last = start - 1  # the first step of the newest stage, whose own steps are now one only
+        assert rates(more, 1.0, total)[:last].tolist() == rates(now, 1.0, total)[:last].tolist()
+
+
+def test_four_stages_of_davinci():
+    """Warmed up and held, cosine, warmed up anew and held, held; ten steps for each thousand of the recipe."""
+    schedule = Schedule(
+        warmup=20,
+        decay=0,
+        stages={
+            "1-2": Rewarm(start=400, peak=1.0, decay=1.0, shape="cosine", final=0.1),
+            "2-1": Rewarm(start=600, peak=0.1, warmup=20),
+            "2-2": Rewarm(start=700, peak=0.1),
+        },
+    )
+    rate = rates(schedule, 3e-4, 800)
+    assert rate[[0, 19, 399]] == pytest.approx([1.5e-5, 3e-4, 3e-4])
+    assert rate[499] == pytest.approx((3e-4 + 3e-5) / 2)
+    assert rate[[599, 600, 619, 799]] == pytest.approx([3e-5, 1.5e-6, 3e-5, 3e-5])
+    assert (np.diff(rate[400:600]) < 0).all()
+    assert set(rate[619:]) == {rate[619]}
+
+
+def test_bitnet_drops_to_two_thirds_midway_and_ends_the_weight_decay():
+    file = Path(__file__).parents[2] / "conf/schedule/bitnet.yaml"
+    settings = from_config({"schedule": OmegaConf.load(file), "tokens": 400 * 1024})
+    table = timeline(settings).table
+    rate = table["lr"] / settings.optimizer.lr
+    assert rate[[9, 199]] == pytest.approx([1.0, 0.5])
+    assert rate[200] / rate[199] == pytest.approx(2 / 3, rel=1e-3)
+    assert (np.diff(rate[9:]) < 0).all()
+    assert rate[-1] == 0
+    assert table["weight_decay"].tolist() == [0.1] * 200 + [0.0] * 200

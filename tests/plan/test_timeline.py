@@ -9,12 +9,16 @@ from ablate.plan import timeline as module
 from ablate.plan.order import Order
 from ablate.plan.timeline import Timeline, timeline
 from ablate.settings import (
+    Averaging,
     Data,
     Evaluation,
     Length,
+    LeRaC,
     Mixture,
     Model,
     Optimizer,
+    Ramp,
+    Rewarm,
     Schedule,
     Settings,
     Size,
@@ -39,6 +43,11 @@ def key(settings: Settings, steps: int, fingerprint: str = "data") -> str:
 
 def mixture(start: float = 60, **weights: float) -> Mixture:
     return Mixture(weights=WEIGHTS, stages={"other name": Stage(start=start, weights=weights or {"qa": 1})})
+
+
+def rewarmed(rewarm: Rewarm) -> Schedule:
+    """The base's schedule up to a later stage."""
+    return Schedule(warmup=10, decay=0, stages={"late": rewarm})
 
 
 # A change of the base, and how many steps it leaves as they were; the key must move with the next
@@ -70,6 +79,15 @@ CHANGES = {
     "larger steps": (replace(BASE, step_tokens=8192, tokens=STEPS * 8192), 0),
     "peak": (replace(BASE, optimizer=Optimizer(lr=4e-3)), 0),
     "weight decay": (replace(BASE, optimizer=Optimizer(weight_decay=0.2)), 0),
+}
+CHANGES |= {
+    "stage of the schedule": (replace(BASE, schedule=rewarmed(Rewarm(start=70, peak=0.5))), 70),
+    "stage with other weight decay": (replace(BASE, schedule=rewarmed(Rewarm(start=70, weight_decay=0))), 70),
+    "larger batch later": (replace(BASE, ramp=Ramp(multiples=[1, 2], starts=[0, 60])), 60),
+    "larger batch from the start": (replace(BASE, ramp=Ramp(multiples=[2])), 0),
+    "average": (replace(BASE, averaging=Averaging(kind="uniform", start=60)), 60),
+    "exponential average": (replace(BASE, averaging=Averaging(kind="ema", start=0.6)), 60),
+    "curriculum over layers": (replace(BASE, optimizer=Optimizer(lerac=LeRaC(lowest=0.1))), 0),
 }
 # What every step depends on, the weights before the first one included
 STATIC = {
@@ -108,6 +126,12 @@ SAME = {
         BASE, mixture=replace(BASE.mixture, stages=BASE.mixture.stages | {"x": Stage(start=30, weights=WEIGHTS)})
     ),
     "length that changes nothing": replace(BASE, length=Length(lengths=[256, 256, 1024], starts=[0, 20, 50])),
+    "stage of the schedule that changes nothing": replace(
+        BASE, schedule=Schedule(warmup=10, decay=0, stages={"late": Rewarm(start=80, decay=20, final=0.1)})
+    ),
+    "larger batch by 1": replace(BASE, ramp=Ramp(multiples=[1, 1], starts=[0, 50])),
+    "no average, later": replace(BASE, averaging=Averaging(start=0.9)),
+    "no curriculum, longer": replace(BASE, optimizer=Optimizer(lerac=LeRaC(until=0.5))),
     "tokens of no step": replace(BASE, tokens=STEPS * 1024 + 1023),
 }
 
@@ -118,6 +142,20 @@ def test_key_is_that_of_the_base_up_to_the_change_and_no_further(name):
     base, changed = timeline(BASE), timeline(other)
     for steps in range(min(len(base), len(changed)) + 1):
         assert (changed.key(steps, "data") == base.key(steps, "data")) == (steps <= same)
+
+
+def test_two_averages_share_a_key_until_their_shares_differ():
+    """The first weights are the average, of either kind."""
+    uniform, ema = (timeline(replace(BASE, averaging=Averaging(kind=kind, start=60))) for kind in ("uniform", "ema"))
+    assert [steps for steps in range(STEPS + 1) if uniform.key(steps, "") == ema.key(steps, "")] == list(range(62))
+
+
+def test_two_curricula_over_layers_share_a_key_until_their_factors_differ():
+    later = Schedule(warmup=10, decay=20), Schedule(warmup=10, decay=30)
+    plans = [timeline(replace(BASE, schedule=s, optimizer=Optimizer(lerac=LeRaC(lowest=0.1)))) for s in later]
+    assert [steps for steps in range(STEPS + 1) if len({p.key(steps, "") for p in plans}) == 1] == list(range(71))
+    longer = timeline(replace(BASE, optimizer=Optimizer(lerac=LeRaC(lowest=0.1, until=0.2))))
+    assert [steps for steps in range(STEPS + 1) if longer.key(steps, "") == plans[0].key(steps, "")] == [0, 1]
 
 
 @pytest.mark.parametrize("name", STATIC)

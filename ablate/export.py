@@ -1,0 +1,202 @@
+"""Command: hand a trained run on, as a folder that other programs load.
+
+    python -m ablate.export mmma128x4-1024-s0           to outputs/exports/<id>/hf
+    python -m ablate.export mmma128x4-1024-s0 --to safetensors --out shelf/hybrid
+
+`hf` is what `AutoModelForCausalLM` and `AutoTokenizer` load: the same logits, to rounding
+(`model.convert` says which architectures have a class there). `safetensors` is every architecture: the
+weights under our names, and the settings to build it from.
+
+    config.json  model.safetensors  generation_config.json      or    config.yaml  model.safetensors
+    tokenizer.json  tokenizer_config.json                             tokenizer.json
+    README.md                                                         packed.safetensors, of ternary models
+                                                                      README.md
+
+A folder is written beside its place and renamed when it is whole.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ablate.record import Record, make_folder
+from ablate.settings import Settings, UserError
+
+if TYPE_CHECKING:
+    from ablate.data.tokens import Corpus
+    from ablate.model.language import LanguageModel
+
+FORMS = ("hf", "safetensors")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    try:
+        record = find(options.run, Path(options.outputs))
+        out = Path(options.out) if options.out else _outputs(record) / "exports" / record.id / options.to
+        print(export(record, options.to, out))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def find(run: str, outputs: Path) -> Record:
+    """The finished run of that folder, id or beginning of an id. Raises UserError when there is none, or several."""
+    if (Path(run) / "config.yaml").exists():
+        found = [Path(run).resolve()]
+    else:
+        runs = sorted(path.parent for path in (outputs / "runs").glob("*/config.yaml"))
+        found = [path for path in runs if path.name == run] or [path for path in runs if path.name.startswith(run)]
+    if len(found) != 1:
+        several = "begins " + ", ".join(path.name for path in found)
+        raise UserError(f"RUN={run}: " + (several if found else f"no such run in {outputs / 'runs'}"))
+    record = Record(found[0])
+    if not record.done:
+        raise UserError(f"RUN={run}: {record.id} is not finished; the command that started it goes on with it")
+    return record
+
+
+def export(record: Record, form: str, out: Path) -> str:
+    """Write the run to a new folder; what was written, in a sentence."""
+    import torch  # and with it all that is slow to load: mistakes should not wait for it
+
+    from ablate.data.tokens import prepared
+
+    if out.exists():
+        raise UserError(f"{out} exists; give another --out, or delete it")
+    corpus = prepared(_outputs(record), record.environment()["data"])
+    language = load(record)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    make_folder(temporary)
+    try:
+        with torch.no_grad():
+            {"hf": _write_hf, "safetensors": _write_safetensors}[form](language, record, corpus, temporary)
+        (temporary / "README.md").write_text(card(record, form), encoding="utf-8")
+        temporary.rename(out)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return f"{out}: {record.id}, {_sizes(language)}"
+
+
+def load(record: Record) -> "LanguageModel":
+    """The model of a finished run with its trained weights, on the CPU."""
+    import torch
+    from safetensors.torch import load_file
+
+    from ablate.model import match
+    from ablate.model.language import LanguageModel
+
+    settings = record.settings()
+    with torch.device("meta"):
+        language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary)
+    language.load_state_dict(load_file(record.weights), assign=True)
+    return language.eval()
+
+
+def card(record: Record, form: str) -> str:
+    """What the model is, in a few lines: what was asked, what it read, how good it became."""
+    settings, result = record.settings(), record.result() or {}
+    study, arm = settings.study, settings.where.arm
+    asked = [f"Trained for: {study.question} (study `{study.name}`, arm `{arm}`)"] if study.question else []
+    domains = [f"| {domain} | {value:.4f} |" for domain, value in (result["bpb"] or {}).items()]
+    lines = [
+        f"# {record.id}",
+        "",
+        *asked,
+        f"Pattern {settings.model.pattern}, {result['parameters']:,} parameters, seed {settings.seed}; "
+        f"{result['tokens']:,} tokens read, outcome: {result['outcome']}.",
+        f"Text: fingerprint `{record.environment()['data'][:16]}`, rows of up to {settings.data.span} tokens.",
+        "",
+        *["| held-out text | bits per byte |", "|---|---|", *domains, ""],
+        *_usage(settings, form),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _usage(settings: Settings, form: str) -> list[str]:
+    if form == "safetensors":
+        files = ["`ablate.model.language.LanguageModel` under its own names; `config.yaml` holds all settings."]
+        packed = ["`packed.safetensors`: ternary weights in 2 bits (`ablate.model.pack`)."]
+        return files + (packed if settings.model.linear == "ternary" else [])
+    accelerate = ["Loading ternary weights needs the package `accelerate`."] if settings.model.linear != "dense" else []
+    return ["Loads with `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained`.", *accelerate]
+
+
+def _write_hf(language: "LanguageModel", record: Record, corpus: "Corpus", folder: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+    from transformers.utils.logging import disable_progress_bar
+
+    from ablate.model.convert import to_hf
+
+    disable_progress_bar()
+    span = record.settings().data.span
+    try:
+        to_hf(language, positions=span, end=corpus.end).save_pretrained(folder)
+    except ValueError as error:
+        raise UserError(f"{error}; --to safetensors writes every model") from None
+    PreTrainedTokenizerFast(
+        tokenizer_file=str(corpus.folder / "tokenizer.json"),
+        eos_token=corpus.tokenizer().id_to_token(corpus.end),
+        model_max_length=span,
+        clean_up_tokenization_spaces=False,
+    ).save_pretrained(folder)
+
+
+def _write_safetensors(language: "LanguageModel", record: Record, corpus: "Corpus", folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    from ablate.model.pack import packed
+
+    shutil.copy(record.weights, folder / "model.safetensors")
+    if language.model.linear == "ternary":
+        save_file(packed(language), folder / "packed.safetensors")
+    shutil.copy(corpus.folder / "tokenizer.json", folder)
+    what = _what(record.settings()) | {"built": dataclasses.asdict(language.size)}
+    (folder / "config.yaml").write_text(yaml.safe_dump(what, sort_keys=False), encoding="utf-8")
+
+
+def _what(settings: Settings) -> dict[str, Any]:
+    """The settings without where they ran, and without paths."""
+    what = json.loads(json.dumps(dataclasses.asdict(settings)))
+    del what["where"], what["data"]["root"], what["data"]["tokenizer"]
+    return what
+
+
+def _sizes(language: "LanguageModel") -> str:
+    from ablate.model.linear import packed_bytes
+
+    parameters = sum(parameter.numel() for parameter in language.parameters())
+    sizes = f"{parameters:,} parameters, {4 * parameters / 1e6:.3g} MB in float32"
+    if language.model.linear == "dense":
+        return sizes
+    return f"{sizes}; {packed_bytes(language) / 1e6:.3g} MB with ternary weights in 2 bits and all else in 16"
+
+
+def _outputs(record: Record) -> Path:
+    return record.folder.parent.parent
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ablate.export",
+        description="Write a finished run as a folder that transformers loads, or as plain safetensors.",
+        epilog="example: python -m ablate.export a128x4-1024-s0 --to hf --out my-model",
+    )
+    parser.add_argument("run", metavar="RUN", help="id of a run, the beginning of one, or its folder")
+    parser.add_argument("--to", choices=FORMS, default="hf", help="form of the folder (default: %(default)s)")
+    parser.add_argument("--out", help="folder to write (default: <outputs>/exports/<id>/<form>)")
+    parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Attention and SwiGLU of ternary linears: BitNet, quantised as it runs (`AutoBitLinear`, online).
+
+Here each ternary linear has its norm inside; there the same four norms stand outside:
+
+    mixer.qkv.norm    input_layernorm              feed.gate_up.norm    post_attention_layernorm
+    mixer.out.norm    self_attn.attn_sub_norm      feed.down.norm       mlp.ffn_sub_norm
+
+Weights are stored in float32 and both sides make them ternary in the same way: round(w / mean |w|),
+the mean clamped at 1e-5, over each logical matrix. Inputs are rounded to 255 steps of max |x| / 127 on
+both sides, but they divide by the step before the product and we multiply after it, so float32 noise
+differs. Rounding jumps: an input on the edge between two steps may fall on either side, and then the
+logits after it differ by the size of a step, not of the noise. In a random model of three layers that
+happened to one token in nine; all others agreed to 1e-5.
+
+transformers loads it with `accelerate` alone.
+"""
+
+from typing import Any
+
+from ablate.model.families import common
+from ablate.model.families.common import State
+from ablate.model.linear import NORM_EPS
+from ablate.settings import Model, Size
+
+QUANTIZATION = {
+    "quant_method": "bitnet",
+    "linear_class": "autobitlinear",
+    "quantization_mode": "online",
+    "use_rms_norm": False,
+    "modules_to_not_convert": ["lm_head"],
+}
+NORMS = {
+    "mixer.qkv.norm.weight": "input_layernorm.weight",
+    "mixer.out.norm.weight": "self_attn.attn_sub_norm.weight",
+    "feed.gate_up.norm.weight": "post_attention_layernorm.weight",
+    "feed.down.norm.weight": "mlp.ffn_sub_norm.weight",
+}
+
+
+class BitNet(common.Family):
+    @staticmethod
+    def config(model: Model, size: Size) -> dict[str, Any]:
+        return {
+            "num_key_value_heads": size.kv_heads,
+            "hidden_act": "silu",
+            "quantization_config": dict(QUANTIZATION),
+        }
+
+    @staticmethod
+    def required(theirs: Any) -> dict[str, Any]:
+        return {"rms_norm_eps": NORM_EPS, "quantization_config": _online(theirs)}
+
+    @staticmethod
+    def model(theirs: Any) -> dict[str, Any]:
+        return {"linear": "ternary"}
+
+    @staticmethod
+    def prepared(theirs: Any) -> Any:
+        """What `from_pretrained` makes of a model whose configuration asks for it; `from_config` does not."""
+        from transformers.integrations.bitnet import AutoBitLinear, replace_with_bitnet_linear
+        from transformers.utils.quantization_config import BitNetQuantConfig
+
+        wanted = BitNetQuantConfig(**QUANTIZATION)
+        theirs = replace_with_bitnet_linear(theirs, wanted.modules_to_not_convert, wanted)
+        for module in theirs.modules():
+            if isinstance(module, AutoBitLinear):
+                module.to_empty(device="cpu")
+        return theirs
+
+    @staticmethod
+    def layer(letter: str, block: State, model: Model, size: Size) -> State:
+        attention = common.attention_to_hf(common.below("mixer.", block), size)
+        feed = common.feed_to_hf(common.below("feed.", block))
+        return common.renamed(block, NORMS) | common.at("self_attn.", attention) | common.at("mlp.", feed)
+
+    @staticmethod
+    def block(letter: str, layer: State, model: Model, size: Size) -> State:
+        attention = common.attention_from_hf(common.below("self_attn.", layer), size)
+        feed = common.feed_from_hf(common.below("mlp.", layer))
+        return common.renamed(layer, common.back(NORMS)) | common.at("mixer.", attention) | common.at("feed.", feed)
+
+
+def _online(theirs: Any) -> Any:
+    """Their own words for it, where they mean the same as ours; otherwise ours, which differ from theirs."""
+    found = getattr(theirs, "quantization_config", None) or {}
+    plain = found if isinstance(found, dict) else found.to_dict()
+    keys = ("linear_class", "quantization_mode")
+    same = all(plain.get(key) == QUANTIZATION[key] for key in keys) and not plain.get("use_rms_norm")
+    return found if same else QUANTIZATION

@@ -1,0 +1,63 @@
+"""Attention with SwiGLU: Llama, and Qwen3 where queries and keys are normed.
+
+mixer_norm      input_layernorm                 feed_norm    post_attention_layernorm
+mixer.qkv       self_attn.{q,k,v}_proj, rows of q and k reordered
+mixer.out       self_attn.o_proj                mixer.{q,k}_norm    self_attn.{q,k}_norm, reordered alike
+feed.gate_up    mlp.{gate,up}_proj              feed.down           mlp.down_proj
+"""
+
+from typing import Any
+
+from ablate.model.families import common
+from ablate.model.families.common import State
+from ablate.settings import Model, Size
+
+NORMS = {"mixer_norm.weight": "input_layernorm.weight", "feed_norm.weight": "post_attention_layernorm.weight"}
+
+
+class Llama(common.Family):
+    @staticmethod
+    def config(model: Model, size: Size) -> dict[str, Any]:
+        return {"num_key_value_heads": size.kv_heads, "head_dim": size.width // size.heads}
+
+    @staticmethod
+    def required(theirs: Any) -> dict[str, Any]:
+        return {"mlp_bias": False, "head_dim": common.head_width(theirs)}
+
+    @staticmethod
+    def layer(letter: str, block: State, model: Model, size: Size) -> State:
+        attention = common.attention_to_hf(common.below("mixer.", block), size)
+        feed = common.feed_to_hf(common.below("feed.", block))
+        return common.renamed(block, NORMS) | common.at("self_attn.", attention) | common.at("mlp.", feed)
+
+    @staticmethod
+    def block(letter: str, layer: State, model: Model, size: Size) -> State:
+        attention = common.attention_from_hf(common.below("self_attn.", layer), size)
+        feed = common.feed_from_hf(common.below("mlp.", layer))
+        return common.renamed(layer, common.back(NORMS)) | common.at("mixer.", attention) | common.at("feed.", feed)
+
+
+class Qwen3(Llama):
+    @staticmethod
+    def required(theirs: Any) -> dict[str, Any]:
+        return {"use_sliding_window": False, "head_dim": common.head_width(theirs)}
+
+    @staticmethod
+    def model(theirs: Any) -> dict[str, Any]:
+        return {"qk_norm": True}
+
+    @staticmethod
+    def layer(letter: str, block: State, model: Model, size: Size) -> State:
+        norms = {
+            f"self_attn.{x}_norm.weight": common.halves_from_pairs(block[f"mixer.{x}_norm.weight"][None, :, None])
+            for x in "qk"
+        }
+        return Llama.layer(letter, block, model, size) | {name: norm.flatten() for name, norm in norms.items()}
+
+    @staticmethod
+    def block(letter: str, layer: State, model: Model, size: Size) -> State:
+        norms = {
+            f"mixer.{x}_norm.weight": common.pairs_from_halves(layer[f"self_attn.{x}_norm.weight"][None, :, None])
+            for x in "qk"
+        }
+        return Llama.block(letter, layer, model, size) | {name: norm.flatten() for name, norm in norms.items()}

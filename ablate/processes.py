@@ -1,0 +1,94 @@
+"""Processes that belong together: they start, are asked to stop and end as one, or with the one that started them."""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+GRACE = 30.0  # seconds that processes have to save once another has stopped
+
+
+def together(target: Callable[..., None], count: int, *arguments: Any) -> None:
+    """Run `target(*arguments, rank, port)` in `count` processes. Raises RuntimeError when one fails.
+
+    The others are stopped then, so that none waits for ever.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([target.__module__])
+    port = free_port()
+    ranks = [context.Process(target=_alone, args=(target, *arguments, rank, port)) for rank in range(count)]
+    for process in ranks:
+        process.start()
+    with _passing_on_signals(ranks) as signals:
+        try:
+            while (alive := [p for p in ranks if p.exitcode is None]) and not any(p.exitcode for p in ranks):
+                multiprocessing.connection.wait([p.sentinel for p in alive])
+        finally:
+            if not signals:  # a second one would cut short what they save
+                _terminate(ranks)
+            _join(ranks)
+    if any(process.exitcode for process in ranks):
+        if signals:
+            raise SystemExit(128 + signals[0])
+        raise RuntimeError(f"a process failed; exit codes by rank: {[p.exitcode for p in ranks]}")
+
+
+@contextmanager
+def _passing_on_signals(ranks: list[Any]) -> Iterator[list[int]]:
+    """Asked to stop, ask all processes: each saves its part. Yields the signals that came."""
+    signals: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        signals.append(number)
+        _terminate(ranks)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _terminate(ranks: list[Any]) -> None:
+    for process in ranks:
+        process.terminate()
+
+
+def _join(ranks: list[Any]) -> None:
+    """One that still waits for a process that is gone is killed."""
+    deadline = time.monotonic() + GRACE
+    for process in ranks:
+        process.join(max(0, deadline - time.monotonic()))
+        process.kill()
+        process.join()
+
+
+def _alone(target: Callable[..., None], *arguments: Any) -> None:
+    stop_with_parent()
+    target(*arguments)
+
+
+def stop_with_parent() -> None:
+    """Have this process stopped, with SIGTERM, when the one that started it is gone."""
+    threading.Thread(target=_outlive, daemon=True).start()
+
+
+def _outlive() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]

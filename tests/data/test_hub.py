@@ -1,0 +1,142 @@
+"""Datasets as the hub serves them: read for real from a folder, which `datasets` takes by its path."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import write_jsonl  # pyrefly: ignore  # beside this file
+
+from ablate.data.hub import Dataset, Hub
+from ablate.data.questions import question
+from ablate.data.text import domain_documents, open_source
+from ablate.data.tokens import prepare
+from ablate.settings import Data, UserError
+
+ROWS = 2000
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three files of rows with the columns `text`, `content` and `number`."""
+    folder = tmp_path_factory.mktemp("dataset")
+    for part in range(3):
+        numbers = range(part * ROWS, (part + 1) * ROWS)
+        rows = [{"text": question(i).text, "content": f"code of {i}", "number": i} for i in numbers]
+        write_jsonl(folder / f"part-{part}.jsonl", rows)
+    return folder
+
+
+def hub(name: str, domain_bytes: int = 1000) -> Hub:
+    return Hub(data({"a": name}, domain_bytes=domain_bytes))
+
+
+def data(sources: dict[str, str], **settings) -> Data:
+    given: dict[str, Any] = {"domain_bytes": 100_000, "vocabulary": 400, "span": 64, "validation": 0.1}
+    return Data(source="hub", domains=list(sources), sources=sources, **(given | settings))
+
+
+def complaint(name: str, **settings) -> str:
+    """The one line that reading a dataset ends in."""
+    with pytest.raises(UserError) as caught:
+        list(hub(name, **settings).documents(name))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [
+        ("org/set", Dataset("org/set", None, "text")),
+        ("org/set:part", Dataset("org/set", "part", "text")),
+        ("org/set#body", Dataset("org/set", None, "body")),
+        ("org/set:2023.it#body", Dataset("org/set", "2023.it", "body")),
+    ],
+)
+def test_a_name_says_dataset_configuration_and_column(name, dataset):
+    assert Dataset.of(name) == dataset
+
+
+def test_every_row_comes_once_and_the_same_way_again(dataset):
+    first, second = (list(hub(str(dataset)).documents(str(dataset))) for _ in range(2))
+    assert first == second
+    assert sorted(d.text for d in first) == sorted(question(i).text for i in range(3 * ROWS))
+    assert len({d.source for d in first}) == len({d.text for d in first})
+    assert [d.text for d in first[:50]] != [question(i).text for i in range(50)]  # shuffled
+
+
+def test_another_column(dataset):
+    name = f"{dataset}#content"
+    assert next(hub(name).documents(name)).text.startswith("code of ")
+
+
+def test_a_corpus_holds_no_more_than_it_was_asked_for(dataset, tmp_path):
+    corpus = prepare(data({"asked": str(dataset), "code": f"{dataset}#content"}), tmp_path)
+    corpus.verify()
+    assert corpus.total("asked", "bytes") == pytest.approx(100_000, abs=4)
+    assert 0 < corpus.total("code", "bytes") < 100_000  # there is less
+    assert prepare(data({"asked": str(dataset), "code": f"{dataset}#content"}), tmp_path).folder == corpus.folder
+
+
+def test_two_domains_of_one_dataset_share_no_text(dataset):
+    both = data({"a": str(dataset), "b": str(dataset)})
+    a, b = ({d.text for d in domain_documents(open_source(both), both, name)} for name in ("a", "b"))
+    assert not a & b
+    assert a | b == {question(i).text for i in range(3 * ROWS)}
+
+
+def test_a_changed_folder_is_read_again(dataset, tmp_path):
+    before = hub(str(dataset)).signature()
+    path = dataset / "part-0.jsonl"
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+    assert hub(str(dataset)).signature() != before
+
+
+def test_an_endless_dataset_is_refused():
+    with pytest.raises(UserError, match=r"^data.domain_bytes=0: must be above 0 with data.source=hub"):
+        hub("org/set", domain_bytes=0)
+
+
+def test_one_text_under_two_spellings_is_refused():
+    with pytest.raises(UserError, match="'org/set#text' and 'org/set' are one text"):
+        Hub(data({"a": "org/set", "b": "org/set#text"}))
+
+
+def test_no_name():
+    with pytest.raises(UserError, match="'#text' names no dataset"):
+        hub("#text")
+
+
+def test_a_missing_column_is_named_with_those_there_are(dataset):
+    name = f"{dataset}#body"
+    assert complaint(name) == f"data.sources: {name} has no column 'body'; it has text, content, number"
+
+
+def test_a_column_without_text(dataset):
+    assert "column 'number' must hold text, not int" in complaint(f"{dataset}#number")
+
+
+def test_an_unknown_configuration(dataset):
+    assert "BuilderConfig 'nope' not found" in complaint(f"{dataset}:nope")
+
+
+def test_an_empty_folder(tmp_path):
+    assert "doesn't contain any data files" in complaint(str(tmp_path))
+
+
+def test_a_broken_file(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"text": "one"}\n{"text": ')
+    assert complaint(str(tmp_path)).startswith(f"data.sources: {tmp_path} cannot be read: ")
+
+
+def test_without_a_network_the_command_ends_in_one_line(tmp_path):
+    words = ["data.source=hub", "data.domains=[a]", "+data.sources={a: nobody/nothing}", "data.domain_bytes=1000"]
+    command = [sys.executable, "-m", "ablate.prepare", *words, f"where.outputs={tmp_path}"]
+    offline = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=offline, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [done.stderr.strip()]
+    assert done.stderr.startswith("error: data.sources: nobody/nothing cannot be reached: ")
+    assert not list((tmp_path / "data").glob("*/"))

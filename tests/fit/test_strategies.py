@@ -1,0 +1,275 @@
+"""However a model is spread over processes, it is the same model: losses, checkpoints, records."""
+
+import functools
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import TINY, merged
+
+from ablate import processes
+from ablate.data.tokens import prepare
+from ablate.fit import checkpoint, strategy, zero
+from ablate.fit.module import share
+from ablate.fit.run import train_run
+from ablate.identity import run_id
+from ablate.record import Record, run_record
+from ablate.settings import Settings, SettingsError, from_config
+from ablate.sweep.worker import work
+
+needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")
+SPREAD = ["ddp", "fsdp", *(pytest.param(name, marks=needs_deepspeed) for name in strategy.ZERO)]
+STEPS, HALF = 20, 10
+# A layer of each kind, an odd vocabulary that does not divide by two processes, several passes a step
+MODEL = {"model": {"pattern": "AML"}, "size": {"depth": 3}, "data": {"vocabulary": 511}}
+
+
+@pytest.fixture(scope="session")
+def spread(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Callable[..., Settings]:
+    """spread("zero3"): settings of the run of all these tests, on two processes, in a folder of its own."""
+
+    def make(name: str, **changes: Any) -> Settings:
+        outputs = tmp_path_factory.mktemp(name)
+        (outputs / "data").symlink_to(shared_data)
+        where = {"device": "cpu", "strategy": name, "devices": 1 if name == "single" else 2, "outputs": str(outputs)}
+        base = merged(merged(TINY, MODEL), {"where": where | {"micro_tokens": 128, "saves": 2}})
+        return from_config(merged(base, changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def whole(spread: Callable[..., Settings]) -> Record:
+    """The run on one process, undisturbed."""
+    train_run(settings := spread("single"))
+    return record_of(settings)
+
+
+@pytest.fixture(scope="session")
+def halves(spread: Callable[..., Settings], forkserver: Any) -> Callable[[str], Record]:
+    """halves("zero3"): the record of the run stopped in the middle, with its checkpoint; trained once."""
+    done: dict[str, Record] = {}
+
+    def half(name: str) -> Record:
+        if name not in done:
+            settings = spread(name)
+            port = processes.free_port()
+            ranks = [
+                forkserver.Process(target=train_half, args=(settings, rank, port))
+                for rank in range(settings.where.devices)
+            ]
+            for process in ranks:
+                process.start()
+            for process in ranks:
+                process.join()
+                assert process.exitcode == 128 + signal.SIGTERM
+            done[name] = record_of(settings)
+        return done[name]
+
+    return half
+
+
+def train_half(settings: Settings, rank: int, port: int) -> None:
+    """One process of a run that is asked to stop after HALF steps."""
+    os.environ.update(strategy.rank_environment(rank, settings.where, port))
+    after_batch = checkpoint.Saver.on_train_batch_end
+
+    def asked(saver: checkpoint.Saver, trainer: Any, *others: Any, **named: Any) -> None:
+        if trainer.global_step == HALF and rank == settings.where.devices - 1:
+            saver.signal = signal.SIGTERM
+        after_batch(saver, trainer, *others, **named)
+
+    checkpoint.Saver.on_train_batch_end = asked
+    train_run(settings)
+
+
+def record_of(settings: Settings) -> Record:
+    corpus = prepare(settings.data, Path(settings.where.outputs))
+    return run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
+
+
+def resumed(half: Record, settings: Settings) -> Record:
+    """The second half of a run that another strategy began."""
+    record = record_of(settings)
+    shutil.copytree(half.folder, record.folder)
+    train_run(settings)
+    return record
+
+
+def assert_agree(record: Record, whole: Record, steps: range) -> None:
+    rows = {row["step"]: row for row in record.rows("train")}
+    expected = {row["step"]: row for row in whole.rows("train")}
+    assert list(expected) == list(range(1, STEPS + 1))
+    assert rows.keys() >= set(steps)
+    for step in steps:
+        assert rows[step]["nats"] == pytest.approx(expected[step]["nats"], abs=1e-4)
+        assert rows[step]["grad_norm"] == pytest.approx(expected[step]["grad_norm"], rel=1e-3)
+        assert rows[step]["domain_tokens"] == expected[step]["domain_tokens"]
+    evaluations = {row["step"]: row["bpb"] for row in whole.rows("evaluation")}
+    for row in record.rows("evaluation"):
+        assert row["bpb"] == pytest.approx(evaluations[row["step"]], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_losses_and_checkpoints_are_those_of_one_process(name, halves, whole):
+    half, one = halves(name), halves("single")
+    assert_agree(half, whole, range(1, HALF + 1))
+    (folder,), (expected,) = checkpoint.saved(half.checkpoints), checkpoint.saved(one.checkpoints)
+    for file in ("weights.safetensors", "optimizer.safetensors"):
+        tensors, wanted = load_file(folder / file), load_file(expected / file)
+        assert tensors.keys() == wanted.keys()
+        for key, tensor in tensors.items():
+            torch.testing.assert_close(tensor, wanted[key], rtol=1e-3, atol=1e-5)
+    meta, wanted = (json.loads((path / "trainer.json").read_text()) for path in (folder, expected))
+    assert meta["optimizers"] == wanted["optimizers"]
+    assert meta["global_step"] == wanted["global_step"] == HALF
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_one_process_goes_on_from_the_checkpoint_of_any(name, halves, whole, spread):
+    record = resumed(halves(name), spread("single"))
+    assert_agree(record, whole, range(1, STEPS + 1))
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_any_goes_on_from_the_checkpoint_of_one_process(name, halves, whole, spread):
+    record = resumed(halves("single"), spread(name))
+    assert_agree(record, whole, range(1, STEPS + 1))
+    weights, wanted = load_file(record.weights), load_file(whole.weights)
+    assert {key: tensor.shape for key, tensor in weights.items()} == {k: tensor.shape for k, tensor in wanted.items()}
+    for key, tensor in weights.items():
+        torch.testing.assert_close(tensor, wanted[key], rtol=1e-3, atol=1e-4)
+    assert (record.result() or {})["weights_sha256"] == checkpoint.sha256(weights)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("ddp", "fsdp"),
+        *(
+            pytest.param(*pair, marks=needs_deepspeed)
+            for pair in [("fsdp", "zero1"), ("zero1", "zero2"), ("zero2", "zero3"), ("zero3", "ddp")]
+        ),
+    ],
+)
+def test_each_goes_on_from_the_checkpoint_of_another(first, second, halves, whole, spread):
+    record = resumed(halves(first), spread(second))
+    assert_agree(record, whole, range(1, STEPS + 1))
+
+
+SHORT = {"tokens": 5120, "model": {"tied": False}}
+
+
+@pytest.fixture(scope="session")
+def short(spread: Callable[..., Settings]) -> Callable[[str], list[float]]:
+    """short("fp32"): losses of half a run on one process, with a head of its own."""
+
+    @functools.cache
+    def losses(precision: str) -> list[float]:
+        train_run(settings := spread("single", precision=precision, **SHORT))
+        return [row["nats"] for row in record_of(settings).rows("train")]
+
+    return losses
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_mixed_precision_is_that_of_one_process_and_keeps_weights_in_full(name, spread, short):
+    train_run(settings := spread(name, precision="bf16-mixed", **SHORT))
+    record = record_of(settings)
+    losses = [row["nats"] for row in record.rows("train")]
+    assert losses == pytest.approx(short("bf16-mixed"), abs=5e-3)
+    assert losses != pytest.approx(short("fp32"), abs=1e-4)  # its rounding is seen
+    assert all(tensor.dtype == torch.float32 for tensor in load_file(record.weights).values())
+
+
+@pytest.mark.parametrize("name", ["ddp", *(pytest.param(name, marks=needs_deepspeed) for name in ("zero1", "zero2"))])
+def test_an_average_is_that_of_one_process(name, spread):
+    averaging = {"averaging": {"kind": "ema", "start": 0.3, "decay": 0.8}, **SHORT}
+    alone, together = (train_run(spread(one, **averaging)) for one in ("single", name))
+    raw = train_run(spread("single", **SHORT))
+    assert together["bpb"] == pytest.approx(alone["bpb"], abs=1e-4)
+    assert together["bpb"] != pytest.approx(raw["bpb"], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_a_gradient_that_is_not_finite_stops_all_with_the_reason(name, spread):
+    result = train_run(spread(name, optimizer={"lr": 1e30, "clip": 0}))
+    assert result["outcome"] == "diverged"
+    assert "gradient norm" in result["reason"] or "loss is" in result["reason"]
+
+
+def test_asked_to_stop_all_processes_save(spread, forkserver):
+    settings = spread("fsdp", tokens=512_000, where={"saves": 1})
+    record = record_of(settings)
+    process = forkserver.Process(target=work, args=(settings, record.folder))
+    process.start()
+    while not record.last_row():
+        time.sleep(0.05)
+        assert process.is_alive(), (record.folder / "log.txt").read_text()
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert (record.failure() or {})["outcome"] == "interrupted"
+    assert checkpoint.newest(record.checkpoints)
+
+
+def test_a_process_that_does_not_stop_is_killed(forkserver, monkeypatch):
+    monkeypatch.setattr(processes, "GRACE", 0.5)
+    ranks = [forkserver.Process(target=target) for target in (deaf, fails)]
+    for process in ranks:
+        process.start()
+    ranks[1].join()
+    processes._terminate(ranks)
+    processes._join(ranks)
+    assert [process.exitcode for process in ranks] == [-signal.SIGKILL, 1]
+
+
+def deaf() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+
+
+def fails() -> None:
+    time.sleep(1)  # so that the other is deaf by now
+    raise SystemExit(1)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_shares_are_of_one_size_and_count_each_row_once(world):
+    rows = {"tokens": torch.arange(35).view(7, 5), "domain": torch.arange(7) % 3}
+    shares = [share(rows, rank, world) for rank in range(world)]
+    assert len({part["tokens"].shape for part in shares}) == 1
+    tokens, domain = (torch.cat([part[name] for part in shares]) for name in ("tokens", "domain"))
+    counted = domain >= 0
+    order = tokens[counted][:, 0].argsort()
+    assert torch.equal(tokens[counted][order], rows["tokens"])
+    assert torch.equal(domain[counted][order], rows["domain"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"where": {"strategy": "single", "devices": 2}}, "where.devices=2"),
+        ({"where": {"strategy": "fsdp", "devices": 3}}, "where.devices=3"),
+        ({"where": {"strategy": "fsdp"}, "optimizer": {"name": "muon"}}, "optimizer.name=muon"),
+        ({"where": {"strategy": "fsdp"}, "averaging": {"kind": "ema"}}, "averaging.kind=ema"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_a_line(tiny, changes, message):
+    with pytest.raises(SettingsError, match=message) as refused:
+        strategy.check(tiny(**changes))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_strategy_without_its_package_is_refused(tiny, monkeypatch):
+    monkeypatch.setattr(zero, "installed", lambda: False)
+    with pytest.raises(SettingsError, match="pip install"):
+        strategy.check(tiny(where={"strategy": "zero2"}))

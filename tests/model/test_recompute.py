@@ -1,0 +1,90 @@
+"""Blocks computed anew in the backward pass: the same bits, less memory."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from ablate.model import budget
+from ablate.model.language import LanguageModel, build
+from ablate.settings import Mamba, Model, Settings, Size, Where
+
+SIZE = Size(width=64, depth=6, heads=4, kv_heads=2, hidden=96)
+MODELS = {
+    "A": Model(qk_norm=True),
+    "L": Model(pattern="L"),
+    "M": Model(pattern="M", mamba=Mamba(chunk=32)),
+    "MMMA": Model(pattern="MMMA", feed="relu2"),
+    "ternary": Model(pattern="AL", linear="ternary"),
+}
+every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+every_precision = pytest.mark.parametrize("precision", ["fp32", "bf16-mixed"])
+TOKENS_BL = torch.randint(512, (3, 256), generator=torch.Generator().manual_seed(0))
+
+
+def step(model: LanguageModel, precision: str) -> dict[str, torch.Tensor]:
+    """The gradients of a made-up loss, and its value."""
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+        hidden_BLD = model(TOKENS_BL)
+    loss = hidden_BLD.float().square().mul(torch.linspace(0, 1, SIZE.width)).sum()
+    loss.backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return {"loss": loss.detach()} | gradients
+
+
+@every_model
+@every_precision
+def test_the_same_bits(model, precision):
+    language = build(model, SIZE, 512, seed=0)
+    kept = step(language, precision)
+    language.recompute = True
+    anew = step(language, precision)
+    assert len(kept) == 1 + len(list(language.parameters()))
+    assert kept.keys() == anew.keys()
+    assert all(torch.equal(kept[name], anew[name]) for name in kept)
+
+
+def peak(model: LanguageModel, precision: str) -> int:
+    """Bytes allocated at once in a step, at most; the first gradients among them."""
+    step(model, precision)  # what is made once and kept is no part of a step
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        step(model, precision)
+    profiler = seen.profiler
+    assert profiler is not None
+    assert profiler.kineto_results is not None
+    events: list[Any] = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
+    now = highest = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        highest = max(highest, now)
+    return highest
+
+
+@every_model
+@every_precision
+def test_the_peak_falls_to_what_the_budget_says(model, precision):
+    language = build(model, SIZE, 512, seed=0)
+    settings = Settings(size=SIZE, model=model, precision=precision)
+    recomputing = dataclasses.replace(settings, where=Where(recompute=True))
+    found, planned = [], []
+    for choice in (settings, recomputing):
+        language.recompute = choice.where.recompute
+        found.append(peak(language, precision))
+        planned.append(budget.activation_bytes(choice, 512, *TOKENS_BL.shape))
+    assert found[1] < 0.4 * found[0]
+    assert planned[1] < 0.4 * planned[0]
+    # beside activations a step holds gradients, of the parameters and of one block's values
+    gradients = 4 * budget.count(language)
+    for real, said in zip(found, planned, strict=True):
+        assert 0.95 * said < real < 1.25 * said + gradients
+
+
+def test_nothing_is_kept_where_nothing_is_learned():
+    language = build(Model(), SIZE, 512, seed=0)
+    plain = language(TOKENS_BL)
+    language.recompute = True
+    with torch.no_grad():
+        assert torch.equal(language(TOKENS_BL), plain)

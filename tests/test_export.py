@@ -1,0 +1,137 @@
+"""A trained run, handed on: loaded by transformers it says what it says here."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ablate import export
+from ablate.fit.run import train_run
+from ablate.identity import run_id
+from ablate.model import match
+from ablate.model.language import LanguageModel
+from ablate.model.linear import packed_bytes
+from ablate.record import Record, run_record
+from ablate.settings import from_plain
+
+ROOT = Path(__file__).parent.parent
+TEXT = "def naïve(n):\n    return 12 + n  # what is it?\n"
+MODELS = {
+    "llama": {},
+    "latent": {"pattern": "L"},
+    "hybrid": {"pattern": "MA", "mamba": {"head_width": 16}},
+    "matched": {"pattern": "M", "mamba": {"head_width": 16}},
+    "relu2": {"feed": "relu2"},
+    "ternary": {"linear": "ternary"},
+}
+
+
+@pytest.fixture
+def trained(tiny):
+    def train(name: str) -> Record:
+        size = {"match": "parameters" if name == "matched" else "none"}
+        settings = tiny(model=MODELS[name], size=size, study={"name": "s", "question": "Which is best?"})
+        train_run(settings)
+        [folder] = (Path(settings.where.outputs) / "runs").iterdir()
+        return Record(folder)
+
+    return train
+
+
+def tokenizer(folder: Path) -> Any:
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def command(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "ablate.export", *words], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+
+@pytest.mark.parametrize("name", ["llama", "latent", "hybrid", "matched"])
+def test_transformers_loads_the_same_model_and_tokenizer(trained, tmp_path, name):
+    record, out = trained(name), tmp_path / "model"
+    export.export(record, "hf", out)
+    its, ours, words = AutoModelForCausalLM.from_pretrained(out), export.load(record), tokenizer(out)
+    tokens_BL = torch.tensor([words(TEXT).input_ids])
+    assert words.decode(tokens_BL[0]) == TEXT
+    assert tokens_BL.shape[1] > 20
+    with torch.no_grad():
+        torch.testing.assert_close(its(tokens_BL).logits, ours.logits(tokens_BL), atol=1e-5, rtol=0)
+    assert its.generate(tokens_BL, max_new_tokens=4, do_sample=False).shape[1] > tokens_BL.shape[1]
+    assert (its.config.eos_token_id, words.eos_token_id) == (0, 0)
+    assert not list(tmp_path.glob(".model*"))
+
+
+def test_safetensors_hold_all_that_the_model_is_built_from(trained, tmp_path):
+    record, out = trained("relu2"), tmp_path / "model"
+    export.export(record, "safetensors", out)
+    plain = yaml.safe_load((out / "config.yaml").read_text())
+    built = plain.pop("built")
+    settings = from_plain(plain)
+    assert run_id(settings, "data") == run_id(record.settings(), "data")
+    assert built["hidden"] == match.sized(settings).hidden
+    model = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary)
+    model.load_state_dict(load_file(out / "model.safetensors"))
+    assert str(record.folder.parent.parent) not in (out / "config.yaml").read_text()
+
+
+def test_what_has_no_class_there_is_one_line_and_leaves_nothing(trained, tmp_path):
+    record = trained("relu2")
+    done = command(str(record.folder), "--out", str(tmp_path / "model"))
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: model.feed=relu2: must be swiglu to have a form in transformers; --to safetensors writes every model"
+    ]
+    assert not list(tmp_path.glob("*model*"))
+
+
+def test_the_command_finds_a_run_by_the_beginning_of_its_id_and_tells_bytes(trained):
+    record = trained("ternary")
+    outputs = record.folder.parent.parent
+    done = command("a32x2", "--outputs", str(outputs))
+    assert done.returncode == 0, done.stderr
+    out = outputs / "exports" / record.id / "hf"
+    assert done.stdout.splitlines()[-1].startswith(f"{out}: {record.id}, ")  # other packages may talk before
+    assert "MB with ternary weights in 2 bits" in done.stdout
+    card = (out / "README.md").read_text()
+    assert "Which is best?" in card
+    assert f"| macro | {record.result()['bpb']['macro']:.4f} |" in card  # pyrefly: ignore
+    assert "accelerate" in card
+    again = command(record.id, "--outputs", str(outputs))
+    assert again.returncode == 1
+    assert "exists; give another --out" in again.stderr
+
+
+def test_a_ternary_model_comes_packed_too(trained, tmp_path):
+    record, out = trained("ternary"), tmp_path / "model"
+    export.export(record, "safetensors", out)
+    small = load_file(out / "packed.safetensors")
+    assert sum(tensor.nbytes for tensor in small.values()) == packed_bytes(export.load(record))
+    assert (out / "packed.safetensors").stat().st_size < (out / "model.safetensors").stat().st_size / 2
+
+
+def test_a_run_must_be_one_and_finished(tmp_path):
+    with pytest.raises(export.UserError, match=r"^RUN=a: no such run in "):
+        export.find("a", tmp_path)
+    for name in ("a1", "a2"):
+        folder = run_record(tmp_path, name).folder
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").touch()
+    with pytest.raises(export.UserError, match=r"^RUN=a: begins a1, a2$"):
+        export.find("a", tmp_path)
+    with pytest.raises(export.UserError, match=r"^RUN=a1: a1 is not finished"):
+        export.find("a1", tmp_path)
+
+
+def test_help_explains():
+    done = command("--help")
+    assert done.returncode == 0
+    for part in ("RUN", "--to", "--out", "safetensors", "example"):
+        assert part in done.stdout

@@ -1,0 +1,22 @@
+"""The smallest run worth a test."""
+
+from typing import Any
+
+# Real text, little of it, and a model that trains in about a second
+TINY: dict[str, Any] = {
+    "data": {"domains": ["general", "code", "qa"], "domain_bytes": 150_000, "span": 64, "vocabulary": 512},
+    "size": {"width": 32, "depth": 2, "heads": 2, "kv_heads": 1, "hidden": 64},
+    "length": {"lengths": [32, 64], "starts": [0, 0.5]},
+    "tokens": 10_240,
+    "step_tokens": 512,
+    "evaluation": {"times": 3, "spans": 4},
+    "where": {"wandb": "off", "progress": False, "peak_tflops": 0.1, "workers": 2},
+}
+
+
+def merged(base: dict, changes: dict) -> dict:
+    """`base` with the values of `changes`, group by group."""
+    return base | {
+        key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in changes.items()
+    }
