@@ -12,16 +12,15 @@ from typing import Any
 
 import pytest
 import torch
+from runs import record_of
 from safetensors.torch import load_file
 from tiny import TINY, merged
 
 from ablate import processes
-from ablate.data.tokens import prepare
 from ablate.fit import checkpoint, strategy, zero
 from ablate.fit.module import share
 from ablate.fit.run import train_run
-from ablate.identity import run_id
-from ablate.record import Record, run_record
+from ablate.record import Record
 from ablate.settings import Settings, SettingsError, from_config
 from ablate.sweep.worker import work
 
@@ -89,11 +88,6 @@ def train_half(settings: Settings, rank: int, port: int) -> None:
 
     checkpoint.Saver.on_train_batch_end = asked
     train_run(settings)
-
-
-def record_of(settings: Settings) -> Record:
-    corpus = prepare(settings.data, Path(settings.where.outputs))
-    return run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
 
 
 def resumed(half: Record, settings: Settings) -> Record:
