@@ -19,7 +19,8 @@ class Screen:
     def __init__(self, local: Local, console: Console):
         self.local, self.console = local, console
         self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self.told: dict[str, str] = {}
+        self.told: set[str] = set()
+        self.failures: dict[str, int] = {}
         self.start = time.monotonic()
         self.last_line = self.start
 
@@ -43,8 +44,12 @@ class Screen:
 
     def _tell_ends(self) -> None:
         for outcome in self.local.outcomes:
-            if outcome.state in ("done", "failed") and self.told.get(outcome.run.id) != outcome.state:
-                self.told[outcome.run.id] = outcome.state
+            for failure in outcome.failures[self.failures.get(outcome.run.id, 0) :]:
+                text = f"failed    {_name(outcome)}{failure}" + ("" if outcome.state == "failed" else " (tried again)")
+                self.console.print(Text(text, style="red"))
+            self.failures[outcome.run.id] = len(outcome.failures)
+            if outcome.state == "done" and outcome.run.id not in self.told:
+                self.told.add(outcome.run.id)
                 self.console.print(_end(outcome, self.local))
 
     def _header(self) -> Text:
@@ -73,13 +78,14 @@ class Screen:
 
 
 def _end(outcome: Outcome, local: Local) -> Text:
-    name = f"{outcome.run.arm} s{outcome.run.seed}  {outcome.run.id}  "
-    if outcome.state != "done":
-        return Text(f"{outcome.state:9} {name}{outcome.reason}", style="red")
-    result = local.record(outcome).result() or {}
+    name, result = _name(outcome), local.record(outcome).result() or {}
     if result["outcome"] != "finished":
         return Text(f"diverged  {name}{result['reason']}", style="yellow")
     return Text(f"done      {name}{result['bpb']['macro']:.4f} bits/byte  {result['seconds']:.0f} s")
+
+
+def _name(outcome: Outcome) -> str:
+    return f"{outcome.run.arm} s{outcome.run.seed}  {outcome.run.id}  "
 
 
 def _minutes(seconds: float) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 
 from ablate.identity import digest
 from ablate.plan.timeline import Timeline, timeline
-from ablate.record import Growth, package_version, processor, trunk_record, trunks
+from ablate.record import Growth, Record, package_version, processor, trunk_record, trunks
 from ablate.settings import Settings, Where
 from ablate.sweep.study import Plan
 
@@ -90,6 +90,12 @@ def growth(outputs: str, ways: list[Branch]) -> Growth:
     there = [number for number, (_, trunk) in enumerate(found) if trunk.exists]
     rest = found[there[-1] + 1 :] if there else found
     return Growth(found[there[-1]][1] if there else None, {branch.step: trunk for branch, trunk in rest})
+
+
+def missing(record: Record, outputs: str, ways: list[Branch]) -> set[str]:
+    """Keys of the trunks on the rest of a run's way that are not there: what it will leave when it is trained."""
+    leave = growth(outputs, ways).leave
+    return {trunk.key for step, trunk in leave.items() if step >= record.saved_step}
 
 
 def numerics(where: Where) -> str:
