@@ -92,10 +92,10 @@ class Record:
         with _writing(path):
             path.touch()
 
-    def pulse(self) -> int:
+    def pulse(self) -> tuple[int, ...]:
         """Changes whenever the run makes progress: a step, a checkpoint."""
         signs = (self.folder / "pulse", self.checkpoints)
-        return max((path.stat().st_mtime_ns for path in signs if path.exists()), default=0)
+        return tuple(_modified(path) for path in signs)
 
     def finish(self, result: dict[str, Any]) -> None:
         """Declare the run done, with its outcome ("finished" or "diverged") and final numbers."""
@@ -307,6 +307,13 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _modified(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _sums(folder: Path) -> dict[str, str]:

@@ -59,7 +59,7 @@ def _train_noting_failure(settings: Settings, corpus: Corpus, record: Record, gr
         if _is_out_of_memory(error):
             reason = f"a lower where.micro_tokens needs less: {_first_line(error)}"
             record.fail("out of memory", reason)
-            raise OutOfMemory(f"out of memory; {reason}") from error
+            raise OutOfMemory(reason) from error
         record.fail("crashed", f"{type(error).__name__}: {_first_line(error)}")
         raise
 

@@ -14,6 +14,7 @@ There are no jobs for trunks. The first run that comes by leaves its checkpoint 
 run does the same steps.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -143,7 +144,8 @@ def stored(outputs: str) -> Stored:
     """Keys of the trunks on disk by the step that they are the state after."""
     found: dict[int, set[str]] = {}
     for trunk in trunks(outputs):
-        found.setdefault(trunk.read()["step"], set()).add(trunk.key)
+        with contextlib.suppress(OSError, ValueError):  # one that was damaged or is being removed
+            found.setdefault(trunk.read()["step"], set()).add(trunk.key)
     return found
 
 

@@ -61,8 +61,8 @@ def work(
     except Claimed as error:
         print(error, flush=True)
         sys.exit(CLAIMED)
-    except OutOfMemory as error:
-        _fail(Failure("out of memory", str(error)), folder, says)
+    except (OutOfMemory, MemoryError) as error:
+        _fail(Failure("out of memory", str(error) or "none was left"), folder, says)
     except UserError as error:
         _fail(Failure("refused", str(error)), folder, says)
     except Exception as error:
