@@ -72,7 +72,7 @@ class Local:
         waiting = deque(self.outcomes)
         try:
             while waiting or self.attempts or self._elsewhere():
-                waiting.extend(self._given_up())
+                waiting.extendleft(self._given_up())  # before those that have no checkpoint
                 self._fill(waiting)
                 show()
                 attempts.wait([attempt for attempt, _ in self.attempts], POLL_SECONDS)
