@@ -76,7 +76,7 @@ def _alone(target: Callable[..., None], *arguments: Any) -> None:
 
 
 def stop_with_parent() -> None:
-    """Have this process stopped, with SIGTERM, when the one that started it is gone."""
+    """Have this process stopped, with SIGTERM and later SIGKILL, when the one that started it is gone."""
     threading.Thread(target=_outlive, daemon=True).start()
 
 
@@ -85,6 +85,8 @@ def _outlive() -> None:
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)  # one that hangs does not hear
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def free_port() -> int:

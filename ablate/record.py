@@ -7,6 +7,7 @@
                              failure.json        why it is not done (yet)
                              weights.safetensors the final weights
                              checkpoints/        while it trains
+                             pulse               touched while it takes steps
     outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
                              race.json           why arms were stopped, if they race
     outputs/trunks/<key>/    checkpoint/         the state after some step, for every run that passes it
@@ -18,7 +19,9 @@ row cut short, or rows past its last checkpoint: readers drop the first and keep
 second, which is equal anyway.
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -60,6 +63,11 @@ class Record:
         return self.folder / "checkpoints"
 
     @property
+    def saved_step(self) -> int:
+        """Steps that need not be taken again; 0 without a checkpoint."""
+        return max((int(path.name.removeprefix("step-")) for path in self.checkpoints.glob("step-*")), default=0)
+
+    @property
     def weights(self) -> Path:
         return self.folder / "weights.safetensors"
 
@@ -80,9 +88,21 @@ class Record:
         with _writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, **values}) + "\n")
 
+    def beat(self) -> None:
+        """Show that the run is making progress."""
+        path = self.folder / "pulse"
+        with _writing(path):
+            path.touch()
+
+    def pulse(self) -> tuple[int, ...]:
+        """Changes whenever the run makes progress: a step, a checkpoint."""
+        signs = (self.folder / "pulse", self.checkpoints)
+        return tuple(_modified(path) for path in signs)
+
     def finish(self, result: dict[str, Any]) -> None:
         """Declare the run done, with its outcome ("finished" or "diverged") and final numbers."""
-        (self.folder / "failure.json").unlink(missing_ok=True)
+        for trace in ("failure.json", "pulse"):
+            (self.folder / trace).unlink(missing_ok=True)
         _write_json(self.folder / "result.json", result)
 
     def fail(self, outcome: str, reason: str) -> None:
@@ -146,21 +166,38 @@ class Trunk:
         """
         temporary = self.folder.with_name(f".{self.key}.{os.getpid()}")
         with _writing(self.folder):
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.copytree(checkpoint, temporary / "checkpoint", copy_function=_link)
-            rows = [row for kind in ("train", "evaluation") for row in record.rows(kind) if row["step"] <= step]
-            lines = [json.dumps(row) + "\n" for row in sorted(rows, key=lambda row: row["step"])]
-            (temporary / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
-            _write_json(temporary / "trunk.json", {"run": record.id, "step": step} | cost)
             try:
+                shutil.rmtree(temporary, ignore_errors=True)
+                shutil.copytree(checkpoint, temporary / "checkpoint", copy_function=_link)
+                rows = [row for kind in ("train", "evaluation") for row in record.rows(kind) if row["step"] <= step]
+                lines = [json.dumps(row) + "\n" for row in sorted(rows, key=lambda row: row["step"])]
+                write_atomically(temporary / "metrics.jsonl", "".join(lines))
+                sums = {"sums": _sums(temporary)}
+                _write_json(temporary / "trunk.json", {"run": record.id, "step": step} | cost | sums)
                 temporary.rename(self.folder)
-            except OSError:
-                shutil.rmtree(temporary)
+            except (OSError, UserError):
                 if not self.exists:
                     raise
+            finally:  # also what others left who were killed meanwhile
+                for half in self.folder.parent.glob(f".{self.key}.*"):
+                    shutil.rmtree(half, ignore_errors=True)
 
     def read(self) -> dict[str, Any]:
-        return _read_json(self.folder / "trunk.json")
+        return {name: value for name, value in _read_json(self.folder / "trunk.json").items() if name != "sums"}
+
+    def whole(self) -> bool:
+        """Whether every file is as it was left."""
+        try:
+            return _read_json(self.folder / "trunk.json")["sums"] == _sums(self.folder)
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def remove(self) -> None:
+        """Delete it; at no time does a part of it look like a trunk."""
+        gone = self.folder.with_name(f".{self.key}.{os.getpid()}")
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def grow(self, record: Record) -> None:
         """Begin a run's rows with the trunk's own, and note that the trunk was used."""
@@ -282,6 +319,22 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _modified(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """SHA-256 of the rows and of each file of the checkpoint."""
+    sums = {}
+    for path in sorted((folder / "metrics.jsonl", *(folder / "checkpoint").iterdir())):
+        with path.open("rb") as file:
+            sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums
 
 
 def _link(source: str, target: str) -> None:

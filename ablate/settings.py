@@ -46,6 +46,10 @@ class UserError(ValueError):
     """Something the user can mend; the message is one line that says what and how."""
 
 
+class OutOfMemory(UserError):
+    """A run needed more memory than there was; beside fewer others it may fit."""
+
+
 class SettingsError(UserError):
     """A configuration that cannot be run; the message names the key, the value and what is allowed."""
 
@@ -269,16 +273,18 @@ class Where:
     micro_tokens: Count = 16_384  # tokens per forward pass and device; a larger step is accumulated
     data_workers: Annotated[int, Field(ge=0)] = 0
     executor: Literal["local", "slurm"] = "local"  # who carries out the runs of a sweep
-    workers: Annotated[int, Field(ge=0)] = 0  # runs trained at once in a sweep; 0: one per core
+    workers: Annotated[int, Field(ge=0)] = 0  # runs trained at once in a sweep; 0: as many as the GPUs or cores hold
     runs_per_device: Count = 1  # runs of a sweep that share one GPU
-    stall_minutes: NonNegative = 0.0  # without a step, after which a run counts as hung; 0: never
+    stall_minutes: NonNegative = (
+        0.0  # without a step, after which a run is hung (the first may take thrice that); 0: never
+    )
     trunks: bool = True  # equal beginnings of runs are trained once
     threads: Annotated[int, Field(ge=0)] = 1  # per process; 0: all cores
     compile: bool = False
     recompute: bool = False  # gradient checkpointing: blocks are computed anew in the backward pass
     deterministic: bool = True
     saves: Count = 8  # checkpoints in a run, evenly spaced
-    retries: Annotated[int, Field(ge=0)] = 1  # further tries of a run that was killed or out of memory
+    retries: Annotated[int, Field(ge=0)] = 1  # further tries of a run that was killed, hung or out of memory
     wandb: Literal["online", "offline", "off"] = "offline"
     wandb_project: str = "ablate"
     progress: bool = True

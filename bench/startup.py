@@ -1,11 +1,11 @@
-"""What a run of a sweep costs besides its training: our launcher against Hydra's own.
+"""What a run of a sweep costs besides its training: our launcher against Hydra's own and its joblib plugin.
 
 Whole commands are timed as a user types them, once with 4 and once with 12 runs of a few steps, W&B
 offline as by default. From the wall time comes off what the workers spent training, and so
 
     wall - training / workers  =  once per sweep  +  (runs / workers) * per run
 
-has two equations for its two unknowns. Nothing is instrumented, and both launchers are treated alike;
+has two equations for its two unknowns. Nothing is instrumented, and all launchers are treated alike;
 their one short evaluation a run counts as start-up.
 """
 
@@ -28,7 +28,12 @@ COMMON = [
     "evaluation={times: 1, spans: 1}",
     "where.device=cpu",
 ]
-LAUNCHERS = {"ours": ("study", len(os.sched_getaffinity(0))), "Hydra's": ("basic", 1)}  # name, runs at once
+CORES = len(os.sched_getaffinity(0))
+LAUNCHERS = {  # words that choose it, runs at once
+    "ours": (["hydra/launcher=study"], CORES),
+    "Hydra's": (["hydra/launcher=basic"], 1),
+    "joblib's": (["hydra/launcher=joblib", f"hydra.launcher.n_jobs={CORES}"], CORES),
+}
 
 
 def startup(quick: bool) -> list[Row]:
@@ -55,11 +60,11 @@ def startup(quick: bool) -> list[Row]:
     return rows
 
 
-def overhead(launcher: str, workers: int, arms: int, seeds: int) -> float:
+def overhead(launcher: list[str], workers: int, arms: int, seeds: int) -> float:
     """Seconds of a whole sweep in which no worker trains."""
     swept = [f"mixture.share={','.join(ARMS[:arms])}", f"seed={','.join(SEEDS[:seeds])}"]
     with cases.outputs() as outputs:
-        where = [f"where.outputs={outputs}", f"hydra/launcher={launcher}"]
+        where = [f"where.outputs={outputs}", *launcher]
         command = [sys.executable, "-m", "ablate.train", "-m", *swept, *COMMON, *where]
         begin = time.perf_counter()
         subprocess.run(command, cwd=cases.ROOT, capture_output=True, check=True)

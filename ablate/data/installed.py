@@ -12,6 +12,7 @@ does the place of installation. Two installations with equal versions give equal
 """
 
 import ast
+import functools
 import importlib.metadata
 import importlib.util
 import itertools
@@ -197,6 +198,7 @@ def _description(package: str) -> list[str]:
         return []
 
 
+@functools.cache  # reads the package's whole description each time
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

@@ -79,6 +79,8 @@ class Saver(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
+        if trainer.global_step in self.leave and trainer.is_global_zero:  # stopped between saving and leaving
+            self.leave[trainer.global_step](self.save(trainer))
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         step = trainer.global_step

@@ -7,6 +7,7 @@ its rows are spread over.
 Shapes: R rows, T = L + 1 tokens, D domains.
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -129,8 +130,11 @@ class Pretraining(L.LightningModule):
         return sums_D3
 
     @torch.no_grad()
-    def evaluate(self) -> Tensor:
-        """Nats, tokens and bytes per domain on the validation rows, shape (D, 3); of the average once there is one."""
+    def evaluate(self, beat: Callable[[], None]) -> Tensor:
+        """Nats, tokens and bytes per domain on the validation rows, shape (D, 3); of the average once there is one.
+
+        `beat` is called after every batch.
+        """
         kept = self.sums_D3.clone()
         self.sums_D3.zero_()
         mine = share(self.validation, self.trainer.global_rank, self.trainer.world_size)
@@ -139,6 +143,7 @@ class Pretraining(L.LightningModule):
         with self.trainer.precision_plugin.forward_context(), self.average.in_place_of_weights(self.model):
             for micro in self.micro_batches(mine):
                 self.losses(micro)
+                beat()
         self.model.train()
         sums_D3 = self.take_sums()
         self.sums_D3.copy_(kept)

@@ -30,7 +30,7 @@ from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.record import PAUSED, Growth, Record, run_record
-from ablate.settings import Settings, UserError
+from ablate.settings import OutOfMemory, Settings
 
 ALONE = Growth()
 
@@ -57,10 +57,11 @@ def _train_noting_failure(settings: Settings, corpus: Corpus, record: Record, gr
             raise
         record.fail("interrupted", f"{signal.Signals(int(stop.code or 0) - 128).name}; resumes from its checkpoint")
         raise
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        record.fail("out of memory", _first_line(error))
-        raise UserError(f"out of memory; a lower where.micro_tokens needs less: {_first_line(error)}") from error
     except Exception as error:
+        if _is_out_of_memory(error):
+            reason = f"a lower where.micro_tokens needs less: {_first_line(error)}"
+            record.fail("out of memory", reason)
+            raise OutOfMemory(reason) from error
         record.fail("crashed", f"{type(error).__name__}: {_first_line(error)}")
         raise
 
@@ -75,19 +76,18 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     order = Order(timeline(settings), training_spans(corpus, settings))
     bytes_per_token = torch.from_numpy(corpus.bytes_per_token)
     module = Pretraining(settings, order.timeline, bytes_per_token, validation_rows(corpus, settings))
-    own = checkpoint.newest(record.checkpoints)
-    start = None if own else growth.start
-    watch = Watch(settings, order, record, start)
-    saver = checkpoint.Saver(
-        record.checkpoints, _save_every(settings, watch.every), _leave(growth, record, watch), growth.until
-    )
+    ahead = growth.start if growth.start and growth.start.read()["step"] > record.saved_step else None
+    own = None if ahead else checkpoint.newest(record.checkpoints)
+    watch = Watch(settings, order, record, ahead)
+    every, leave = _save_every(settings, watch.every), _leave(growth, record, watch)
+    saver = checkpoint.Saver(record.checkpoints, every, leave, growth.until)
     trainer = _trainer(settings, record, [watch, saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module))
     outcome, reason = "finished", None
     try:
         batches = Batches(order, corpus, settings.where.data_workers)
-        trainer.fit(module, datamodule=batches, ckpt_path=start.checkpoint if start else own)
+        trainer.fit(module, datamodule=batches, ckpt_path=ahead.checkpoint if ahead else own)
     except Diverged as error:
         outcome, reason = "diverged", str(error)
     module.average.put_into(module.model)
@@ -173,6 +173,11 @@ def _quiet() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # calls by DeepSpeed
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """torch has an error of its own for GPUs only; on CPUs its allocator raises a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _first_line(error: BaseException) -> str:

@@ -103,6 +103,7 @@ def hardware(where: Where) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if gpu else "cpu",
         "processes": processes(where),
         "threads": torch.get_num_threads(),
+        "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
 
 

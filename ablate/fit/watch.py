@@ -22,6 +22,7 @@ from ablate.record import Record, Trunk
 from ablate.settings import Settings
 
 LOG_ROWS = 200
+BEAT_SECONDS = 1.0
 
 
 class Watch(L.Callback):
@@ -37,6 +38,7 @@ class Watch(L.Callback):
         self.evaluation: dict[str, Any] = {}
         self.seconds = 0.0  # training alone, without evaluations
         self.last_step = 0
+        self.beaten = 0.0
         self.progress = Line(len(self.timeline), settings.where.progress)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -51,6 +53,7 @@ class Watch(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         assert isinstance(pl_module, Pretraining)
         step = trainer.global_step
+        self._beat()
         due = step in self.timeline.evaluations
         if not due and step % self.every:
             return
@@ -145,10 +148,16 @@ class Watch(L.Callback):
                 )
 
     def _evaluate(self, trainer: L.Trainer, module: Pretraining, step: int) -> dict[str, Any]:
-        losses = losses_by_domain(module.evaluate().cpu(), self.settings)
+        losses = losses_by_domain(module.evaluate(self._beat).cpu(), self.settings)
         row = {"step": step, "tokens": int(self.timeline.tokens[step]), "flops": self.flops[step], **losses}
         self._write(trainer, "evaluation", row)
         return row
+
+    def _beat(self) -> None:
+        """Show others that the run goes on, at most once in BEAT_SECONDS."""
+        if (now := time.monotonic()) - self.beaten > BEAT_SECONDS:
+            self.beaten = now
+            self.record.beat()
 
     def _write(self, trainer: L.Trainer, kind: str, row: dict[str, Any]) -> None:
         if trainer.is_global_zero:

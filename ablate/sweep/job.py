@@ -28,8 +28,8 @@ from ablate.plan.timeline import timeline
 from ablate.record import PAUSED, Growth, Record, trunk_record, write_atomically
 from ablate.settings import Settings, Where
 from ablate.sweep.ledger import HEARTBEAT_SECONDS, STALE_SECONDS, state
-from ablate.sweep.trunk import Branch, beginning, growth, key, numerics
-from ablate.sweep.worker import train_noting
+from ablate.sweep.trunk import Branch, beginning, key, numerics
+from ablate.sweep.worker import sound, train_noting
 
 POLL_SECONDS = 0.2
 FIRST_PORT, PORTS = 12_000, 20_000  # below those that systems hand out by themselves
@@ -70,7 +70,7 @@ class Job:
     def _lead(self) -> None:
         record = Record(self.folder)
         _outwait(record)
-        chosen = growth(self.settings.where.outputs, self._ways_here(), self.until)
+        chosen = sound(self.settings.where.outputs, self._ways_here(), self.until)
         write_atomically(self._told, json.dumps({"start": chosen.start.key if chosen.start else None}))
         try:
             train_noting(self.settings, self.folder, chosen)

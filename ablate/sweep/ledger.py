@@ -6,21 +6,27 @@
 
 A claim is a file in the run's folder that its owner touches every few seconds. The owner is dead
 when its process is gone (on this machine) or has not touched the file for STALE_SECONDS; then
-anyone may take over. Taking and taking over happen under a file lock, so one of many wins.
+anyone may take over. Taking and taking over happen under a file lock, so one of many wins. An owner
+that was stopped for longer finds its claim taken, and kills itself before it writes another word.
+
+A claim names the trunks that its run will leave, for all who could use them. A launcher looks at the
+claims and starts runs while no other does (`planning`), and claims for the processes it starts
+(`reserve`), which are not yet able to.
 """
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
-from ablate.record import Record, make_folder
+from ablate.record import Record, make_folder, write_atomically
 from ablate.settings import UserError
 
 HEARTBEAT_SECONDS = 5.0
@@ -40,11 +46,31 @@ def state(record: Record) -> str:
     return "failed" if record.failure() else "missing"
 
 
+def promised(outputs: str) -> set[str]:
+    """Keys of the trunks that runs which are being trained, by whomever, will leave."""
+    claims = [path for path in Path(outputs, "runs").glob("*/claim.json") if _alive(path)]
+    return {key for path in claims for key in (_owner(path) or {}).get("leaves", [])}
+
+
 @contextmanager
-def claim(record: Record) -> Iterator[None]:
-    """Hold a run while training it. Raises Claimed when another process does."""
+def planning(outputs: str) -> Iterator[None]:
+    """While this is held, no other launcher decides what to start."""
+    folder = Path(outputs, "runs")
+    make_folder(folder)
+    with FileLock(folder / ".planning.lock"):
+        yield
+
+
+def reserve(record: Record, process: int, leaves: Iterable[str]) -> None:
+    """Claim a run for a process that was just started. Raises Claimed when another has it."""
+    _take(record.folder / "claim.json", process, leaves)
+
+
+@contextmanager
+def claim(record: Record, leaves: Iterable[str] = ()) -> Iterator[None]:
+    """Hold a run while training it; `leaves`: keys of trunks. Raises Claimed when another process does."""
     path = record.folder / "claim.json"
-    _take(path)
+    _take(path, os.getpid(), leaves)
     stop = threading.Event()
     beat = threading.Thread(target=_beat, args=(path, stop), daemon=True)
     beat.start()
@@ -56,28 +82,52 @@ def claim(record: Record) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def _take(path: Path) -> None:
+def _take(path: Path, process: int, leaves: Iterable[str]) -> None:
     make_folder(path.parent)
     with FileLock(path.with_suffix(".lock")):
-        if _alive(path):
-            owner = _owner(path)
+        owner = _owner(path)
+        if owner and _alive(path) and not _is(owner, process):
             raise Claimed(f"run {path.parent.name} is being trained by process {owner['pid']} on {owner['host']}")
-        path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        mine = {"pid": process, "host": socket.gethostname(), "born": _born(process), "leaves": sorted(leaves)}
+        write_atomically(path, json.dumps(mine))
 
 
 def _beat(path: Path, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
+        owner = _owner(path)
+        if owner and not _is(owner, os.getpid()):
+            os.kill(os.getpid(), signal.SIGKILL)
         path.touch()
 
 
 def _alive(path: Path) -> bool:
     try:
         age, owner = time.time() - path.stat().st_mtime, _owner(path)
-    except (FileNotFoundError, json.JSONDecodeError):
+    except FileNotFoundError:
         return False
-    gone = owner["host"] == socket.gethostname() and not Path(f"/proc/{owner['pid']}").exists()
-    return not gone and age < STALE_SECONDS
+    if not owner or age >= STALE_SECONDS:
+        return False
+    return owner["host"] != socket.gethostname() or _born(owner["pid"]) == owner["born"] is not None
 
 
-def _owner(path: Path) -> dict:
-    return json.loads(path.read_text())
+def _is(owner: dict, process: int) -> bool:
+    return (owner["pid"], owner["host"]) == (process, socket.gethostname())
+
+
+def _owner(path: Path) -> dict | None:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def _born(process: int) -> str | None:
+    """When a process of this machine began, in ticks since the machine did; None of one that is gone.
+
+    A number may be given again to another process, and one that ended stays listed until it is waited for.
+    """
+    try:
+        state, *rest = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else rest[18]  # fields 3 and 22 of proc_pid_stat(5)

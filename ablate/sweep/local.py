@@ -1,31 +1,33 @@
 """Runs on this machine, several at once, each in a process of its own.
 
 Processes are forked from a server that has imported torch and Lightning once, so a run starts in a
-fraction of a second. A run that raises, is killed or runs out of memory is an outcome: the others go
-on, and what can be retried is.
+fraction of a second. A run that raises, hangs, is killed or runs out of memory is an outcome: the
+others go on, and what can be retried is.
 """
 
+import contextlib
 import dataclasses
 import multiprocessing
-import multiprocessing.connection
 import os
-import signal
 from collections import deque
-from collections.abc import Callable, Iterable
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable
+from dataclasses import field
 
-from ablate.processes import GRACE
 from ablate.record import PAUSED, Record, run_record
-from ablate.settings import Where
-from ablate.sweep.ledger import state
+from ablate.settings import UserError, Where
+from ablate.sweep import attempt as attempts
+from ablate.sweep import ledger
+from ablate.sweep.attempt import Attempt
+from ablate.sweep.slots import slots
 from ablate.sweep.study import Run
-from ablate.sweep.trunk import Branch, growth
-from ablate.sweep.worker import CLAIMED, work
+from ablate.sweep.trunk import Branch, missing
+from ablate.sweep.worker import CLAIMED, Failure
 
 # hydra: every process imports the command that it was started by. wandb.sdk.launch: W&B imports it when
 # a run begins, half a second each time
 PRELOADED = ["ablate.fit.run", "hydra", "wandb.sdk.launch"]
 POLL_SECONDS = 0.2
+RETRIED = ("killed", "hung", "out of memory")  # goes on from its checkpoint; one that raised would raise again
 
 
 @dataclasses.dataclass
@@ -35,17 +37,23 @@ class Outcome:
     run: Run
     until: int | None = None  # steps after which it pauses
     state: str = "waiting"
-    reason: str = ""
     tries: int = 0
+    failures: list[str] = field(default_factory=list)  # why each try ended that failed
+    waits_for: str = ""  # what keeps it from starting, if anybody says
+
+    @property
+    def reason(self) -> str:
+        """Why the run is not done."""
+        return self.waits_for or (self.failures[-1] if self.failures else "")
 
 
 def num_workers(where: Where) -> int:
-    """Runs at once: as asked, or as many as the cores hold (two runs of one thread beat one of two)."""
-    return where.workers or max(1, len(os.sched_getaffinity(0)) // (where.threads or os.cpu_count() or 1))
+    """Runs at once."""
+    return slots(where).total
 
 
 class Local:
-    """Trains runs `workers` at a time; `outcomes` is always up to date, for whoever shows progress."""
+    """Trains runs several at a time; `outcomes` is always up to date, for whoever shows progress."""
 
     def __init__(
         self,
@@ -56,11 +64,12 @@ class Local:
     ):
         """By run id, `ways`: where each may start from and what it leaves; `until`: steps after which it pauses."""
         self.where, self.ways = where, ways or {}
-        self.workers = num_workers(where)
+        self.slots = slots(where)
+        self.workers = self.slots.total
         self.outcomes = [Outcome(run, (until or {}).get(run.id)) for run in runs]
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(PRELOADED)
-        self.processes: dict[BaseProcess, Outcome] = {}
+        self.attempts: list[tuple[Attempt, Outcome]] = []
 
     def record(self, outcome: Outcome) -> Record:
         return run_record(self.where.outputs, outcome.run.id)
@@ -71,41 +80,44 @@ class Local:
             os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(self.where.threads)
         waiting = deque(self.outcomes)
         try:
-            while waiting or self.processes or self._elsewhere():
-                waiting.extend(self._given_up())
-                while len(self.processes) < self.workers and (free := self._next(waiting)):
-                    waiting.remove(free)
-                    self._start(free)
+            while waiting or self.attempts or self._elsewhere():
+                waiting.extendleft(self._given_up())  # before those that have no checkpoint
+                self._fill(waiting)
                 show()
-                multiprocessing.connection.wait([p.sentinel for p in self.processes], timeout=POLL_SECONDS)
+                attempts.wait([attempt for attempt, _ in self.attempts], POLL_SECONDS)
                 waiting.extendleft(self._collect())
         finally:
-            self._stop()
+            attempts.stop([attempt for attempt, _ in self.attempts])
         show()
 
-    def _next(self, waiting: Iterable[Outcome]) -> Outcome | None:
-        """The first run that need not wait for a trunk which one that is being trained will leave."""
-        busy = [outcome for outcome in self.outcomes if outcome.state in ("running", "elsewhere")]
-        promised = {branch.key for outcome in busy for branch in self.ways.get(outcome.run.id, [])}
-        return next((o for o in waiting if not self._missing(o.run.id) & promised), None)
+    def _fill(self, waiting: deque[Outcome]) -> None:
+        """Start what can be started. One launcher at a time looks and starts, so that none starts what another does."""
+        if not (waiting and self.slots.free):
+            return
+        with ledger.planning(self.where.outputs):
+            for outcome in list(waiting):
+                if (state := ledger.state(self.record(outcome))) in ("done", "running"):
+                    outcome.state = "elsewhere" if state == "running" else "done"
+                    waiting.remove(outcome)
+            while self.slots.free and (outcome := self._next(waiting)):
+                waiting.remove(outcome)
+                self._start(outcome)
 
-    def _missing(self, run: str) -> set[str]:
-        """Keys of the trunks on a run's way after the last one that is there."""
-        leave = growth(self.where.outputs, self.ways.get(run, [])).leave
-        return {trunk.key for trunk in leave.values()}
+    def _next(self, waiting: deque[Outcome]) -> Outcome | None:
+        """The first run that need not wait for a trunk which one that is being trained, by whomever, will leave."""
+        promised = ledger.promised(self.where.outputs)
+        return next((outcome for outcome in waiting if not self._missing(outcome) & promised), None)
+
+    def _missing(self, outcome: Outcome) -> set[str]:
+        return missing(self.record(outcome), self.where.outputs, self.ways.get(outcome.run.id, []))
 
     def _start(self, outcome: Outcome) -> None:
-        record = self.record(outcome)
-        if record.done:
-            outcome.state = "done"
-            return
-        settings = dataclasses.replace(outcome.run.settings.where, progress=True)
-        settings = dataclasses.replace(outcome.run.settings, where=settings)
-        arguments = (settings, record.folder, self.ways.get(outcome.run.id), outcome.until)
-        process = self.context.Process(target=work, args=arguments, name=outcome.run.id)
-        process.start()
+        record, ways = self.record(outcome), self.ways.get(outcome.run.id)
+        attempt = Attempt(outcome.run, record, ways, outcome.until, self.slots.take(), self.context)
+        self.attempts.append((attempt, outcome))
         outcome.state, outcome.tries = "running", outcome.tries + 1
-        self.processes[process] = outcome
+        with contextlib.suppress(UserError):  # taken, or the disk is full: the process finds out by itself
+            ledger.reserve(record, attempt.process.pid or 0, self._missing(outcome))
 
     def _elsewhere(self) -> list[Outcome]:
         """Runs that another launcher trains: waited for, so that the verdict has them."""
@@ -113,7 +125,7 @@ class Local:
 
     def _given_up(self) -> list[Outcome]:
         """Those of them that the other launcher has finished or left."""
-        ended = [outcome for outcome in self._elsewhere() if state(self.record(outcome)) != "running"]
+        ended = [outcome for outcome in self._elsewhere() if ledger.state(self.record(outcome)) != "running"]
         for outcome in ended:
             outcome.state = "waiting"
         return ended
@@ -121,36 +133,37 @@ class Local:
     def _collect(self) -> list[Outcome]:
         """Take note of processes that ended; returns those to try again."""
         again = []
-        for process in [p for p in self.processes if p.exitcode is not None]:
-            outcome = self.processes.pop(process)
-            process.join()
-            outcome.state, outcome.reason = self._judge(self.record(outcome), process.exitcode or 0)
-            if outcome.state == "failed" and self._worth_retrying(outcome, process.exitcode or 0):
-                outcome.state = "waiting"
+        for attempt, outcome in list(self.attempts):
+            attempt.look()
+            if attempt.process.exitcode is None:
+                continue
+            attempt.process.join()
+            self.attempts.remove((attempt, outcome))
+            self.slots.give(attempt.device)
+            self._judge(attempt, outcome)
+            if outcome.state == "waiting":
                 again.append(outcome)
         return again
 
-    def _judge(self, record: Record, code: int) -> tuple[str, str]:
+    def _judge(self, attempt: Attempt, outcome: Outcome) -> None:
+        """What a process that ended makes of its run."""
+        record, code = attempt.record, attempt.process.exitcode
         if record.done:
-            return "done", ""
-        if code == PAUSED:
-            return "paused", ""
-        if code == CLAIMED or state(record) == "running":
-            return "elsewhere", "another launcher is training it"
-        if code == -signal.SIGKILL:
-            record.fail("killed", "SIGKILL; most often the machine was out of memory")
-        elif code < 0:
-            record.fail("killed", signal.Signals(-code).name)
-        failure = record.failure() or {"outcome": "failed", "reason": f"exit code {code}"}
-        return "failed", f"{failure['outcome']}: {failure['reason']}"
+            outcome.state = "done"
+        elif code == PAUSED:
+            outcome.state = "paused"
+        elif code == CLAIMED or ledger.state(record) == "running":
+            outcome.state = "elsewhere"
+        else:
+            failure = attempt.failure() or _told(record) or Failure("failed", f"exit code {code}")
+            with contextlib.suppress(UserError):  # the disk may be full, which is no reason to stop the others
+                record.fail(failure.outcome, failure.reason)
+            outcome.failures.append(f"{failure.outcome}: {failure.reason}")
+            again = failure.outcome in RETRIED and outcome.tries <= self.where.retries
+            outcome.state = "waiting" if again else "failed"
 
-    def _worth_retrying(self, outcome: Outcome, code: int) -> bool:
-        """A killed run may go on from its checkpoint; one that raised would raise again."""
-        return code < 0 and outcome.tries <= self.where.retries
 
-    def _stop(self) -> None:
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            process.join(GRACE)
-            process.kill()
+def _told(record: Record) -> Failure | None:
+    """What the record says: of a run that was asked to stop, for one."""
+    failure = record.failure()
+    return Failure(failure["outcome"], failure["reason"]) if failure else None

@@ -8,9 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ablate.record import Record
-from ablate.sweep.executors import Executor
-from ablate.sweep.local import Outcome
+from ablate.sweep.local import Local, Outcome
 
 LINE_SECONDS = 15.0
 
@@ -18,10 +16,11 @@ LINE_SECONDS = 15.0
 class Screen:
     """Use as a context; call `show` as often as convenient."""
 
-    def __init__(self, executor: Executor, console: Console):
-        self.executor, self.console = executor, console
+    def __init__(self, local: Local, console: Console):
+        self.local, self.console = local, console
         self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self.told: dict[str, str] = {}
+        self.told: set[str] = set()
+        self.failures: dict[str, int] = {}
         self.start = time.monotonic()
         self.last_line = self.start
 
@@ -44,28 +43,29 @@ class Screen:
             self.console.print(self._header())
 
     def _tell_ends(self) -> None:
-        for outcome in self.executor.outcomes:
-            if outcome.state in ("done", "failed") and self.told.get(outcome.run.id) != outcome.state:
-                self.told[outcome.run.id] = outcome.state
-                self.console.print(_end(outcome, self.executor.record(outcome)))
+        for outcome in self.local.outcomes:
+            for failure in outcome.failures[self.failures.get(outcome.run.id, 0) :]:
+                text = f"failed    {_name(outcome)}{failure}" + ("" if outcome.state == "failed" else " (tried again)")
+                self.console.print(Text(text, style="red"))
+            self.failures[outcome.run.id] = len(outcome.failures)
+            if outcome.state == "done" and outcome.run.id not in self.told:
+                self.told.add(outcome.run.id)
+                self.console.print(_end(outcome, self.local))
 
     def _header(self) -> Text:
-        states = [outcome.state for outcome in self.executor.outcomes]
+        states = [outcome.state for outcome in self.local.outcomes]
         done = states.count("done") + states.count("failed")
-        begun = sum(self._share(outcome) for outcome in self.executor.outcomes if outcome.state == "running")
-        share = (done + begun) / max(len(states), 1)
+        share = (done + sum(self._share(o) for o in self.local.outcomes if o.state == "running")) / max(len(states), 1)
         passed = time.monotonic() - self.start
         left = f"about {_minutes(passed / share * (1 - share))} left" if share > 0.02 else "estimating"
         running = states.count("running") + states.count("elsewhere")
-        text = f"{done} of {len(states)} runs  {running} running  {_minutes(passed)} passed  {left}"
-        waits = {o.reason for o in self.executor.outcomes if o.state == "waiting" and o.reason}
-        return Text(text + (f"  waiting: {'; '.join(sorted(waits))}" if waits else ""))
+        return Text(f"{done} of {len(states)} runs  {running} running  {_minutes(passed)} passed  {left}")
 
     def _running(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        for outcome in self.executor.outcomes:
+        for outcome in self.local.outcomes:
             if outcome.state == "running":
-                row = self.executor.record(outcome).last_row() or {}
+                row = self.local.record(outcome).last_row() or {}
                 bar = ProgressBar(total=1.0, completed=self._share(outcome), width=30)
                 nats, speed = row.get("nats"), row.get("tokens_per_second", 0.0)
                 text = f"{nats:.3f} nats/token  {speed:,.0f} tokens/s" if isinstance(nats, float) else "starting"
@@ -73,18 +73,19 @@ class Screen:
         return table
 
     def _share(self, outcome: Outcome) -> float:
-        row = self.executor.record(outcome).last_row()
+        row = self.local.record(outcome).last_row()
         return row["step"] / outcome.run.settings.steps if row else 0.0
 
 
-def _end(outcome: Outcome, record: Record) -> Text:
-    name = f"{outcome.run.arm} s{outcome.run.seed}  {outcome.run.id}  "
-    if outcome.state != "done":
-        return Text(f"{outcome.state:9} {name}{outcome.reason}", style="red")
-    result = record.result() or {}
+def _end(outcome: Outcome, local: Local) -> Text:
+    name, result = _name(outcome), local.record(outcome).result() or {}
     if result["outcome"] != "finished":
         return Text(f"diverged  {name}{result['reason']}", style="yellow")
     return Text(f"done      {name}{result['bpb']['macro']:.4f} bits/byte  {result['seconds']:.0f} s")
+
+
+def _name(outcome: Outcome) -> str:
+    return f"{outcome.run.arm} s{outcome.run.seed}  {outcome.run.id}  "
 
 
 def _minutes(seconds: float) -> str:

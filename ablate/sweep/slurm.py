@@ -68,7 +68,7 @@ class Slurm:
                     asked = time.monotonic()
                 for outcome in self._unfinished():
                     if self.record(outcome).done:
-                        outcome.state, outcome.reason = "done", ""
+                        outcome.state, outcome.waits_for = "done", ""
                 show()
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
@@ -99,15 +99,15 @@ class Slurm:
         job = queue.noted(record)
         entry = entries.get(job)
         if record.done:
-            outcome.state, outcome.reason = "done", ""
+            outcome.state, outcome.waits_for = "done", ""
         elif entry and entry.live:
             self.jobs[outcome.run.id] = job
             waits = entry.state in queue.WAITING
-            outcome.state, outcome.reason = ("waiting", entry.reason or entry.state) if waits else ("running", "")
+            outcome.state, outcome.waits_for = ("waiting", entry.reason or entry.state) if waits else ("running", "")
         elif outcome.until and (record.last_row() or {"step": 0})["step"] >= outcome.until:
-            outcome.state, outcome.reason = "paused", ""
+            outcome.state, outcome.waits_for = "paused", ""
         elif state(record) == "running":
-            outcome.state, outcome.reason = "elsewhere", "another launcher is training it"
+            outcome.state, outcome.waits_for = "elsewhere", ""
         elif self.jobs.get(outcome.run.id) == job != "":
             return self._conclude(outcome, job, entries)
         else:
@@ -127,7 +127,8 @@ class Slurm:
             log = Path(self.where.outputs) / "slurm" / f"{job}_0_log.err"
             record.fail("killed", f"job {job} said nothing ({last}); most often it was out of memory (log: {log})")
         failure = record.failure() or {}
-        outcome.state, outcome.reason = "failed", f"{failure['outcome']}: {failure['reason']}"
+        outcome.state, outcome.waits_for = "failed", ""
+        outcome.failures.append(f"{failure['outcome']}: {failure['reason']}")
         again = last in queue.WORTH_RETRYING or (silent and last not in queue.ENDED)
         return again and outcome.tries <= self.where.retries
 
@@ -165,7 +166,7 @@ class Slurm:
             make_folder(self.record(outcome).folder)
             queue.note(self.record(outcome), job.job_id)
             self.jobs[outcome.run.id] = job.job_id
-            outcome.state, outcome.reason, outcome.tries = "waiting", "", outcome.tries + 1
+            outcome.state, outcome.waits_for, outcome.tries = "waiting", "", outcome.tries + 1
 
     def _job(self, outcome: Outcome) -> Job:
         settings = outcome.run.settings

@@ -14,6 +14,7 @@ There are no jobs for trunks. The first run that comes by leaves its checkpoint 
 run does the same steps.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -24,7 +25,7 @@ import numpy as np
 
 from ablate.identity import digest
 from ablate.plan.timeline import Timeline, timeline
-from ablate.record import Growth, package_version, processor, trunk_record, trunks
+from ablate.record import Growth, Record, package_version, processor, trunk_record, trunks
 from ablate.settings import Settings, Where
 from ablate.sweep.study import Plan
 
@@ -92,6 +93,12 @@ def growth(outputs: str, ways: list[Branch], until: int | None = None) -> Growth
     return Growth(found[there[-1]][1] if there else None, {branch.step: trunk for branch, trunk in rest}, until)
 
 
+def missing(record: Record, outputs: str, ways: list[Branch]) -> set[str]:
+    """Keys of the trunks on the rest of a run's way that are not there: what it will leave when it is trained."""
+    leave = growth(outputs, ways).leave
+    return {trunk.key for step, trunk in leave.items() if step >= record.saved_step}
+
+
 def numerics(where: Where) -> str:
     """Digest of what a run's bits depend on besides what it is: a trunk made otherwise is not believed."""
     return digest([_machine(where.device), [getattr(where, name) for name in NUMERICAL_WHERE]])
@@ -137,7 +144,8 @@ def stored(outputs: str) -> Stored:
     """Keys of the trunks on disk by the step that they are the state after."""
     found: dict[int, set[str]] = {}
     for trunk in trunks(outputs):
-        found.setdefault(trunk.read()["step"], set()).add(trunk.key)
+        with contextlib.suppress(OSError, ValueError):  # one that was damaged or is being removed
+            found.setdefault(trunk.read()["step"], set()).add(trunk.key)
     return found
 
 

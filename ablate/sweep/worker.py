@@ -1,25 +1,34 @@
 """One claimed run: alone in this process, or in a process of its own with its output in a log.
 
-The process of a sweep's run looks after itself: it notes why it failed, and stops with a checkpoint
-when the launcher that started it is gone.
+The process of a sweep's run looks after itself: it tells and notes why it failed, and stops with a
+checkpoint when the launcher that started it is gone.
 """
 
+import contextlib
 import importlib
 import os
 import sys
 import traceback
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ablate.data.tokens import check_held_out, prepare
 from ablate.identity import run_id
 from ablate.processes import stop_with_parent
 from ablate.record import Growth, Record, make_folder, run_record
-from ablate.settings import Settings, UserError
+from ablate.settings import OutOfMemory, Settings, UserError
 from ablate.sweep.ledger import Claimed, claim
-from ablate.sweep.trunk import Branch, branches_of, growth
+from ablate.sweep.trunk import Branch, branches_of, growth, missing
 
 CLAIMED = 75  # exit code of a run that another process is training (EX_TEMPFAIL)
+
+
+class Failure(NamedTuple):
+    """Why a run is not done, as its record says it."""
+
+    outcome: str
+    reason: str
 
 
 def train_claimed(
@@ -37,37 +46,76 @@ def train_claimed(
         return record, record.result() or {}
     if ways is None:
         ways = branches_of(settings, record.id, corpus.fingerprint)
-    with claim(record):
+    with claim(record, _leaves(record, settings.where.outputs, ways)):
         # the one place where a sweep meets torch and Lightning, which take seconds to import
         train_run = importlib.import_module("ablate.fit.run").train_run
-        chosen = ways if isinstance(ways, Growth) else growth(settings.where.outputs, ways, until)
+        chosen = ways if isinstance(ways, Growth) else sound(settings.where.outputs, ways, until)
         return record, train_run(settings, chosen)
 
 
-def work(settings: Settings, folder: Path, ways: list[Branch] | None = None, until: int | None = None) -> None:
+def work(
+    settings: Settings,
+    folder: Path,
+    ways: list[Branch] | None,
+    until: int | None,
+    environment: dict[str, str],
+    says: Connection,
+) -> None:
     """Main function of a run's own process, which stops with the launcher."""
+    os.environ.update(environment)
     stop_with_parent()
-    train_noting(settings, folder, ways, until)
+    train_noting(settings, folder, ways, until, says)
 
 
 def train_noting(
-    settings: Settings, folder: Path, ways: list[Branch] | Growth | None, until: int | None = None
+    settings: Settings,
+    folder: Path,
+    ways: list[Branch] | Growth | None,
+    until: int | None = None,
+    says: Connection | None = None,
 ) -> None:
-    """Train one run and exit on any failure: 1 with a reason in the record, CLAIMED when another trains it."""
-    _log_to(folder)
+    """Train one run. Exit code: 0 done, PAUSED, CLAIMED by another, 1 failed with a reason, which it also `says`."""
     try:
+        _log_to(folder)
         train_claimed(settings, ways, until)
     except Claimed as error:
         print(error, flush=True)
         sys.exit(CLAIMED)
+    except (OutOfMemory, MemoryError) as error:
+        _fail(Failure("out of memory", str(error) or "none was left"), folder, says)
     except UserError as error:
-        Record(folder).fail("refused", str(error))
-        print(f"error: {error}", flush=True)
-        sys.exit(1)
+        _fail(Failure("refused", str(error)), folder, says)
     except Exception as error:
+        _fail(Failure("crashed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"), folder, says)
+
+
+def sound(outputs: str, ways: list[Branch], until: int | None = None) -> Growth:
+    """From the last trunk that still holds what was left in it; one that was damaged is removed."""
+    found = growth(outputs, ways, until)
+    if not found.start or found.start.whole():
+        return found
+    print(f"{found.start.folder} is damaged: removed", flush=True)
+    found.start.remove()
+    return sound(outputs, ways, until)
+
+
+def _leaves(record: Record, outputs: str, ways: list[Branch] | Growth) -> set[str]:
+    """Keys of the trunks that the run will leave."""
+    if isinstance(ways, Growth):
+        return {trunk.key for trunk in ways.leave.values()}
+    return missing(record, outputs, ways)
+
+
+def _fail(failure: Failure, folder: Path, says: Connection | None) -> None:
+    """Say why, note it and log it, as far as a full disk allows."""
+    if says:
+        says.send(failure)
+    with contextlib.suppress(UserError):
+        Record(folder).fail(*failure)
+    with contextlib.suppress(OSError):
         traceback.print_exc()
-        Record(folder).fail("crashed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
-        sys.exit(1)
+        sys.stderr.flush()
+    sys.exit(1)
 
 
 def _log_to(folder: Path) -> None:

@@ -59,10 +59,10 @@ def test_a_killed_run_is_tried_again_and_then_reported(runs):
     killed = []
 
     def kill_first():
-        for process, outcome in list(local.processes.items()):
+        for attempt, outcome in list(local.attempts):
             if outcome is local.outcomes[0] and local.record(outcome).last_row():
                 killed.append(outcome.tries)
-                process.kill()
+                attempt.process.kill()
 
     local = Local(todo, todo[0].settings.where)
     states = train(local, kill_first)

@@ -1,0 +1,227 @@
+"""Whatever happens to a study, the same command finishes it: nothing is lost, and next to nothing trained twice.
+
+The study has six runs, three of each seed, which share the first half of their steps. What is killed,
+stopped or filled here is real: processes, memory, a disk. At the end every run has the weights of a
+study that nobody disturbed.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from test_train import TINY, start
+
+from ablate.record import Record
+from ablate.sweep import ledger
+
+STEPS = 60
+FIXED = {"schedule": {"warmup": 2, "decay": 4}, "length": {"lengths": [64], "starts": [0]}}
+LATE = "+mixture.stages.late={{start: 0.5, weights: {{{}: 1}}}}"
+WORDS = [
+    *TINY,
+    "-m",
+    f"tokens={STEPS * 512}",
+    "schedule={warmup: 2, decay: 4}",
+    "length={lengths: [64], starts: [0]}",
+    "study.name=faults",
+    "study.factor=[mixture]",
+    "seed=0,1",
+    *(f"+study.arms.{domain}=['{LATE.format(domain)}']" for domain in ("qa", "code")),
+    "where.wandb=off",
+    "where.workers=2",
+    "where.saves=15",
+]
+SAVED = 4  # steps between checkpoints: what a kill may cost
+SHARED_STEPS = 2 * (STEPS // 2 + 3 * STEPS // 2)  # of two seeds: a trunk, and three that grow from it
+KILLS = 50
+PATIENT = f"where.retries={KILLS}"
+
+
+class Disturbed:
+    """The study as a command in a folder of its own."""
+
+    def __init__(self, outputs: Path):
+        self.outputs = outputs
+
+    def start(self, *words: str):
+        return start(*WORDS, f"where.outputs={self.outputs}", *words)
+
+    def finish(self, *words: str) -> str:
+        """The same command, to its end; what it prints."""
+        process = self.start(*words)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, out + err
+        return out
+
+    def records(self) -> list[Record]:
+        return [Record(path.parent) for path in sorted((self.outputs / "runs").glob("*/log.txt"))]
+
+    def claimed(self) -> dict[int, Record]:
+        """The runs that are being trained, by their process."""
+        found = {}
+        for record in self.records():
+            with contextlib.suppress(FileNotFoundError):
+                found[json.loads((record.folder / "claim.json").read_text())["pid"]] = record
+        return {pid: record for pid, record in found.items() if ledger.state(record) == "running"}
+
+    def training(self) -> tuple[int, Record]:
+        """A process that has taken a step, and its run."""
+        return until(lambda: next(((p, r) for p, r in self.claimed().items() if r.last_row()), None))
+
+    def weights(self) -> dict[str, str]:
+        return {record.id: (record.result() or {})["weights_sha256"] for record in self.records()}
+
+    def steps_taken(self) -> int:
+        """Of all runs together, each step of each run once."""
+        return sum(len(set(own_steps(record))) for record in self.records())
+
+    def repeated(self) -> dict[str, int]:
+        """How many steps each run took more than once."""
+        steps = {record.id: own_steps(record) for record in self.records()}
+        return {run: len(taken) - len(set(taken)) for run, taken in steps.items()}
+
+
+def own_steps(record: Record) -> list[int]:
+    """Every step that the run took itself, as often as it took it."""
+    grown = ((record.result() or {})["grown_from"] or {"step": 0})["step"]
+    rows = [json.loads(line) for line in (record.folder / "metrics.jsonl").read_text().splitlines()]
+    return [row["step"] for row in rows if row["kind"] == "train" and row["step"] > grown]
+
+
+Found = TypeVar("Found")
+
+
+def until(look: Callable[[], Found | None], seconds: float = 120) -> Found:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not happen")
+
+
+@pytest.fixture
+def study(outputs) -> Disturbed:
+    return Disturbed(outputs)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, shared_data) -> Disturbed:
+    """The study when nothing happens."""
+    outputs = tmp_path_factory.mktemp("undisturbed")
+    (outputs / "data").symlink_to(shared_data)
+    whole = Disturbed(outputs)
+    whole.finish()
+    assert set(whole.repeated().values()) == {0}
+    assert whole.steps_taken() == SHARED_STEPS
+    return whole
+
+
+def test_a_killed_launcher(study, undisturbed):
+    process = study.start()
+    study.training()
+    process.kill()
+    process.wait()
+    study.finish()
+    assert study.weights() == undisturbed.weights()
+    assert max(study.repeated().values()) <= SAVED
+
+
+def test_a_killed_worker_and_one_out_of_memory(study, undisturbed):
+    process = study.start("where.retries=3")
+    killed, first = study.training()
+    os.kill(killed, signal.SIGKILL)
+    starved = until(lambda: [p for p, r in study.claimed().items() if p != killed and not r.last_row()])[0]
+    resource.prlimit(starved, resource.RLIMIT_AS, (2**20, resource.RLIM_INFINITY))
+    out, err = process.communicate()
+    assert process.returncode == 0, out + err
+    assert "killed: SIGKILL; most often the machine was out of memory (tried again)" in out
+    assert re.search(r"out of memory: .*\(tried again\)", out), out
+    assert study.weights() == undisturbed.weights()
+    assert study.repeated()[first.id] <= SAVED
+
+
+def test_the_run_that_would_leave_the_trunk_raises(study, undisturbed):
+    first = json.loads((undisturbed.outputs / "studies/faults/study.json").read_text())["runs"]["base"]["0"]
+    blocked = study.outputs / "runs" / first / "config.yaml"
+    blocked.mkdir(parents=True)  # the record cannot be written
+    process = study.start()
+    out, err = process.communicate()
+    assert process.returncode == 1
+    assert "crashed: IsADirectoryError" in out
+    assert "1 of 6 runs are not done; the same command tries them again" in err
+    assert {record.id for record in study.records() if record.done} == undisturbed.weights().keys() - {first}
+    blocked.rmdir()
+    study.finish()
+    assert study.weights() == undisturbed.weights()
+    assert set(study.repeated().values()) == {0}
+
+
+def test_a_full_disk(study, undisturbed, tmp_path):
+    with disk(tmp_path / "disk", "1m") as folder:
+        (study.outputs / "runs").symlink_to(folder)
+        process = study.start()
+        out, err = process.communicate()
+        assert process.returncode == 1
+        assert "No space left on device" in out
+        assert "Traceback" not in err
+        subprocess.run(["mount", "-o", "remount,size=100m", folder], check=True)
+        study.finish()
+        assert study.weights() == undisturbed.weights()
+
+
+def test_two_launchers_at_once(study, undisturbed):
+    processes = [study.start(), study.start()]
+    for process in processes:
+        out, err = process.communicate()
+        assert process.returncode == 0, out + err
+    assert study.weights() == undisturbed.weights()
+    assert set(study.repeated().values()) == {0}
+    assert study.steps_taken() == SHARED_STEPS
+
+
+def test_fifty_kills_at_random_moments(study, undisturbed):
+    """Of launchers and workers, also of workers whose launcher was just killed."""
+    chance, process = random.Random(0), study.start(PATIENT)
+    killed: list[str] = []
+    while len(killed) < KILLS and process.poll() is None:
+        time.sleep(chance.uniform(0, 0.8))
+        workers = study.claimed()
+        if workers and chance.random() < 0.06:
+            process.kill()
+            process.wait()
+            killed.append("launcher")
+            process = study.start(PATIENT)
+        elif workers:
+            victim = chance.choice(sorted(workers))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+                killed.append(workers[victim].id)
+    out, err = process.communicate()
+    assert process.returncode == 0, out + err
+    assert len(killed) == KILLS
+    assert len(set(killed)) > 4, "several runs, and the launcher"
+    assert study.weights() == undisturbed.weights()
+    assert all(lost <= SAVED * killed.count(run) for run, lost in study.repeated().items())
+    assert study.steps_taken() == SHARED_STEPS
+
+
+@contextlib.contextmanager
+def disk(folder: Path, size: str) -> Iterator[Path]:
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
