@@ -33,11 +33,12 @@ INSIDE = {
     "train": [ANY],
     "prepare": [ANY],
     "report": [ANY],
+    "trunks": [ANY],
     "export": [ANY],
 }
 # A package that belongs to some files only, and those strands or modules
 OUTSIDE = {
-    "hydra": ["train", "prepare", "compose", "sweep.launcher"],
+    "hydra": ["train", "prepare", "compose", "sweep.launcher", "sweep.composition"],
     "lightning": ["fit", "data.batches"],
     "torch": ["fit", "model", "data.batches", "sweep", "train", "export"],
     "deepspeed": ["fit.zero"],

@@ -17,7 +17,6 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from ablate.analysis import compare
@@ -25,9 +24,10 @@ from ablate.analysis.evidence import read
 from ablate.data.tokens import Corpus, check_held_out, prepare
 from ablate.identity import canonical, difference, digest
 from ablate.record import StudyRecord, run_record, study_record
-from ablate.settings import Settings, SettingsError, Study, UserError, check_choices, from_config
+from ablate.settings import Settings, SettingsError, Study, UserError
 from ablate.sweep import study as studies
 from ablate.sweep import trunk
+from ablate.sweep.composition import Composer
 from ablate.sweep.local import Local
 from ablate.sweep.screen import Screen
 
@@ -36,20 +36,13 @@ class StudyLauncher(Launcher):
     """Runs a multirun as one study."""
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        self.loader, self.config = hydra_context.config_loader, config
+        self.compose = Composer(hydra_context.config_loader, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         signal.signal(signal.SIGTERM, _terminated)
-        plan = plan_of([list(overrides) for overrides in job_overrides], self._compose)
+        plan = plan_of([list(overrides) for overrides in job_overrides], self.compose)
         run(plan, Console(highlight=False, soft_wrap=True))
         return []
-
-    def _compose(self, overrides: list[str]) -> Settings:
-        check_choices(overrides)
-        config = OmegaConf.to_container(self.loader.load_sweep_config(self.config, overrides), resolve=False)
-        assert isinstance(config, dict)
-        config.pop("hydra")
-        return from_config(OmegaConf.create(config))
 
 
 def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> studies.Plan:
