@@ -27,7 +27,7 @@ INSIDE = {
     "analysis": ["settings", "record", "analysis"],
     "sweep": [
         *["processes", "settings", "identity", "record", "plan", "analysis", "sweep"],
-        *["data.tokens", "model.budget", "fit.run"],
+        *["data.tokens", "model.budget", "fit.run", "fit.pace"],
     ],
     "compose": ["settings", "identity"],
     "train": [ANY],
