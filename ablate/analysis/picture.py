@@ -37,7 +37,7 @@ class Track:
 def write(tracks: dict[str, Track], domains: list[str], path: Path) -> Path:
     """Draw and save; returns the path."""
     make_folder(path.parent)
-    timeline(tracks, domains).savefig(path, metadata={"Software": None})
+    timeline(tracks, domains).savefig(path, dpi=170, metadata={"Software": None})
     return path
 
 
@@ -50,7 +50,7 @@ def timeline(tracks: dict[str, Track], domains: list[str], look: Look = LIGHT) -
         *((f"share of {domain}", lambda t, d=d: t.shares[:, d]) for d, domain in enumerate(domains)),
     ]
     with look.applied():
-        figure, axes = grid(len(panels), WIDTH, HEIGHT, columns=3 if len(panels) > 4 else 2)
+        figure, axes = grid(len(panels), WIDTH, HEIGHT, columns=2 if len(panels) == 4 else None)
         colours = look.colours(list(tracks))
         for ax, (title, of) in zip(axes, panels, strict=True):
             _panel(ax, tracks, of, colours, look)
@@ -66,12 +66,14 @@ def _panel(
     lines = _distinct(tracks, of)
     shared = _shared([(tracks[arms[0]].tokens, of(tracks[arms[0]])) for arms in lines])
     crowd = len(lines) > NAMED
+    # of so many arms that colours run together, the lines of a panel are told apart, not the arms
+    own = look.colours([arms[0] for arms in lines]) if len(tracks) > 1 + len(look.arms) else colours
     for number, arms in enumerate(lines):
         track = tracks[arms[0]]
         x, y = track.tokens, np.append(of(track), of(track)[-1])
-        colour = look.ink if len(lines) == 1 else colours[arms[0]]
-        style = {"linewidth": 0.9, "alpha": 0.75} if crowd else {"linewidth": 1.6}
-        ax.step(x[shared:], y[shared:], where="post", color=colour, **style)
+        colour = own[arms[0]]
+        width, alpha = (0.9, 0.75) if crowd else (1.6, 1.0)
+        ax.step(x[shared:], y[shared:], where="post", color=colour, linewidth=width, alpha=alpha)
         if len(lines) > 1 and not crowd:
             name = arms[0] if len(arms) == 1 else f"{arms[0]} and {len(arms) - 1} more"
             text = name if len(name) <= NAME else name[: NAME - 1] + "…"
@@ -89,7 +91,7 @@ def _panel(
         ax.axvline(border, color=look.muted, linewidth=0.8, linestyle=(0, (2, 2)))
     named = 0 if crowd or len(lines) == 1 else len(lines)
     top = max(float(of(track).max()) for track in tracks.values())
-    ax.set(xlim=(0, None), ylim=(0, (top or 1) * (1.15 + 0.11 * named)))
+    ax.set(xlim=(0, None), ylim=(0, (top or 1) * (1.2 + 0.15 * named)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: tokens_text(n)))
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))

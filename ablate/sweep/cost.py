@@ -29,7 +29,7 @@ class Prospect:
     @property
     def shared(self) -> float:
         """Of all segments, each trained once."""
-        return sum(self._of(segment, segment.first) for tree in self.trees for segment in tree.walk())
+        return sum(self.of(segment, segment.first) for tree in self.trees for segment in tree.walk())
 
     @property
     def left(self) -> float:
@@ -41,13 +41,14 @@ class Prospect:
         one = self.beginnings[segment.runs[0]]
         return segment.last in self.stored and key(one, segment.last) in self.stored[segment.last]
 
-    def _left(self, segment: Segment) -> float:
-        starts = [self.starts[run] for run in segment.runs if run in self.starts]
-        return self._of(segment, min(max(segment.first, min(starts)), segment.last)) if starts else 0.0
-
-    def _of(self, segment: Segment, first: int) -> float:
+    def of(self, segment: Segment, first: int) -> float:
+        """FLOPs of a segment from step `first` on."""
         flops = self.flops[segment.runs[0]]
         return float(flops[segment.last] - flops[first])
+
+    def _left(self, segment: Segment) -> float:
+        starts = [self.starts[run] for run in segment.runs if run in self.starts]
+        return self.of(segment, min(max(segment.first, min(starts)), segment.last)) if starts else 0.0
 
 
 def prospect(plan: Plan) -> Prospect:

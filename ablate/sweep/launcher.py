@@ -75,7 +75,7 @@ def run(plan: studies.Plan, console: Console) -> None:
     plan = studies.with_fingerprints(plan, _fingerprints(plan))
     record = study_record(where.outputs, plan.study.name)
     # imports torch, which takes seconds that --help and mistakes should not wait for
-    importlib.import_module("ablate.sweep.preview").preview(plan, console)
+    found = importlib.import_module("ablate.sweep.preview").preview(plan, console)
     if where.dry_run:
         return
     studies.declare(plan, record)
@@ -84,7 +84,7 @@ def run(plan: studies.Plan, console: Console) -> None:
         missing, where, trunk.branches(trunk.beginnings(plan), trunk.stored(where.outputs)) if where.trunks else {}
     )
     if missing:
-        with Screen(local, console) as screen:
+        with Screen(local, console, found) as screen:
             local.train(screen.show)
     _conclude(record, console)
     failed = [outcome for outcome in local.outcomes if outcome.state != "done"]

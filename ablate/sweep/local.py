@@ -78,9 +78,18 @@ class Local:
 
     def _next(self, waiting: Iterable[Outcome]) -> Outcome | None:
         """The first run that need not wait for a trunk which one that is being trained will leave."""
-        busy = [outcome for outcome in self.outcomes if outcome.state in ("running", "elsewhere")]
-        promised = {branch.key for outcome in busy for branch in self.ways.get(outcome.run.id, [])}
+        promised = self._promised()
         return next((o for o in waiting if not self._missing(o.run.id) & promised), None)
+
+    def num_held(self) -> int:
+        """Runs that wait for a trunk."""
+        promised = self._promised()
+        return sum(o.state == "waiting" and bool(self._missing(o.run.id) & promised) for o in self.outcomes)
+
+    def _promised(self) -> set[str]:
+        """Keys of the trunks that runs in training have left or will leave."""
+        busy = [outcome for outcome in self.outcomes if outcome.state in ("running", "elsewhere")]
+        return {branch.key for outcome in busy for branch in self.ways.get(outcome.run.id, [])}
 
     def _missing(self, run: str) -> set[str]:
         """Keys of the trunks on a run's way after the last one that is there."""

@@ -25,7 +25,7 @@ SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
 NAMES = 60  # characters that the arms of a segment may take
 
 
-def preview(plan: Plan, console: Console) -> None:
+def preview(plan: Plan, console: Console) -> Prospect:
     """Print the study, its arms, what they share and its cost; a dry run says all of it, and draws the timeline."""
     study, base = plan.study, plan.arms[0].settings
     found = prospect(plan)
@@ -45,6 +45,7 @@ def preview(plan: Plan, console: Console) -> None:
     console.print(_detectable(plan))
     if base.where.dry_run:
         console.print(f"timeline: {escape(str(_draw(plan, found)))}", soft_wrap=True)
+    return found
 
 
 def _label(group: Alike, plan: Plan, found: Prospect) -> Text:

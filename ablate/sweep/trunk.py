@@ -18,6 +18,7 @@ import functools
 import hashlib
 import importlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -137,7 +138,8 @@ def stored(outputs: str) -> Stored:
     """Keys of the trunks on disk by the step that they are the state after."""
     found: dict[int, set[str]] = {}
     for trunk in trunks(outputs):
-        found.setdefault(trunk.read()["step"], set()).add(trunk.key)
+        with suppress(FileNotFoundError):  # removed meanwhile
+            found.setdefault(trunk.read()["step"], set()).add(trunk.key)
     return found
 
 

@@ -37,7 +37,10 @@ def train_claimed(settings: Settings, ways: list[Branch] | None = None) -> tuple
     with claim(record):
         # the one place where a sweep meets torch and Lightning, which take seconds to import
         train_run = importlib.import_module("ablate.fit.run").train_run
-        return record, train_run(settings, growth(settings.where.outputs, ways))
+        way = growth(settings.where.outputs, ways)
+        if way.start:
+            way.start.touch()  # from now on nobody clears it away before it is read
+        return record, train_run(settings, way)
 
 
 def work(settings: Settings, folder: Path, ways: list[Branch] | None = None) -> None:
