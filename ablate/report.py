@@ -55,12 +55,17 @@ def show(study: StudyRecord, console: Console) -> None:
     console.print(f"[bold]{escape(study.name)}[/]  {escape(found.declaration['question'])}\n")
     if not found.any_finished:
         console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
+        _print_remarks(found, console)
         return
     results = compare.verdicts(found)
     console.print(compare.table(results))
+    _print_remarks(found, console)
+    console.print(f"\n[bold]{escape(compare.sentence(results))}[/]")
+
+
+def _print_remarks(found: "Evidence", console: Console) -> None:
     for line in _remarks(found):
         console.print(escape(line))
-    console.print(f"\n[bold]{escape(compare.sentence(results))}[/]")
 
 
 def _remarks(found: "Evidence") -> list[str]:

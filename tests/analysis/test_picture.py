@@ -42,7 +42,7 @@ def test_what_is_shared_is_drawn_once():
 def test_stages_have_borders():
     figure = timeline({"a": track(0.5, (700,))}, DOMAINS)
     for ax in figure.axes[:5]:
-        assert [700, 700] in [list(line.get_xdata()) for line in ax.lines]
+        assert [700, 700] in [np.asarray(line.get_xdata()).tolist() for line in ax.lines]
 
 
 @pytest.mark.parametrize("arms", [4, 70])

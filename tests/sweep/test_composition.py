@@ -29,6 +29,7 @@ OVERRIDES = [
 def composer():
     with initialize_config_dir(CONF, version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
         loader = hydra.config_loader
         assert isinstance(loader, ConfigLoaderImpl)
         yield Composer(loader, loader.load_configuration("train", [], RunMode.MULTIRUN))
