@@ -19,7 +19,6 @@ row cut short, or rows past its last checkpoint: readers drop the first and keep
 second, which is equal anyway.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -29,7 +28,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -192,17 +191,23 @@ class Trunk:
         except (OSError, ValueError, KeyError):
             return False
 
-    def remove(self) -> None:
-        """Delete it; at no time does a part of it look like a trunk."""
-        gone = self.folder.with_name(f".{self.key}.{os.getpid()}")
-        with contextlib.suppress(FileNotFoundError):
-            self.folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
-
     def grow(self, record: Record) -> None:
         """Begin a run's rows with the trunk's own, and note that the trunk was used."""
         write_atomically(record.folder / "metrics.jsonl", (self.folder / "metrics.jsonl").read_text(encoding="utf-8"))
+        self.touch()
+
+    def touch(self) -> None:
+        """Note that the trunk is used."""
         os.utime(self.folder)
+
+    def remove(self) -> None:
+        """Take the trunk away: at once for whoever looks for it, then its bytes."""
+        gone = self.folder.with_name(f".{self.key}.removed.{os.getpid()}")
+        try:
+            self.folder.rename(gone)
+        except FileNotFoundError:  # another was first
+            return
+        shutil.rmtree(gone)
 
     def size(self) -> int:
         """Bytes on disk."""
@@ -272,8 +277,11 @@ def trunk_record(outputs: Path | str, key: str) -> Trunk:
 
 def trunks(outputs: Path | str) -> list[Trunk]:
     """All trunks, the one used last first."""
-    folders = [path.parent for path in (Path(outputs) / "trunks").glob("[!.]*/trunk.json")]
-    return [Trunk(folder) for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)]
+    used: dict[Path, float] = {}
+    for path in (Path(outputs) / "trunks").glob("[!.]*/trunk.json"):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            used[path.parent] = path.parent.stat().st_mtime
+    return [Trunk(folder) for folder in sorted(used, key=lambda folder: used[folder], reverse=True)]
 
 
 def environment() -> dict[str, Any]:

@@ -8,6 +8,7 @@ Records are only read; a report can be made at any time, also while the study ru
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from ablate.settings import UserError
 
 if TYPE_CHECKING:
     from ablate.analysis.evidence import Evidence
+
+REASONS = 8  # of runs that have not finished, in the foot of the table
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -52,20 +55,30 @@ def show(study: StudyRecord, console: Console) -> None:
     console.print(f"[bold]{escape(study.name)}[/]  {escape(found.declaration['question'])}\n")
     if not found.any_finished:
         console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
+        _print_remarks(found, console)
         return
     results = compare.verdicts(found)
     console.print(compare.table(results))
-    for line in _remarks(found):
-        console.print(escape(line))
+    _print_remarks(found, console)
     console.print(f"\n[bold]{escape(compare.sentence(results))}[/]")
 
 
+def _print_remarks(found: "Evidence", console: Console) -> None:
+    for line in _remarks(found):
+        console.print(escape(line))
+
+
 def _remarks(found: "Evidence") -> list[str]:
-    lines = []
+    from ablate.analysis.evidence import spending_text  # as above
+
+    lines = [f"\n{spending_text(found)}"]
     if found.null_arms:
         lines.append(f"\n{', '.join(found.null_arms)} = {found.base}: the same settings, hence the same runs.")
     if not found.complete:
         lines.append(f"\n{found.num_done} of {len(found.distinct_runs)} runs are done; the verdict is provisional.")
+    if unfinished := [run for run in found.distinct_runs if run.outcome != "finished"]:
+        outcomes = Counter(f"{run.outcome}: {run.reason}" if run.reason else run.outcome for run in unfinished)
+        lines += [f"{count} {outcome}" for outcome, count in outcomes.most_common(REASONS)]
     return lines
 
 

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from ablate.record import environment
 from bench.mixers import mixers
+from bench.planning import planning
 from bench.precision import precision
 from bench.races import races
 from bench.rounds import Row
@@ -39,6 +40,7 @@ BENCHES: dict[str, Bench] = {
     "startup": startup,
     "mixers": mixers,
     "races": races,
+    "planning": planning,
 }
 
 OTHERS = ("transformers", "accelerate", "hydra-core", "wandb")  # litgpt's version: see the Makefile

@@ -27,17 +27,18 @@ INSIDE = {
     "analysis": ["settings", "record", "analysis"],
     "sweep": [
         *["processes", "settings", "identity", "record", "plan", "analysis", "sweep"],
-        *["data.tokens", "model.budget", "fit.run"],
+        *["data.tokens", "model.budget", "fit.run", "fit.pace"],
     ],
     "compose": ["settings", "identity"],
     "train": [ANY],
     "prepare": [ANY],
     "report": [ANY],
+    "trunks": [ANY],
     "export": [ANY],
 }
 # A package that belongs to some files only, and those strands or modules
 OUTSIDE = {
-    "hydra": ["train", "prepare", "compose", "sweep.launcher"],
+    "hydra": ["train", "prepare", "compose", "sweep.launcher", "sweep.composition"],
     "lightning": ["fit", "data.batches"],
     "torch": ["fit", "model", "data.batches", "sweep", "train", "export"],
     "deepspeed": ["fit.zero"],

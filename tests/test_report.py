@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import time
@@ -5,6 +6,7 @@ import time
 import pytest
 
 from ablate import report
+from ablate.analysis.evidence import flops_text
 from tests.analysis.worlds import World, write
 
 QUICK = World(evaluations=12, tokens=600_000)
@@ -25,6 +27,27 @@ def test_a_study_is_reported_in_the_terminal_and_on_a_page(tmp_path, capsys):
     assert "qa_10 = base" in shown
     assert str(study.folder / "report" / "index.html") in shown
     assert (study.folder / "report" / "index.html").exists()
+
+
+def test_what_was_taken_over_from_other_runs_is_not_spent(tmp_path, capsys):
+    study = write(tmp_path, QUICK)
+    records = list({record.id: record for _, _, record in study.records()}.values())
+    for record in records:
+        result = (record.result() or {}) | {"flops": 1e12, "grown_from": None}
+        (record.folder / "result.json").write_text(json.dumps(result))
+    grown, crashed = records[1], records[2]
+    result = (grown.result() or {}) | {
+        "grown_from": {"trunk": "k", "run": "r", "step": 5, "flops": 4e11, "seconds": 1.0}
+    }
+    (grown.folder / "result.json").write_text(json.dumps(result))
+    (crashed.folder / "result.json").unlink()
+    crashed.fail("crashed", "ValueError: no")
+    report.main(["mix_sweep", "--outputs", str(tmp_path)])
+    shown, whole = capsys.readouterr().out, (len(records) - 1) * 1e12
+    text = f"ompute spent: {flops_text(whole - 4e11)}; saved by shared beginnings: 400 GFLOP"
+    assert text in shown.replace("\n", " ")
+    assert text in (study.folder / "report" / "index.html").read_text()
+    assert "1 crashed: ValueError: no" in shown
 
 
 def test_without_a_name_the_studies_are_listed(tmp_path, capsys):

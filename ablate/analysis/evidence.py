@@ -92,6 +92,13 @@ class Evidence:
         return sum(run.done for run in self.distinct_runs)
 
     @property
+    def spending(self) -> tuple[float, float]:
+        """FLOPs of the runs that are done: (spent by themselves, taken over from others' beginnings)."""
+        results = [run.result for run in self.distinct_runs if run.done]
+        saved = sum((result.get("grown_from") or {"flops": 0.0})["flops"] for result in results)
+        return sum(result["flops"] for result in results) - saved, saved
+
+    @property
     def complete(self) -> bool:
         open_arms = [arm for arm in self.arms if not self.stopped(arm)]
         needed = {self.base, *open_arms} if open_arms or not self.race else set()
@@ -156,3 +163,18 @@ def tokens_text(tokens: float) -> str:
         if tokens >= size:
             return f"{tokens / size:.3g}{letter}"
     return f"{tokens:.3g}"
+
+
+def flops_text(flops: float) -> str:
+    """1.234e15 -> 1.23 PFLOP"""
+    for size, unit in ((1e21, "ZFLOP"), (1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP")):
+        if flops >= size:
+            return f"{flops / size:.3g} {unit}"
+    return f"{flops:.3g} FLOP"
+
+
+def spending_text(evidence: Evidence) -> str:
+    """What the study has cost so far, in one line."""
+    spent, saved = evidence.spending
+    share = f" ({saved / (spent + saved):.0%})" if saved else ""
+    return f"compute spent: {flops_text(spent)}; saved by shared beginnings: {flops_text(saved)}{share}"

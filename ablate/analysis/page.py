@@ -24,7 +24,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from ablate.analysis import compare, curves, figures
-from ablate.analysis.evidence import Evidence, Run, read, tokens_text
+from ablate.analysis.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
 from ablate.analysis.look import DARK, LIGHT, Look
 from ablate.record import StudyRecord, make_folder, write_atomically
 
@@ -95,7 +95,7 @@ def _html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    jinja.filters |= {"code": _code, "signed": _signed, "tokens": _or_dash(tokens_text), "flops": _or_dash(_flops)}
+    jinja.filters |= {"code": _code, "signed": _signed, "tokens": _or_dash(tokens_text), "flops": _or_dash(flops_text)}
     jinja.filters |= {"hours": _or_dash(_hours), "bpb": _or_dash("{:.4f}".format), "value": _value}
     eps, environments = compare.smallest_effects(evidence), _environments(evidence.distinct_runs)
     return jinja.get_template("page.html").render(
@@ -111,6 +111,7 @@ def _html(
         fitted_arm=fits[0].arm if fits else None,
         mixture_gap=_mixture_gap(evidence),
         costs=_costs(evidence),
+        spending=spending_text(evidence),
         pictures=pictures,
         environments=environments,
         drift={key: values for key, values in environments.items() if len(values) > 1},
@@ -225,13 +226,6 @@ def _signed(value: float) -> str:
 
 def _or_dash(form: Callable[[float], str]) -> Callable[[float | None], str]:
     return lambda value: form(value) if value is not None and math.isfinite(value) else "–"
-
-
-def _flops(value: float) -> str:
-    for size, unit in ((1e21, "ZFLOP"), (1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP")):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.3g} FLOP"
 
 
 def _hours(seconds: float) -> str:

@@ -122,7 +122,12 @@ def holm_levels(p: np.ndarray, alpha: float) -> np.ndarray:
 
 def detectable(d: Sequence[float], level: float) -> float:
     """Smallest mean that n such differences show at `level` with probability POWER; infinite without two."""
-    return math.inf if len(d) < 2 else standard_error(d) * _noncentrality(len(d) - 1, level)
+    return math.inf if len(d) < 2 else detectable_with(float(np.std(d, ddof=1)), len(d), level)
+
+
+def detectable_with(sd: float, seeds: int, level: float) -> float:
+    """What `detectable` says of differences with this standard deviation, before there are any."""
+    return math.inf if seeds < 2 else sd / math.sqrt(seeds) * _noncentrality(seeds - 1, level)
 
 
 def power(noncentrality: float, df: int, level: float) -> float:

@@ -14,10 +14,16 @@ from ablate.sweep.trunk import Branch
 class Executor(Protocol):
     """`outcomes` is always up to date, for whoever shows progress; `workers`: runs at once."""
 
+    where: Where
+    ways: dict[str, list[Branch]]
     workers: int
     outcomes: list[Outcome]
 
     def record(self, outcome: Outcome) -> Record: ...
+
+    def num_held(self) -> int:
+        """Runs that wait for a trunk."""
+        ...
 
     def train(self, show: Callable[[], None]) -> None:
         """Train what is missing; `show` is called a few times a second."""

@@ -17,7 +17,6 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from ablate.analysis import compare
@@ -25,9 +24,10 @@ from ablate.analysis.evidence import read
 from ablate.data.tokens import Corpus, check_held_out, prepare
 from ablate.identity import canonical, difference, digest
 from ablate.record import StudyRecord, study_record
-from ablate.settings import Settings, SettingsError, Study, UserError, check_choices, from_config
+from ablate.settings import Settings, SettingsError, Study, UserError
 from ablate.sweep import study as studies
 from ablate.sweep import trunk
+from ablate.sweep.composition import Composer
 from ablate.sweep.executors import EXECUTORS, Executor
 from ablate.sweep.local import Outcome
 from ablate.sweep.screen import Screen
@@ -38,20 +38,13 @@ class StudyLauncher(Launcher):
     """Runs a multirun as one study."""
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        self.loader, self.config = hydra_context.config_loader, config
+        self.compose = Composer(hydra_context.config_loader, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         signal.signal(signal.SIGTERM, _terminated)
-        plan = plan_of([list(overrides) for overrides in job_overrides], self._compose)
+        plan = plan_of([list(overrides) for overrides in job_overrides], self.compose)
         run(plan, Console(highlight=False, soft_wrap=True))
         return []
-
-    def _compose(self, overrides: list[str]) -> Settings:
-        check_choices(overrides)
-        config = OmegaConf.to_container(self.loader.load_sweep_config(self.config, overrides), resolve=False)
-        assert isinstance(config, dict)
-        config.pop("hydra")
-        return from_config(OmegaConf.create(config))
 
 
 def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> studies.Plan:
@@ -84,7 +77,7 @@ def run(plan: studies.Plan, console: Console) -> None:
     plan = studies.with_fingerprints(plan, _fingerprints(plan))
     record = study_record(where.outputs, plan.study.name)
     # imports torch, which takes seconds that --help and mistakes should not wait for
-    importlib.import_module("ablate.sweep.preview").preview(plan, console)
+    found = importlib.import_module("ablate.sweep.preview").preview(plan, console)
     if where.dry_run:
         return
     studies.declare(plan, record)
@@ -92,7 +85,7 @@ def run(plan: studies.Plan, console: Console) -> None:
     outcomes: dict[str, tuple[Executor, Outcome]] = {}
     for wave in waves(plan, record):
         executor = EXECUTORS[where.executor](wave.runs, where, ways, wave.until)
-        with Screen(executor, console) as screen:
+        with Screen(executor, console, found) as screen:
             executor.train(screen.show)
         outcomes |= {outcome.run.id: (executor, outcome) for outcome in executor.outcomes}
     _conclude(record, console)

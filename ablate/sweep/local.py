@@ -108,6 +108,11 @@ class Local:
         promised = ledger.promised(self.where.outputs)
         return next((outcome for outcome in waiting if not self._missing(outcome) & promised), None)
 
+    def num_held(self) -> int:
+        """Runs that wait for a trunk."""
+        promised = ledger.promised(self.where.outputs)
+        return sum(o.state == "waiting" and bool(self._missing(o) & promised) for o in self.outcomes)
+
     def _missing(self, outcome: Outcome) -> set[str]:
         return missing(self.record(outcome), self.where.outputs, self.ways.get(outcome.run.id, []))
 

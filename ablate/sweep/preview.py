@@ -1,62 +1,155 @@
-"""What a study will cost, before it is spent: arms and their models, runs done and missing, FLOPs, minutes."""
+"""What a study will cost, before it is spent: arms, the forest of their beginnings, FLOPs, minutes, and a picture."""
 
+import math
 import statistics
+from pathlib import Path
 
-import torch
+import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from ablate.analysis import picture
+from ablate.analysis.paired import detectable_with
+from ablate.fit import pace
 from ablate.model import budget
-from ablate.plan.timeline import timeline
-from ablate.record import Record, run_record
+from ablate.record import run_record, study_record
 from ablate.settings import Settings
+from ablate.sweep.cost import Prospect, prospect
 from ablate.sweep.local import num_workers
 from ablate.sweep.study import Arm, Plan
+from ablate.sweep.tree import Alike, drawn
 
-# Share of the peak of a matrix product that small runs were seen to reach on CPUs; only for the
-# prediction of minutes, and only until a run on this machine is done
-ASSUMED_MFU = 0.35
+SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
+NAMES = 60  # characters that the arms of a segment may take
 
 
-def preview(plan: Plan, console: Console) -> None:
-    """Print the study, its arms and its cost."""
+def preview(plan: Plan, console: Console) -> Prospect:
+    """Print the study, its arms, what they share and its cost; a dry run says all of it, and draws the timeline."""
     study, base = plan.study, plan.arms[0].settings
-    records = {run.id: run_record(base.where.outputs, run.id) for run in plan.distinct()}
-    flops = {arm.name: training_flops(arm.settings) for arm in plan.arms}
-    left = sum(flops[run.arm] for run in plan.distinct() if not records[run.id].done)
-    done = sum(record.done for record in records.values())
-    total = sum(flops[run.arm] for run in plan.distinct())
-    console.print(f"[bold]{study.name}[/bold]  {study.question}")
+    found = prospect(plan)
+    console.print(f"[bold]{escape(study.name)}[/bold]  {escape(study.question)}")
     if study.hypothesis:
-        console.print(f"hypothesis: {study.hypothesis}")
-    console.print(_arms(plan))
-    seeds = ", ".join(map(str, study.seeds))
-    console.print(f"{len(records)} runs, seeds {seeds}: {done} done, {len(records) - done} missing")
-    console.print(f"{base.tokens:,} tokens a run, {total:.2e} FLOPs in all, {left:.2e} of them missing")
-    if left and base.where.executor == "local":  # what a cluster would take, this machine cannot tell
-        console.print(f"about {left / _flops_per_second(list(records.values()), base) / 60:.1f} minutes")
+        console.print(f"hypothesis: {escape(study.hypothesis)}")
+    shown = len(plan.arms) if base.where.dry_run else SHOWN_ARMS
+    console.print(_arms(plan, shown))
+    if len(plan.arms) > shown:
+        console.print(f"and {len(plan.arms) - shown} more arms (all of them: where.dry_run=true)", style="dim")
+    console.print(f"audit passed: no arm differs outside {', '.join(study.factor) or 'nothing'}\n")
+    if base.where.trunks:
+        console.print(drawn(found.trees, lambda group: _label(group, plan, found)))
+    console.print(f"\n{_counts(plan, found)}")
+    for line in _costs_of(plan, found):
+        console.print(line)
+    console.print(_detectable(plan))
+    if base.where.dry_run:
+        console.print(f"timeline: {escape(str(_draw(plan, found)))}", soft_wrap=True)
+    return found
 
 
-def training_flops(settings: Settings) -> float:
-    """FLOPs of one run, forward and backward, without evaluations."""
-    return float(timeline(settings).flops(budget.of(settings).training_flops)[-1])
+def _label(group: Alike, plan: Plan, found: Prospect) -> Text:
+    arms = {run.id: run.arm for run in plan.distinct()}
+    text, first = Text(group.text), group.segments[0]
+    text.append(f"  {len(first.runs)} runs{' each' if len(group.segments) > 1 else ''}" if len(first.runs) > 1 else "")
+    text.append(f"  {shortened(list(dict.fromkeys(arms[run] for run in group.runs)))}", style="cyan")
+    stored = sum(found.on_disk(segment) for segment in group.segments)
+    done = sum(all(run not in found.starts for run in segment.runs) for segment in group.segments)
+    for count, what in ((done, "done"), (stored, "on disk")):
+        if count:
+            text.append(f"  {what}" if count == len(group.segments) else f"  {count} {what}", style="green")
+    return text
 
 
-def _flops_per_second(records: list[Record], settings: Settings) -> float:
-    """Of the whole machine: what the study's finished runs reached, or else a guess from a matrix product."""
-    workers = num_workers(settings.where)
-    results = [result for record in records if (result := record.result())]
+def shortened(names: list[str], width: int = NAMES) -> str:
+    """As many names as fit, and how many more there are."""
+    fit = [name for number, name in enumerate(names) if len(", ".join(names[: number + 1])) <= width] or names[:1]
+    return ", ".join(fit) + (f" and {len(names) - len(fit)} more" if len(fit) < len(names) else "")
+
+
+def _counts(plan: Plan, found: Prospect) -> str:
+    total, missing = len(found.flops), len(found.starts)
+    seeds = ", ".join(map(str, plan.study.seeds))
+    tokens = plan.arms[0].settings.tokens
+    return f"{total} runs, seeds {seeds}: {total - missing} done, {missing} missing; {tokens:,} tokens a run"
+
+
+def _costs_of(plan: Plan, found: Prospect) -> list[str]:
+    saved = 1 - found.shared / found.alone
+    lines = [f"{found.alone:.2e} FLOPs alone, {found.shared:.2e} shared ({saved:.0%} saved), {found.left:.2e} left"]
+    if found.left and plan.arms[0].settings.where.executor == "local":  # of a cluster this machine cannot tell
+        speed, source = _flops_per_second(plan, found)
+        workers = min(num_workers(plan.arms[0].settings.where), len(found.starts))
+        longest = max(float(found.flops[run][-1] - found.flops[run][start]) for run, start in found.starts.items())
+        # no run is faster than one worker, however many others idle
+        minutes = max(found.left / workers, longest) / speed / 60
+        lines.append(f"about {minutes:.1f} minutes with {workers} at once ({source}), evaluations not counted")
+    return lines
+
+
+def _flops_per_second(plan: Plan, found: Prospect) -> tuple[float, str]:
+    """Of one worker, and how it is known: the study's finished runs, or else a few steps of the base."""
+    outputs = plan.arms[0].settings.where.outputs
+    results = [r for run in found.flops if (r := run_record(outputs, run).result()) and r.get("seconds")]
     if results:
-        return workers * statistics.median(result["flops"] / result["seconds"] for result in results)
-    return workers * ASSUMED_MFU * budget.peak_flops(torch.device("cpu"), torch.float32)
+        return statistics.median(r["flops"] / r["seconds"] for r in results), f"as {len(results)} finished runs"
+    first = plan.distinct()[0].id
+    return pace.flops_per_second(found.beginnings[first].timeline), "measured on a few steps of the base"
 
 
-def _arms(plan: Plan) -> Table:
+def _detectable(plan: Plan) -> str:
+    study, family = plan.study, max(1, sum(bool(arm.difference) for arm in plan.arms[1:]))
+    sd, source = _noise(plan)
+    if not sd or len(study.seeds) < 2:
+        return "smallest effect that the seeds can detect: unknown until two seed blocks are done"
+    smallest = detectable_with(sd, len(study.seeds), (1 - study.confidence) / family)
+    return f"smallest effect that {len(study.seeds)} seeds can detect: {smallest:.4f} bits per byte ({source})"
+
+
+def _noise(plan: Plan) -> tuple[float, str]:
+    """Standard deviation of a paired difference, pooled over arms, and where it is from; 0 if unknown."""
+    values = _finals(plan)
+    base = values[plan.arms[0].name]
+    pairs = [[v[s] - base[s] for s in v if s in base] for arm, v in values.items() if arm != plan.arms[0].name]
+    usable = [(np.var(d, ddof=1), len(d) - 1) for d in pairs if len(d) > 1 and any(d)]
+    if usable:
+        sd = math.sqrt(sum(var * df for var, df in usable) / sum(df for _, df in usable))
+        return sd, f"noise of {sum(df + 1 for _, df in usable)} finished pairs"
+    return plan.study.budget.noise, "noise as assumed in study.budget.noise"
+
+
+def _finals(plan: Plan) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {arm.name: {} for arm in plan.arms}
+    for run in plan.runs:
+        result = run_record(run.settings.where.outputs, run.id).result() or {}
+        if result.get("outcome") == "finished" and plan.study.metric in result["bpb"]:
+            found[run.arm][run.seed] = result["bpb"][plan.study.metric]
+    return found
+
+
+def _draw(plan: Plan, found: Prospect) -> Path:
+    """The timeline of every arm as plan.png, beside the study's declaration."""
+    tracks = {}
+    for arm in plan.arms:
+        one = found.beginnings[plan.run(arm, plan.study.seeds[0]).id].timeline
+        tracks[arm.name] = picture.Track(
+            tokens=one.tokens,
+            rate=one.table["lr"],
+            length=one.table["length"],
+            batch=one.table["rows"] * one.table["length"],
+            shares=one.weights[one.table["stage"]],
+            stages=one.tokens[np.flatnonzero(np.diff(one.table["stage"])) + 1],
+        )
+    folder = study_record(plan.arms[0].settings.where.outputs, plan.study.name).folder
+    return picture.write(tracks, plan.arms[0].settings.data.domains, folder / "plan.png")
+
+
+def _arms(plan: Plan, shown: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("arm", "widths", "parameters", "FLOPs/token", "state"):
         table.add_column(heading, header_style="dim", no_wrap=True)
     table.add_column("differs from the base in", header_style="dim", overflow="fold")
-    for arm in plan.arms:
+    for arm in plan.arms[:shown]:
         table.add_row(arm.name, *_costs(arm.settings), _difference(arm, plan.arms[0]))
     return table
 

@@ -35,6 +35,8 @@ ASK_SECONDS = 10.0  # between two questions to Slurm: its controller serves ever
 SAVE_SECONDS = 90  # before the time limit: to finish a step and write a checkpoint, at most this share of it:
 SAVE_SHARE = 0.25
 
+DEPENDENCY = "Dependency"  # Slurm's word for it
+
 
 class Slurm:
     """Submits runs as job arrays and watches them; `outcomes` is always up to date, for whoever shows progress."""
@@ -55,6 +57,10 @@ class Slurm:
 
     def record(self, outcome: Outcome) -> Record:
         return run_record(self.where.outputs, outcome.run.id)
+
+    def num_held(self) -> int:
+        """Runs that wait for a trunk."""
+        return sum(outcome.state == "waiting" and outcome.waits_for == DEPENDENCY for outcome in self.outcomes)
 
     def train(self, show: Callable[[], None]) -> None:
         """Submit what is missing and watch until all is over. Ctrl-C leaves the jobs to Slurm."""

@@ -50,6 +50,8 @@ def train_claimed(
         # the one place where a sweep meets torch and Lightning, which take seconds to import
         train_run = importlib.import_module("ablate.fit.run").train_run
         chosen = ways if isinstance(ways, Growth) else sound(settings.where.outputs, ways, until)
+        if chosen.start:
+            chosen.start.touch()  # from now on nobody clears it away before it is read
         return record, train_run(settings, chosen)
 
 

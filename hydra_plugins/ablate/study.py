@@ -1,5 +1,8 @@
-"""Where Hydra looks for launchers: it takes them from the namespace `hydra_plugins` only."""
+"""Where Hydra looks for launchers and sweepers: it takes them from the namespace `hydra_plugins` only."""
 
+from collections.abc import Sequence
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 
 from ablate.sweep.launcher import StudyLauncher as Base
@@ -11,3 +14,14 @@ class StudyLauncher(Base):
 
 NODE = {"_target_": "hydra_plugins.ablate.study.StudyLauncher"}
 ConfigStore.instance().store(group="hydra/launcher", name="study", node=NODE, provider="ablate")
+
+
+class StudySweeper(BasicSweeper):
+    """`hydra/sweeper: study`: Hydra's own, without composing every combination before the launcher does."""
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        pass
+
+
+SWEEPER = {"_target_": "hydra_plugins.ablate.study.StudySweeper", "max_batch_size": None, "params": None}
+ConfigStore.instance().store(group="hydra/sweeper", name="study", node=SWEEPER, provider="ablate")

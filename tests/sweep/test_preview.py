@@ -1,12 +1,19 @@
-"""The plan shows what every arm's model costs as it will be built."""
+"""The plan shows what every arm's model costs as it will be built, what runs share, and what that saves."""
 
 import io
+import json
 
+import pytest
 from rich.console import Console
+from rich.text import Text
 
-from ablate.settings import Study, from_config
+from ablate.analysis.paired import detectable_with
+from ablate.settings import Budget, Study, from_config
+from ablate.sweep.cost import prospect
 from ablate.sweep.preview import preview
-from ablate.sweep.study import plan
+from ablate.sweep.study import Plan, plan
+from ablate.sweep.tree import drawn
+from ablate.sweep.trunk import Segment, beginnings, forest, key
 
 
 def shown(tmp_path, match: str) -> dict[str, str]:
@@ -34,3 +41,66 @@ def test_an_arm_that_is_not_matched_shows_that_it_is_larger(tmp_path):
     lines = shown(tmp_path, "none")
     assert "128, 384" in lines["mamba"]
     assert "1.291 M" in lines["mamba"]
+
+
+def planned(tmp_path, where: dict | None = None, seeds: tuple[int, ...] = (0, 1)) -> tuple[Plan, str]:
+    """Two decays that share their first 80 steps, and what is shown of them."""
+    common = {"tokens": 102_400, "step_tokens": 1024, "where": {"outputs": str(tmp_path), **(where or {})}}
+    arms = [from_config({**common, "schedule": {"decay": 0.2, "shape": shape}}) for shape in ("linear", "cosine")]
+    study = Study(name="s", factor=["schedule"], seeds=list(seeds), budget=Budget(noise=0.01, noise_df=4))
+    plan_, text = plan(study, arms[0], {"cosine": arms[1]}), io.StringIO()
+    preview(plan_, Console(file=text, width=160))
+    return plan_, text.getvalue()
+
+
+def test_what_runs_share_is_shown_once_and_costs_once(tmp_path):
+    plan_, text = planned(tmp_path)
+    found, at = prospect(plan_), forest(beginnings(plan_))[0].last
+    assert f"2 x steps 0-{at}  2 runs each" in text
+    assert f"4 x steps {at}-100" in text
+    assert found.alone == 2 * found.flops[plan_.runs[0].id][-1] * 2
+    assert found.shared == pytest.approx(found.alone * (at + 2 * (100 - at)) / 200)
+    assert found.left == found.shared
+
+
+def test_without_trunks_nothing_is_shared(tmp_path):
+    found = prospect(planned(tmp_path, {"trunks": False})[0])
+    assert found.left == found.shared == found.alone
+
+
+def test_what_is_on_disk_costs_nothing_more(tmp_path):
+    plan_, _ = planned(tmp_path)
+    one = beginnings(plan_)[0]
+    at = forest([*beginnings(plan_)])[0].last
+    folder = tmp_path / "trunks" / key(one, at)
+    folder.mkdir(parents=True)
+    (folder / "trunk.json").write_text(json.dumps({"run": one.run, "step": at, "flops": 0, "seconds": 0}))
+    found = prospect(plan_)
+    flops = found.flops[one.run]
+    assert found.left == pytest.approx(found.shared - flops[at])
+    assert "1 on disk" in planned(tmp_path)[1]
+
+
+def test_the_noise_that_is_assumed_gives_the_smallest_effect(tmp_path):
+    _, text = planned(tmp_path, seeds=(0, 1, 2))
+    assert f"3 seeds can detect: {detectable_with(0.01, 3, 0.05):.4f}" in text
+
+
+def test_one_seed_detects_nothing_known(tmp_path):
+    assert "unknown until two seed blocks are done" in planned(tmp_path, seeds=(0,))[1]
+
+
+def test_a_dry_run_draws_the_timeline(tmp_path):
+    planned(tmp_path, {"dry_run": True})
+    assert (tmp_path / "studies" / "s" / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_many_shapes_are_folded_into_few_lines():
+    trees = [
+        Segment(0, 5, ("a",), tuple(Segment(5, 10 + n * 40 + m, (f"{n} {m}",)) for m in range(40))) for n in range(20)
+    ]
+    text = io.StringIO()
+    Console(file=text, width=160).print(drawn(trees, lambda group: Text(group.text), 24))
+    lines = text.getvalue().splitlines()
+    assert len(lines) <= 24
+    assert sum("40 branches" in line for line in lines) == 20

@@ -1,0 +1,71 @@
+"""What a study costs in FLOPs: with every run alone, with beginnings shared, and what of it is left."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ablate.model import budget
+from ablate.record import run_record
+from ablate.sweep.study import Plan
+from ablate.sweep.trunk import Beginning, Segment, Stored, beginnings, forest, key, stored
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """`flops`: of every run by its id, before each step and at the end. `starts`: of those missing, a step."""
+
+    trees: list[Segment]
+    beginnings: dict[str, Beginning]
+    flops: Mapping[str, np.ndarray]
+    starts: dict[str, int]
+    stored: Stored
+
+    @property
+    def alone(self) -> float:
+        """Of all runs, if none shared anything."""
+        return float(sum(flops[-1] for flops in self.flops.values()))
+
+    @property
+    def shared(self) -> float:
+        """Of all segments, each trained once."""
+        return sum(self.of(segment, segment.first) for tree in self.trees for segment in tree.walk())
+
+    @property
+    def left(self) -> float:
+        """Of what is still to be trained: past the trunks on disk, on the way of runs that are missing."""
+        return sum(self._left(segment) for tree in self.trees for segment in tree.walk())
+
+    def on_disk(self, segment: Segment) -> bool:
+        """Whether the state at the segment's end is stored."""
+        one = self.beginnings[segment.runs[0]]
+        return segment.last in self.stored and key(one, segment.last) in self.stored[segment.last]
+
+    def of(self, segment: Segment, first: int) -> float:
+        """FLOPs of a segment from step `first` on."""
+        flops = self.flops[segment.runs[0]]
+        return float(flops[segment.last] - flops[first])
+
+    def _left(self, segment: Segment) -> float:
+        starts = [self.starts[run] for run in segment.runs if run in self.starts]
+        return self.of(segment, min(max(segment.first, min(starts)), segment.last)) if starts else 0.0
+
+
+def prospect(plan: Plan) -> Prospect:
+    """Of a study, from its timelines and from what is on disk."""
+    where, runs = plan.arms[0].settings.where, plan.distinct()
+    ones = {one.run: one for one in beginnings(plan)}
+    on_disk = stored(where.outputs) if where.trunks else {}
+    trees = forest(list(ones.values())) if where.trunks else [_alone(one) for one in ones.values()]
+    flops = {run.id: ones[run.id].timeline.flops(budget.of(run.settings).training_flops) for run in runs}
+    missing = [run.id for run in runs if not run_record(where.outputs, run.id).done]
+    return Prospect(trees, ones, flops, {run: _start(ones[run], on_disk) for run in missing}, on_disk)
+
+
+def _start(one: Beginning, on_disk: Stored) -> int:
+    """The last step of a run whose state is stored; 0 without any."""
+    return max((s for s, keys in on_disk.items() if s < len(one.moves) and key(one, s) in keys), default=0)
+
+
+def _alone(one: Beginning) -> Segment:
+    return Segment(0, len(one.moves), (one.run,))
