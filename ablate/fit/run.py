@@ -33,6 +33,7 @@ from ablate.record import PAUSED, Growth, Record, run_record
 from ablate.settings import OutOfMemory, Settings
 
 ALONE = Growth()
+NO_MEMORY = ("DefaultCPUAllocator", "could not create a primitive", "could not create a memory object")
 
 
 def train_run(settings: Settings, growth: Growth = ALONE) -> dict[str, Any]:
@@ -176,8 +177,8 @@ def _quiet() -> None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """torch has an error of its own for GPUs only; on CPUs its allocator raises a plain RuntimeError."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    """torch has an error of its own for GPUs only; on CPUs its allocator and oneDNN raise a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in NO_MEMORY)
 
 
 def _first_line(error: BaseException) -> str:
