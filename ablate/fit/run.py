@@ -7,6 +7,7 @@ run (`Growth`). A finished run returns its result at once.
 
 import ctypes
 import dataclasses
+import errno
 import logging
 import os
 import signal
@@ -178,6 +179,8 @@ def _quiet() -> None:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """torch has an error of its own for GPUs only; on CPUs its allocator and oneDNN raise a plain RuntimeError."""
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in NO_MEMORY)
 
 

@@ -24,7 +24,7 @@ from test_train import TINY, start
 from ablate.record import Record
 from ablate.sweep import ledger
 
-STEPS = 60
+STEPS = 120
 FIXED = {"schedule": {"warmup": 2, "decay": 4}, "length": {"lengths": [64], "starts": [0]}}
 LATE = "+mixture.stages.late={{start: 0.5, weights: {{{}: 1}}}}"
 WORDS = [
@@ -65,6 +65,15 @@ class Disturbed:
 
     def records(self) -> list[Record]:
         return [Record(path.parent) for path in sorted((self.outputs / "runs").glob("*/log.txt"))]
+
+    def wait_for_steps(self, number: int) -> None:
+        """Until so many more were taken: progress, and not the speed of the machine, sets the pace."""
+        target, end = self.rows() + number, time.monotonic() + 3
+        while self.rows() < target and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def rows(self) -> int:
+        return sum(len(record.rows("train")) for record in self.records())
 
     def claimed(self) -> dict[int, Record]:
         """The runs that are being trained, by their process."""
@@ -195,7 +204,7 @@ def test_fifty_kills_at_random_moments(study, undisturbed):
     chance, process = random.Random(0), study.start(PATIENT)
     killed: list[str] = []
     while len(killed) < KILLS and process.poll() is None:
-        time.sleep(chance.uniform(0, 0.8))
+        study.wait_for_steps(chance.randrange(16))
         workers = study.claimed()
         if workers and chance.random() < 0.06:
             process.kill()

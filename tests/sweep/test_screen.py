@@ -2,12 +2,14 @@
 
 import io
 import json
+import os
 
 import pytest
 from rich.console import Console
 
 from ablate.record import run_record
 from ablate.settings import Study, from_config
+from ablate.sweep import ledger
 from ablate.sweep.cost import prospect
 from ablate.sweep.local import Local
 from ablate.sweep.screen import Screen
@@ -35,6 +37,9 @@ def runs(screen: Screen, step: int, outcome: int = 0) -> None:
     record = screen.executor.record(found)
     record.folder.mkdir(parents=True, exist_ok=True)
     record.append("train", step=step, tokens=step * 1024, nats=4.5, tokens_per_second=1000.0)
+    (record.folder / "claim.json").unlink(missing_ok=True)
+    assert isinstance(screen.executor, Local)
+    ledger.reserve(record, os.getpid(), screen.executor._missing(found))
 
 
 def ends(screen: Screen, outcome: int, grown: float | None = None) -> None:
@@ -100,7 +105,8 @@ def test_the_time_left_follows_from_flops(screen):
 
 
 def test_failures_are_counted_and_told_with_their_reason(screen):
-    screen.executor.outcomes[1].state, screen.executor.outcomes[1].reason = "failed", "crashed: ValueError: no"
+    screen.executor.outcomes[1].state = "failed"
+    screen.executor.outcomes[1].failures.append("crashed: ValueError: no")
     screen.show()
     assert "crashed: ValueError: no" in screen.console.file.getvalue()
     lines = shown(screen)
