@@ -135,7 +135,8 @@ def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs):
     assert code == 0, err
     assert "12 runs, seeds 0, 1, 2: 0 done, 12 missing" in out
     assert "FLOPs" in out
-    assert not (outputs / "studies").exists()
+    assert [path.name for path in (outputs / "studies").glob("*/*")] == ["plan.png"]
+    assert not (outputs / "runs").exists()
 
 
 @pytest.mark.parametrize("study", ["arch_sweep", "arch_flops_sweep"])

@@ -55,9 +55,8 @@ def promised(outputs: str) -> set[str]:
 @contextmanager
 def planning(outputs: str) -> Iterator[None]:
     """While this is held, no other launcher decides what to start."""
-    folder = Path(outputs, "runs")
-    make_folder(folder)
-    with FileLock(folder / ".planning.lock"):
+    make_folder(Path(outputs))
+    with FileLock(Path(outputs, ".planning.lock")):
         yield
 
 

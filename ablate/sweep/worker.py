@@ -58,13 +58,13 @@ def train_claimed(
 def work(
     settings: Settings,
     folder: Path,
-    ways: list[Branch] | None,
-    until: int | None,
-    environment: dict[str, str],
-    says: Connection,
+    ways: list[Branch] | None = None,
+    until: int | None = None,
+    environment: dict[str, str] | None = None,
+    says: Connection | None = None,
 ) -> None:
     """Main function of a run's own process, which stops with the launcher."""
-    os.environ.update(environment)
+    os.environ.update(environment or {})
     stop_with_parent()
     train_noting(settings, folder, ways, until, says)
 

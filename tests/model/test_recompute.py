@@ -72,7 +72,8 @@ def test_the_peak_falls_to_what_the_budget_says(model, precision):
     found, planned = [], []
     for choice in (settings, recomputing):
         language.recompute = choice.where.recompute
-        found.append(peak(language, precision))
+        # events of one moment come in any order, which can hide a part of the peak
+        found.append(max(peak(language, precision) for _ in range(3)))
         planned.append(budget.activation_bytes(choice, 512, *TOKENS_BL.shape))
     assert found[1] < 0.4 * found[0]
     assert planned[1] < 0.4 * planned[0]
