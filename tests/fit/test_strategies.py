@@ -144,16 +144,8 @@ def test_any_goes_on_from_the_checkpoint_of_one_process(name, halves, whole, spr
     assert (record.result() or {})["weights_sha256"] == checkpoint.sha256(weights)
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("ddp", "fsdp"),
-        *(
-            pytest.param(*pair, marks=needs_deepspeed)
-            for pair in [("fsdp", "zero1"), ("zero1", "zero2"), ("zero2", "zero3"), ("zero3", "ddp")]
-        ),
-    ],
-)
+@pytest.mark.parametrize("second", SPREAD)
+@pytest.mark.parametrize("first", SPREAD)
 def test_each_goes_on_from_the_checkpoint_of_another(first, second, halves, whole, spread):
     record = resumed(halves(first), spread(second))
     assert_agree(record, whole, range(1, STEPS + 1))
