@@ -68,8 +68,14 @@ def digest(value: Any, length: int = 8) -> str:
 
 
 def run_id(settings: Settings, fingerprint: str) -> str:
-    """The name of the run's record; `fingerprint` is that of the prepared data (`data.tokens.Corpus`)."""
+    """The name of the run; `fingerprint` is that of the prepared data (`data.tokens.Corpus`)."""
     return f"{_slug(settings)}-{digest([canonical(settings), fingerprint, SEMANTICS])}"
+
+
+def record_name(settings: Settings, fingerprint: str) -> str:
+    """The name of the run's record: its id, and for a replicate, which is the same run once more, its number."""
+    again = f"-r{settings.where.replicate}" if settings.where.replicate else ""
+    return run_id(settings, fingerprint) + again
 
 
 def study_digest(study: Study) -> str:

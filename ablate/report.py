@@ -48,8 +48,8 @@ def report(study: StudyRecord, console: Console | None = None) -> Path:
 
 
 def show(study: StudyRecord, console: Console) -> None:
-    """Print the question, the table of verdicts and the verdict in a sentence."""
-    from ablate.analysis import compare, evidence  # not needed to list studies
+    """Print the question, the verdicts, what was found about the study, and the verdict in a sentence."""
+    from ablate.analysis import compare, evidence, trust  # not needed to list studies
 
     found = evidence.read(study)
     console.print(f"[bold]{escape(study.name)}[/]  {escape(found.declaration['question'])}\n")
@@ -57,10 +57,12 @@ def show(study: StudyRecord, console: Console) -> None:
         console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
         _print_remarks(found, console)
         return
-    results = compare.verdicts(found)
-    console.print(compare.table(results))
+    conclusion = trust.conclude(found)
+    console.print(compare.table(conclusion.verdicts))
+    console.print()
+    console.print(trust.table(conclusion.findings))
     _print_remarks(found, console)
-    console.print(f"\n[bold]{escape(compare.sentence(results))}[/]")
+    console.print(f"\n[bold]{escape(conclusion.sentence)}[/]")
 
 
 def _print_remarks(found: "Evidence", console: Console) -> None:

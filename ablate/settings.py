@@ -293,6 +293,7 @@ class Where:
     dry_run: bool = False  # print the plan of the study and stop
     slurm: Slurm = dataclasses.field(default_factory=Slurm)
     arm: str = ""  # of the study; set by the launcher
+    replicate: Annotated[int, Field(ge=0)] = 0  # above 0: the same run once more, in a folder of its own, alone
 
 
 @strict
@@ -315,6 +316,18 @@ class Budget:
 
 
 @strict
+class Controls:
+    """Runs beside the arms whose outcome is known before the study (`sweep.controls`); 0, 0 and []: none."""
+
+    null_seeds: Annotated[int, Field(ge=0)] = 1  # of the first seeds: there the base is trained twice, to the same bits
+    aa_seeds: Annotated[int, Field(ge=0)] = 0  # further seeds of the base
+    # Overrides of the base with an effect known in sign, key*=number multiplies; trained on the seeds of the arms,
+    # unless every arm is found to differ
+    positive: list[str] = dataclasses.field(default_factory=lambda: ["tokens*=0.75"])
+    expected: Literal["worse", "better"] = "worse"  # what `positive` is
+
+
+@strict
 class Study:
     """A contrast, declared before its first run: arms are overrides of the base, factor the keys they may change."""
 
@@ -332,6 +345,7 @@ class Study:
     margin: Positive = 0.01  # bits per byte; smaller differences do not matter
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     budget: Budget = dataclasses.field(default_factory=Budget)
+    controls: Controls = dataclasses.field(default_factory=Controls)
 
 
 @strict

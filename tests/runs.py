@@ -11,7 +11,7 @@ from ablate.data.tokens import prepare
 from ablate.fit import checkpoint
 from ablate.fit.optimizer import OPTIMIZERS
 from ablate.fit.run import train_run
-from ablate.identity import run_id
+from ablate.identity import record_name
 from ablate.record import Record, run_record
 from ablate.settings import Settings
 
@@ -51,7 +51,7 @@ KINDS |= {f"average, {name}": {"averaging": averaging} for name, averaging in AV
 
 def record_of(settings: Settings) -> Record:
     corpus = prepare(settings.data, Path(settings.where.outputs))
-    return run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
+    return run_record(settings.where.outputs, record_name(settings, corpus.fingerprint))
 
 
 def elsewhere(settings: Settings, folder: Path) -> Settings:

@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ablate.record import Record, StudyRecord
+from ablate.record import Record, StudyRecord, run_record
+
+# Runs beside the arms, as the declaration calls them (`sweep.controls`)
+NULL, AA, POSITIVE = "null control", "A/A control", "positive control"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Evidence:
     race: dict[str, Any] = field(
         default_factory=dict
     )  # `sweep.race.Decision` of every arm that raced, as it was written
+    controls: tuple[Run, ...] = ()  # in no family: their `arm` is NULL, AA or POSITIVE
 
     def stopped(self, arm: str) -> bool:
         """Whether a race has stopped the arm: the runs it lacks will not be trained."""
@@ -84,8 +88,13 @@ class Evidence:
 
     @cached_property
     def distinct_runs(self) -> tuple[Run, ...]:
-        """Each run once, though arms may share it."""
-        return tuple({run.record.id: run for run in reversed(self.runs)}.values())[::-1]
+        """Each run once, though arms may share it; of the positive control those that were wanted."""
+        controls = [run for run in self.controls if run.arm != POSITIVE or run.outcome != "not started"]
+        return tuple({run.record.id: run for run in reversed([*self.runs, *controls])}.values())[::-1]
+
+    def control(self, name: str) -> dict[int, Run]:
+        """The runs of a control by seed; empty where none was declared."""
+        return {run.seed: run for run in self.controls if run.arm == name}
 
     @property
     def num_done(self) -> int:
@@ -102,7 +111,8 @@ class Evidence:
     def complete(self) -> bool:
         open_arms = [arm for arm in self.arms if not self.stopped(arm)]
         needed = {self.base, *open_arms} if open_arms or not self.race else set()
-        return all(run.done for run in self.runs if run.arm in needed)
+        wanted = [run for run in self.controls if run.arm != POSITIVE]
+        return all(run.done for run in (*(run for run in self.runs if run.arm in needed), *wanted))
 
     def finished(self, arm: str) -> dict[int, Run]:
         """The finished runs of an arm, by seed."""
@@ -124,7 +134,8 @@ class Evidence:
     def factor(self, arm: str) -> str:
         """How the arm differs from the base, in one line: `mixture.weights: code 0.3 → 0.27, qa 0.1 → 0.2`."""
         groups: dict[str, list[str]] = {}
-        for key, (old, new) in self.declaration["arms"].get(arm, {}).items():
+        arms = self.declaration["arms"] | self.declaration.get("control_arms", {})
+        for key, (old, new) in arms.get(arm, {}).items():
             group, _, name = key.rpartition(".")
             groups.setdefault(group, []).append(f"{name} {_text(old)} → {_text(new)}")
         return "; ".join(f"{group}: ".lstrip(": ") + ", ".join(items) for group, items in groups.items())
@@ -134,7 +145,11 @@ def read(study: StudyRecord) -> Evidence:
     """Read a study, finished or not. Raises UserError when there is none."""
     declaration = study.read()
     runs = tuple(_run(arm, seed, record) for arm, seed, record in study.records())
-    return Evidence(study, declaration, runs, study.decisions())
+    outputs, declared = study.folder.parent.parent, declaration.get("control_runs", {})  # older studies have none
+    controls = tuple(
+        _run(name, int(seed), run_record(outputs, id)) for name, ids in declared.items() for seed, id in ids.items()
+    )
+    return Evidence(study, declaration, runs, study.decisions(), controls)
 
 
 def _run(arm: str, seed: int, record: Record) -> Run:

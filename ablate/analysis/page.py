@@ -23,7 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from ablate.analysis import compare, curves, figures
+from ablate.analysis import compare, curves, figures, trust
 from ablate.analysis.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
 from ablate.analysis.look import DARK, LIGHT, Look
 from ablate.record import StudyRecord, make_folder, write_atomically
@@ -32,14 +32,15 @@ from ablate.record import StudyRecord, make_folder, write_atomically
 def write(study: StudyRecord) -> Path:
     """Write the page of a study, finished or not; returns the path of index.html."""
     evidence = read(study)
-    verdicts = compare.verdicts(evidence)
+    conclusion = trust.conclude(evidence)
+    verdicts = conclusion.verdicts
     folder = study.folder / "report"
     make_folder(folder)
     fits = [curves.fit(evidence, arm, domain) for arm in _finished_arms(evidence) for domain in evidence.domains]
     pictures = _pictures(evidence, verdicts, fits, folder)
     for name, rows in _tables(evidence, verdicts).items():
         write_atomically(folder / f"{name}.csv", _csv(rows))
-    write_atomically(folder / "index.html", _html(evidence, verdicts, fits, pictures))
+    write_atomically(folder / "index.html", _html(evidence, conclusion, fits, pictures))
     return folder / "index.html"
 
 
@@ -84,7 +85,7 @@ def _png(figure: Figure) -> bytes:
 
 def _html(
     evidence: Evidence,
-    verdicts: list[compare.Verdict],
+    conclusion: trust.Conclusion,
     fits: list[curves.Fit],
     pictures: dict[str, dict[str, str]],
 ) -> str:
@@ -101,8 +102,9 @@ def _html(
     return jinja.get_template("page.html").render(
         evidence=evidence,
         study=evidence.declaration,
-        verdicts=verdicts,
-        sentence=compare.sentence(verdicts),
+        verdicts=conclusion.verdicts,
+        sentence=conclusion.sentence,
+        findings=conclusion.findings,
         settings=_settings(evidence),
         effects=_by_arm(compare.domain_effects(evidence)),
         pairing=compare.pairing_gain(evidence),
@@ -140,6 +142,7 @@ def _mixture_gap(evidence: Evidence) -> float:
 def _costs(evidence: Evidence) -> list[tuple[str, int, float, float]]:
     """(arm, runs done, FLOPs, seconds) of each arm, then of the study, where a run counts once."""
     groups = {arm: list(runs.values()) for arm, runs in evidence.by_arm.items()}
+    groups |= {run.arm: list(evidence.control(run.arm).values()) for run in evidence.controls}
     groups["whole study"] = list(evidence.distinct_runs)
     done = {name: [run.result for run in runs if run.done] for name, runs in groups.items()}
     return [(n, len(rs), sum(r["flops"] for r in rs), sum(r["seconds"] for r in rs)) for n, rs in done.items()]
@@ -160,7 +163,7 @@ def _environments(runs: Iterable[Run]) -> dict[str, list[tuple[str, int]]]:
 def _tables(evidence: Evidence, verdicts: list[compare.Verdict]) -> dict[str, list[dict[str, Any]]]:
     return {
         "verdicts": [_verdict_row(verdict) for verdict in verdicts],
-        "runs": [_run_row(run, evidence.metric) for run in evidence.runs],
+        "runs": [_run_row(run, evidence.metric) for run in (*evidence.runs, *evidence.controls)],
         "curves": [row for run in evidence.runs for row in _curve_rows(run)],
     }
 

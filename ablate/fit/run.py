@@ -26,7 +26,7 @@ from ablate.data.tokens import Corpus, prepare
 from ablate.fit import checkpoint, mirror, strategy
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.watch import Watch
-from ablate.identity import run_id
+from ablate.identity import record_name
 from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
@@ -42,7 +42,7 @@ def train_run(settings: Settings, growth: Growth = ALONE) -> dict[str, Any]:
     strategy.check(settings)
     match.sized(settings)  # raises here, before anything is written, when nothing matches
     corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
-    record = run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
+    record = run_record(settings.where.outputs, record_name(settings, corpus.fingerprint))
     if not record.done:
         if settings.where.strategy == "single" or "LOCAL_RANK" in os.environ:
             _train_noting_failure(settings, corpus, record, growth)

@@ -36,10 +36,15 @@ class Prospect:
         """Of what is still to be trained: past the trunks on disk, on the way of runs that are missing."""
         return sum(self._left(segment) for tree in self.trees for segment in tree.walk())
 
+    def alone_of(self, runs: set[str]) -> float:
+        """Of the segments that no other run has a part in."""
+        segments = [segment for tree in self.trees for segment in tree.walk()]
+        return sum(self.of(segment, segment.first) for segment in segments if set(segment.runs) <= runs)
+
     def on_disk(self, segment: Segment) -> bool:
         """Whether the state at the segment's end is stored."""
         one = self.beginnings[segment.runs[0]]
-        return segment.last in self.stored and key(one, segment.last) in self.stored[segment.last]
+        return not one.alone and segment.last in self.stored and key(one, segment.last) in self.stored[segment.last]
 
     def of(self, segment: Segment, first: int) -> float:
         """FLOPs of a segment from step `first` on."""
@@ -56,16 +61,14 @@ def prospect(plan: Plan) -> Prospect:
     where, runs = plan.arms[0].settings.where, plan.distinct()
     ones = {one.run: one for one in beginnings(plan)}
     on_disk = stored(where.outputs) if where.trunks else {}
-    trees = forest(list(ones.values())) if where.trunks else [_alone(one) for one in ones.values()]
+    trees = forest(list(ones.values()))
     flops = {run.id: ones[run.id].timeline.flops(budget.of(run.settings).training_flops) for run in runs}
     missing = [run.id for run in runs if not run_record(where.outputs, run.id).done]
     return Prospect(trees, ones, flops, {run: _start(ones[run], on_disk) for run in missing}, on_disk)
 
 
 def _start(one: Beginning, on_disk: Stored) -> int:
-    """The last step of a run whose state is stored; 0 without any."""
+    """The last step of a run whose state is stored for it; 0 without any."""
+    if one.alone:
+        return 0
     return max((s for s, keys in on_disk.items() if s < len(one.moves) and key(one, s) in keys), default=0)
-
-
-def _alone(one: Beginning) -> Segment:
-    return Segment(0, len(one.moves), (one.run,))

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from ablate.data.tokens import prepare
-from ablate.identity import run_id
+from ablate.identity import record_name
 from ablate.plan.timeline import timeline
 from ablate.record import PAUSED, Growth, Record, trunk_record, write_atomically
 from ablate.settings import Settings, Where
@@ -99,7 +99,7 @@ class Job:
         """With the keys of the machine that trains: the one that submitted may have another processor."""
         where = self.settings.where
         corpus = prepare(self.settings.data, Path(where.outputs), progress=where.progress)
-        id = run_id(self.settings, corpus.fingerprint)
+        id = record_name(self.settings, corpus.fingerprint)
         one = beginning(id, timeline(self.settings), corpus.fingerprint, numerics(where))
         return [Branch(branch.step, key(one, branch.step)) for branch in self.ways]
 

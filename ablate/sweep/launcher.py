@@ -18,8 +18,9 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from rich.console import Console
+from rich.markup import escape
 
-from ablate.analysis import compare
+from ablate.analysis import compare, trust
 from ablate.analysis.evidence import read
 from ablate.data.tokens import Corpus, check_held_out, prepare
 from ablate.identity import canonical, difference, digest
@@ -28,6 +29,7 @@ from ablate.settings import Settings, SettingsError, Study, UserError
 from ablate.sweep import study as studies
 from ablate.sweep import trunk
 from ablate.sweep.composition import Composer
+from ablate.sweep.controls import with_controls
 from ablate.sweep.executors import EXECUTORS, Executor
 from ablate.sweep.local import Outcome
 from ablate.sweep.screen import Screen
@@ -57,11 +59,14 @@ def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> 
     if "seed" in values:
         study = dataclasses.replace(study, seeds=[int(seed) for seed in values["seed"]])
     if not swept:
-        return studies.plan(study, base, {name: compose([*fixed, *more]) for name, more in _named(study).items()})
+        plan = studies.plan(study, base, {name: compose([*fixed, *more]) for name, more in _named(study).items()})
+        return with_controls(plan, lambda more: compose([*fixed, *more]))
     if study.arms or study.grid:
         raise SettingsError(f"{swept[0]}: a study with arms of its own takes no further parameter but seed")
     points = dict.fromkeys(tuple(o for o in job if o.split("=", 1)[0] in swept) for job in jobs)
-    return _plan_of_points(study, base, {", ".join(point): compose([*fixed, *point]) for point in points}, swept)
+    named = {", ".join(point): list(point) for point in points}
+    plan = _plan_of_points(study, base, {name: compose([*fixed, *point]) for name, point in named.items()}, swept)
+    return with_controls(plan, lambda more: compose([*fixed, *named[plan.study.base], *more]))
 
 
 def _named(study: Study) -> dict[str, list[str]]:
@@ -72,7 +77,7 @@ def _named(study: Study) -> dict[str, list[str]]:
 
 
 def run(plan: studies.Plan, console: Console) -> None:
-    """Carry a plan out: data, declaration, runs, verdict. Exits with 1 when a run failed."""
+    """Carry a plan out: data, declaration, runs, verdict. Exits with 1 when a run failed, or the study is void."""
     where = plan.arms[0].settings.where
     plan = studies.with_fingerprints(plan, _fingerprints(plan))
     record = study_record(where.outputs, plan.study.name)
@@ -88,13 +93,15 @@ def run(plan: studies.Plan, console: Console) -> None:
         with Screen(executor, console, found) as screen:
             executor.train(screen.show)
         outcomes |= {outcome.run.id: (executor, outcome) for outcome in executor.outcomes}
-    _conclude(record, console)
+    conclusion = _conclude(record, console)
     failed = [(by, outcome) for by, outcome in outcomes.values() if outcome.state not in ("done", "paused")]
     for executor, outcome in failed:
         name, log = f"{outcome.run.arm} s{outcome.run.seed}", executor.record(outcome).folder / "log.txt"
         console.print(f"{outcome.state}: {name}: {outcome.reason} (log: {log})", style="red")
     if failed:
         raise UserError(f"{len(failed)} of {len(plan.distinct())} runs are not done; the same command tries them again")
+    if conclusion.void:  # a script that goes on with the verdict must not go on
+        raise UserError(f"{record.name} is void: {', '.join({finding.check for finding in conclusion.broken})}")
 
 
 def _fingerprints(plan: studies.Plan) -> list[str]:
@@ -108,13 +115,16 @@ def _fingerprints(plan: studies.Plan) -> list[str]:
     return [corpora[repr(arm.settings.data)].fingerprint for arm in plan.arms]
 
 
-def _conclude(record: StudyRecord, console: Console) -> None:
-    """The verdict table, and the report to read."""
-    results = compare.verdicts(read(record))
+def _conclude(record: StudyRecord, console: Console) -> trust.Conclusion:
+    """The verdict table, what was found about the study, and the report to read."""
+    conclusion = trust.conclude(read(record))
     console.print()
-    console.print(compare.table(results))
-    console.print(f"\n[bold]{compare.sentence(results)}[/]")
+    console.print(compare.table(conclusion.verdicts))
+    console.print()
+    console.print(trust.table(conclusion.findings))
+    console.print(f"\n[bold]{escape(conclusion.sentence)}[/]")
     console.print(f"report: {importlib.import_module('ablate.analysis.page').write(record)}")
+    return conclusion
 
 
 def _plan_of_points(study: Study, base: Settings, points: dict[str, Settings], swept: list[str]) -> studies.Plan:

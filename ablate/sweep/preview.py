@@ -11,14 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.analysis import picture
+from ablate.analysis.evidence import AA, NULL, POSITIVE
 from ablate.analysis.paired import detectable_with
 from ablate.fit import pace
 from ablate.model import budget
 from ablate.record import run_record, study_record
-from ablate.settings import Settings
+from ablate.settings import Settings, Study
 from ablate.sweep.cost import Prospect, prospect
 from ablate.sweep.local import num_workers
-from ablate.sweep.study import Arm, Plan
+from ablate.sweep.study import Arm, Control, Plan
 from ablate.sweep.tree import Alike, drawn
 
 SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
@@ -42,6 +43,7 @@ def preview(plan: Plan, console: Console) -> Prospect:
     console.print(f"\n{_counts(plan, found)}")
     for line in _costs_of(plan, found):
         console.print(line)
+    console.print(_controls(plan, found))
     console.print(_detectable(plan))
     if base.where.dry_run:
         console.print(f"timeline: {escape(str(_draw(plan, found)))}", soft_wrap=True)
@@ -70,8 +72,38 @@ def shortened(names: list[str], width: int = NAMES) -> str:
 def _counts(plan: Plan, found: Prospect) -> str:
     total, missing = len(found.flops), len(found.starts)
     seeds = ", ".join(map(str, plan.study.seeds))
-    tokens = plan.arms[0].settings.tokens
-    return f"{total} runs, seeds {seeds}: {total - missing} done, {missing} missing; {tokens:,} tokens a run"
+    tokens, controls = plan.arms[0].settings.tokens, total - len({run.id for run in plan.runs})
+    of_them = f" ({controls} of them controls)" if controls else ""
+    return f"{total} runs{of_them}, seeds {seeds}: {total - missing} done, {missing} missing; {tokens:,} tokens a run"
+
+
+def _controls(plan: Plan, found: Prospect) -> Table | str:
+    """Each control, its runs, what they cost beside the arms, as a share of what these do, and what it is for."""
+    if not plan.controls:
+        return "controls: none; nothing will show that runs repeat to the bit, or that a known effect is found"
+    arms = {run.id for run in plan.runs}
+    ids = [{plan.run(control, seed).id for seed in control.seeds} - arms for control in plan.controls]
+    costs = [found.alone_of(one) for one in ids]
+    of_arms = found.shared - sum(costs)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("control", "runs", "FLOPs", "of the arms'", "what for"):
+        table.add_column(heading, header_style="dim", overflow="fold")
+    for control, runs, cost in zip(plan.controls, ids, costs, strict=True):
+        table.add_row(
+            control.name, str(len(runs)), f"{cost:.2e}", f"{cost / of_arms:.1%}", _purpose(control, plan.study)
+        )
+    return table
+
+
+def _purpose(control: Control, study: Study) -> str:
+    if control.name == POSITIVE:
+        changes = _difference(control)
+        return f"{changes}: known to be {study.controls.expected}; trained if an arm is not found to differ"
+    seeds = ", ".join(map(str, control.seeds))
+    return {
+        NULL: f"{study.base} of seed {seeds} once more, alone: the same bits, or the study is void",
+        AA: f"{study.base} under seed {seeds}: how far equal runs lie apart",
+    }[control.name]
 
 
 def _costs_of(plan: Plan, found: Prospect) -> list[str]:
@@ -93,7 +125,7 @@ def _flops_per_second(plan: Plan, found: Prospect) -> tuple[float, str]:
     results = [r for run in found.flops if (r := run_record(outputs, run).result()) and r.get("seconds")]
     if results:
         return statistics.median(r["flops"] / r["seconds"] for r in results), f"as {len(results)} finished runs"
-    first = plan.distinct()[0].id
+    first = plan.run(plan.arms[0], plan.study.seeds[0]).id
     return pace.flops_per_second(found.beginnings[first].timeline), "measured on a few steps of the base"
 
 
@@ -150,7 +182,8 @@ def _arms(plan: Plan, shown: int) -> Table:
         table.add_column(heading, header_style="dim", no_wrap=True)
     table.add_column("differs from the base in", header_style="dim", overflow="fold")
     for arm in plan.arms[:shown]:
-        table.add_row(arm.name, *_costs(arm.settings), _difference(arm, plan.arms[0]))
+        difference = "(the base)" if arm is plan.arms[0] else _difference(arm)
+        table.add_row(arm.name, *_costs(arm.settings), difference)
     return table
 
 
@@ -162,9 +195,7 @@ def _costs(settings: Settings) -> list[str]:
     return [widths, f"{cost.parameters / 1e6:.4g} M", f"{flops / 1e6:.4g} M", f"{state:,.0f} KiB"]
 
 
-def _difference(arm: Arm, base: Arm) -> str:
-    if arm is base:
-        return "(the base)"
+def _difference(arm: Arm) -> str:
     changes = [f"{key}: {_short(a)} -> {_short(b)}" for key, (a, b) in arm.difference.items()]
     return "; ".join(changes) or "nothing: it is the base"
 

@@ -3,16 +3,17 @@
     base ──┬── qa_05   mixture.weights: ...        x seeds 0, 1, 2  ->  runs
            ├── qa_15   mixture.weights: ...
            └── null    (no difference)             is the base: the same runs
+    controls: the base again, the base under further seeds, an arm whose effect is known (`sweep.controls`)
 
 Arms are compared with the base key by key before the first run. One that differs outside the factor
 is refused by name: its verdict would not be about the factor.
 """
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.identity import difference, digest, run_id
+from ablate.identity import difference, digest, record_name
 from ablate.record import StudyRecord
 from ablate.settings import Settings, SettingsError, Study
 
@@ -25,6 +26,13 @@ class Arm:
     settings: Settings
     difference: dict[str, tuple[Any, Any]]
     fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Control(Arm):
+    """Beside the arms: never audited against the factor, in a family or in a race."""
+
+    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,21 +51,39 @@ class Plan:
 
     study: Study
     arms: list[Arm]
+    controls: list[Control] = field(default_factory=list)
 
     @property
     def runs(self) -> list[Run]:
-        """All runs, seed block by seed block, so that an unfinished study has whole blocks."""
+        """All runs of arms, seed block by seed block, so that an unfinished study has whole blocks."""
         return [self.run(arm, seed) for seed in self.study.seeds for arm in self.arms]
+
+    @property
+    def control_runs(self) -> list[Run]:
+        return [self.run(control, seed) for control in self.controls for seed in control.seeds]
 
     def run(self, arm: Arm, seed: int) -> Run:
         """One run: the arm's settings with the seed, and with what the logger needs to know."""
         where = dataclasses.replace(arm.settings.where, arm=arm.name)
         settings = dataclasses.replace(arm.settings, seed=seed, where=where, study=self.study)
-        return Run(arm.name, seed, settings, run_id(settings, arm.fingerprint))
+        return Run(arm.name, seed, settings, record_name(settings, arm.fingerprint))
 
     def distinct(self) -> list[Run]:
-        """Each run once, however many arms it belongs to."""
-        return list({run.id: run for run in reversed(self.runs)}.values())[::-1]
+        """Each run once, however many arms it belongs to, controls among them, in the order to train them.
+
+        A base that is trained twice comes after the arms of its block: it grows from what they leave, if they
+        share anything, and its replicate, which does not, then proves that growing is exact.
+        """
+        runs = [*self.runs, *self.control_runs]
+        ids = {run.id: run for run in reversed(runs)}
+        repeated = {run.seed for run in self.control_runs if run.settings.where.replicate}
+        seeds = list(dict.fromkeys(run.seed for run in runs))
+
+        def place(run: Run) -> tuple[int, bool, bool]:
+            base_of_two = run.arm == self.study.base and run.seed in repeated
+            return seeds.index(run.seed), run.arm in {control.name for control in self.controls}, base_of_two
+
+        return sorted(reversed(ids.values()), key=place)
 
 
 def plan(study: Study, base: Settings, arms: dict[str, Settings]) -> Plan:
@@ -71,9 +97,9 @@ def plan(study: Study, base: Settings, arms: dict[str, Settings]) -> Plan:
 
 
 def with_fingerprints(plan: Plan, fingerprints: list[str]) -> Plan:
-    """The plan once the data of every arm is prepared: ids depend on it."""
+    """The plan once the data of every arm is prepared: ids depend on it. Controls have the data of the base."""
     arms = [dataclasses.replace(arm, fingerprint=f) for arm, f in zip(plan.arms, fingerprints, strict=True)]
-    return Plan(plan.study, arms)
+    return Plan(plan.study, arms, [dataclasses.replace(c, fingerprint=fingerprints[0]) for c in plan.controls])
 
 
 def declare(plan: Plan, record: StudyRecord) -> None:
@@ -81,17 +107,23 @@ def declare(plan: Plan, record: StudyRecord) -> None:
     base = plan.arms[0]
     declaration = {
         **dataclasses.asdict(plan.study),
-        "arms": {arm.name: {key: list(values) for key, values in arm.difference.items()} for arm in plan.arms},
+        "arms": {arm.name: _plain(arm.difference) for arm in plan.arms},
         "fingerprint": base.fingerprint,
         "domains": base.settings.data.domains,
         "focus": base.settings.data.focus,
         "runs": {arm.name: {str(seed): plan.run(arm, seed).id for seed in plan.study.seeds} for arm in plan.arms},
+        "control_arms": {one.name: _plain(one.difference) for one in plan.controls},
+        "control_runs": {one.name: {str(seed): plan.run(one, seed).id for seed in one.seeds} for one in plan.controls},
     }
     declaration["digest"] = digest(declaration)
     before = record.read() if record.exists else {"digest": declaration["digest"], "earlier": []}
     changed = before["digest"] != declaration["digest"]
     declaration["earlier"] = before["earlier"] + ([before["digest"]] if changed else [])
     record.write(declaration)
+
+
+def _plain(difference: dict[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
+    return {key: list(values) for key, values in difference.items()}
 
 
 def _audit(study: Study, name: str, base: Settings, arm: Settings) -> dict[str, tuple[Any, Any]]:

@@ -62,26 +62,36 @@ class Branch:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What the sharing of one run depends on. `head`: digest of all that holds for every step."""
+    """What the sharing of one run depends on. `head`: digest of all that holds for every step.
+
+    One that is `alone` shares nothing, whatever it is equal to.
+    """
 
     run: str
     timeline: Timeline
     head: str
     moves: np.ndarray = field(repr=False)
+    alone: bool = False
 
 
 def branches_of(settings: Settings, id: str, fingerprint: str) -> list[Branch]:
     """Of a run by itself: where its decay begins, and what others have left on its way."""
-    one = beginning(id, timeline(settings), fingerprint, numerics(settings.where))
-    return branches([one], stored(settings.where.outputs))[id] if settings.where.trunks else []
+    one = beginning(id, timeline(settings), fingerprint, numerics(settings.where), is_alone(settings.where))
+    return branches([one], stored(settings.where.outputs))[id]
+
+
+def is_alone(where: Where) -> bool:
+    """Whether a run takes nothing from others. A replicate does not: grown from its first, it would equal it anyway."""
+    return not where.trunks or where.replicate > 0
 
 
 def beginnings(plan: Plan) -> list[Beginning]:
     """Of all runs of a study."""
-    fingerprints = {arm.name: arm.fingerprint for arm in plan.arms}
+    fingerprints = {arm.name: arm.fingerprint for arm in (*plan.arms, *plan.controls)}
     return [
-        beginning(run.id, timeline(run.settings), fingerprints[run.arm], numerics(run.settings.where))
+        beginning(run.id, timeline(run.settings), fingerprints[run.arm], numerics(where), is_alone(where))
         for run in plan.distinct()
+        for where in [run.settings.where]
     ]
 
 
@@ -112,28 +122,28 @@ def _machine(device: str) -> list[object]:
     return [named, {name: package_version(name) for name in NUMERICAL}]
 
 
-def beginning(run: str, timeline: Timeline, fingerprint: str, numerics: str) -> Beginning:
+def beginning(run: str, timeline: Timeline, fingerprint: str, numerics: str, alone: bool = False) -> Beginning:
     """`numerics`: digest of what the numbers depend on outside the settings (versions, device, kernels)."""
-    return Beginning(run, timeline, f"{timeline.head(fingerprint)} {numerics}", timeline.moves)
+    return Beginning(run, timeline, f"{timeline.head(fingerprint)} {numerics}", timeline.moves, alone)
 
 
 def forest(beginnings: list[Beginning]) -> list[Segment]:
     """Trees of shared segments; the runs of each tree, and the trees, in the order given."""
-    heads: dict[str, list[Beginning]] = {}
+    heads: dict[object, list[Beginning]] = {}
     for one in beginnings:
-        heads.setdefault(one.head, []).append(one)
+        heads.setdefault(one.run if one.alone else (one.head,), []).append(one)
     return [tree for alike in heads.values() for tree in _trees(alike, 0)]
 
 
 def branches(beginnings: list[Beginning], on_disk: Stored | None = None) -> dict[str, list[Branch]]:
     """Of every run, earliest first: where it parts from others, where its decay begins, what it can take `on_disk`."""
-    steps: dict[str, set[int]] = {one.run: set(_decay_start(one.timeline)) for one in beginnings}
+    steps = {one.run: set() if one.alone else set(_decay_start(one.timeline)) for one in beginnings}
     for tree in forest(beginnings):
         for segment in tree.walk():
             if segment.children:
                 for run in segment.runs:
                     steps[run].add(segment.last)
-    for one in beginnings:
+    for one in (one for one in beginnings if not one.alone):
         for step, keys in (on_disk or {}).items():
             if step < len(one.moves) and key(one, step) in keys:
                 steps[one.run].add(step)

@@ -1,6 +1,7 @@
 """Which runs are trained next: all that are missing, or those that a race still has use for.
 
     wave 1   seeds 0, 1 of every arm   ->  a look  ->  wave 2   seed 2 of the arms still in the race  ->  ...
+    last     the positive control, if an arm was not found to differ from the base
 
 Nothing is remembered between waves but what was tried in vain: decisions follow from the records, so the
 same command goes on wherever it was stopped.
@@ -11,12 +12,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ablate.analysis.evidence import read
+from ablate.analysis import trust
+from ablate.analysis.evidence import POSITIVE, read
 from ablate.plan.timeline import timeline
 from ablate.record import StudyRecord, run_record
 from ablate.sweep.race import Decision, decide
 from ablate.sweep.standing import standing
 from ablate.sweep.study import Plan, Run
+
+FOUND = ("better", "worse")
 
 
 @dataclass(frozen=True)
@@ -39,26 +43,41 @@ def waves(plan: Plan, record: StudyRecord) -> Iterator[Wave]:
 
 
 def _next(plan: Plan, record: StudyRecord, tried: dict[str, float]) -> Wave:
-    allowed, until = _allowed(plan, record, tried)
-    outputs = plan.arms[0].settings.where.outputs
-    missing = {run.id: run for run in allowed if not run_record(outputs, run.id).done}
-    again = [run for id, run in missing.items() if until.get(id, math.inf) > tried.get(id, -1)]
-    return Wave(again, until)
+    wanted, until = _wanted(plan, record, tried)
+    return Wave(_missing(plan, wanted, until, tried) or _missing(plan, _positive(plan, record), {}, tried), until)
 
 
-def _allowed(plan: Plan, record: StudyRecord, tried: dict[str, float]) -> tuple[list[Run], dict[str, int]]:
-    """The runs that may be trained, seed block by seed block, and where they pause."""
+def _missing(plan: Plan, wanted: set[str], until: dict[str, int], tried: dict[str, float]) -> list[Run]:
+    """The runs wanted, by id, that are not done and were not tried as far; seed block by seed block."""
+    runs = [run for run in plan.distinct() if run.id in wanted and until.get(run.id, math.inf) > tried.get(run.id, -1)]
+    return [run for run in runs if not run_record(run.settings.where.outputs, run.id).done]
+
+
+def _wanted(plan: Plan, record: StudyRecord, tried: dict[str, float]) -> tuple[set[str], dict[str, int]]:
+    """Ids of the runs of arms that may be trained, and of all controls but the positive one; where some pause."""
+    controls = {run.id for run in plan.control_runs if run.arm != POSITIVE}
     if plan.study.budget.race == "none":
-        return plan.distinct(), {}
+        return controls | {run.id for run in plan.runs}, {}
     decisions = _decisions(plan, record, tried)
     active = {arm: decision for arm, decision in decisions.items() if decision.active}
     if not active:
-        return [], {}
+        return controls, {}
     blocks, part = next((decision.blocks, decision.part) for decision in active.values())
     seeds = plan.study.seeds[:blocks]
-    wanted = [run for run in plan.runs if run.seed in seeds and run.arm in (plan.study.base, *active)]
-    runs = list({run.id: run for run in reversed(wanted)}.values())[::-1]  # arms may share one
-    return runs, {run.id: _steps(run, part) for run in runs} if part < 1 else {}
+    runs = {run.id: run for run in plan.runs if run.seed in seeds and run.arm in (plan.study.base, *active)}
+    return controls | set(runs), {id: _steps(run, part) for id, run in runs.items()} if part < 1 else {}
+
+
+def _positive(plan: Plan, record: StudyRecord) -> set[str]:
+    """Ids of the positive control's runs, on the seeds of the base, where some arm was not found to differ from it."""
+    runs = [run for run in plan.control_runs if run.arm == POSITIVE]
+    if not runs:
+        return set()
+    evidence = read(record)
+    found = trust.conclude(evidence)
+    if found.void or all(verdict.word in FOUND for verdict in found.verdicts):
+        return set()
+    return {run.id for run in runs if run.seed in evidence.finished(evidence.base)}
 
 
 def _steps(run: Run, part: float) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ablate.data.tokens import check_held_out, prepare
-from ablate.identity import run_id
+from ablate.identity import record_name
 from ablate.processes import stop_with_parent
 from ablate.record import Growth, Record, make_folder, run_record
 from ablate.settings import OutOfMemory, Settings, UserError
@@ -41,7 +41,7 @@ def train_claimed(
     """
     corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
     check_held_out(corpus, settings.data.span, settings.evaluation.spans)
-    record = run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
+    record = run_record(settings.where.outputs, record_name(settings, corpus.fingerprint))
     if record.done:
         return record, record.result() or {}
     if ways is None:

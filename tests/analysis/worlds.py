@@ -36,6 +36,10 @@ class World:
     shape: str = "wsd"  # or "constant"
     outcomes: dict[tuple[str, int], str] = field(default_factory=dict)  # of runs that did not finish
     null_arm: str | None = "qa_10"
+    null_seeds: tuple[int, ...] = ()  # of the null control
+    aa_seeds: tuple[int, ...] = ()
+    positive_seeds: tuple[int, ...] = ()
+    positive: float = 0.05  # effect of the positive control, which is known to be worse
 
 
 def write(outputs: Path, world: World | None = None, name: str = "mix_sweep") -> StudyRecord:
@@ -49,8 +53,24 @@ def write(outputs: Path, world: World | None = None, name: str = "mix_sweep") ->
     if world.null_arm:
         runs[world.null_arm] = runs["base"]
     study = study_record(outputs, name)
-    study.write(_declaration(name, world, runs))
+    study.write(_declaration(name, world, runs) | _controls(outputs, world))
     return study
+
+
+def _controls(outputs: Path, world: World) -> dict:
+    """Write the runs of the controls; returns what is declared of them."""
+    seeds = {"null control": world.null_seeds, "A/A control": world.aa_seeds, "positive control": world.positive_seeds}
+    runs = {name: {str(s): f"a128x4-1024-s{s}-{_hex(name, s)}" for s in of} for name, of in seeds.items() if of}
+    for name, ids in runs.items():
+        arm, effect = ("positive", world.positive) if name == "positive control" else ("base", 0.0)
+        for seed, run in ids.items():
+            _write_run(outputs, run, world, arm, effect, int(seed))
+    difference = {"tokens": [3_000_000, 2_250_000]}
+    return {
+        "controls": {"expected": "worse"},
+        "control_arms": {name: difference if name == "positive control" else {} for name in runs},
+        "control_runs": runs,
+    }
 
 
 def _declaration(name: str, world: World, runs: dict) -> dict:
