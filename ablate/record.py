@@ -114,7 +114,9 @@ class Record:
         return from_plain(yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8")))
 
     def environment(self) -> dict[str, Any]:
-        return _read_json(self.folder / "environment.json")
+        """Commit, versions and machine; empty for a run that has not begun."""
+        path = self.folder / "environment.json"
+        return _read_json(path) if path.exists() else {}
 
     def result(self) -> dict[str, Any] | None:
         return _read_json(self.folder / "result.json") if self.done else None
@@ -258,9 +260,21 @@ class StudyRecord:
 
     def records(self) -> Iterator[tuple[str, int, Record]]:
         """(arm, seed, record) of every run declared, done or not."""
-        for arm, seeds in self.read()["runs"].items():
+        for arm, seed, run in self._declared("runs"):
+            yield arm, seed, self._record(run)
+
+    def controls(self) -> Iterator[tuple[str, int, Record]]:
+        """As `records`, of the controls; none of a study that was declared before there were any."""
+        for name, seed, run in self._declared("control_runs"):
+            yield name, seed, self._record(run)
+
+    def _declared(self, what: str) -> Iterator[tuple[str, int, str]]:
+        for arm, seeds in self.read().get(what, {}).items():
             for seed, run in seeds.items():
-                yield arm, int(seed), run_record(self.folder.parent.parent, run)
+                yield arm, int(seed), run
+
+    def _record(self, run: str) -> Record:
+        return run_record(self.folder.parent.parent, run)
 
 
 def run_record(outputs: Path | str, run: str) -> Record:

@@ -100,9 +100,7 @@ def _reasons(first: Run, again: Run) -> str:
 
 def _circumstances(run: Run) -> dict[str, Any]:
     """What the bits of a run may depend on besides what it is, as far as its record has it."""
-    found: dict[str, Any] = {}
-    if (run.record.folder / "environment.json").exists():
-        found |= run.record.environment()
+    found = run.record.environment()
     if (run.record.folder / "config.yaml").exists():
         where = vars(run.record.settings().where)
         found |= {f"where.{key}": value for key, value in where.items() if key not in ELSEWHERE}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ablate.record import Record, StudyRecord, run_record
+from ablate.record import Record, StudyRecord
 
 # Runs beside the arms, as the declaration calls them (`sweep.controls`)
 NULL, AA, POSITIVE = "null control", "A/A control", "positive control"
@@ -145,10 +145,7 @@ def read(study: StudyRecord) -> Evidence:
     """Read a study, finished or not. Raises UserError when there is none."""
     declaration = study.read()
     runs = tuple(_run(arm, seed, record) for arm, seed, record in study.records())
-    outputs, declared = study.folder.parent.parent, declaration.get("control_runs", {})  # older studies have none
-    controls = tuple(
-        _run(name, int(seed), run_record(outputs, id)) for name, ids in declared.items() for seed, id in ids.items()
-    )
+    controls = tuple(_run(name, seed, record) for name, seed, record in study.controls())
     return Evidence(study, declaration, runs, study.decisions(), controls)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -27,7 +28,7 @@ def composed(base: Settings):
     """Stands for Hydra: overrides of one level, on top of a base."""
 
     def compose(overrides: list[str]) -> Settings:
-        tree = dataclasses.asdict(base)
+        tree: Any = dataclasses.asdict(base)
         for override in overrides:
             key, value = override.split("=", 1)
             *groups, name = key.split(".")
