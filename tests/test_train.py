@@ -111,15 +111,21 @@ def test_a_study_ends_with_a_verdict_and_again_trains_nothing(outputs):
     words = [*STUDY, *with_folder(outputs), *fewer]
     code, out, err = ablate(*words, "seed=0,1")
     assert code == 0, err
-    assert len(list((outputs / "runs").iterdir())) == 4
+    ids = {path.name for path in (outputs / "runs").iterdir()}
     assert "report: " in out
     assert re.search(r"share_40.*(better|worse|equivalent|inconclusive)", out, re.DOTALL)
     declaration = json.loads((outputs / "studies" / "mix_sweep" / "study.json").read_text())
     assert declaration["runs"]["null"] == declaration["runs"]["none"]
+    known = {run for runs in declaration["control_runs"].values() for run in runs.values()}
+    arms = {run for runs in declaration["runs"].values() for run in runs.values()}
+    assert len(arms) == 4
+    assert ids in (arms | known, arms | {declaration["control_runs"]["null control"]["0"]})
+    assert "trained twice, is the same to the bit" in " ".join(out.split())
     start_time = time.monotonic()
     code, out, err = ablate(*words, "seed=0,1")
     assert code == 0, err
-    assert "4 done, 0 missing" in out
+    assert f"{len(ids)} done, {7 - len(ids)} missing" in out
+    assert {path.name for path in (outputs / "runs").iterdir()} == ids
     assert time.monotonic() - start_time < 20  # the target is 10 alone; tests run beside others
 
 
@@ -133,7 +139,7 @@ def test_an_arm_outside_the_factor_is_refused_by_name(outputs):
 def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs):
     code, out, err = ablate(*STUDY, *with_folder(outputs), "where.dry_run=true")
     assert code == 0, err
-    assert "12 runs, seeds 0, 1, 2: 0 done, 12 missing" in out
+    assert "16 runs (4 of them controls), seeds 0, 1, 2: 0 done, 16 missing" in out
     assert "FLOPs" in out
     assert [path.name for path in (outputs / "studies").glob("*/*")] == ["plan.png"]
     assert not (outputs / "runs").exists()
@@ -143,7 +149,7 @@ def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs):
 def test_architectures_of_other_widths_differ_in_their_model_alone(outputs, study):
     code, out, err = ablate(f"+experiment={study}", "-m", f"where.outputs={outputs}", "where.dry_run=true")
     assert code == 0, err
-    assert "15 runs" in out
+    assert "19 runs (4 of them controls)" in out
     assert "model.pattern: A -> MMMA" in out
 
 

@@ -135,7 +135,8 @@ def _evaluation(run: Run, row: dict[str, Any]) -> dict[str, Any]:
 
 def _table(path: Path) -> pd.DataFrame:
     # as written: the fast parser of floats may be wrong in the last digit
-    table = pd.read_csv(path, float_precision="round_trip", dtype=dict.fromkeys(DIGESTS, "string"))
+    texts: Any = dict.fromkeys(DIGESTS, "string")
+    table = pd.read_csv(path, float_precision="round_trip", dtype=texts)
     return table.convert_dtypes()  # whole numbers stay so beside gaps
 
 

@@ -27,8 +27,9 @@ from ablate.analysis.paired import Interval, interval
 
 ROW = ("step", "tokens", "nats", "bpb")  # of an evaluation: what does not depend on the clock
 DIGITS = 12  # of a digest that are shown
-# Of `where`, what two runs of one id may differ in without a reason to look for it
-ELSEWHERE = ("arm", "outputs", "progress", "replicate")
+# What the bits of a run may depend on besides what it is
+ENVIRONMENT = ("commit", "processor", "device", "packages", "kernels")
+WHERE = ("device", "strategy", "devices", "nodes", "micro_tokens", "threads", "compile", "recompute", "deterministic")
 
 
 def findings(evidence: Evidence) -> list[Finding]:
@@ -92,18 +93,21 @@ def _flat(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _reasons(first: Run, again: Run) -> str:
-    """What is known to have been different besides, which may be why."""
+    """What both records have, and differently: it may be why."""
     a, b = _circumstances(first), _circumstances(again)
-    changed = [f"{key} {a.get(key)}, {b.get(key)}" for key in a | b if a.get(key) != b.get(key)]
+    changed = [f"{key} {a[key]}, {b[key]}" for key in a if key in b and a[key] != b[key]]
     return f" ({'; '.join(changed)})" if changed else ""
 
 
 def _circumstances(run: Run) -> dict[str, Any]:
-    """What the bits of a run may depend on besides what it is, as far as its record has it."""
-    found = run.record.environment()
-    if (run.record.folder / "config.yaml").exists():
-        where = vars(run.record.settings().where)
-        found |= {f"where.{key}": value for key, value in where.items() if key not in ELSEWHERE}
+    found: dict[str, Any] = {}
+    environment = run.record.environment()
+    for key in ENVIRONMENT:
+        value = environment.get(key, {})
+        found |= value if isinstance(value, dict) else {key: value}
+    if (run.record.folder / "config.yaml").exists():  # no book keeps it
+        where = run.record.settings().where
+        found |= {f"where.{key}": getattr(where, key) for key in WHERE}
     return found
 
 

@@ -105,6 +105,7 @@ def _html(
         verdicts=conclusion.verdicts,
         sentence=conclusion.sentence,
         findings=conclusion.findings,
+        void=conclusion.void,
         settings=_settings(evidence),
         effects=_by_arm(compare.domain_effects(evidence)),
         pairing=compare.pairing_gain(evidence),

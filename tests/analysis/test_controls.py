@@ -4,7 +4,6 @@ import json
 
 import pytest
 from scipy.stats import ttest_ind
-from worlds import World, write
 
 from ablate.analysis import controls, trust
 from ablate.analysis.controls import findings
@@ -12,6 +11,7 @@ from ablate.analysis.evidence import AA, NULL, POSITIVE, Evidence, read
 from ablate.analysis.finding import Finding
 from ablate.analysis.paired import interval
 from ablate.record import Record, study_record
+from tests.analysis.worlds import World, write
 
 
 def studied(tmp_path, **planted) -> Evidence:

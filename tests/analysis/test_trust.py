@@ -4,12 +4,12 @@ import io
 
 import pytest
 from rich.console import Console
-from worlds import World, write
 
 from ablate.analysis import compare, page, trust
 from ablate.analysis.evidence import Evidence, read
 from ablate.analysis.finding import Finding
 from ablate.report import show
+from tests.analysis.worlds import World, write
 
 
 @pytest.fixture
