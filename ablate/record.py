@@ -36,7 +36,8 @@ from typing import Any
 import yaml
 
 from ablate.identity import difference
-from ablate.settings import Settings, UserError, from_plain
+from ablate.parse import from_plain
+from ablate.settings import Settings, UserError
 
 PAUSED = 76  # exit code of a run that has come as far as it was asked to
 PACKAGES = ("ablate", "torch", "lightning", "numpy", "tokenizers", "safetensors", "deepspeed", "mamba-ssm")

@@ -20,8 +20,9 @@ from ablate import processes
 from ablate.fit import checkpoint, strategy, zero
 from ablate.fit.module import share
 from ablate.fit.run import train_run
+from ablate.parse import from_config
 from ablate.record import Record
-from ablate.settings import Settings, SettingsError, from_config
+from ablate.settings import Settings, SettingsError
 from ablate.sweep.worker import work
 
 needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ablate.parse import from_plain
 from ablate.plan.timeline import timeline
-from ablate.settings import Settings, from_plain
+from ablate.settings import Settings
 from ablate.sweep.trunk import beginning, branches, forest, key, numerics, steps_alone, steps_shared
 
 BASE = {"tokens": 40 * 1024, "schedule": {"warmup": 4, "decay": 8}, "length": {"lengths": [512]}}
