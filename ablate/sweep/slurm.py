@@ -21,7 +21,8 @@ from filelock import FileLock
 from submitit import SlurmExecutor
 from submitit.core.utils import UncompletedJobError
 
-from ablate.record import Record, make_folder, run_record, trunk_record
+from ablate.files import make_folder
+from ablate.record import Record, run_record, trunk_record
 from ablate.settings import UserError, Where
 from ablate.sweep import queue
 from ablate.sweep.job import Job
