@@ -16,6 +16,7 @@ from ablate.fit.run import train_run
 from ablate.identity import run_id
 from ablate.record import Record, run_record
 from ablate.settings import Settings
+from ablate.sweep.trunk import Segment
 from ablate.sweep.worker import work
 
 # One of every kind of run
@@ -102,3 +103,8 @@ def interrupt(settings: Settings, at: int) -> Path:
     left = checkpoint.newest(record_of(settings).checkpoints)
     assert left is not None
     return left
+
+
+def steps_shared(trees: list[Segment]) -> int:
+    """Steps that are taken when every segment is trained once."""
+    return sum(segment.last - segment.first for tree in trees for segment in tree.walk())
