@@ -11,6 +11,7 @@ of the two says better (worse, equivalent) and the other one something else that
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -54,7 +55,7 @@ def replay(quick: bool) -> list[Row]:
 
 
 def raced(
-    name: str, budget: Budget, evidence: Evidence, plan: Plan, found: Prospect, words: dict[str, str]
+    name: str, budget: Budget, evidence: Evidence, plan: Plan, found: Prospect, words: Mapping[str, str]
 ) -> list[Row]:
     study = dataclasses.replace(plan.study, budget=budget)
     finals, curves = standing(evidence, {arm.name: arm.settings.steps for arm in plan.arms})

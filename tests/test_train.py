@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablate.settings import Settings, all_keys, from_config
+from ablate.parse import all_keys, from_config
+from ablate.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -121,12 +122,10 @@ def test_a_study_ends_with_a_verdict_and_again_trains_nothing(outputs):
     assert len(arms) == 4
     assert ids in (arms | known, arms | {declaration["control_runs"]["null control"]["0"]})
     assert "trained twice, is the same to the bit" in " ".join(out.split())
-    start_time = time.monotonic()
     code, out, err = ablate(*words, "seed=0,1")
     assert code == 0, err
     assert f"{len(ids)} done, {7 - len(ids)} missing" in out
     assert {path.name for path in (outputs / "runs").iterdir()} == ids
-    assert time.monotonic() - start_time < 20  # the target is 10 alone; tests run beside others
 
 
 def test_an_arm_outside_the_factor_is_refused_by_name(outputs):
@@ -199,6 +198,8 @@ def test_defaults_in_conf_are_the_defaults_of_the_code():
         folder = group.split("/")[0]
         values = yaml.safe_load((ROOT / "conf" / f"{group}.yaml").read_text())
         assert getattr(from_config({folder: values}), folder) == getattr(Settings(), folder)
+    controls = yaml.safe_load((ROOT / "conf" / "controls" / "usual.yaml").read_text())
+    assert from_config({"study": {"controls": controls}}).study == Settings().study
 
 
 os.environ.setdefault("WANDB_SILENT", "true")

@@ -26,7 +26,8 @@ from matplotlib.figure import Figure
 from ablate.analysis import compare, curves, figures, trust
 from ablate.analysis.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
 from ablate.analysis.look import DARK, LIGHT, Look
-from ablate.record import StudyRecord, make_folder, write_atomically
+from ablate.files import make_folder, write_atomically
+from ablate.record import StudyRecord
 
 
 def write(study: StudyRecord) -> Path:

@@ -30,7 +30,8 @@ from typing import Any
 
 from ablate.analysis.evidence import AA, NULL, POSITIVE
 from ablate.identity import difference
-from ablate.settings import Settings, SettingsError, unknown_key
+from ablate.parse import unknown_key
+from ablate.settings import Settings, SettingsError
 from ablate.sweep.study import Control, Plan
 
 TIMES = "*="

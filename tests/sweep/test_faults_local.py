@@ -15,7 +15,8 @@ from ablate.data.tokens import prepare
 from ablate.record import Record, run_record, trunk_record, trunks
 from ablate.settings import Settings, Study
 from ablate.sweep import attempt
-from ablate.sweep.local import Local, Outcome
+from ablate.sweep.executor import Outcome
+from ablate.sweep.local import Local
 from ablate.sweep.study import Plan, plan, with_fingerprints
 from ablate.sweep.trunk import Branch, beginnings, branches, forest, growth
 

@@ -13,11 +13,13 @@ from runs import record_of
 from ablate.analysis import trust
 from ablate.analysis.evidence import AA, NULL, POSITIVE, read
 from ablate.fit.run import train_run
+from ablate.parse import from_config
 from ablate.record import run_record, study_record
-from ablate.settings import Controls, Settings, SettingsError, Study, UserError, from_config
-from ablate.sweep import launcher, trunk
+from ablate.settings import Budget, Controls, Settings, SettingsError, Study, UserError
+from ablate.sweep import conduct, trunk
 from ablate.sweep.controls import multiplied, with_controls
 from ablate.sweep.cost import prospect
+from ablate.sweep.launcher import prepared
 from ablate.sweep.preview import preview
 from ablate.sweep.study import Plan, declare, plan, with_fingerprints
 
@@ -197,7 +199,7 @@ def study(tiny):
     def make(**controls) -> Plan:
         base = tiny(**TRAINED, study={"name": "s"})
         whole = planned(base, tiny(**TRAINED, **LATE, study={"name": "s"}), **controls)
-        return with_fingerprints(whole, launcher._fingerprints(whole))
+        return prepared(whole)
 
     return make
 
@@ -206,7 +208,7 @@ def carried_out(whole: Plan) -> tuple[trust.Conclusion, str]:
     console = Console(record=True, width=200)
     error = ""
     try:
-        launcher.run(whole, console)
+        conduct.run(whole, console)
     except UserError as raised:
         error = str(raised)
     return trust.conclude(read(study_record(whole.arms[0].settings.where.outputs, "s"))), error
@@ -264,13 +266,35 @@ def test_where_every_arm_is_found_to_differ_the_positive_control_is_not_trained(
     declared = dataclasses.replace(whole.study, factor=["mixture", "optimizer"], confidence=0.6)
     base = whole.arms[0].settings
     frozen = with_controls(plan(declared, base, {"frozen": worse}), composed(base))
-    frozen = with_fingerprints(frozen, launcher._fingerprints(frozen))
+    frozen = prepared(frozen)
     conclusion, error = carried_out(frozen)
     assert error == ""
     assert [verdict.word for verdict in conclusion.verdicts] == ["worse"]
     assert result(frozen, POSITIVE) == {}
     assert result(frozen, NULL)["outcome"] == "finished"
     assert read(study_record(base.where.outputs, "s")).complete
+
+
+def test_controls_race_with_nobody(study):
+    """An arm that has lost leaves the race and counts as found; the other asks for the known effect."""
+    whole = study()
+    base = whole.arms[0].settings
+    eps = {"frozen": 10.0, "near": 2e-8}
+    arms = {n: dataclasses.replace(base, optimizer=dataclasses.replace(base.optimizer, eps=e)) for n, e in eps.items()}
+    budget = Budget(race="best", looks=[2], noise=0.01, noise_df=40)
+    declared = dataclasses.replace(whole.study, factor=["optimizer"], seeds=[0, 1, 2], budget=budget)
+    raced = with_controls(plan(declared, base, arms), composed(base))
+    raced = prepared(raced)
+    conclusion, error = carried_out(raced)
+    assert (error, conclusion.void) == ("", False)
+    evidence = read(study_record(base.where.outputs, "s"))
+    assert set(evidence.race) == {"frozen", "near"}
+    assert {verdict.family for verdict in conclusion.verdicts} == {2}
+    assert (evidence.race["frozen"]["reason"], list(evidence.finished("frozen"))) == ("worse", [0, 1])
+    assert "is the same to the bit" in conclusion.findings[0].text
+    assert {verdict.arm: verdict.word for verdict in conclusion.verdicts} == {"frozen": "worse", "near": "inconclusive"}
+    done = [seed for seed, run in evidence.control(POSITIVE).items() if run.outcome == "finished"]
+    assert done == list(evidence.finished("base"))
 
 
 def test_refused_controls_train_nothing_more(study):
