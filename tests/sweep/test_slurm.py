@@ -289,6 +289,31 @@ def test_a_node_that_goes_down_costs_only_time(on_slurm, study):
     assert weights(executor) == locally(todo)
 
 
+def test_a_job_that_a_node_cannot_launch_is_said_and_released_by_the_same_command(on_slurm, conf, study):
+    """Slurm holds such a job for ever ("launch failed requeued held")."""
+    node, spare = cluster.NODES
+    command("scontrol", "update", f"NodeName={spare}", "State=DRAIN", "Reason=test")
+    todo = study(where={"retries": 0})
+    runs, where = todo.distinct()[:1], todo.arms[0].settings.where
+    spool, away = conf.parent / f"spool-{node}", conf.parent / "away"
+    spool.rename(away)
+    spool.touch()  # a file, where the node wants to write the job's script
+    try:
+        first = Slurm(runs, where)
+        train(first, ["failed"])
+    finally:
+        spool.unlink()
+        away.rename(spool)
+    job = job_of(first, 0)
+    assert first.outcomes[0].reason == (
+        f"not launched: job {job}: Slurm could not start it on its node, and holds it; `scontrol release {job}` "
+        "lets it go"
+    )
+    again = Slurm(runs, where)
+    train(again, ["done"], lambda: release(job))
+    assert again.jobs == first.jobs
+
+
 def test_a_launcher_that_stops_leaves_its_jobs_and_finds_them_again(on_slurm, study):
     todo = study(**LONG)
     first = launcher(todo)
