@@ -19,6 +19,8 @@ from ablate.record import StudyRecord, study_record
 from ablate.settings import UserError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ablate.analysis.evidence import Evidence
 
 REASONS = 8  # of runs that have not finished, in the foot of the table
@@ -49,7 +51,7 @@ def report(study: StudyRecord, console: Console | None = None) -> Path:
 
 def show(study: StudyRecord, console: Console) -> None:
     """Print the question, the table of verdicts and the verdict in a sentence."""
-    from ablate.analysis import compare, evidence  # not needed to list studies
+    from ablate.analysis import evidence  # not needed to list studies
 
     found = evidence.read(study)
     console.print(f"[bold]{escape(study.name)}[/]  {escape(found.declaration['question'])}\n")
@@ -57,10 +59,23 @@ def show(study: StudyRecord, console: Console) -> None:
         console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
         _print_remarks(found, console)
         return
-    results = compare.verdicts(found)
-    console.print(compare.table(results))
+    table, sentence, more = _verdict(found)
+    console.print(table)
+    for line in more:
+        console.print(escape(line))
     _print_remarks(found, console)
-    console.print(f"\n[bold]{escape(compare.sentence(results))}[/]")
+    console.print(f"\n[bold]{escape(sentence)}[/]")
+
+
+def _verdict(found: "Evidence") -> tuple["Table", str, list[str]]:
+    """The table and the sentence of the study: about its factors where it has some, else about its arms."""
+    from ablate.analysis import compare, factorial  # as above
+
+    if factorial.is_factorial(found.declaration):
+        effects = factorial.effects(found)
+        return factorial.table(effects), factorial.sentence(effects), factorial.remarks(effects)
+    results = compare.verdicts(found)
+    return compare.table(results), compare.sentence(results), []
 
 
 def _print_remarks(found: "Evidence", console: Console) -> None:

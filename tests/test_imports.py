@@ -16,7 +16,8 @@ ANY = "any"
 INSIDE = {
     "moments": [],
     "processes": [],
-    "checks": ["moments", "settings"],  # the latter for types alone
+    "fraction": [],
+    "checks": ["fraction", "moments", "settings"],  # the latter for types alone
     "settings": ["checks", "moments"],
     "identity": ["settings"],
     "record": ["settings", "identity"],
@@ -24,15 +25,16 @@ INSIDE = {
     "data": ["settings", "record", "plan", "data"],
     "model": ["settings", "model"],
     "fit": ["processes", "settings", "identity", "record", "plan", "data", "model", "fit"],
-    "analysis": ["settings", "record", "analysis"],
+    "analysis": ["fraction", "settings", "record", "analysis"],
     "sweep": [
-        *["processes", "settings", "identity", "record", "plan", "analysis", "sweep"],
+        *["processes", "fraction", "settings", "identity", "record", "plan", "analysis", "sweep"],
         *["data.tokens", "model.budget", "fit.run", "fit.pace"],
     ],
     "compose": ["settings", "identity"],
     "train": [ANY],
     "prepare": [ANY],
     "report": [ANY],
+    "power": [ANY],
     "trunks": [ANY],
     "export": [ANY],
 }

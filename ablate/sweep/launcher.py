@@ -20,13 +20,14 @@ from hydra.plugins.launcher import Launcher
 from rich.console import Console
 
 from ablate.analysis import compare
+from ablate.analysis import factorial as factors
 from ablate.analysis.evidence import read
 from ablate.data.tokens import Corpus, check_held_out, prepare
 from ablate.identity import canonical, difference, digest
 from ablate.record import StudyRecord, study_record
 from ablate.settings import Settings, SettingsError, Study, UserError
+from ablate.sweep import factorial, trunk
 from ablate.sweep import study as studies
-from ablate.sweep import trunk
 from ablate.sweep.composition import Composer
 from ablate.sweep.executors import EXECUTORS, Executor
 from ablate.sweep.local import Outcome
@@ -57,8 +58,11 @@ def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> 
     if "seed" in values:
         study = dataclasses.replace(study, seeds=[int(seed) for seed in values["seed"]])
     if not swept:
-        return studies.plan(study, base, {name: compose([*fixed, *more]) for name, more in _named(study).items()})
-    if study.arms or study.grid:
+        arms = {name: compose([*fixed, *more]) for name, more in _named(study).items()}
+        alone = {name: compose([*fixed, *more]) for name, more in study.factors.items()}
+        factorial.audit(study, base, alone, arms)
+        return studies.plan(study, base, arms)
+    if study.arms or study.grid or study.factors:
         raise SettingsError(f"{swept[0]}: a study with arms of its own takes no further parameter but seed")
     points = dict.fromkeys(tuple(o for o in job if o.split("=", 1)[0] in swept) for job in jobs)
     return _plan_of_points(study, base, {", ".join(point): compose([*fixed, *point]) for point in points}, swept)
@@ -68,7 +72,8 @@ def _named(study: Study) -> dict[str, list[str]]:
     """Overrides of every arm that the study names: one by one, and as combinations of levels."""
     combinations = [list(levels) for levels in itertools.product(*(factor.items() for factor in study.grid.values()))]
     grid = {" ".join(name for name, _ in levels): [o for _, more in levels for o in more] for levels in combinations}
-    return study.arms | {name: overrides for name, overrides in grid.items() if overrides}
+    named = study.arms | factorial.arms(study)
+    return named | {name: overrides for name, overrides in grid.items() if overrides}
 
 
 def run(plan: studies.Plan, console: Console) -> None:
@@ -110,10 +115,16 @@ def _fingerprints(plan: studies.Plan) -> list[str]:
 
 def _conclude(record: StudyRecord, console: Console) -> None:
     """The verdict table, and the report to read."""
-    results = compare.verdicts(read(record))
+    evidence = read(record)
     console.print()
-    console.print(compare.table(results))
-    console.print(f"\n[bold]{compare.sentence(results)}[/]")
+    if factors.is_factorial(evidence.declaration):
+        effects = factors.effects(evidence)
+        console.print(factors.table(effects))
+        console.print(f"\n[bold]{factors.sentence(effects)}[/]")
+    else:
+        results = compare.verdicts(evidence)
+        console.print(compare.table(results))
+        console.print(f"\n[bold]{compare.sentence(results)}[/]")
     console.print(f"report: {importlib.import_module('ablate.analysis.page').write(record)}")
 
 
