@@ -132,7 +132,6 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
         seeds=options.seeds or len(study.seeds),
         known=known,
         flops=mean,
-        alone=mean,
         study=study,
     )
 

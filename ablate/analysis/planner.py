@@ -134,8 +134,9 @@ def remarks(question: Question) -> list[str]:
 
 
 def _shared(question: Question) -> str:
+    text = f"a seed block of {question.num_arms} runs: {flops_text(question.flops)}"
     saved = 1 - question.flops / question.alone
-    return f"a seed block of {question.num_arms} runs: {flops_text(question.flops)}; shared beginnings save {saved:.0%}"
+    return text if math.isnan(saved) else f"{text}; shared beginnings save {saved:.0%}"
 
 
 def _family(power: Power) -> str:
@@ -190,9 +191,6 @@ def _race(question: Question) -> list[str]:
     assert study
     looks = (*(look for look in study.budget.looks if look < question.seeds), question.seeds)
     found = race(power, looks, [0.0, -power.margin, -2 * power.margin], study.budget.futility)
-    used = ", ".join(
-        f"{one.seeds:.1f} with an effect of {-one.effect:g} (seen in {one.different:.0%})" for one in found[1:]
-    )
-    return [
-        f"race, looks at {', '.join(map(str, looks))}: an arm uses {found[0].seeds:.1f} seeds without an effect, {used}"
-    ]
+    used = [f"{one.seeds:.1f} with one of {-one.effect:g} (seen in {one.different:.0%})" for one in found[1:]]
+    none = f"{found[0].seeds:.1f} seeds without an effect (called equivalent in {found[0].equivalent:.0%})"
+    return [f"race, looks at {', '.join(map(str, looks))}: an arm uses {none}, {', '.join(used)}"]

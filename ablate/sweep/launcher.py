@@ -19,14 +19,13 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from rich.console import Console
 
-from ablate.analysis import compare
-from ablate.analysis import factorial as factors
+from ablate.analysis import compare, factorial
 from ablate.analysis.evidence import read
 from ablate.data.tokens import Corpus, check_held_out, prepare
 from ablate.identity import canonical, difference, digest
 from ablate.record import StudyRecord, study_record
 from ablate.settings import Settings, SettingsError, Study, UserError
-from ablate.sweep import factorial, trunk
+from ablate.sweep import factors, trunk
 from ablate.sweep import study as studies
 from ablate.sweep.composition import Composer
 from ablate.sweep.executors import EXECUTORS, Executor
@@ -60,7 +59,7 @@ def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> 
     if not swept:
         arms = {name: compose([*fixed, *more]) for name, more in _named(study).items()}
         alone = {name: compose([*fixed, *more]) for name, more in study.factors.items()}
-        factorial.audit(study, base, alone, arms)
+        factors.audit(study, base, alone, arms)
         return studies.plan(study, base, arms)
     if study.arms or study.grid or study.factors:
         raise SettingsError(f"{swept[0]}: a study with arms of its own takes no further parameter but seed")
@@ -72,7 +71,7 @@ def _named(study: Study) -> dict[str, list[str]]:
     """Overrides of every arm that the study names: one by one, and as combinations of levels."""
     combinations = [list(levels) for levels in itertools.product(*(factor.items() for factor in study.grid.values()))]
     grid = {" ".join(name for name, _ in levels): [o for _, more in levels for o in more] for levels in combinations}
-    named = study.arms | factorial.arms(study)
+    named = study.arms | factors.arms(study)
     return named | {name: overrides for name, overrides in grid.items() if overrides}
 
 
@@ -117,10 +116,10 @@ def _conclude(record: StudyRecord, console: Console) -> None:
     """The verdict table, and the report to read."""
     evidence = read(record)
     console.print()
-    if factors.is_factorial(evidence.declaration):
-        effects = factors.effects(evidence)
-        console.print(factors.table(effects))
-        console.print(f"\n[bold]{factors.sentence(effects)}[/]")
+    if factorial.is_factorial(evidence.declaration):
+        effects = factorial.effects(evidence)
+        console.print(factorial.table(effects))
+        console.print(f"\n[bold]{factorial.sentence(effects)}[/]")
     else:
         results = compare.verdicts(evidence)
         console.print(compare.table(results))

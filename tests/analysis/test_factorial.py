@@ -1,10 +1,11 @@
 """Effects of factors: what is planted is found, noise is not, and a broken balance is said."""
 
+import dataclasses
 import io
+from typing import Any
 
 import numpy as np
 import pytest
-import worlds
 from rich.console import Console
 from scipy.stats import binomtest
 
@@ -14,6 +15,7 @@ from ablate.analysis.factorial import allowed, effects, remarks, sentence, table
 from ablate.analysis.paired import judge
 from ablate.fraction import fraction, saving
 from ablate.record import StudyRecord
+from tests.analysis import worlds
 
 FACTORS = tuple("abcdefg")
 DESIGN = fraction(FACTORS, 16)
@@ -27,12 +29,12 @@ def effect_of(arm: str, interaction: float = 0.0) -> float:
     return sum(PLANTED.get(name, 0.0) for name in on) + interaction * ({"a", "b"} <= set(on))
 
 
-def write(folder, interaction=0.0, num_arms=16, **world) -> StudyRecord:
+def write(folder, interaction=0.0, num_arms=16, **changes: Any) -> StudyRecord:
     """A study of seven factors on disk, two of which matter."""
     arms = ["+".join(on) for on in fraction(FACTORS, num_arms, 3).arms]
     planted = {arm: effect_of(arm, interaction) for arm in arms}
-    plain = {"effects": planted, "null_arm": None, "seeds": (0, 1, 2), "evaluations": 4, "tokens": 300_000}
-    study = worlds.write(folder, worlds.World(**plain | world), name="screen")
+    plain = worlds.World(effects=planted, null_arm=None, seeds=(0, 1, 2), evaluations=4, tokens=300_000)
+    study = worlds.write(folder, dataclasses.replace(plain, **changes), name="screen")
     declared = {"factors": {name: [] for name in FACTORS}, "num_arms": num_arms, "resolution": 3}
     study.write(study.read() | declared)
     return study

@@ -1,13 +1,13 @@
 """A study of factors: its arms, and what is refused before the first run."""
 
 import pytest
-from test_launcher import compose
 
 from ablate.record import study_record
 from ablate.settings import SettingsError, Study
-from ablate.sweep.factorial import arms
+from ablate.sweep.factors import arms
 from ablate.sweep.launcher import plan_of
 from ablate.sweep.study import declare, with_fingerprints
+from tests.sweep.test_launcher import compose
 
 FACTORS = {
     "qk_norm": ["model.qk_norm=true"],
