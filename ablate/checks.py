@@ -5,7 +5,6 @@ Every check raises ValueError with one line that names the key, the value and wh
 
 from typing import TYPE_CHECKING, Any
 
-from ablate.fraction import fraction
 from ablate.moments import ramp_steps, steps_of
 
 if TYPE_CHECKING:
@@ -183,6 +182,8 @@ def _check_factors(study: "Study") -> None:
         _require(
             "+" not in name and name not in ("", study.base), "study.factors", name, "a name without +, not the base"
         )
+    from ablate.fraction import fraction  # loads numpy, which commands that only say what they do should not
+
     try:
         fraction(tuple(study.factors), study.num_arms, study.resolution)
     except ValueError as error:

@@ -71,9 +71,15 @@ def draw(question: Question, path: Path) -> Path:
         raise UserError(f"--figure {path}: must end with .png")
     if not path.parent.is_dir():
         raise UserError(f"--figure {path}: {path.parent} is not a folder")
-    seeds = [n for n in rows(question) if n >= 2]
-    step = -(-len(seeds) // CURVES)
-    return power_figure.write(question.power, seeds[::step], path)
+    return power_figure.write(question.power, curves(question), question.family, path)
+
+
+def curves(question: Question) -> list[int]:
+    """At most CURVES numbers of seeds: those declared, those needed, and others between."""
+    kept = {n for n in (question.seeds, question.power.seeds_needed) if n >= 2}
+    others = [n for n in rows(question) if n not in kept]
+    step = -(-len(others) // (CURVES - len(kept)))
+    return sorted(int(n) for n in kept | set(others[::step]) if math.isfinite(n))
 
 
 def _planned(overrides: list[str]) -> "Plan":

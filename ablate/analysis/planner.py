@@ -37,15 +37,18 @@ class Question:
     seconds: float = math.nan  # of one seed block
     study: Study | None = None
 
+    @property
+    def family(self) -> str:
+        """What is judged."""
+        return "factors" if self.study and self.study.factors else "arms"
+
 
 def show(question: Question, console: Console) -> None:
     """Print the table, what it rests on, and what to do."""
     power = question.power
-    family = "factors" if question.study and question.study.factors else "arms"
-    console.print(
-        f"{power.arms} {family}, margin {power.margin:g}, confidence {power.confidence:g}, power {power.power:g}; "
-        f"{_source(question)}\n"
-    )
+    asked = f"{power.arms} {question.family}, margin {power.margin:g}"
+    level = f"confidence {power.confidence:g}, power {power.power:g}"
+    console.print(f"{asked}, {level}; {_source(question)}\n")
     console.print(table(question))
     for line in remarks(question):
         console.print(escape(line))
