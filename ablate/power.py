@@ -113,14 +113,14 @@ def _of_plan(options: argparse.Namespace, plan: "Plan") -> Question:
 
 def _seconds_per_flop(outputs: str, name: str, plan: "Plan") -> float:
     """Of the study's finished runs, as many at a time as this machine trains; nan without any."""
-    from ablate.sweep.local import num_workers  # as above
+    from ablate.sweep.slots import slots  # as above
 
     if not study_record(outputs, name).exists:
         return math.nan
     results = [run.result for run in read(study_record(outputs, name)).distinct_runs if run.outcome == "finished"]
     flops = sum(result["flops"] for result in results)
     seconds = sum(result["seconds"] for result in results)
-    return seconds / flops / num_workers(plan.arms[0].settings.where) if flops else math.nan
+    return seconds / flops / slots(plan.arms[0].settings.where).total if flops else math.nan
 
 
 def _of_record(options: argparse.Namespace, name: str) -> Question:

@@ -12,7 +12,7 @@ from ablate.analysis.evidence import read
 from ablate.analysis.factorial import effects
 from ablate.record import study_record
 from ablate.settings import Settings, Study
-from ablate.sweep import factors, launcher
+from ablate.sweep import conduct, factors, launcher
 from ablate.sweep.study import Plan, plan
 
 CHANGES = {
@@ -44,14 +44,14 @@ def planned(tiny) -> Plan:
     )
     arms = {name: on(name.split("+")) for name in factors.arms(study)}
     factors.audit(study, on([]), {name: on([name]) for name in CHANGES}, arms)
-    return plan(study, on([]), arms)
+    return launcher.prepared(plan(study, on([]), arms))
 
 
 def test_from_the_declaration_to_the_verdict(tiny):
     whole = planned(tiny)
     assert [arm.name for arm in whole.arms] == ["base", "qk_norm+slow", "relu2+slow", "qk_norm+relu2"]
     text = io.StringIO()
-    launcher.run(whole, Console(file=text, width=100))
+    conduct.run(whole, Console(file=text, width=100))
     evidence = read(study_record(whole.arms[0].settings.where.outputs, "screen"))
     results = effects(evidence)
     mains = {main.name: main for main in results.mains}
@@ -72,5 +72,5 @@ def test_from_the_declaration_to_the_verdict(tiny):
     page = (evidence.study.folder / "report" / "index.html").read_text()
     assert "of 3 factors" in page
     first = dataclasses.asdict(results)
-    launcher.run(whole, Console(file=io.StringIO()))  # nothing is trained twice
+    conduct.run(whole, Console(file=io.StringIO()))  # nothing is trained twice
     assert dataclasses.asdict(effects(read(evidence.study))) == first
