@@ -51,7 +51,7 @@ def test_an_experiment_of_factors(capsys, tmp_path):
     assert "7 factors" in text
     assert "noise of an effect 0.001414, noise of a pair 0.004 as given" in text
     assert "3 * 48" in text
-    assert "one at a time would take 4 times the runs" in text
+    assert "one at a time would take up to 4 times the runs" in text
 
 
 def test_a_picture(capsys, tmp_path):

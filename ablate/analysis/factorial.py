@@ -3,8 +3,8 @@
 Every seed is a whole block of N arms, and within it the arms on and off share all that a seed gives.
 So the effect of a factor in a seed is one contrast, in which the seed cancels,
 
-    effect = mean of the N / 2 arms with it - mean of the N / 2 without        (variance 4 s^2 / N)
-
+    effect = mean of the N / 2 arms with it - mean of the N / 2 without        (variance 4 s^2 / N, if the
+                                                                               noise of each run is its own)
 and the effects over seeds are paired differences like those of arms: `paired` gives interval, word
 and Holm's family, which is the factors. Interactions are contrasts too: half of what one factor does more
 where the other is on. They are shown with all that shares their contrast, at the level of a single

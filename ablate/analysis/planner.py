@@ -176,8 +176,8 @@ def _as_factors(question: Question) -> list[str]:
     ours = power.seeds_to_see(power.margin) * question.num_arms
     theirs = other.seeds_to_see(power.margin) * found.num_arms
     shape = f"study.factors, {found.num_arms} arms of resolution {found.resolution}"
-    precise = f"{saving(power.arms):g} times the precision a run"
-    return [f"if the arms can be combined: {shape}, {precise}; {theirs} runs see the margin, instead of {ours}"]
+    precise = f"up to {saving(power.arms):g} times the precision a run"
+    return [f"if the arms can be combined: {shape}, {precise}; at best {theirs} runs see the margin, instead of {ours}"]
 
 
 def _fraction_text(question: Question) -> str:
@@ -185,7 +185,7 @@ def _fraction_text(question: Question) -> str:
     factors = len(question.study.factors)
     return (
         f"{factors} factors in {question.num_arms} arms: every run tells about every factor; one at a time would take "
-        f"{saving(factors):g} times the runs for the same precision"
+        f"up to {saving(factors):g} times the runs for the same precision, less where effects vary with the seed"
     )
 
 

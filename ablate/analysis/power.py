@@ -114,7 +114,8 @@ def fewest(enough: Callable[[int], bool]) -> float:
 def factor_noise(noise: float, num_arms: int) -> float:
     """Standard deviation over seeds of a factor's effect, where `noise` is that of a paired difference.
 
-    A difference of two runs has variance 2 s^2, the contrast of N runs 4 s^2 / N.
+    A difference of two runs has variance 2 s^2, the contrast of N runs 4 s^2 / N: the least it can be, as an
+    effect that varies with the seed does so in all arms at once.
     """
     return noise * math.sqrt(2 / num_arms)
 
