@@ -53,7 +53,7 @@ def report(study: StudyRecord, console: Console | None = None) -> Path:
 
 def show(study: StudyRecord, console: Console) -> None:
     """Print the question, the verdicts, what was found about the study, and the verdict in a sentence."""
-    from ablate.analysis import compare, evidence, trust  # not needed to list studies
+    from ablate.analysis import evidence, summary  # not needed to list studies
 
     found = evidence.read(study)
     console.print(f"[bold]{escape(study.name)}[/]  {escape(found.declaration['question'])}\n")
@@ -61,12 +61,14 @@ def show(study: StudyRecord, console: Console) -> None:
         console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
         _print_remarks(found, console)
         return
-    conclusion = trust.conclude(found)
-    console.print(compare.table(conclusion.verdicts))
+    verdict = summary.summary(found)
+    console.print(verdict.table)
+    for line in verdict.remarks:
+        console.print(escape(line))
     console.print()
-    console.print(trust.table(conclusion.findings))
+    console.print(verdict.findings)
     _print_remarks(found, console)
-    console.print(f"\n[bold]{escape(conclusion.sentence)}[/]")
+    console.print(f"\n[bold]{escape(verdict.sentence)}[/]")
 
 
 def _print_remarks(found: "Evidence", console: Console) -> None:

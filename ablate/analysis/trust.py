@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis import compare, controls
+from ablate.analysis import compare, controls, factorial
 from ablate.analysis.compare import Verdict
 from ablate.analysis.evidence import Evidence
 from ablate.analysis.finding import Finding
+from ablate.analysis.paired import Word
 
 # Every check of a study; each says what it found, held or not
 CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (controls.findings,)
@@ -31,6 +32,12 @@ class Conclusion:
     base: str
     verdicts: list[Verdict]
     findings: list[Finding]
+    effects: factorial.Effects | None = None  # of a study of factors: every arm is part of each
+
+    @property
+    def words(self) -> list[Word]:
+        """Of all that is judged: the arms, or the factors."""
+        return [one.word for one in (self.effects.mains if self.effects else self.verdicts)]
 
     @property
     def broken(self) -> list[Finding]:
@@ -39,14 +46,16 @@ class Conclusion:
     @property
     def void(self) -> bool:
         """Whether no verdict of the study can be believed."""
-        return any(_concerns_all(finding, self.base) for finding in self.broken)
+        return any(self.effects or _concerns_all(finding, self.base) for finding in self.broken)
 
     @property
     def sentence(self) -> str:
         """The verdict of the study in one plain sentence, after what voids it, if anything does."""
         if self.void:
-            texts = [_said(finding) for finding in self.broken if _concerns_all(finding, self.base)]
-            return f"Void: {'; '.join(texts)}."
+            all_of_them = [f for f in self.broken if self.effects or _concerns_all(f, self.base)]
+            return f"Void: {'; '.join(map(_said, all_of_them))}."
+        if self.effects:
+            return factorial.sentence(self.effects)
         reasons = "; ".join(f"`{finding.arm}`, {_said(finding)}" for finding in self.broken)
         rest = compare.sentence(self.verdicts)
         return f"Void: {reasons}. {rest}" if reasons else rest
@@ -55,7 +64,9 @@ class Conclusion:
 def conclude(evidence: Evidence) -> Conclusion:
     """Judge every arm, check the study, and withhold the words that the checks do not bear."""
     found = [finding for check in CHECKS for finding in check(evidence)]
-    return Conclusion(evidence.base, withheld(compare.verdicts(evidence), found, evidence.base), found)
+    effects = factorial.effects(evidence) if factorial.is_factorial(evidence.declaration) else None
+    verdicts = withheld(compare.verdicts(evidence), found, evidence.base)
+    return Conclusion(evidence.base, verdicts, found, effects and _without(effects, found))
 
 
 def withheld(verdicts: list[Verdict], found: list[Finding], base: str) -> list[Verdict]:
@@ -66,6 +77,15 @@ def withheld(verdicts: list[Verdict], found: list[Finding], base: str) -> list[V
 def _withheld(verdict: Verdict, broken: list[Finding], base: str) -> Verdict:
     reasons = [f"void: {f.check}" for f in broken if f.arm == verdict.arm or _concerns_all(f, base)]
     return replace(verdict, word="inconclusive", notes=(*reasons, *verdict.notes)) if reasons else verdict
+
+
+def _without(effects: factorial.Effects, found: list[Finding]) -> factorial.Effects:
+    """Effects whose words are withheld if anything is broken: each is a contrast of all arms."""
+    reasons = tuple(f"void: {finding.check}" for finding in found if not finding.held)
+    if not reasons:
+        return effects
+    mains = tuple(replace(main, word="inconclusive", notes=(*reasons, *main.notes)) for main in effects.mains)
+    return replace(effects, mains=mains)
 
 
 def _concerns_all(finding: Finding, base: str) -> bool:

@@ -8,8 +8,9 @@ What takes long to import begins here. `run` may be called again at any time: th
 from rich.console import Console
 from rich.markup import escape
 
-from ablate.analysis import compare, page, trust
+from ablate.analysis import page, trust
 from ablate.analysis.evidence import read
+from ablate.analysis.summary import summary
 from ablate.record import StudyRecord, study_record
 from ablate.settings import UserError
 from ablate.sweep import study as studies
@@ -53,11 +54,13 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
 
 def _conclude(record: StudyRecord, console: Console) -> trust.Conclusion:
     """The verdict table, what was found about the study, and the report to read."""
-    conclusion = trust.conclude(read(record))
+    verdict = summary(read(record))
     console.print()
-    console.print(compare.table(conclusion.verdicts))
+    console.print(verdict.table)
+    for line in verdict.remarks:
+        console.print(line)
     console.print()
-    console.print(trust.table(conclusion.findings))
-    console.print(f"\n[bold]{escape(conclusion.sentence)}[/]")
+    console.print(verdict.findings)
+    console.print(f"\n[bold]{escape(verdict.sentence)}[/]")
     console.print(f"report: {page.write(record)}")
-    return conclusion
+    return verdict.conclusion

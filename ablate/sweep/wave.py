@@ -75,7 +75,7 @@ def _positive(plan: Plan, record: StudyRecord) -> set[str]:
         return set()
     evidence = read(record)
     found = trust.conclude(evidence)
-    if found.void or all(verdict.word in FOUND for verdict in found.verdicts):
+    if found.void or all(word in FOUND for word in found.words):
         return set()
     return {run.id for run in runs if run.seed in evidence.finished(evidence.base)}
 

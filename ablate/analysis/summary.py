@@ -1,0 +1,35 @@
+"""What a terminal shows of a study's verdict, whether it is about arms or about factors.
+
+    found = summary(read(study_record("outputs", "mix_sweep")))
+    found.sentence       `qa_10` is better than `base` by ...
+
+A study of factors is judged on those: its arms are a fraction of all combinations, none of them a candidate.
+"""
+
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from ablate.analysis import compare, factorial, trust
+from ablate.analysis.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Summary:
+    table: Table
+    sentence: str
+    remarks: list[str]  # lines to go between the two
+    conclusion: trust.Conclusion
+
+    @property
+    def findings(self) -> Table:
+        """What was found about the study itself."""
+        return trust.table(self.conclusion.findings)
+
+
+def summary(evidence: Evidence) -> Summary:
+    """Of a study with at least one finished run."""
+    found = trust.conclude(evidence)
+    if found.effects:
+        return Summary(factorial.table(found.effects), found.sentence, factorial.remarks(found.effects), found)
+    return Summary(compare.table(found.verdicts), found.sentence, [], found)
