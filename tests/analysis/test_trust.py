@@ -8,7 +8,9 @@ from rich.console import Console
 from ablate.analysis import compare, page, trust
 from ablate.analysis.evidence import Evidence, read
 from ablate.analysis.finding import Finding
+from ablate.analysis.summary import summary
 from ablate.report import show
+from tests.analysis.test_factorial import write as factors
 from tests.analysis.worlds import World, write
 
 
@@ -51,6 +53,16 @@ def test_what_concerns_an_arm_withholds_its_word_alone(study, monkeypatch):
         arm: verdict for arm, verdict in before.items() if arm != "qa_20"
     }
     assert conclusion.sentence.startswith("Void: `qa_20`, drift: two processors. `qa_40` is worse than `base`")
+
+
+def test_whatever_is_broken_withholds_every_word_on_factors(tmp_path, monkeypatch):
+    evidence = read(factors(tmp_path))
+    before = trust.conclude(evidence)
+    assert {"better", "worse"} <= set(before.words)
+    conclusion = concluded(evidence, monkeypatch, Finding("drift", evidence.arms[0], False, "two processors"))
+    assert conclusion.void
+    assert set(conclusion.words) == {"inconclusive"}
+    assert summary(evidence).sentence == "Void: drift: two processors."
 
 
 def test_a_terminal_shows_what_voids_first_and_counts_what_is_too_much():
