@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Transform, blended_transform_factory
 
 from ablate.analysis import curves
+from ablate.analysis import saturation as places
 from ablate.analysis.compare import Verdict
 from ablate.analysis.evidence import Evidence, tokens_text
 from ablate.analysis.look import LIGHT, Look, grid, paired_grid
@@ -180,10 +181,10 @@ def saturation(
     with look.applied():
         figure, axes = grid(len(fits), WIDTH, 2.9, columns=min(len(fits), 2) if len(fits) < 5 else None)
         for ax, fit in zip(axes, fits, strict=True):
-            found = curves.saturation(fit, eps[fit.domain])
+            found = places.saturation(fit, eps[fit.domain])
             _draw_points(ax, fit, points[fit.domain], colour or look.arms[0], look)
-            if fit.law and not fit.problem:
-                _draw_law(ax, fit, found, fit.law, colour or look.arms[0], look)
+            if fit.laws and not fit.problem:
+                _draw_laws(ax, fit, found, colour or look.arms[0], look)
             _saturation_axes(ax, fit, points[fit.domain], look)
             ax.set_title(fit.domain, pad=48)
             lines = [f"{found.status}{found.where}", *textwrap.wrap(found.reading, TEXT_COLUMNS)]
@@ -202,11 +203,11 @@ def _draw_points(ax: Axes, fit: curves.Fit, every: curves.Points, colour: str, l
     ax.plot(*fit.points.pooled(), color=colour, alpha=0.6, **style)
 
 
-def _draw_law(ax: Axes, fit: curves.Fit, found: curves.Saturation, law: curves.Law, colour: str, look: Look) -> None:
+def _draw_laws(ax: Axes, fit: curves.Fit, found: places.Saturation, colour: str, look: Look) -> None:
     inside = np.geomspace(fit.points.pooled()[0].min(), fit.trained, 80)
     beyond = np.geomspace(fit.trained, AHEAD * fit.trained, 40)
-    ax.plot(inside, law(inside), color=colour)
-    ax.plot(beyond, law(beyond), color=colour, linestyle=(0, (4, 2)))
+    ax.plot(inside, fit.loss(inside), color=colour)
+    ax.plot(beyond, fit.loss(beyond), color=colour, linestyle=(0, (4, 2)))
     if len(fit.by_seed) >= 2:
         tokens = np.concatenate([inside, beyond])
         ax.fill_between(tokens, *fit.band(tokens), color=colour, alpha=0.16, linewidth=0)
@@ -218,9 +219,9 @@ def _draw_law(ax: Axes, fit: curves.Fit, found: curves.Saturation, law: curves.L
 
 def _saturation_axes(ax: Axes, fit: curves.Fit, every: curves.Points, look: Look) -> None:
     tokens, bpb = every.pooled()
-    law = fit.law if not fit.problem else None
     late = bpb[tokens > 0.5 * SPREAD_FROM * fit.trained]
-    low = min(late.min(), float(law(AHEAD * fit.trained)) if law else math.inf)
+    ahead = fit.loss(np.array([AHEAD * fit.trained]))[0] if fit.laws and not fit.problem else math.inf
+    low = min(late.min(), float(ahead))
     space = 0.08 * (late.max() - low) or 0.01
     ax.set_xscale("log")
     ax.set(xlabel="tokens", xlim=(0.5 * SPREAD_FROM * fit.trained, AHEAD * fit.trained))
