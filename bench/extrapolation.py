@@ -22,6 +22,7 @@ import numpy as np
 from ablate.analysis import extrapolation as calibrated
 from ablate.analysis.laws import BENT, EXPONENT, bend, fit_laws, fit_power_law
 from bench.ends import BEYOND, SCOPE, Prefix, prefixes
+from bench.places import located, wrong
 from bench.planted import KINDS, NOISE, SPACINGS, worlds
 from bench.races import Rate
 from bench.rounds import Row
@@ -95,9 +96,10 @@ def conformal(graded: Sequence[Graded], level: float) -> float:
     return float(scores[order][min(np.searchsorted(reached, level - 1e-9), len(scores) - 1)])
 
 
-def shipped() -> dict[str, tuple[float, ...]]:
+def shipped() -> dict[calibrated.Quantity, tuple[float, ...]]:
     """The factors, from the public curves in scope."""
     known = [p for p in prefixes() if p.source in SCOPE]
+    kinds: dict[calibrated.Quantity, list[Graded]]
     kinds = {"loss": [grade(p) for p in known], "gain": [grade_gain(p) for p in known if p.doubled]}
     return {name: tuple(conformal(found, level) for level in calibrated.LEVELS) for name, found in kinds.items()}
 
@@ -106,8 +108,8 @@ def _left_out(known: list[Prefix]) -> list[Row]:
     """Each source by the factor of the others, then all of them."""
     graded = [grade(p) for p in known]
     factor = {s: conformal([g for g in graded if g.source != s], LEVEL) for s in SCOPE}
-    rows = []
-    for part in ("first", "half"):
+    rows: list[Row] = []
+    for part in PARTS:
         for source in (*SCOPE, "all sources"):
             chosen = [g for g in graded if g.part == part and source in (g.source, "all sources")]
             if chosen:
@@ -133,7 +135,7 @@ def _rows(case: str, graded: list[Graded], factor: Callable[[Graded], float], ai
 def _plain(known: list[Prefix], resamples: int) -> list[Row]:
     """The power law alone, and a bootstrap of its residuals."""
     rng, rows = np.random.default_rng(0), []
-    for part in ("first", "half"):
+    for part in PARTS:
         for source in (*SCOPE, "all sources"):
             chosen = [p for p in known if p.part == part and source in (p.source, "all sources")]
             if not chosen:
@@ -204,11 +206,23 @@ def _planted(number: int) -> list[Row]:
     graded = {case: [_grade_planted(EXPONENT, *curve) for curve in found] for case, found in curves.items()}
     for kind in KINDS:
         chosen = [g for case, found in graded.items() if case[0] == kind for g in found]
-        rows += _rows(f"planted {kind}", chosen, lambda _: factor, False)
+        rows += _rows(f"planted {kind}", chosen, lambda _: factor, False) + _places(rng, kind, number)
     for exponent in EXPONENTS:
         graded = {case: [_grade_planted(exponent, *curve) for curve in found] for case, found in curves.items()}
         rows.append(Row(f"exponent {exponent:g}", "mean interval score, planted, %", [_interval_score(graded)]))
     return rows
+
+
+def _places(rng: np.random.Generator, kind: str, number: int) -> list[Row]:
+    """Saturation points: how often one is named, whether its interval holds it, whether the status is false."""
+    found = located(rng, kind, number, LEVEL)
+    named = [(one, place) for one, place in found if one.interval]
+    inside = [float(one.interval[0] <= place <= one.interval[1]) for one, place in named if one.interval]
+    return [
+        Share(f"planted {kind}, saturation", "place named", [float(one.interval is not None) for one, _ in found]),
+        Share(f"planted {kind}, saturation", "interval holds", inside),
+        Share(f"planted {kind}, saturation", "false status", [float(wrong(one, place)) for one, place in found]),
+    ]
 
 
 def _ends(rng: np.random.Generator, kind: str, spacing: str, number: int) -> list[tuple[np.ndarray, np.ndarray, float]]:

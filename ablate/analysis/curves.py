@@ -139,11 +139,16 @@ def _on_plateau(run: Run, tokens: np.ndarray) -> np.ndarray:
 
 def fit(evidence: Evidence, arm: str, domain: str) -> Fit:
     """Fit the laws to the mean over the seeds of an arm, and to each seed alone."""
-    points, trained = used_points(evidence, arm, domain), _trained(evidence, arm)
+    points = used_points(evidence, arm, domain)
+    return fit_points(points, arm, domain, _trained(evidence, arm), evidence.declaration["confidence"])
+
+
+def fit_points(points: Points, arm: str, domain: str, trained: int, confidence: float) -> Fit:
+    """`fit` of points that may come from elsewhere: those to be fitted, of runs of `trained` tokens."""
     tokens, bpb = points.mean()  # seeds lie at different heights; that is no noise along the curve
     enough = len(tokens) >= MIN_POINTS
-    law = fit_power_law(tokens, bpb) if enough else None
     each = enough and all(len(n) >= MIN_POINTS for n in points.tokens.values())
+    law = fit_power_law(tokens, bpb) if enough else None
     return Fit(
         arm=arm,
         domain=domain,
@@ -153,7 +158,7 @@ def fit(evidence: Evidence, arm: str, domain: str) -> Fit:
         by_seed={seed: fit_laws(n, points.bpb[seed]) for seed, n in points.tokens.items()} if each else {},
         problem=_problem(points, law),
         trained=trained,
-        confidence=evidence.declaration["confidence"],
+        confidence=confidence,
     )
 
 

@@ -26,7 +26,7 @@ Quantity = Literal["loss", "gain"]
 
 LEVELS = (0.8, 0.9, 0.95)
 FACTORS: dict[Quantity, tuple[float, ...]] = {
-    "loss": (0.368, 0.424, 0.467),
+    "loss": (0.390, 0.429, 0.539),
     "gain": (0.415, 0.471, 0.610),
 }
 

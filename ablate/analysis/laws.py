@@ -84,7 +84,7 @@ def _solve(x_KN: np.ndarray, y_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 class Laws:
     """Every law of the grid fitted to one curve. w, E, A: weight and parameters of each law; w sums to 1.
 
-    `loss` and `gain` return (mean, standard deviation) over the laws, at each number of tokens.
+    `loss` and `gain` return (mean, spread) over the laws, at each number of tokens.
     """
 
     last: float  # number of tokens fitted, the unit of n below
@@ -94,19 +94,28 @@ class Laws:
     A: np.ndarray
 
     def loss(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bits per byte at n tokens."""
-        x_KT = _at(self._scaled(tokens), self.first)
-        E = self.E - (self.w @ self.E)  # deviations, so that the difference of squares below keeps its digits
-        mean = (self.w * self.A) @ x_KT + self.w @ E
-        square = (self.w * self.A**2) @ x_KT**2 + 2 * (self.w * self.A * E) @ x_KT + self.w @ E**2
-        return mean + self.w @ self.E, np.sqrt(np.maximum(square - mean**2, 0))
+        """Bits per byte at n tokens; the spread is what n adds to that at the last tokens fitted, in squares.
+
+        Laws that miss the curve differ within it too, though there the curve itself is known.
+        """
+        mean, variance = self._loss(self._scaled(tokens))
+        within = self._loss((1.0,))[1]
+        return mean, np.sqrt(np.where(tokens > self.last, np.maximum(variance - within, 0), 0))
 
     def gain(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bits per byte gained from n to 2 n tokens."""
+        """Bits per byte gained from n to 2 n tokens; the spread is the standard deviation."""
         n = self._scaled(tokens)
         fall_KT = _at(n, self.first) - _at(tuple(2 * value for value in n), self.first)
         mean = (self.w * self.A) @ fall_KT
         return mean, np.sqrt(np.maximum((self.w * self.A**2) @ fall_KT**2 - mean**2, 0))
+
+    def _loss(self, n: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance over the laws."""
+        x_KT, level = _at(n, self.first), self.w @ self.E
+        E = self.E - level  # deviations, so that the difference of squares below keeps its digits
+        mean = (self.w * self.A) @ x_KT
+        square = (self.w * self.A**2) @ x_KT**2 + 2 * (self.w * self.A * E) @ x_KT + self.w @ E**2
+        return mean + level, np.maximum(square - mean**2, 0)
 
     def _scaled(self, tokens: np.ndarray) -> tuple[float, ...]:
         return tuple(np.atleast_1d(tokens) / self.last)

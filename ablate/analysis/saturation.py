@@ -84,6 +84,8 @@ def saturation(found: Fit, eps: float) -> Saturation:
     elif not reason or reason == STRAIGHT:
         place, interval = _place(found, eps)
         status, unclear = _status(interval, found.trained)
+        if reason and status == "saturated":  # the laws see it flatten, the curve does not
+            status = "not identified"
         reason = reason or unclear
     known = status != "not identified" and not reason
     gains = found.laws is not None and found.problem in (None, STRAIGHT)
@@ -128,7 +130,8 @@ def _between(tokens: np.ndarray, gain: np.ndarray, eps: float, i: int) -> float:
 
 def _status(interval: Interval, trained: int) -> tuple[Status, str | None]:
     low, high = interval
-    reason = f"place unknown: its interval is more than a factor of {WIDE} wide" if high > WIDE * low else None
+    wide = high > WIDE * low or high == math.inf
+    reason = f"place unknown: its interval is more than a factor of {WIDE} wide" if wide else None
     if reason and low <= trained < high:
         return "not identified", reason
     return ("saturated" if high <= trained else "not saturated within the run"), reason

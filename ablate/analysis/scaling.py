@@ -70,7 +70,7 @@ def fit(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, grid: int = 24
     units = float(np.exp(np.log(params).mean())), float(np.exp(np.log(tokens).mean()))
     n, d = params / units[0], tokens / units[1]  # near 1, so that A and B are of the size of the loss
     starts = _starts(n, d, loss, grid)
-    found = [_refine(start, n, d, loss, floor) for start in starts for floor in (True, False)]  # E -> 0 is a plain
+    found = [_refine(start, n, d, loss, floor) for start in starts for floor in (True, False)]  # flat towards E = 0
     best = min(found, key=lambda law: law.objective(n, d, loss))
     return ScalingLaw(best.E, best.A * units[0] ** best.a, best.B * units[1] ** best.b, best.a, best.b)
 
@@ -84,7 +84,7 @@ def _starts(n: np.ndarray, d: np.ndarray, loss: np.ndarray, grid: int) -> list[S
     around = [field[1 + i : grid + 1 + i, 1 + j : grid + 1 + j] for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
     low = np.flatnonzero((field[1:-1, 1:-1] <= np.min(around, axis=0)).ravel())
     chosen = low[squares[low].argsort()][:BASINS]
-    return [ScalingLaw(*linear[k].tolist(), float(a[k]), float(b[k])) for k in chosen]
+    return [ScalingLaw(*(float(value) for value in (*linear[k], a[k], b[k]))) for k in chosen]
 
 
 def _solve(x_KR: np.ndarray, z_KR: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
