@@ -73,7 +73,7 @@ def test_doubling_from_the_saturation_point_gains_eps(eps):
 def test_the_weighted_laws_hold_the_curve_where_it_is_a_law():
     at = np.array([2e6, 1e7, 3e7])
     mean, spread = laws.fit_laws(TOKENS, 1 + 300 * TOKENS**-0.4).loss(at)
-    assert np.all(np.abs(mean - 1 - 300 * at**-0.4) < factor("loss", 0.9) * spread)
+    assert np.all(np.abs(mean - 1 - 300 * at**-0.4) < factor("loss", 0.9) * spread + 1e-3)
     assert spread[0] == 0 < spread[1] < spread[2] < 0.1  # the first is within the curve
 
 
