@@ -101,10 +101,8 @@ def test_workers_stop_with_a_checkpoint_when_the_launcher_is_gone(runs, forkserv
         time.sleep(0.05)
     launcher.kill()
     launcher.join()
-    deadline = time.time() + 20
-    while (record.folder / "claim.json").exists() and time.time() < deadline:
+    while (record.folder / "claim.json").exists():
         time.sleep(0.1)
-    assert not (record.folder / "claim.json").exists()
     assert (record.failure() or {})["outcome"] == "interrupted"
     assert list(record.checkpoints.glob("step-*"))
 
