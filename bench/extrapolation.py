@@ -29,7 +29,7 @@ from bench.rounds import Row
 
 LEVEL = 0.9
 ERROR, COVERED, WIDTH = 0.55, 0.85, 1.5  # percent, share, percent
-RESAMPLES, PLANTED, QUICK = 100, 150, 10
+RESAMPLES, PLANTED, QUICK = 100, 60, 10
 EXPONENTS = (0.75, 1.0, 1.5, 2.0)
 
 
@@ -115,6 +115,7 @@ def _left_out(known: list[Prefix]) -> list[Row]:
             if chosen:
                 whole = source == "all sources"
                 rows += _rows(f"{source}, from {PARTS[part]}", chosen, lambda g: factor[g.source], whole)
+    rows += [Row(source, "factor from the others", [value]) for source, value in factor.items()]
     return [*rows, *_rows("all sources, both", graded, lambda g: factor[g.source], True)]
 
 
