@@ -69,7 +69,7 @@ def test_losses_show_the_mean_of_each_arm_and_its_difference(tmp_path):
     ends = [float(segment[-1, 1]) for segment in means.get_segments()]
     finals = [np.mean(list(evidence.differences(arm, "general").values())) for arm in evidence.arms]
     assert ends == pytest.approx(finals)
-    assert list(means.get_colors()[0][:3]) == list(to_rgb(LIGHT.arms[0]))
+    assert list(np.asarray(means.get_colors())[0, :3]) == list(to_rgb(LIGHT.arms[0]))
 
 
 def test_a_legend_names_no_more_arms_than_there_is_room_for(tmp_path):
