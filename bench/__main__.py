@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ablate.machine import environment
+from bench.extrapolation import extrapolation
 from bench.mixers import mixers
 from bench.planning import planning
 from bench.precision import precision
@@ -43,6 +44,7 @@ BENCHES: dict[str, Bench] = {
     "races": races,
     "replay": replay,
     "planning": planning,
+    "extrapolation": extrapolation,
 }
 
 OTHERS = ("transformers", "accelerate", "hydra-core", "wandb")  # litgpt's version: see the Makefile

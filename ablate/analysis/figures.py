@@ -15,11 +15,13 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Transform, blended_transform_factory
 
 from ablate.analysis import curves
+from ablate.analysis import saturation as places
 from ablate.analysis.compare import Verdict
 from ablate.analysis.evidence import Evidence, tokens_text
 from ablate.analysis.look import LIGHT, Look, grid, paired_grid
@@ -28,6 +30,7 @@ WIDTH = 9.6  # inches
 SPREAD_FROM = 0.25  # share of the run after which losses decide the range of an axis; the start is far above
 TEXT_COLUMNS = 72  # of the text above a panel
 AHEAD = 4  # how far past the end of the run a law is drawn, as a multiple of its tokens
+NAMED = 40  # arms in a legend
 
 
 def forest(evidence: Evidence, verdicts: list[Verdict], look: Look = LIGHT) -> Figure:
@@ -117,9 +120,9 @@ ByTokens = dict[float, dict[int, float]]  # {tokens: {seed: bits per byte}}
 
 
 def _draw_losses(ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str]) -> None:
+    _bands(ax, {arm: {n: list(v.values()) for n, v in found.items()} for arm, found in by_arm.items()}, colours)
     late = []
-    for arm, found in by_arm.items():
-        _band(ax, {n: list(values.values()) for n, values in found.items()}, colours[arm])
+    for found in by_arm.values():
         late += [value for n, values in found.items() if n > SPREAD_FROM * max(found) for value in values.values()]
     space = 0.06 * (max(late) - min(late)) or 0.01
     ax.set(ylim=(min(late) - space, max(late) + space), xlim=(0, None))
@@ -134,11 +137,12 @@ def _draw_differences(
     margin, base = evidence.declaration["margin"], by_arm.get(evidence.base, {})
     ax.axhspan(-margin, margin, color=look.faint, alpha=0.55, linewidth=0)
     ax.axhline(0, color=look.ink, linewidth=1)
-    for arm in by_arm.keys() - {evidence.base}:
-        paired = {
-            n: [x - base[n][s] for s, x in found.items() if s in base.get(n, {})] for n, found in by_arm[arm].items()
-        }
-        _band(ax, {n: d for n, d in paired.items() if d}, colours[arm])
+    paired = {
+        arm: {n: [x - base[n][s] for s, x in v.items() if s in base.get(n, {})] for n, v in found.items()}
+        for arm, found in by_arm.items()
+        if arm != evidence.base
+    }
+    _bands(ax, {arm: {n: d for n, d in found.items() if d} for arm, found in paired.items()}, colours)
     ax.set(xlabel="tokens", xlim=(0, None))
     _tokens_axis(ax)
     ax.xaxis.set_major_locator(_nice(4))
@@ -153,17 +157,28 @@ def _by_tokens(points: curves.Points) -> ByTokens:
     return dict(sorted(found.items()))
 
 
-def _band(ax: Axes, values: Mapping[float, list[float]], colour: str) -> None:
-    tokens = list(values)
-    ax.plot(tokens, [float(np.mean(v)) for v in values.values()], color=colour, linewidth=1.4)
-    low, high = [min(v) for v in values.values()], [max(v) for v in values.values()]
-    ax.fill_between(tokens, low, high, color=colour, alpha=0.15, linewidth=0)
+def _bands(ax: Axes, by_arm: Mapping[str, Mapping[float, list[float]]], colours: Mapping[str, str]) -> None:
+    """The mean over seeds and its range, of all arms as two artists: an artist each takes seconds for 200 arms."""
+    arms = [arm for arm, values in by_arm.items() if values]
+    lines, ranges = [], []
+    for values in (by_arm[arm] for arm in arms):
+        tokens = np.array(list(values))
+        mean, low, high = (np.array([function(v) for v in values.values()]) for function in (np.mean, min, max))
+        lines.append(np.column_stack([tokens, mean]))
+        ranges.append(np.column_stack([[*tokens, *tokens[::-1]], [*low, *high[::-1]]]))
+    kept = [colours[arm] for arm in arms]
+    ax.add_collection(PolyCollection(ranges, facecolors=kept, alpha=0.15, linewidths=0))
+    ax.add_collection(LineCollection(lines, colors=kept, linewidths=1.4, zorder=2))
+    ax.autoscale_view()
 
 
 def _legend(figure: Figure, colours: Mapping[str, str]) -> None:
+    """Names of the first arms; of 200 they would leave no room for the panels."""
     for_arm = figure.axes[0]
-    lines = [for_arm.plot([], [], color=colour, linewidth=2.4)[0] for colour in colours.values()]
-    figure.legend(lines, list(colours), loc="outside upper left", ncols=8, handlelength=1.2, columnspacing=1.6)
+    named = dict(list(colours.items())[:NAMED])
+    lines = [for_arm.plot([], [], color=colour, linewidth=2.4)[0] for colour in named.values()]
+    title = {"title": f"and {len(colours) - NAMED} more"} if len(colours) > NAMED else {}
+    figure.legend(lines, list(named), loc="outside upper left", ncols=8, handlelength=1.2, columnspacing=1.6, **title)
 
 
 def saturation(
@@ -180,10 +195,10 @@ def saturation(
     with look.applied():
         figure, axes = grid(len(fits), WIDTH, 2.9, columns=min(len(fits), 2) if len(fits) < 5 else None)
         for ax, fit in zip(axes, fits, strict=True):
-            found = curves.saturation(fit, eps[fit.domain])
+            found = places.saturation(fit, eps[fit.domain])
             _draw_points(ax, fit, points[fit.domain], colour or look.arms[0], look)
-            if fit.law and not fit.problem:
-                _draw_law(ax, fit, found, fit.law, colour or look.arms[0], look)
+            if fit.laws and not fit.problem:
+                _draw_laws(ax, fit, found, colour or look.arms[0], look)
             _saturation_axes(ax, fit, points[fit.domain], look)
             ax.set_title(fit.domain, pad=48)
             lines = [f"{found.status}{found.where}", *textwrap.wrap(found.reading, TEXT_COLUMNS)]
@@ -202,11 +217,11 @@ def _draw_points(ax: Axes, fit: curves.Fit, every: curves.Points, colour: str, l
     ax.plot(*fit.points.pooled(), color=colour, alpha=0.6, **style)
 
 
-def _draw_law(ax: Axes, fit: curves.Fit, found: curves.Saturation, law: curves.Law, colour: str, look: Look) -> None:
+def _draw_laws(ax: Axes, fit: curves.Fit, found: places.Saturation, colour: str, look: Look) -> None:
     inside = np.geomspace(fit.points.pooled()[0].min(), fit.trained, 80)
     beyond = np.geomspace(fit.trained, AHEAD * fit.trained, 40)
-    ax.plot(inside, law(inside), color=colour)
-    ax.plot(beyond, law(beyond), color=colour, linestyle=(0, (4, 2)))
+    ax.plot(inside, fit.loss(inside), color=colour)
+    ax.plot(beyond, fit.loss(beyond), color=colour, linestyle=(0, (4, 2)))
     if len(fit.by_seed) >= 2:
         tokens = np.concatenate([inside, beyond])
         ax.fill_between(tokens, *fit.band(tokens), color=colour, alpha=0.16, linewidth=0)
@@ -218,9 +233,9 @@ def _draw_law(ax: Axes, fit: curves.Fit, found: curves.Saturation, law: curves.L
 
 def _saturation_axes(ax: Axes, fit: curves.Fit, every: curves.Points, look: Look) -> None:
     tokens, bpb = every.pooled()
-    law = fit.law if not fit.problem else None
     late = bpb[tokens > 0.5 * SPREAD_FROM * fit.trained]
-    low = min(late.min(), float(law(AHEAD * fit.trained)) if law else math.inf)
+    ahead = fit.loss(np.array([AHEAD * fit.trained]))[0] if fit.laws and not fit.problem else math.inf
+    low = min(late.min(), float(ahead))
     space = 0.08 * (late.max() - low) or 0.01
     ax.set_xscale("log")
     ax.set(xlabel="tokens", xlim=(0.5 * SPREAD_FROM * fit.trained, AHEAD * fit.trained))
@@ -250,11 +265,11 @@ def mixture(evidence: Evidence, look: Look = LIGHT) -> Figure:
         columns = min(4, len(evidence.domains))
         figure, axes = grid(len(evidence.domains), WIDTH, 0.75 + 0.27 * len(shares), columns=columns)
         for ax, domain in zip(axes, evidence.domains, strict=True):
-            for row, (arm, (asked, realised)) in enumerate(shares.items()):
-                _draw_share(ax, row, asked[domain], realised[domain], colours[arm], look)
+            asked, realised = ([pair[which][domain] for pair in shares.values()] for which in (0, 1))
+            _draw_shares(ax, asked, realised, [colours[arm] for arm in shares], look)
             first = ax.get_subplotspec().is_first_col()  # pyrefly: ignore
             ax.set_yticks(range(len(shares)), [arm if first else "" for arm in shares], color=look.ink)
-            top = 1.15 * max(max(asked[domain], realised[domain]) for asked, realised in shares.values())
+            top = 1.15 * max(*asked, *realised)
             ax.set(title=domain, ylim=(len(shares) - 0.4, -0.6), xlim=(0, top or 1))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
             ax.xaxis.set_major_locator(_nice(4))
@@ -263,11 +278,11 @@ def mixture(evidence: Evidence, look: Look = LIGHT) -> Figure:
     return figure
 
 
-def _draw_share(ax: Axes, row: int, asked: float, realised: float, colour: str, look: Look) -> None:
-    ax.plot([0, realised], [row, row], color=colour, linewidth=1.4, alpha=0.4)
-    ax.plot(realised, row, "o", color=colour, markersize=4.5, clip_on=False)
-    ring = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": look.muted, "markeredgewidth": 0.9}
-    ax.plot(asked, row, "o", clip_on=False, **ring)
+def _draw_shares(ax: Axes, asked: list[float], realised: list[float], colours: list[str], look: Look) -> None:
+    rows = range(len(asked))
+    ax.hlines(rows, 0, realised, colors=colours, linewidth=1.4, alpha=0.4)
+    ax.scatter(realised, rows, s=4.5**2, c=colours, linewidths=0, zorder=2, clip_on=False)
+    ax.plot(asked, rows, "o", clip_on=False, markersize=9, markerfacecolor="none", markeredgecolor=look.muted, mew=0.9)
 
 
 def _shares(evidence: Evidence, arm: str) -> tuple[dict[str, float], dict[str, float]]:

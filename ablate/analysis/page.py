@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from ablate.analysis import compare, curves, figures, trust
 from ablate.analysis.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
 from ablate.analysis.look import DARK, LIGHT, Look
+from ablate.analysis.saturation import saturation
 from ablate.files import make_folder, write_atomically
 from ablate.record import StudyRecord
 
@@ -110,7 +111,7 @@ def _html(
         settings=_settings(evidence),
         effects=_by_arm(compare.domain_effects(evidence)),
         pairing=compare.pairing_gain(evidence),
-        saturations=[curves.saturation(fit, eps[fit.domain]) for fit in fits],
+        saturations=[saturation(fit, eps[fit.domain]) for fit in fits],
         cooled=any(fit.points.cooled for fit in fits),
         fitted_arm=fits[0].arm if fits else None,
         mixture_gap=_mixture_gap(evidence),
