@@ -89,6 +89,7 @@ class Watch(L.Callback):
             "grown_from": self.grown_from,  # {trunk, run, step, flops, seconds}: taken over, not spent here
             "tokens_per_second": tokens / self.seconds if self.seconds else None,
             "parameters": self.budget.parameters,
+            "state_bytes": self.budget.state_bytes,
             "nats": self.evaluation.get("nats"),
             "bpb": self.evaluation.get("bpb"),
             "mixture": {
