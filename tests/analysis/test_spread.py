@@ -1,0 +1,78 @@
+"""Noise of runs and of pairs, and how often the intervals hold."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ablate.analysis.compare import pairing_gain
+from ablate.analysis.evidence import read
+from ablate.analysis.spread import gain, kinds, metrics, of_pairs, pairs, pooled
+from tests.analysis.worlds import World, write
+
+WORLD = World(seeds=tuple(range(60)), shared_noise=0.012, own_noise=0.003, evaluation_noise=0.0, evaluations=2)
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory):
+    return read(write(tmp_path_factory.mktemp("planted"), WORLD))
+
+
+def test_planted_noise_is_found(evidence):
+    """Of one domain, as macro averages four that are noisy on their own."""
+    found = gain(evidence, evidence.arms, "code")
+    own, seed = WORLD.own_noise, math.hypot(WORLD.own_noise, WORLD.shared_noise)
+    assert found.noise.value == pytest.approx(math.sqrt(2) * own, rel=0.15)
+    assert found.correlation == pytest.approx(WORLD.shared_noise**2 / seed**2, abs=0.03)
+    assert found.interval[0] < (seed / own) ** 2 < found.interval[1]
+    sd = pooled(list(evidence.finals(arm, "code").values()) for arm in evidence.by_arm)
+    assert sd.interval[0] < seed < sd.interval[1]
+
+
+def test_the_gain_is_that_of_the_report(evidence):
+    assert gain(evidence, evidence.arms, evidence.metric).value == pytest.approx(pairing_gain(evidence), rel=1e-9)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.9, -0.5])
+@pytest.mark.parametrize("seeds", [3, 8])
+def test_the_interval_of_one_arm_holds_as_often_as_it_says(correlation, seeds):
+    rng, trials = np.random.default_rng(0), 600
+    covariance = [[1.0, correlation], [correlation, 1.0]]
+    drawn = rng.multivariate_normal([0, 0], covariance, (trials, seeds))
+    held = sum(low < 1 / (1 - correlation) < high for low, high in (of_pairs([d], seeds - 1).interval for d in drawn))
+    assert 556 <= held <= 583  # outside with a chance of 0.005 at a true rate of 0.95
+
+
+def test_the_interval_of_several_arms_holds_more_often():
+    rng, trials, arms, seeds = np.random.default_rng(1), 600, 4, 3
+    held = 0
+    for _ in range(trials):
+        shared, base = rng.standard_normal(seeds), rng.standard_normal(seeds)
+        drawn = [list(zip(shared + base, shared + rng.standard_normal(seeds), strict=True)) for _ in range(arms)]
+        low, high = of_pairs(drawn, seeds - 1).interval
+        held += low < 2 < high
+    assert held >= 556
+
+
+def test_the_interval_of_an_sd_holds_as_often_as_it_says():
+    rng, trials = np.random.default_rng(2), 600
+    intervals = [pooled(rng.standard_normal((4, 3)) + np.arange(4)[:, None]).interval for _ in range(trials)]
+    assert 556 <= sum(low < 1 < high for low, high in intervals) <= 583
+
+
+def test_seeds_that_did_not_finish_make_no_pair(tmp_path):
+    world = World(seeds=(0, 1, 2), outcomes={("qa_20", 1): "diverged", ("base", 2): "crashed"})
+    evidence = read(write(tmp_path, world))
+    assert len(pairs(evidence, "qa_20", "macro")) == 1
+    assert gain(evidence, ["qa_20"], "macro") is None
+    assert gain(evidence, ["qa_20", "qa_40"], "macro").df == 1
+
+
+def test_runs_that_are_the_same_have_no_gain():
+    assert of_pairs([[(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]], 2) is None
+    assert pooled([[1.0], []]) is None
+
+
+def test_kinds_and_metrics_are_those_of_the_declaration(evidence):
+    assert kinds(evidence) == {"mixture": ["qa_20", "qa_40", "qa_12"]}
+    assert metrics(evidence) == ["macro", "general", "code", "science", "qa"]
