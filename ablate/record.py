@@ -3,12 +3,14 @@
     outputs/runs/<id>/       config.yaml         the settings, whole
                              environment.json    commit, versions, hardware: recorded, never hashed
                              metrics.jsonl       a row an event, append-only; tokens are the x-axis
+                             starts.json         under what conditions each try took its steps (`fit.conditions`)
                              result.json         written last; its existence is "done"
                              failure.json        why it is not done (yet)
                              weights.safetensors the final weights
                              checkpoints/        while it trains
                              pulse               touched while it takes steps
     outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
+                             plans.json          digests of what each run will do, by step (`plan.streams`)
                              race.json           why arms were stopped, if they race
     outputs/trunks/<key>/    checkpoint/         the state after some step, for every run that passes it
                              metrics.jsonl       the rows up to there
@@ -40,6 +42,7 @@ from ablate.settings import Settings, UserError, from_plain
 
 PAUSED = 76  # exit code of a run that has come as far as it was asked to
 PACKAGES = ("ablate", "torch", "lightning", "numpy", "tokenizers", "safetensors", "deepspeed", "mamba-ssm")
+ROWS = ("train", "evaluation", "trace")  # kinds of rows in the metrics
 TAIL_BYTES = 16_384  # enough for the last rows of the metrics
 
 
@@ -82,10 +85,20 @@ class Record:
         _cut_broken_row(self.folder / "metrics.jsonl")
 
     def append(self, kind: str, **values: Any) -> None:
-        """Add one row to the metrics. `kind`: "train" or "evaluation"; `step` and `tokens` are among the values."""
+        """Add one row to the metrics. `kind`: "train", "evaluation" or "trace"; `step` is among the values."""
         path = self.folder / "metrics.jsonl"
         with _writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, **values}) + "\n")
+
+    def start(self, conditions: dict[str, Any]) -> None:
+        """Note under what conditions a try begins; those of tries of which nothing was kept are dropped."""
+        kept = [earlier for earlier in self.starts() if earlier["step"] < conditions["step"]]
+        _write_json(self.folder / "starts.json", [*kept, conditions])
+
+    def starts(self) -> list[dict[str, Any]]:
+        """The conditions of every try, by the step that it began at; empty for a run that noted none."""
+        path = self.folder / "starts.json"
+        return _read_json(path) if path.exists() else []
 
     def beat(self) -> None:
         """Show that the run is making progress."""
@@ -168,7 +181,7 @@ class Trunk:
             try:
                 shutil.rmtree(temporary, ignore_errors=True)
                 shutil.copytree(checkpoint, temporary / "checkpoint", copy_function=_link)
-                rows = [row for kind in ("train", "evaluation") for row in record.rows(kind) if row["step"] <= step]
+                rows = [row for kind in ROWS for row in record.rows(kind) if row["step"] <= step]
                 lines = [json.dumps(row) + "\n" for row in sorted(rows, key=lambda row: row["step"])]
                 write_atomically(temporary / "metrics.jsonl", "".join(lines))
                 sums = {"sums": _sums(temporary)}
@@ -246,6 +259,15 @@ class StudyRecord:
         if not path.exists():
             raise UserError(f"no study {self.name!r} in {self.folder.parent}; {_present(self.folder.parent)}")
         return _read_json(path)
+
+    def promise(self, plans: dict[str, Any]) -> None:
+        """Note what each run will do, by run id and number of steps (`plan.streams`)."""
+        _write_json(self.folder / "plans.json", plans)
+
+    def promised(self) -> dict[str, Any]:
+        """What each run was to do; empty for a study that was not planned so."""
+        path = self.folder / "plans.json"
+        return _read_json(path) if path.exists() else {}
 
     def decide(self, decisions: dict[str, Any]) -> None:
         """Note why and when each arm left the race, or that it is in it."""
@@ -356,7 +378,7 @@ def _write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=1) + "\n")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 

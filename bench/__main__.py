@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ablate.record import environment
+from bench.confounds import confounds
 from bench.mixers import mixers
 from bench.planning import planning
 from bench.precision import precision
@@ -41,6 +42,7 @@ BENCHES: dict[str, Bench] = {
     "mixers": mixers,
     "races": races,
     "planning": planning,
+    "confounds": confounds,
 }
 
 OTHERS = ("transformers", "accelerate", "hydra-core", "wandb")  # litgpt's version: see the Makefile

@@ -30,6 +30,7 @@ from ablate.sweep import trunk
 from ablate.sweep.composition import Composer
 from ablate.sweep.executors import EXECUTORS, Executor
 from ablate.sweep.local import Outcome
+from ablate.sweep.promise import promises
 from ablate.sweep.screen import Screen
 from ablate.sweep.wave import waves
 
@@ -81,6 +82,7 @@ def run(plan: studies.Plan, console: Console) -> None:
     if where.dry_run:
         return
     studies.declare(plan, record)
+    record.promise(promises(plan))
     ways = trunk.branches(trunk.beginnings(plan), trunk.stored(where.outputs)) if where.trunks else {}
     outcomes: dict[str, tuple[Executor, Outcome]] = {}
     for wave in waves(plan, record):
