@@ -32,6 +32,7 @@ from ablate.record import PACKAGES, package_version, processor
 CODE = ("settings", "checks", "moments", "identity", "plan", "data", "model", "fit")
 RATES = ("lr", "weight_decay", "initial_lr")  # of a group: set anew at every step
 TENSORS = ("params", "splits")
+SPLIT = ("micro_tokens", "processes", "strategy", "recompute")  # in which parts a step is worked off
 PLAIN = (bool, int, float, str, tuple)
 
 
@@ -61,12 +62,9 @@ def at_start(module: Pretraining, optimizer: Optimizer) -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {name: package_version(name) for name in PACKAGES},
         "machine": {"device": strategy.hardware(where)["device"], "processor": processor()},
         "code": {"sources": code()},
-        "split": {
-            "micro_tokens": where.micro_tokens,
-            "processes": strategy.processes(where),
-            "strategy": where.strategy,
-            "recompute": where.recompute,
-        },
+        "split": dict(
+            zip(SPLIT, (where.micro_tokens, strategy.processes(where), where.strategy, where.recompute), strict=True)
+        ),
     }
 
 
@@ -99,7 +97,8 @@ def _constants(model: nn.Module) -> dict[str, dict[str, str]]:
     """Numbers and words that each module keeps: an eps, a base of rotation, a probability."""
     found = {}
     for name, module in model.named_modules():
-        kept = {key: repr(value) for key, value in vars(module).items() if key[0] != "_" and isinstance(value, PLAIN)}
+        shown = {key: value for key, value in vars(module).items() if key[0] != "_" and key not in SPLIT}
+        kept = {key: repr(value) for key, value in shown.items() if isinstance(value, PLAIN)}
         found[name or "model"] = {"class": type(module).__qualname__} | kept
     return found
 

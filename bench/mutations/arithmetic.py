@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ablate.fit import conditions, module, run
 from ablate.model import attention, language, linear, parts
 from ablate.model.language import LanguageModel
+from ablate.model.mamba import Mamba2
 from bench.mutations.data import Change, Tampering, around, value
 
 
@@ -191,7 +192,9 @@ OF_MODEL = {
     "states that decay otherwise": drawn(lambda name, p: p.add_(0.1) if name.endswith("A_log") else None),
     "chunks of 16": built(
         lambda model: [
-            setattr(m, "mamba", dataclasses.replace(m.mamba, chunk=16)) for m in model.modules() if hasattr(m, "mamba")
+            setattr(m, "mamba", dataclasses.replace(m.mamba, chunk=16))
+            for m in model.modules()
+            if isinstance(m, Mamba2)
         ]
     ),
 }
