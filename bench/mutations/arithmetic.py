@@ -82,6 +82,12 @@ def coarse(build: Change, *args: Any) -> Any:
     return made
 
 
+def in_small_chunks(model: LanguageModel) -> None:
+    for mixer in model.modules():
+        if isinstance(mixer, Mamba2):
+            mixer.mamba = dataclasses.replace(mixer.mamba, chunk=16)
+
+
 def exchanged(model: LanguageModel) -> None:
     model.blocks = nn.ModuleList(reversed(model._stack))
 
@@ -190,13 +196,7 @@ MACHINE = {
 }
 OF_MODEL = {
     "states that decay otherwise": drawn(lambda name, p: p.add_(0.1) if name.endswith("A_log") else None),
-    "chunks of 16": built(
-        lambda model: [
-            setattr(m, "mamba", dataclasses.replace(m.mamba, chunk=16))
-            for m in model.modules()
-            if isinstance(m, Mamba2)
-        ]
-    ),
+    "chunks of 16": built(in_small_chunks),
 }
 OF_LATENT = {
     "eps of the latent's norm": built(
