@@ -2,6 +2,8 @@
 
     python -m ablate.report                  the studies there are
     python -m ablate.report mix_sweep        the verdict of one, and its page
+    python -m ablate.report mix_sweep --keep experiments/mix_sweep     and its tables for the lab book
+    python -m ablate.report experiments/mix_sweep                      the same verdict out of the book
 
 Records are only read; a report can be made at any time, also while the study runs.
 """
@@ -30,7 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
         if options.name is None:
             _list(Path(options.outputs))
         else:
-            report(study_record(options.outputs, options.name))
+            report(_study(options.outputs, options.name))
+            if options.keep:
+                _keep(_study(options.outputs, options.name), Path(options.keep))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
@@ -49,7 +53,7 @@ def report(study: StudyRecord, console: Console | None = None) -> Path:
 
 def show(study: StudyRecord, console: Console) -> None:
     """Print the question, the table of verdicts and the verdict in a sentence."""
-    from ablate.analysis import compare, evidence  # not needed to list studies
+    from ablate.analysis import evidence, summary  # not needed to list studies
 
     found = evidence.read(study)
     console.print(f"[bold]{escape(study.name)}[/]  {escape(found.declaration['question'])}\n")
@@ -57,10 +61,12 @@ def show(study: StudyRecord, console: Console) -> None:
         console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
         _print_remarks(found, console)
         return
-    results = compare.verdicts(found)
-    console.print(compare.table(results))
+    verdict = summary.summary(found)
+    console.print(verdict.table)
+    for line in verdict.remarks:
+        console.print(escape(line))
     _print_remarks(found, console)
-    console.print(f"\n[bold]{escape(compare.sentence(results))}[/]")
+    console.print(f"\n[bold]{escape(verdict.sentence)}[/]")
 
 
 def _print_remarks(found: "Evidence", console: Console) -> None:
@@ -82,6 +88,21 @@ def _remarks(found: "Evidence") -> list[str]:
     return lines
 
 
+def _study(outputs: str, name: str) -> StudyRecord:
+    """Of the outputs, or of the lab book when the name is that of a folder there."""
+    from ablate.analysis.book import Book  # pandas is slow to import, and not needed to list studies
+
+    book = Book(Path(name))
+    return book if book.exists else study_record(outputs, name)
+
+
+def _keep(study: StudyRecord, folder: Path) -> None:
+    from ablate.analysis import book, evidence
+
+    book.keep(evidence.read(study), folder)
+    print(f"kept     {folder}")
+
+
 def _list(outputs: Path) -> None:
     console = Console(highlight=False)
     studies = sorted(path.parent for path in (outputs / "studies").glob("*/study.json"))
@@ -97,7 +118,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Print the verdict of a study and write its page. Without NAME, list the studies.",
         epilog="example: python -m ablate.report mix_sweep",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="name of the study, as in experiment=NAME")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="name of the study, as in experiment=NAME, or a folder of a lab book"
+    )
+    parser.add_argument("--keep", metavar="FOLDER", help="write the study's tables into this folder of a lab book")
     parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
     return parser
 

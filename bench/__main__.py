@@ -21,12 +21,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ablate.record import environment
+from ablate.machine import environment
 from bench.confounds import confounds
 from bench.mixers import mixers
 from bench.planning import planning
 from bench.precision import precision
 from bench.races import races
+from bench.replay import replay
 from bench.rounds import Row
 from bench.speed import speed
 from bench.startup import startup
@@ -41,6 +42,7 @@ BENCHES: dict[str, Bench] = {
     "startup": startup,
     "mixers": mixers,
     "races": races,
+    "replay": replay,
     "planning": planning,
     "confounds": confounds,
 }

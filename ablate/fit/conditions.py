@@ -25,9 +25,9 @@ from ablate.data.tokens import Corpus
 from ablate.fit import strategy
 from ablate.fit.module import Pretraining
 from ablate.fit.probe import digest
+from ablate.machine import PACKAGES, package_version, processor
 from ablate.model import linear
 from ablate.plan.order import Order
-from ablate.record import PACKAGES, package_version, processor
 
 CODE = ("settings", "checks", "moments", "identity", "plan", "data", "model", "fit")
 RATES = ("lr", "weight_decay", "initial_lr")  # of a group: set anew at every step

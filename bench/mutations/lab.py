@@ -23,8 +23,9 @@ from ablate.analysis.finding import Finding
 from ablate.data.tokens import prepare
 from ablate.fit.run import train_run
 from ablate.identity import run_id
+from ablate.parse import from_plain
 from ablate.record import Growth, Record, StudyRecord, run_record, study_record, trunk_record
-from ablate.settings import Settings, Study, from_plain
+from ablate.settings import Settings, Study
 from ablate.sweep.promise import promises
 from ablate.sweep.study import Plan, declare, plan, with_fingerprints
 

@@ -13,9 +13,10 @@ from ablate.analysis.confounds import findings
 from ablate.analysis.evidence import read
 from ablate.fit.run import train_run
 from ablate.model import language, mamba
+from ablate.parse import all_keys
 from ablate.plan import streams as plan_streams
 from ablate.record import Growth, run_record
-from ablate.settings import Settings, all_keys
+from ablate.settings import Settings
 from bench.confounds import GROUPS, Mutation, mutations
 from bench.mutations.lab import ARMS, WAYS, Lab, as_it_is, laboratory, resumed
 
