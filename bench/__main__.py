@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ablate.machine import environment
+from bench.confounds import confounds
 from bench.extrapolation import extrapolation
 from bench.mixers import mixers
 from bench.planning import planning
@@ -45,6 +46,7 @@ BENCHES: dict[str, Bench] = {
     "replay": replay,
     "planning": planning,
     "extrapolation": extrapolation,
+    "confounds": confounds,
 }
 
 OTHERS = ("transformers", "accelerate", "hydra-core", "wandb")  # litgpt's version: see the Makefile

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis import compare, controls, factorial
+from ablate.analysis import compare, confounds, controls, factorial
 from ablate.analysis.compare import Verdict
 from ablate.analysis.evidence import Evidence
 from ablate.analysis.finding import Finding
 from ablate.analysis.paired import Word
 
 # Every check of a study; each says what it found, held or not
-CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (controls.findings,)
+CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (controls.findings, confounds.findings)
 SHOWN = 12  # findings that held, in a terminal
 
 
