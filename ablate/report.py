@@ -49,7 +49,7 @@ def report(study: StudyRecord, console: Console | None = None) -> Path:
 
 def show(study: StudyRecord, console: Console) -> None:
     """Print the question, the table of verdicts and the verdict in a sentence."""
-    from ablate.analysis import compare, evidence  # not needed to list studies
+    from ablate.analysis import compare, evidence, table  # not needed to list studies
 
     found = evidence.read(study)
     console.print(f"[bold]{escape(study.name)}[/]  {escape(found.declaration['question'])}\n")
@@ -58,7 +58,7 @@ def show(study: StudyRecord, console: Console) -> None:
         _print_remarks(found, console)
         return
     results = compare.verdicts(found)
-    console.print(compare.table(results))
+    console.print(table.table(results))
     _print_remarks(found, console)
     console.print(f"\n[bold]{escape(compare.sentence(results))}[/]")
 

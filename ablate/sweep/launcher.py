@@ -19,7 +19,7 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from rich.console import Console
 
-from ablate.analysis import compare
+from ablate.analysis import compare, table
 from ablate.analysis.evidence import read
 from ablate.data.tokens import Corpus, check_held_out, prepare
 from ablate.identity import canonical, difference, digest
@@ -112,7 +112,7 @@ def _conclude(record: StudyRecord, console: Console) -> None:
     """The verdict table, and the report to read."""
     results = compare.verdicts(read(record))
     console.print()
-    console.print(compare.table(results))
+    console.print(table.table(results))
     console.print(f"\n[bold]{compare.sentence(results)}[/]")
     console.print(f"report: {importlib.import_module('ablate.analysis.page').write(record)}")
 
