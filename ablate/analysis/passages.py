@@ -40,12 +40,10 @@ class Passages:
 
 
 def passages(evidence: Evidence, arm: str) -> Passages | None:
-    """Of an arm in the study's metric; None where runs have not kept their rows, or too few of them."""
-    ours, base = evidence.finished(arm), evidence.finished(evidence.base)
-    pairs = [
-        (ours[seed].result.get("validation"), base[seed].result.get("validation")) for seed in ours if seed in base
-    ]
-    if not pairs or not all(a and b and _sizes(a) == _sizes(b) == _sizes(pairs[0][0]) for a, b in pairs):
+    """Of an arm in the study's metric; None where its runs kept no rows, too few, or other ones than the base."""
+    ours, base = _rows(evidence, arm), _rows(evidence, evidence.base)
+    pairs = [(ours[seed], base[seed]) for seed in ours if seed in base]
+    if not pairs or any(_sizes(rows) != _sizes(pairs[0][0]) or not rows for pair in pairs for rows in pair):
         return None
     bits = {domain: _bits(pairs, domain) for domain in pairs[0][0]}
     sizes = {domain: np.array(rows["bytes"]) for domain, rows in pairs[0][0].items()}
@@ -54,6 +52,11 @@ def passages(evidence: Evidence, arm: str) -> Passages | None:
     else:
         parts = [(bits[domain], sizes[domain]) for domain in _domains(evidence, list(bits))]
     return _together(parts) if all(len(x) > 1 for x, _ in parts) else None
+
+
+def _rows(evidence: Evidence, arm: str) -> dict[int, Rows]:
+    """Of the last evaluation, by seed; empty of runs that have not kept them."""
+    return {seed: run.result.get("validation", {}) for seed, run in evidence.finished(arm).items()}
 
 
 def _sizes(rows: Rows) -> dict[str, list[float]]:

@@ -145,6 +145,15 @@ def noises(own: Sequence[Past], past: Iterable[Past], metric: str) -> dict[str, 
     return {one.arm: found[one.kind, one.parameters, one.tokens] for one in own}
 
 
+def regions(past: Iterable[Past], metric: str) -> list[Known]:
+    """What all studies together tell of the noise of each kind of arm, at each size that there was."""
+    seen: list[Past] = []
+    for one in (everything := list(past)):
+        if not any(one.kind == other.kind and one.like(other) for other in seen):
+            seen.append(one)
+    return [_known(one, [], everything, metric) for one in seen]
+
+
 def before(like: Past, past: Iterable[Past], metric: str) -> Known:
     """What earlier studies alone tell of the noise of an arm that has no pairs yet."""
     return _known(like, [], _others([like], past), metric)
@@ -184,8 +193,8 @@ def pairings(arms: Iterable[Past], metric: str) -> dict[frozenset[str], Pairing]
 
 def _pairing(group: list[np.ndarray]) -> Pairing | None:
     degrees = [len(pairs) - 1 for pairs in group]
-    total = sum(np.cov(pairs.T) * df for pairs, df in zip(group, degrees, strict=True))
-    base, arm, both = float(total[0, 0]), float(total[1, 1]), float(total[0, 1])
+    total = np.sum([np.cov(pairs.T) * df for pairs, df in zip(group, degrees, strict=True)], axis=0)
+    base, arm, both = total[0, 0].item(), total[1, 1].item(), total[0, 1].item()
     together = base + arm - 2 * both
     if together <= 0 or base * arm == 0:
         return None
