@@ -29,6 +29,7 @@ from bench.races import races
 from bench.rounds import Row
 from bench.speed import speed
 from bench.startup import startup
+from bench.verdicts import verdicts
 from bench.waiting import waiting
 
 Bench = Callable[[bool], list[Row]]
@@ -40,6 +41,7 @@ BENCHES: dict[str, Bench] = {
     "startup": startup,
     "mixers": mixers,
     "races": races,
+    "verdicts": verdicts,
     "planning": planning,
 }
 

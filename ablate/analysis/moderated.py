@@ -52,11 +52,19 @@ def fit(earlier: Sequence[Block], own: Block = ()) -> Noise:
     spread, error = _spread(evidence)
     level = arms[:, 0].mean()
     df = _df(spread + CAUTION * error + _level_variance(evidence))
-    if len(_logs(own)) >= LEAST:
-        df = min(df, _df(_spread([_logs(own)])[0]))
+    df = min(df, scatter(own))
     prior_df = _df(spread)
     centre = digamma(prior_df / 2) - math.log(prior_df / 2)
     return Noise(float(math.exp(level + centre)), df)
+
+
+def scatter(own: Block) -> float:
+    """Degrees of freedom that the noise of an arm is known with from others like it, however many these are.
+
+    As found among the arms of one study, without caution: infinite with fewer than LEAST of them.
+    """
+    logs = _logs(own)
+    return _df(_spread([logs])[0]) if len(logs) >= LEAST else MOST
 
 
 def moderated(differences: Sequence[float], prior: Noise) -> Noise:
@@ -64,15 +72,21 @@ def moderated(differences: Sequence[float], prior: Noise) -> Noise:
     n = len(differences)
     if n < 2:
         return Noise(math.inf, 1.0)
-    own = float(np.var(differences, ddof=1))
+    own = variance(differences)
     df = prior.df + n - 1
     return Noise(max(own, (prior.df * prior.variance + (n - 1) * own) / df), df)
+
+
+def variance(d: Sequence[float]) -> float:
+    """Unbiased, of two numbers or more; for a handful of them ten times as fast as numpy."""
+    mean = math.fsum(d) / len(d)
+    return math.fsum((x - mean) ** 2 for x in d) / (len(d) - 1)
 
 
 def _logs(block: Block) -> np.ndarray:
     """(arms, 2): unbiased log variance, and the variance that it has in equal noise."""
     known = [d for d in block if len(d) > 1]
-    variances = np.array([np.var(d, ddof=1) for d in known])
+    variances = np.array([variance(d) for d in known])
     half = np.array([(len(d) - 1) / 2 for d in known])
     real = variances > ROUNDING * np.median(variances) if len(known) else np.zeros(0, bool)
     half = half[real]
