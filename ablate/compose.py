@@ -15,7 +15,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from ablate.settings import Settings, UserError, check_choices, from_config, unknown_key
+from ablate.parse import check_choices, from_config, unknown_key
+from ablate.settings import Settings, UserError
 
 MULTIRUN = ("-m", "--multirun")
 CONF = str(Path(__file__).parent.parent / "conf")

@@ -21,11 +21,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ablate.record import environment
+from ablate.machine import environment
 from bench.mixers import mixers
 from bench.planning import planning
 from bench.precision import precision
 from bench.races import races
+from bench.replay import replay
 from bench.rounds import Row
 from bench.speed import speed
 from bench.startup import startup
@@ -42,6 +43,7 @@ BENCHES: dict[str, Bench] = {
     "mixers": mixers,
     "races": races,
     "verdicts": verdicts,
+    "replay": replay,
     "planning": planning,
 }
 

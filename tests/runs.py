@@ -1,6 +1,8 @@
-"""What tests of whole runs share: where a run is recorded, the same run elsewhere, and one that is interrupted."""
+"""What tests of whole runs share: where a run is recorded, the same run elsewhere, and those that are stopped."""
 
 import dataclasses
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from ablate.fit.run import train_run
 from ablate.identity import run_id
 from ablate.record import Record, run_record
 from ablate.settings import Settings
+from ablate.sweep.trunk import Segment
+from ablate.sweep.worker import work
 
 # One of every kind of run
 AVERAGINGS = {
@@ -54,6 +58,19 @@ def record_of(settings: Settings) -> Record:
     return run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
 
 
+def asked_to_stop(settings: Settings, forkserver: Any, number: int) -> tuple[Record, int]:
+    """A run in a process of its own, sent a signal once it takes steps: its record, and the exit code."""
+    record = record_of(settings)
+    process = forkserver.Process(target=work, args=(settings, record.folder))
+    process.start()
+    while not record.last_row():
+        time.sleep(0.05)
+        assert process.is_alive(), (record.folder / "log.txt").read_text()
+    os.kill(process.pid, number)
+    process.join()
+    return record, process.exitcode
+
+
 def elsewhere(settings: Settings, folder: Path) -> Settings:
     """The same run, into another output folder that shares the data."""
     folder.mkdir()
@@ -86,3 +103,8 @@ def interrupt(settings: Settings, at: int) -> Path:
     left = checkpoint.newest(record_of(settings).checkpoints)
     assert left is not None
     return left
+
+
+def steps_shared(trees: list[Segment]) -> int:
+    """Steps that are taken when every segment is trained once."""
+    return sum(segment.last - segment.first for tree in trees for segment in tree.walk())

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ablate import identity
 from ablate.identity import difference, digest, run_id, study_digest
-from ablate.settings import NOT_HASHED, Length, Mixture, Model, Settings, Size, Study, from_plain
+from ablate.parse import from_plain
+from ablate.settings import NOT_HASHED, Length, Mixture, Model, Settings, Size, Study
 
 BASE = {
     "mixture": {

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablate.settings import Settings, all_keys, from_config
+from ablate.parse import all_keys, from_config
+from ablate.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 TINY = [

@@ -26,7 +26,8 @@ from matplotlib.figure import Figure
 from ablate.analysis import compare, curves, figures
 from ablate.analysis.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
 from ablate.analysis.look import DARK, LIGHT, Look
-from ablate.record import StudyRecord, make_folder, write_atomically
+from ablate.files import make_folder, write_atomically
+from ablate.record import StudyRecord
 
 
 def write(study: StudyRecord) -> Path:
@@ -149,8 +150,7 @@ def _environments(runs: Iterable[Run]) -> dict[str, list[tuple[str, int]]]:
     """{what: [(value, number of runs)]} of everything recorded; more than one value is drift."""
     found: dict[str, Counter[str]] = {}
     for run in runs:
-        if (run.record.folder / "environment.json").exists():
-            environment = run.record.environment()
+        if environment := run.record.environment():
             packages = {f"{name} (package)": version for name, version in environment.pop("packages", {}).items()}
             for key, value in (environment | packages).items():
                 found.setdefault(key, Counter())[str(value)] += 1

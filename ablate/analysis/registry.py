@@ -12,8 +12,7 @@ pair speaks for all. Those that speak for an arm, its region, have
 
 Runs of the study being judged enter once, as its own arms, and never as those of an earlier study that shares them.
 
-    past = read("outputs")
-    noises(evidence, past)["qa_20"].text
+    noises(arms_of(evidence), earlier(evidence), "macro")["qa_20"].text
     'noise of 24 like arms (mixture; mix_sweep, qa_sweep): sd 0.0031, worth 9.4 degrees of freedom'
 """
 
@@ -28,9 +27,10 @@ from ablate.analysis import moderated
 from ablate.analysis.evidence import Evidence
 from ablate.analysis.evidence import read as read_evidence
 from ablate.analysis.looks import Noise
-from ablate.record import study_record
+from ablate.record import StudyRecord, study_record
 
 REACH = 2.0
+BOOK = "experiments"  # the lab book, beside the folder of records
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,38 @@ class Pairing:
 
 
 def read(outputs: Path | str, leave_out: str = "") -> tuple[Past, ...]:
-    """All arms of all studies in a folder of records, but of the one left out, that have two pairs or more."""
-    names = sorted(path.parent.name for path in (Path(outputs) / "studies").glob("*/study.json"))
-    names = [name for name in names if name != leave_out]
-    return tuple(one for name in names for one in arms_of(read_evidence(study_record(outputs, name))))
+    """All arms that have two pairs or more: of all studies in a folder of records and in the lab book beside it.
+
+    leave_out: the name of a study that is not read.
+    """
+    return _of([*_recorded(Path(outputs)), *_kept(Path(outputs).parent / BOOK)], leave_out)
 
 
 def earlier(evidence: Evidence) -> tuple[Past, ...]:
-    """The arms of all other studies in the folder of records of this one."""
-    return read(evidence.study.folder.parent.parent, leave_out=evidence.study.name)
+    """The arms of all other studies of this one's lab; of a study out of the lab book, those in the book."""
+    place = evidence.study.folder.parent
+    if place.name == "studies":
+        return read(place.parent, leave_out=evidence.declaration["name"])
+    return _of(_kept(place), evidence.declaration["name"])
+
+
+def _recorded(outputs: Path) -> list[StudyRecord]:
+    return [study_record(outputs, path.parent.name) for path in sorted((outputs / "studies").glob("*/study.json"))]
+
+
+def _kept(folder: Path) -> list[StudyRecord]:
+    from ablate.analysis.book import Book  # pandas is slow to import, and most verdicts need no book
+
+    return [book for path in sorted(folder.glob("*/study.json")) if (book := Book(path.parent)).exists]
+
+
+def _of(studies: Iterable[StudyRecord], leave_out: str) -> tuple[Past, ...]:
+    """Each run once, though a study may be recorded and in the book too."""
+    found: dict[frozenset[str], Past] = {}
+    for study in studies:
+        if study.read()["name"] != leave_out:
+            found = {one.ids: one for one in arms_of(read_evidence(study))} | found
+    return tuple(found.values())
 
 
 def arms_of(evidence: Evidence) -> list[Past]:
@@ -114,7 +137,7 @@ def _past(evidence: Evidence, arm: str) -> Past:
         for metric in first["bpb"]
     }
     return Past(
-        study=evidence.study.name,
+        study=evidence.declaration["name"],
         arm=arm,
         kind=kind_of(evidence.declaration["arms"].get(arm, {})),
         parameters=first["parameters"],

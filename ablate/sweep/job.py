@@ -23,9 +23,10 @@ from pathlib import Path
 from types import FrameType
 
 from ablate.data.tokens import prepare
+from ablate.files import write_atomically
 from ablate.identity import run_id
 from ablate.plan.timeline import timeline
-from ablate.record import PAUSED, Growth, Record, trunk_record, write_atomically
+from ablate.record import PAUSED, Growth, Record, trunk_record
 from ablate.settings import Settings, Where
 from ablate.sweep.ledger import HEARTBEAT_SECONDS, STALE_SECONDS, state
 from ablate.sweep.trunk import Branch, beginning, key, numerics

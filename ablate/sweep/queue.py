@@ -11,7 +11,8 @@ import json
 import subprocess
 from typing import NamedTuple
 
-from ablate.record import Record, write_atomically
+from ablate.files import write_atomically
+from ablate.record import Record
 from ablate.settings import UserError
 
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD", "SUSPENDED"}

@@ -21,14 +21,13 @@ from filelock import FileLock
 from submitit import SlurmExecutor
 from submitit.core.utils import UncompletedJobError
 
-from ablate.record import Record, make_folder, run_record, trunk_record
+from ablate.files import make_folder
+from ablate.record import trunk_record
 from ablate.settings import UserError, Where
 from ablate.sweep import queue
+from ablate.sweep.executor import Executor, Outcome
 from ablate.sweep.job import Job
 from ablate.sweep.ledger import state
-from ablate.sweep.local import Outcome
-from ablate.sweep.study import Run
-from ablate.sweep.trunk import Branch
 
 POLL_SECONDS = 0.5  # between two looks at the records
 ASK_SECONDS = 10.0  # between two questions to Slurm: its controller serves everybody
@@ -38,25 +37,13 @@ SAVE_SHARE = 0.25
 DEPENDENCY = "Dependency"  # Slurm's word for it
 
 
-class Slurm:
-    """Submits runs as job arrays and watches them; `outcomes` is always up to date, for whoever shows progress."""
+class Slurm(Executor):
+    """Submits runs as job arrays and watches them."""
 
-    def __init__(
-        self,
-        runs: list[Run],
-        where: Where,
-        ways: dict[str, list[Branch]] | None = None,
-        until: dict[str, int] | None = None,
-    ):
-        """By run id, `ways`: where each may start from and what it leaves; `until`: steps after which it pauses."""
-        self.where, self.ways = where, ways or {}
-        self.workers = where.slurm.at_once or len(runs)
-        self.outcomes = [Outcome(run, (until or {}).get(run.id)) for run in runs]
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.jobs: dict[str, str] = {}  # by run: the job that this launcher watches
         self.over: set[str] = set()  # jobs that had ended when Slurm was last asked
-
-    def record(self, outcome: Outcome) -> Record:
-        return run_record(self.where.outputs, outcome.run.id)
 
     def num_held(self) -> int:
         """Runs that wait for a trunk."""

@@ -8,16 +8,17 @@ import threading
 from pathlib import Path
 
 import pytest
-from runs import elsewhere
+from runs import elsewhere, steps_shared
 
 from ablate import record as records
 from ablate.data.tokens import prepare
 from ablate.record import Record, run_record, trunk_record, trunks
 from ablate.settings import Settings, Study
 from ablate.sweep import attempt
-from ablate.sweep.local import Local, Outcome
+from ablate.sweep.executor import Outcome
+from ablate.sweep.local import Local
 from ablate.sweep.study import Plan, plan, with_fingerprints
-from ablate.sweep.trunk import Branch, beginnings, branches, forest, growth, steps_shared
+from ablate.sweep.trunk import Branch, beginnings, branches, forest, growth
 
 FIXED = {"schedule": {"warmup": 2, "decay": 4}, "length": {"lengths": [64], "starts": [0]}}
 
