@@ -17,6 +17,7 @@ run each (seed noise twice theirs), a t test of each arm that forgets how many t
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,15 @@ LABS = 10  # of which each races its share of the studies: bounds are simulated 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]  # arms, seeds -> differences without effect
 
 
-class FalseClaims(Rate):
+class Share(Rate):
+    unit: ClassVar = "studies"
+
+
+class Average(Mean):
+    unit: ClassVar = "studies"
+
+
+class FalseClaims(Share):
     """A rate of false claims: met when it and the upper end of its interval are."""
 
     @property
@@ -54,7 +63,10 @@ class FalseClaims(Rate):
 
     @property
     def target(self) -> str:
-        return "" if self.limit is None else f"at most {self.limit:g}, to {BOUND:g}"
+        return "" if self.limit is None else f"at most {self.limit:g} ({BOUND:g})"
+
+    def plain(self) -> dict:
+        return super().plain() | ({"met": self.met} if self.limit is not None else {})
 
 
 @dataclass(frozen=True)
@@ -154,8 +166,8 @@ def _false(name: str, world: World, arms: int, studies: int, target: float | Non
         found.append([float(any(map(_differs, known))), float(any(map(_differs, plain))), float(forgot)])
     false, plain, forgot = (list(column) for column in zip(*found, strict=True))
     case = f"{name}, {arms} arms"
-    rows: list[Row] = [FalseClaims(case, "false", false, target, "at most"), Rate(case, "false, plain t", plain)]
-    return rows + ([Rate(case, "false, forgetting the others", forgot)] if arms > 1 else [])
+    rows: list[Row] = [FalseClaims(case, "false", false, target, "at most"), Share(case, "false, plain t", plain)]
+    return rows + ([Share(case, "false, each alone", forgot)] if arms > 1 else [])
 
 
 def _races() -> list[tuple[str, World, int, int]]:
@@ -183,7 +195,7 @@ def _raced(name: str, world: World, arms: int, planned: int, studies: int) -> li
             false.append(float(any(word in ("better", "worse") for word in words)))
             seeds.append(blocks)
     case = f"looks, {name}, {arms} arms, {planned} seeds"
-    return [FalseClaims(case, "false", false, ALPHA, "at most"), Mean(case, "seeds of an arm", seeds)]
+    return [FalseClaims(case, "false", false, ALPHA, "at most"), Average(case, "seeds of an arm", seeds)]
 
 
 def race(d: np.ndarray, prior: Noise) -> tuple[list[str], float]:
@@ -204,8 +216,8 @@ def _naive(studies: int) -> list[Row]:
     t = gap / np.sqrt((ends[:, 0].var(1, ddof=1) + ends[:, 1].var(1, ddof=1)) / 20)
     false = (2 * stdtr(38, -np.abs(t)) <= ALPHA).astype(float)
     return [
-        Mean("naive", "kept of changes, the lower of two runs", kept.tolist()),
-        Rate("naive", "false, last 20 checkpoints as replicates", false.tolist()),
+        Average("naive", "kept, lower of two runs", kept.tolist()),
+        Share("naive", "false, 20 checkpoints as n", false.tolist()),
     ]
 
 
@@ -220,11 +232,9 @@ def _power(studies: int) -> list[Row]:
                 width = (np.diff(one.interval)[0] for one in (known[0], plain[0]))
                 found.append([float(_differs(known[0])), float(_differs(plain[0])), *width])
             known, plain, ours, theirs = (list(column) for column in zip(*found, strict=True))
-            case = f"{arms} arms, 3 seeds, {earlier[0] * earlier[1]} arms before, {effect:g} sd"
-            rows += [Rate(case, "power", known), Rate(case, "power, plain t", plain)]
-        ratio = [a / b for a, b in zip(ours, theirs, strict=True)]
-        half = float(np.mean(ours) / np.mean(theirs))
-        rows += [Row(case, "length of interval / plain", ratio), Row(case, "mean length / mean plain", [half])]
+            case = f"{arms} arms, {earlier[0] * earlier[1]} before, {effect:g} sd"
+            rows += [Share(case, "power", known), Share(case, "power, plain t", plain)]
+        rows.append(Row(case, "length / plain, means", [float(np.mean(ours) / np.mean(theirs))]))
     return rows
 
 
@@ -236,7 +246,7 @@ def _margins(studies: int) -> list[Row]:
         for _ in range(studies):
             known, _ = study(World(normal(), normal(), (10, 20)), rng, 8, 8, effect)
             found.append(float(any(one.word == "equivalent" for one in known)))
-        rows.append(FalseClaims("margin of 1 sd, 8 arms, 8 seeds", what, found, target, "at most"))
+        rows.append(FalseClaims("margin 1 sd, 8 arms, 8 seeds", what, found, target, "at most"))
     return rows
 
 
@@ -255,18 +265,18 @@ def _calibration(studies: int) -> list[Row]:
 
 
 def _graded(truth: np.ndarray, ours: list[Shrunken], judged: list[Judgement]) -> list[Row]:
-    case, better = "8 arms, half of them null", np.array([one.better for one in ours])
+    case, better = "8 arms, half null", np.array([one.better for one in ours])
     shrunken, raw = np.array([one.mean for one in ours]), np.array([one.mean for one in judged])
     claims = np.array([one.word in ("better", "worse") for one in judged])
     wrong = np.sign(raw) != np.sign(truth)
     covered = [float(one.interval[0] <= true <= one.interval[1]) for one, true in zip(ours, truth, strict=True)]
     size = np.abs(truth[claims]).mean()
     return [
-        Row(case, "calibration error of P(better)", [calibration_error(better, truth < 0)], 0.05, "at most"),
-        Rate(case, "claims with the wrong sign", wrong[claims].astype(float).tolist(), 0.01, "at most"),
-        Row(case, "claimed effect / true, raw", [float(np.abs(raw[claims]).mean() / size)]),
-        Row(case, "claimed effect / true, shrunken", [float(np.abs(shrunken[claims]).mean() / size)], 1.2, "at most"),
-        Rate(case, "95 % interval of the shrunken covers", covered),
+        Row(case, "calibration error", [calibration_error(better, truth < 0)], 0.05, "at most"),
+        Share(case, "claims of wrong sign", wrong[claims].astype(float).tolist(), 0.01, "at most"),
+        Row(case, "claimed / true, raw", [float(np.abs(raw[claims]).mean() / size)]),
+        Row(case, "claimed / true, shrunken", [float(np.abs(shrunken[claims]).mean() / size)], 1.2, "at most"),
+        Share(case, "shrunken covered (95 %)", covered),
     ]
 
 

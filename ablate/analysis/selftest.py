@@ -43,7 +43,7 @@ CONTROL = "positive control"  # what a declaration calls it
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of trials, with the upper end of its Clopper-Pearson interval of 95 %."""
+    """A share of trials, with its Clopper-Pearson interval of 95 %."""
 
     found: float  # a mean over groupings, so not always whole
     trials: int
@@ -51,6 +51,11 @@ class Rate:
     @property
     def share(self) -> float:
         return self.found / self.trials if self.trials else math.nan
+
+    @property
+    def low(self) -> float:
+        count = math.floor(self.found + 1e-9)
+        return 0.0 if count == 0 else float(beta.ppf(0.025, count, self.trials - count + 1))
 
     @property
     def bound(self) -> float:

@@ -47,13 +47,13 @@ def test_earlier_arms_of_the_same_kind_count_and_others_do_not():
     assert found.noise.df > 0
     assert "13 like arms (mixture; a, b, now)" in found.text
     for other in (
-        {"kind": LENGTH},
-        {"tokens": 1e6},
-        {"parameters": 4e5},
-        {"domains": ("code", "qa", "science")},
-        {"pairs": {"code": [(0.0, 0.1), (0.0, 0.2)]}},
+        lambda past: dataclasses.replace(past, kind=LENGTH),
+        lambda past: dataclasses.replace(past, tokens=1e6),
+        lambda past: dataclasses.replace(past, parameters=4e5),
+        lambda past: dataclasses.replace(past, domains=("code", "qa", "science")),
+        lambda past: dataclasses.replace(past, pairs={"code": [(0.0, 0.1), (0.0, 0.2)]}),
     ):
-        away = known(one, [dataclasses.replace(past, **other) for past in like])
+        away = known(one, list(map(other, like)))
         assert away.arms == 1
         assert away.noise.df == 0
         assert "only 1 of 5" in away.text

@@ -21,7 +21,7 @@ def lab(folder, **changes):
 
 def test_contrasts_keep_the_noise_and_lose_the_effect():
     rng = np.random.default_rng(0)
-    found = np.array([contrasts(0.7 + 0.1 * rng.standard_normal(4), rng) for _ in range(20_000)])
+    found = np.array([contrasts((0.7 + 0.1 * rng.standard_normal(4)).tolist(), rng) for _ in range(20_000)])
     assert found.shape == (20_000, 3)
     assert found.mean(0) == pytest.approx([0, 0, 0], abs=0.003)
     assert np.cov(found.T) == pytest.approx(0.01 * np.eye(3), abs=3e-4)
