@@ -32,7 +32,7 @@ class Counted(Row):
 def aa(quick: bool, outputs: Path = Path("outputs")) -> list[Row]:
     """share of pseudo-arms of trained models; from, to: Clopper-Pearson 95 %"""
     found = self_test(outputs)
-    rows: list[Row] = [Row(str(outputs), "A/A pairs of trained models", [float(found.pairs)], PAIRS)]
+    rows: list[Row] = [Row(outputs.name, "A/A pairs of trained models", [float(found.pairs)], PAIRS)]
     for what, rate, limit in (
         ("false, judged alone", found.moderated, ALPHA),
         ("false, plain t", found.plain, None),

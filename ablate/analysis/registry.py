@@ -13,7 +13,7 @@ pair speaks for all. Those that speak for an arm, its region, have
 Runs of the study being judged enter once, as its own arms, and never as those of an earlier study that shares them.
 
     noises(arms_of(evidence), earlier(evidence), "macro")["qa_20"].text
-    'noise of 24 like arms (mixture; mix_sweep, qa_sweep): sd 0.0031, worth 9.4 degrees of freedom'
+    '24 like arms (mixture; mix_sweep, qa_sweep): sd 0.0031, worth 9.4 degrees of freedom'
 """
 
 import math
@@ -74,7 +74,7 @@ class Known:
             return f"only {self.arms} of {moderated.LEAST} arms like it ({kind}): its seeds alone tell its noise"
         sd = math.sqrt(self.noise.variance)
         worth = "exactly" if self.noise.df >= moderated.MOST else f"worth {self.noise.df:.1f} degrees of freedom"
-        return f"noise of {self.arms} like arms ({kind}; {', '.join(self.studies)}): sd {sd:.4f}, {worth}"
+        return f"{self.arms} like arms ({kind}; {', '.join(self.studies)}): sd {sd:.4f}, {worth}"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a race knows of its noise before its first run: looked up in earlier studies once, and kept.
 
-    outputs/studies/<name>/noise.json     {"sd": 0.0031, "df": 9.4, "from": ["noise of 24 like arms ..."]}
+    outputs/studies/<name>/noise.json     {"sd": 0.0031, "df": 9.4, "from": ["24 like arms ..."]}
 
 A race at two seeds has little power without it. It is kept because the same runs must give the same decisions, however
 often the launcher is started and whatever other studies have finished meanwhile. Arms of several kinds race with the

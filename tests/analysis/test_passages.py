@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from ablate.analysis import book
 from ablate.analysis.evidence import Evidence, read
 from ablate.analysis.passages import passages
 from tests.analysis.worlds import World, write
@@ -63,3 +64,9 @@ def test_nothing_is_said_without_rows_or_with_other_rows(tmp_path):
     other.by_arm["qa_20"][1].result["validation"]["code"]["bytes"][0] += 1
     assert passages(other, "qa_20") is None
     assert passages(evidence(tmp_path / "one", np.random.default_rng(4), 0.0, rows=1), "qa_20") is None
+
+
+def test_the_lab_book_keeps_the_rows(tmp_path):
+    found = evidence(tmp_path / "outputs", np.random.default_rng(5), -0.02)
+    book.keep(found, tmp_path / "kept")
+    assert passages(read(book.Book(tmp_path / "kept")), "qa_20") == passages(found, "qa_20")
