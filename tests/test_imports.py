@@ -16,7 +16,8 @@ ANY = "any"
 INSIDE = {
     "moments": [],
     "processes": [],
-    "checks": ["moments", "settings"],  # the latter for types alone
+    "fraction": [],
+    "checks": ["fraction", "moments", "settings"],  # the latter for types alone
     "settings": ["checks", "moments"],
     "parse": ["settings"],
     "identity": ["settings"],
@@ -27,15 +28,28 @@ INSIDE = {
     "data": ["settings", "record", "plan", "data"],
     "model": ["settings", "model"],
     "fit": ["processes", "settings", "identity", "record", "plan", "data", "model", "fit"],
-    "analysis": ["settings", "files", "record", "analysis"],
+    "analysis": ["fraction", "settings", "files", "record", "analysis"],
     "sweep": [
-        *["processes", "settings", "parse", "identity", "files", "machine", "record", "plan", "analysis", "sweep"],
+        *[
+            "processes",
+            "fraction",
+            "settings",
+            "parse",
+            "identity",
+            "files",
+            "machine",
+            "record",
+            "plan",
+            "analysis",
+            "sweep",
+        ],
         *["data.tokens", "model.budget", "fit.run", "fit.pace"],
     ],
     "compose": ["settings", "parse"],
     "train": [ANY],
     "prepare": [ANY],
     "report": [ANY],
+    "power": [ANY],
     "trunks": [ANY],
     "export": [ANY],
 }

@@ -7,8 +7,9 @@ What takes long to import begins here. `run` may be called again at any time: th
 
 from rich.console import Console
 
-from ablate.analysis import compare, page, table
+from ablate.analysis import page
 from ablate.analysis.evidence import read
+from ablate.analysis.summary import summary
 from ablate.record import StudyRecord, study_record
 from ablate.settings import UserError
 from ablate.sweep import study as studies
@@ -50,8 +51,10 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
 
 def _conclude(record: StudyRecord, console: Console) -> None:
     """The verdict table, and the report to read."""
-    results = compare.verdicts(read(record))
+    verdict = summary(read(record))
     console.print()
-    console.print(table.table(results))
-    console.print(f"\n[bold]{compare.sentence(results)}[/]")
+    console.print(verdict.table)
+    for line in verdict.remarks:
+        console.print(line)
+    console.print(f"\n[bold]{verdict.sentence}[/]")
     console.print(f"report: {page.write(record)}")

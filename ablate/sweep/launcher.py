@@ -21,6 +21,7 @@ from hydra.plugins.launcher import Launcher
 from ablate.data.tokens import Corpus, check_held_out, prepare
 from ablate.identity import canonical, difference, digest
 from ablate.settings import Settings, SettingsError, Study
+from ablate.sweep import factors
 from ablate.sweep import study as studies
 from ablate.sweep.composition import Composer
 
@@ -49,8 +50,11 @@ def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> 
     if "seed" in values:
         study = dataclasses.replace(study, seeds=[int(seed) for seed in values["seed"]])
     if not swept:
-        return studies.plan(study, base, {name: compose([*fixed, *more]) for name, more in _named(study).items()})
-    if study.arms or study.grid:
+        arms = {name: compose([*fixed, *more]) for name, more in _named(study).items()}
+        alone = {name: compose([*fixed, *more]) for name, more in study.factors.items()}
+        factors.audit(study, base, alone, arms)
+        return studies.plan(study, base, arms)
+    if study.arms or study.grid or study.factors:
         raise SettingsError(f"{swept[0]}: a study with arms of its own takes no further parameter but seed")
     points = dict.fromkeys(tuple(o for o in job if o.split("=", 1)[0] in swept) for job in jobs)
     return _plan_of_points(study, base, {", ".join(point): compose([*fixed, *point]) for point in points}, swept)
@@ -60,7 +64,8 @@ def _named(study: Study) -> dict[str, list[str]]:
     """Overrides of every arm that the study names: one by one, and as combinations of levels."""
     combinations = [list(levels) for levels in itertools.product(*(factor.items() for factor in study.grid.values()))]
     grid = {" ".join(name for name, _ in levels): [o for _, more in levels for o in more] for levels in combinations}
-    return study.arms | {name: overrides for name, overrides in grid.items() if overrides}
+    named = study.arms | factors.arms(study)
+    return named | {name: overrides for name, overrides in grid.items() if overrides}
 
 
 def prepared(plan: studies.Plan) -> studies.Plan:

@@ -69,13 +69,18 @@ class Local(Executor):
 
     def _next(self, waiting: deque[Outcome]) -> Outcome | None:
         """The first run that need not wait for a trunk which one that is being trained, by whomever, will leave."""
-        promised = ledger.promised(self.where.outputs)
+        promised = self._promised()
         return next((outcome for outcome in waiting if not self._missing(outcome) & promised), None)
 
     def num_held(self) -> int:
         """Runs that wait for a trunk."""
-        promised = ledger.promised(self.where.outputs)
+        promised = self._promised()
         return sum(o.state == "waiting" and bool(self._missing(o) & promised) for o in self.outcomes)
+
+    def _promised(self) -> set[str]:
+        """Keys of the trunks to come. A run that was killed a moment ago has no claim, but will go on first."""
+        goes_on = [outcome for outcome in self.outcomes if outcome.state in ("running", "elsewhere")]
+        return ledger.promised(self.where.outputs).union(*(self._missing(outcome) for outcome in goes_on))
 
     def _missing(self, outcome: Outcome) -> set[str]:
         return missing(self.record(outcome), self.where.outputs, self.ways.get(outcome.run.id, []))

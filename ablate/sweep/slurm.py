@@ -11,7 +11,9 @@ its claim (`ledger`) lets only one of them train.
 """
 
 import dataclasses
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,13 +28,13 @@ from ablate.record import trunk_record
 from ablate.settings import UserError, Where
 from ablate.sweep import queue
 from ablate.sweep.executor import Executor, Outcome
-from ablate.sweep.job import Job
+from ablate.sweep.job import Job, save_seconds
 from ablate.sweep.ledger import state
 
 POLL_SECONDS = 0.5  # between two looks at the records
 ASK_SECONDS = 10.0  # between two questions to Slurm: its controller serves everybody
-SAVE_SECONDS = 90  # before the time limit: to finish a step and write a checkpoint, at most this share of it:
-SAVE_SHARE = 0.25
+# USR2 ends a program that has not yet said what it does on it: until then it is not heard
+DEAF = """sh -c 'trap "" USR2; exec "$0" "$@"' """
 
 DEPENDENCY = "Dependency"  # Slurm's word for it
 
@@ -95,6 +97,9 @@ class Slurm(Executor):
             outcome.state, outcome.waits_for = "done", ""
         elif entry and entry.live:
             self.jobs[outcome.run.id] = job
+            if entry.not_launched:
+                self._release(outcome, job)
+                return False
             waits = entry.state in queue.WAITING
             outcome.state, outcome.waits_for = ("waiting", entry.reason or entry.state) if waits else ("running", "")
         elif outcome.until and (record.last_row() or {"step": 0})["step"] >= outcome.until:
@@ -106,6 +111,15 @@ class Slurm(Executor):
         else:
             return True  # no job of it was ever seen alive by us: what became of earlier ones is history
         return False
+
+    def _release(self, outcome: Outcome, job: str) -> None:
+        """A job whose node went down as it began is held by Slurm until somebody asks for it: a try that failed."""
+        outcome.state, outcome.waits_for = "waiting", ""
+        outcome.failures.append(f"not launched: job {job}: Slurm could not start it on its node, and holds it")
+        if outcome.tries > self.where.retries or not queue.release(job):
+            outcome.state = "failed"
+            outcome.failures[-1] += f"; `scontrol release {job}` lets it go"
+        outcome.tries += 1
 
     def _conclude(self, outcome: Outcome, job: str, entries: dict[str, queue.Entry]) -> bool:
         """Say why a job ended without a result; returns whether the run gets another one."""
@@ -122,7 +136,8 @@ class Slurm(Executor):
         failure = record.failure() or {}
         outcome.state, outcome.waits_for = "failed", ""
         outcome.failures.append(f"{failure['outcome']}: {failure['reason']}")
-        again = last in queue.WORTH_RETRYING or (silent and last not in queue.ENDED)
+        stopped = failure["outcome"] == "interrupted" and last == "FAILED"  # by a preemption that does not requeue
+        again = last in queue.WORTH_RETRYING or stopped or (silent and last not in queue.ENDED)
         return again and outcome.tries <= self.where.retries
 
     def _submit(self, outcomes: list[Outcome], folder: Path) -> None:
@@ -148,7 +163,7 @@ class Slurm(Executor):
         return sources
 
     def _submit_array(self, outcomes: list[Outcome], waits_for: list[str], folder: Path) -> None:
-        executor = SlurmExecutor(folder)
+        executor = SlurmExecutor(folder, python=DEAF + shlex.quote(sys.executable))
         name = f"ablate-{outcomes[0].run.settings.study.name or 'run'}"
         try:
             executor.update_parameters(**parameters(self.where, name, waits_for))
@@ -186,7 +201,7 @@ def parameters(where: Where, name: str, waits_for: list[str]) -> dict[str, Any]:
         "gpus_per_node": slurm.gpus,
         "mem": f"{slurm.memory_gb}GB" if slurm.memory_gb else "",
         "array_parallelism": slurm.at_once,
-        "signal_delay_s": int(min(SAVE_SECONDS, SAVE_SHARE * 60 * slurm.minutes)),
+        "signal_delay_s": save_seconds(slurm.minutes),
         "dependency": "afterany:" + ":".join(waits_for) if waits_for else "",
         # one process that fails takes the others with it; srun does not take cpus-per-task from the job (22.05)
         "srun_args": ["--kill-on-bad-exit=1"] + ([f"--cpus-per-task={slurm.cpus}"] if slurm.cpus else []),
