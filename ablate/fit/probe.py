@@ -50,7 +50,7 @@ def probe(trainer: L.Trainer, module: Pretraining) -> dict[str, Any]:
     with _aside(trainer, module), _hidden(module) as hidden:
         try:
             _steps(trainer, module, outcome)
-            outcome["evaluation"] = digest([module.evaluate(lambda: None)])
+            outcome["evaluation"] = digest([*module.evaluate(lambda: None)])
         except Diverged as error:
             outcome["diverged"] = str(error)
         outcome["forward"] = digest(hidden[: len(module.validation["tokens"])])  # of the initial weights
