@@ -27,7 +27,7 @@ INSIDE = {
     "plan": ["moments", "settings", "identity", "plan"],
     "data": ["settings", "record", "plan", "data"],
     "model": ["settings", "model"],
-    "fit": ["processes", "settings", "identity", "record", "plan", "data", "model", "fit"],
+    "fit": ["processes", "settings", "identity", "machine", "record", "plan", "data", "model", "fit"],
     "analysis": ["fraction", "settings", "files", "record", "analysis"],
     "sweep": [
         *[
