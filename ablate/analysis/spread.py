@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import chi2, f
 
+from ablate.analysis import registry
 from ablate.analysis.evidence import Evidence
 from ablate.analysis.paired import Interval
 
@@ -94,8 +95,8 @@ def kinds(evidence: Evidence) -> dict[str, list[str]]:
     """Arms by the groups of settings in which they differ from the base: `model`, `mixture + schedule`."""
     found: dict[str, list[str]] = {}
     for arm in evidence.arms:
-        groups = {key.split(".")[0] for key in evidence.declaration["arms"].get(arm, {})}
-        found.setdefault(" + ".join(sorted(groups)), []).append(arm)
+        kind = registry.kind_of(evidence.declaration["arms"].get(arm, {}))
+        found.setdefault(registry.name_of(kind), []).append(arm)
     return found
 
 

@@ -1,5 +1,7 @@
 """Notebooks run from top to bottom on records alone, and are kept with their pictures."""
 
+import re
+import shutil
 from pathlib import Path
 
 import nbformat.v4
@@ -67,3 +69,50 @@ def test_saturation_is_kept_with_its_pictures():
     assert pictures(notebook) == 4
     assert path.stat().st_size < KEPT
     assert not any(output.output_type == "error" for output in outputs(notebook))
+
+
+def test_architectures_runs_on_studies_that_share_a_base(tmp_path, run):
+    for name, effects in (("first", {"qa_20": -0.05, "qa_40": 0.05}), ("second", {"qa_30": -0.06})):
+        write(tmp_path / name, World(effects=effects, seeds=(0, 1, 2, 3)), name=name)
+        shutil.copytree(tmp_path / name, tmp_path / "outputs", dirs_exist_ok=True)
+    notebook = run("architectures.ipynb", ABLATE_OUTPUTS=str(tmp_path / "outputs"), ABLATE_STUDY="first second missing")
+    assert pictures(notebook) == 5  # two verdicts, cost, curves, domains
+    table = next(output.data["text/html"] for output in outputs(notebook) if "text/html" in output.get("data", {}))
+    assert "qa_30*" in table
+    assert "base*" not in table  # the very runs of the first study
+    assert "beaten by base, qa_20, qa_30*" in table  # over both studies
+    assert "missing" not in text(notebook)
+
+
+def test_architectures_runs_on_the_lab_book(run):
+    notebook = run("architectures.ipynb")
+    assert pictures(notebook) >= 4
+    assert "null control: llama of seed 0, trained twice, is the same to the bit" in text(notebook)
+
+
+def test_noise_finds_what_was_planted_without_published_tables(tmp_path, run):
+    world = World(seeds=tuple(range(12)), shared_noise=0.05, own_noise=0.005, evaluation_noise=0.0)
+    write(tmp_path, world, name="planted")
+    notebook = run("noise.ipynb", ABLATE_OUTPUTS=str(tmp_path), ABLATE_TABLES=str(tmp_path / "none"))
+    assert pictures(notebook) == 4
+    assert "the published tables are not here" in text(notebook)
+    tables = [output.data["text/html"] for output in outputs(notebook) if "text/html" in output.get("data", {})]
+    low, high = map(float, re.search(r"<th>code</th>.*?([\d.]+) to ([\d.]+)", tables[0], re.DOTALL).groups())
+    assert 1 < low < 1 + (world.shared_noise / world.own_noise) ** 2 < high
+
+
+def test_noise_runs_on_the_lab_book(run):
+    notebook = run("noise.ipynb")
+    books = {path.parent.name for path in (ROOT / "experiments").glob("*/runs.csv")}
+    assert all(f"{name}: " in text(notebook) for name in books)
+    assert pictures(notebook) == 3 + TABLES.exists() + len(books)
+
+
+@pytest.mark.parametrize("name", ["architectures", "noise"])
+def test_a_notebook_is_kept_with_its_pictures(name):
+    path = NOTEBOOKS / f"{name}.ipynb"
+    notebook = nbformat.v4.reads(path.read_text(encoding="utf-8"))
+    assert pictures(notebook) >= 4
+    assert path.stat().st_size < KEPT
+    assert not any(output.output_type in ("error", "stderr") for output in outputs(notebook))
+    assert all(place not in path.read_text(encoding="utf-8") for place in ("/work", "/tmp", "/home", "/root"))
