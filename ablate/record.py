@@ -114,7 +114,9 @@ class Record:
         return from_plain(yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8")))
 
     def environment(self) -> dict[str, Any]:
-        return _read_json(self.folder / "environment.json")
+        """Commit, versions and machine; empty for a run that has not begun."""
+        path = self.folder / "environment.json"
+        return _read_json(path) if path.exists() else {}
 
     def result(self) -> dict[str, Any] | None:
         return _read_json(self.folder / "result.json") if self.done else None

@@ -2,6 +2,8 @@
 
     python -m ablate.report                  the studies there are
     python -m ablate.report mix_sweep        the verdict of one, and its page
+    python -m ablate.report mix_sweep --keep experiments/mix_sweep     and its tables for the lab book
+    python -m ablate.report experiments/mix_sweep                      the same verdict out of the book
 
 Records are only read; a report can be made at any time, also while the study runs.
 """
@@ -30,7 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
         if options.name is None:
             _list(Path(options.outputs))
         else:
-            report(study_record(options.outputs, options.name))
+            report(_study(options.outputs, options.name))
+            if options.keep:
+                _keep(_study(options.outputs, options.name), Path(options.keep))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
@@ -82,6 +86,21 @@ def _remarks(found: "Evidence") -> list[str]:
     return lines
 
 
+def _study(outputs: str, name: str) -> StudyRecord:
+    """Of the outputs, or of the lab book when the name is that of a folder there."""
+    from ablate.analysis.book import Book  # pandas is slow to import, and not needed to list studies
+
+    book = Book(Path(name))
+    return book if book.exists else study_record(outputs, name)
+
+
+def _keep(study: StudyRecord, folder: Path) -> None:
+    from ablate.analysis import book, evidence
+
+    book.keep(evidence.read(study), folder)
+    print(f"kept     {folder}")
+
+
 def _list(outputs: Path) -> None:
     console = Console(highlight=False)
     studies = sorted(path.parent for path in (outputs / "studies").glob("*/study.json"))
@@ -97,7 +116,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Print the verdict of a study and write its page. Without NAME, list the studies.",
         epilog="example: python -m ablate.report mix_sweep",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="name of the study, as in experiment=NAME")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="name of the study, as in experiment=NAME, or a folder of a lab book"
+    )
+    parser.add_argument("--keep", metavar="FOLDER", help="write the study's tables into this folder of a lab book")
     parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
     return parser
 

@@ -26,6 +26,7 @@ from bench.mixers import mixers
 from bench.planning import planning
 from bench.precision import precision
 from bench.races import races
+from bench.replay import replay
 from bench.rounds import Row
 from bench.speed import speed
 from bench.startup import startup
@@ -40,6 +41,7 @@ BENCHES: dict[str, Bench] = {
     "startup": startup,
     "mixers": mixers,
     "races": races,
+    "replay": replay,
     "planning": planning,
 }
 

@@ -14,6 +14,7 @@ from ablate.fit.run import train_run
 from ablate.identity import run_id
 from ablate.record import Record, run_record
 from ablate.settings import Settings
+from ablate.sweep.trunk import Segment
 
 # One of every kind of run
 AVERAGINGS = {
@@ -86,3 +87,8 @@ def interrupt(settings: Settings, at: int) -> Path:
     left = checkpoint.newest(record_of(settings).checkpoints)
     assert left is not None
     return left
+
+
+def steps_shared(trees: list[Segment]) -> int:
+    """Steps that are taken when every segment is trained once."""
+    return sum(segment.last - segment.first for tree in trees for segment in tree.walk())

@@ -149,8 +149,7 @@ def _environments(runs: Iterable[Run]) -> dict[str, list[tuple[str, int]]]:
     """{what: [(value, number of runs)]} of everything recorded; more than one value is drift."""
     found: dict[str, Counter[str]] = {}
     for run in runs:
-        if (run.record.folder / "environment.json").exists():
-            environment = run.record.environment()
+        if environment := run.record.environment():
             packages = {f"{name} (package)": version for name, version in environment.pop("packages", {}).items()}
             for key, value in (environment | packages).items():
                 found.setdefault(key, Counter())[str(value)] += 1

@@ -24,7 +24,7 @@ from ablate.settings import Settings
 ROW = np.dtype(
     [("lr", "f8"), ("weight_decay", "f8"), ("length", "i8"), ("rows", "i8"), ("stage", "i8"), ("average", "f8")]
 )
-# What the table says itself, or what moves no weight
+# What the table says itself, or what moves no weight; `head` puts back what of it holds for every step
 NOT_STATIC = ("schedule", "length", "ramp", "mixture", "averaging", "tokens", "step_tokens", "evaluation")
 NOT_STATIC_OPTIMIZER = ("lr", "weight_decay", "lerac")
 
@@ -63,10 +63,10 @@ class Timeline:
         return np.concatenate([[0.0], np.cumsum(cost * np.diff(self.tokens))])
 
     def head(self, fingerprint: str) -> str:
-        """Digest of all that moves the weights and holds for every step."""
+        """Digest of what holds for every step: all that moves the weights, and the rows that losses are measured on."""
         static = {k: v for k, v in canonical(self.settings).items() if k not in NOT_STATIC}
         static["optimizer"] = {k: v for k, v in static["optimizer"].items() if k not in NOT_STATIC_OPTIMIZER}
-        static["block"] = self.settings.mixture.block
+        static["block"], static["spans"] = self.settings.mixture.block, self.settings.evaluation.spans
         return digest([static, fingerprint, SEMANTICS], 64)
 
     @cached_property
@@ -79,11 +79,16 @@ class Timeline:
 
     def key(self, steps: int, fingerprint: str) -> str:
         """Name of the first `steps` steps: equal keys mean equal weights after them."""
-        return hashlib.sha256(self.head(fingerprint).encode() + self.moves[:steps].tobytes()).hexdigest()[:16]
+        return prefix_key(self.head(fingerprint), self.moves[:steps])
 
     @property
     def _has_curriculum(self) -> bool:
         return self.settings.optimizer.lerac.lowest < 1
+
+
+def prefix_key(head: str, moves: np.ndarray) -> str:
+    """Name of the state after some steps, from `Timeline.head` and the `Timeline.moves` of those steps."""
+    return hashlib.sha256(head.encode() + moves.tobytes()).hexdigest()[:16]
 
 
 def timeline(settings: Settings) -> Timeline:

@@ -1,5 +1,6 @@
 """What a study costs in FLOPs: with every run alone, with beginnings shared, and what of it is left."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from ablate.model import budget
 from ablate.record import run_record
+from ablate.settings import Where
 from ablate.sweep.study import Plan
 from ablate.sweep.trunk import Beginning, Segment, Stored, beginnings, forest, key, stored
 
@@ -15,6 +17,7 @@ from ablate.sweep.trunk import Beginning, Segment, Stored, beginnings, forest, k
 class Prospect:
     """`flops`: of every run by its id, before each step and at the end. `starts`: of those missing, a step."""
 
+    where: Where
     trees: list[Segment]
     beginnings: dict[str, Beginning]
     flops: Mapping[str, np.ndarray]
@@ -46,6 +49,13 @@ class Prospect:
         flops = self.flops[segment.runs[0]]
         return float(flops[segment.last] - flops[first])
 
+    def now(self) -> "Prospect":
+        """The same study as it is on disk at this moment."""
+        on_disk = stored(self.where.outputs) if self.where.trunks else {}
+        missing = [run for run in self.flops if not run_record(self.where.outputs, run).done]
+        starts = {run: _start(self.beginnings[run], on_disk) for run in missing}
+        return dataclasses.replace(self, starts=starts, stored=on_disk)
+
     def _left(self, segment: Segment) -> float:
         starts = [self.starts[run] for run in segment.runs if run in self.starts]
         return self.of(segment, min(max(segment.first, min(starts)), segment.last)) if starts else 0.0
@@ -55,11 +65,9 @@ def prospect(plan: Plan) -> Prospect:
     """Of a study, from its timelines and from what is on disk."""
     where, runs = plan.arms[0].settings.where, plan.distinct()
     ones = {one.run: one for one in beginnings(plan)}
-    on_disk = stored(where.outputs) if where.trunks else {}
     trees = forest(list(ones.values())) if where.trunks else [_alone(one) for one in ones.values()]
     flops = {run.id: ones[run.id].timeline.flops(budget.of(run.settings).training_flops) for run in runs}
-    missing = [run.id for run in runs if not run_record(where.outputs, run.id).done]
-    return Prospect(trees, ones, flops, {run: _start(ones[run], on_disk) for run in missing}, on_disk)
+    return Prospect(where, trees, ones, flops, {}, {}).now()
 
 
 def _start(one: Beginning, on_disk: Stored) -> int:

@@ -81,11 +81,11 @@ def run(plan: studies.Plan, console: Console) -> None:
     if where.dry_run:
         return
     studies.declare(plan, record)
-    ways = trunk.branches(trunk.beginnings(plan), trunk.stored(where.outputs)) if where.trunks else {}
+    ways = trunk.branches(list(found.beginnings.values()), found.stored) if where.trunks else {}
     outcomes: dict[str, tuple[Executor, Outcome]] = {}
     for wave in waves(plan, record):
         executor = EXECUTORS[where.executor](wave.runs, where, ways, wave.until)
-        with Screen(executor, console, found) as screen:
+        with Screen(executor, console, found.now()) as screen:
             executor.train(screen.show)
         outcomes |= {outcome.run.id: (executor, outcome) for outcome in executor.outcomes}
     _conclude(record, console)

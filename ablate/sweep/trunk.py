@@ -16,7 +16,6 @@ run does the same steps.
 
 import contextlib
 import functools
-import hashlib
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ablate.identity import digest
-from ablate.plan.timeline import Timeline, timeline
+from ablate.plan.timeline import Timeline, prefix_key, timeline
 from ablate.record import Growth, Record, package_version, processor, trunk_record, trunks
 from ablate.settings import Settings, Where
 from ablate.sweep.study import Plan
@@ -62,7 +61,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What the sharing of one run depends on. `head`: digest of all that holds for every step."""
+    """What the sharing of one run depends on. `head`: digest of what holds for every step, and of the machine."""
 
     run: str
     timeline: Timeline
@@ -151,17 +150,7 @@ def stored(outputs: str) -> Stored:
 
 def key(one: Beginning, steps: int) -> str:
     """Name of a run's state after `steps` steps: equal names mean equal weights, bit for bit."""
-    return hashlib.sha256(one.head.encode() + one.moves[:steps].tobytes()).hexdigest()[:16]
-
-
-def steps_alone(trees: list[Segment]) -> int:
-    """Steps that the runs would take if each were trained by itself."""
-    return sum(segment.last for tree in trees for segment in tree.walk() if not segment.children)
-
-
-def steps_shared(trees: list[Segment]) -> int:
-    """Steps that are taken when every segment is trained once."""
-    return sum(segment.last - segment.first for tree in trees for segment in tree.walk())
+    return prefix_key(one.head, one.moves[:steps])
 
 
 def _trees(alike: list[Beginning], first: int) -> list[Segment]:

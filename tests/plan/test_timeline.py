@@ -89,7 +89,7 @@ CHANGES |= {
     "exponential average": (replace(BASE, averaging=Averaging(kind="ema", start=0.6)), 60),
     "curriculum over layers": (replace(BASE, optimizer=Optimizer(lerac=LeRaC(lowest=0.1))), 0),
 }
-# What every step depends on, the weights before the first one included
+# What every step depends on, the weights before the first one included, or every evaluation
 STATIC = {
     "seed": replace(BASE, seed=1),
     "precision": replace(BASE, precision="bf16-mixed"),
@@ -105,12 +105,13 @@ STATIC = {
     "span": replace(BASE, data=Data(span=2048)),
     "held out": replace(BASE, data=Data(validation=0.1)),
     "block": replace(BASE, mixture=replace(BASE.mixture, block=128)),
+    "validation rows": replace(BASE, evaluation=Evaluation(spans=2)),
 }
 # Ways to say the same, or what changes no weight
 SAME = {
     "where": replace(BASE, where=Where(devices=4, strategy="ddp", micro_tokens=1024, saves=3, outputs="elsewhere")),
     "study": replace(BASE, study=Study(name="x", margin=0.5)),
-    "evaluation": replace(BASE, evaluation=Evaluation(times=3, spans=2)),
+    "evaluation": replace(BASE, evaluation=Evaluation(times=3)),
     "paths": replace(BASE, data=Data(root="/somewhere", tokenizer="/some/tokenizer.json")),
     "focus": replace(BASE, data=Data(focus="code")),
     "name of a stage": replace(BASE, mixture=mixture()),

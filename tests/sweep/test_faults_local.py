@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from runs import elsewhere
+from runs import elsewhere, steps_shared
 
 from ablate import record as records
 from ablate.data.tokens import prepare
@@ -17,7 +17,7 @@ from ablate.settings import Settings, Study
 from ablate.sweep import attempt
 from ablate.sweep.local import Local, Outcome
 from ablate.sweep.study import Plan, plan, with_fingerprints
-from ablate.sweep.trunk import Branch, beginnings, branches, forest, growth, steps_shared
+from ablate.sweep.trunk import Branch, beginnings, branches, forest, growth
 
 FIXED = {"schedule": {"warmup": 2, "decay": 4}, "length": {"lengths": [64], "starts": [0]}}
 

@@ -3,14 +3,14 @@
 import dataclasses
 from pathlib import Path
 
-from runs import elsewhere
+from runs import elsewhere, steps_shared
 
 from ablate.data.tokens import prepare
 from ablate.record import run_record, trunks
 from ablate.settings import Settings, Study
 from ablate.sweep.local import Local
 from ablate.sweep.study import Plan, plan, with_fingerprints
-from ablate.sweep.trunk import beginnings, branches, forest, steps_shared, stored
+from ablate.sweep.trunk import beginnings, branches, forest, stored
 
 FIXED = {"schedule": {"warmup": 2, "decay": 4}, "length": {"lengths": [64], "starts": [0]}}
 
