@@ -33,6 +33,7 @@ INSIDE = {
     "train": [ANY],
     "prepare": [ANY],
     "report": [ANY],
+    "suggest": ["settings", "record", "analysis"],
     "trunks": [ANY],
     "export": [ANY],
 }
@@ -44,6 +45,7 @@ OUTSIDE = {
     "deepspeed": ["fit.zero"],
     "wandb": ["fit"],
     "matplotlib": ["analysis", "report"],
+    "sklearn": ["analysis.mixtures"],  # its import takes a second
     "tokenizers": ["data"],
     "bitsandbytes": ["fit.eightbit"],  # its import takes a second
 }

@@ -23,12 +23,12 @@ SYMBOLS, CONTEXTS = 8, 18
 SIGNAL = (4.0, 25.0)  # spread of the macro loss over mixtures drawn at random, in seed-sds: from, to
 
 
-def world(seed: int, kind: str | None = None) -> World:
-    """The world of a seed; the kind goes round with the seed."""
+def world(seed: int, kind: str | None = None, domains: int | None = None) -> World:
+    """The world of a seed; the kind goes round with the seed, the number of domains is drawn."""
     rng = np.random.default_rng([7, seed])
     kind = kind or KINDS[seed % len(KINDS)]
-    num = int(rng.integers(5, 13))
-    return _with_noise(PLANTED[kind](kind, seed, num, rng), rng)
+    drawn = int(rng.integers(5, 13))
+    return _with_noise(PLANTED[kind](kind, seed, domains or drawn, rng), rng)
 
 
 def larger(small: World, times: float = 4.0) -> World:
@@ -62,23 +62,24 @@ def _visits(rng: np.random.Generator, num: int) -> np.ndarray:
     return visits
 
 
-def _plain(kind: str, seed: int, num: int, rng: np.random.Generator, **changes) -> World:
+def _plain(kind: str, seed: int, num: int, rng: np.random.Generator) -> World:
     """Some domains are targets; pools are larger where there is more to learn, but not reliably."""
     visits = _visits(rng, num)
     domains = visits[..., None] * _rows(rng, num)
     tokens = float(np.exp(rng.uniform(np.log(600), np.log(6000))))
     own = np.sort(rng.choice(num, rng.integers(max(2, num // 3), num + 1), replace=False))
     width = (visits > 0).sum(1) / CONTEXTS
-    fixed = {
-        "domains_KXV": domains,
-        "targets_TXV": domains[own],
-        "own": tuple(own.tolist()),
-        "match": np.bincount(own, minlength=num) / len(own),
-        "tokens": tokens,
-        "pools": tokens * width ** rng.uniform(0, 1) * np.exp(rng.normal(0, 0.7, num)),
-        "kappa": float(np.exp(rng.uniform(np.log(10), np.log(200)))),
-    }
-    return World(kind=kind, seed=seed, **(fixed | changes))
+    return World(
+        kind=kind,
+        seed=seed,
+        domains_KXV=domains,
+        targets_TXV=domains[own],
+        own=tuple(own.tolist()),
+        match=np.bincount(own, minlength=num) / len(own),
+        tokens=tokens,
+        pools=tokens * width ** rng.uniform(0, 1) * np.exp(rng.normal(0, 0.7, num)),
+        kappa=float(np.exp(rng.uniform(np.log(10), np.log(200)))),
+    )
 
 
 def _interior(kind: str, seed: int, num: int, rng: np.random.Generator) -> World:
@@ -86,7 +87,7 @@ def _interior(kind: str, seed: int, num: int, rng: np.random.Generator) -> World
 
 
 def _outside(kind: str, seed: int, num: int, rng: np.random.Generator) -> World:
-    base = _plain(kind, seed, num, rng, tagged=False)
+    base = replace(_plain(kind, seed, num, rng), tagged=False)
     blends = rng.dirichlet(np.full(num, 0.4), int(rng.integers(1, 4)))
     targets = np.tensordot(blends, base.domains_KXV, 1)
     # Sharper than any blend of what is taught: no mixture reproduces it
@@ -95,7 +96,7 @@ def _outside(kind: str, seed: int, num: int, rng: np.random.Generator) -> World:
 
 
 def _vertex(kind: str, seed: int, num: int, rng: np.random.Generator) -> World:
-    base = _plain(kind, seed, num, rng, tagged=False)
+    base = replace(_plain(kind, seed, num, rng), tagged=False)
     broad = base.domains_KXV[1:].mean(0) ** 1.2
     domains = np.concatenate([broad[None] / broad.sum(), base.domains_KXV[1:]])
     blends = rng.dirichlet(np.full(num - 1, 3.0), 2)
@@ -112,7 +113,7 @@ def _vertex(kind: str, seed: int, num: int, rng: np.random.Generator) -> World:
 
 
 def _valleys(kind: str, seed: int, num: int, rng: np.random.Generator) -> World:
-    base = _plain(kind, seed, num, rng, tagged=False)
+    base = replace(_plain(kind, seed, num, rng), tagged=False)
     domains, half = base.domains_KXV.copy(), CONTEXTS // 2
     for k in (0, 1):  # contexts that the other has not, all of which must be seen often
         visits = np.zeros(CONTEXTS)
@@ -130,17 +131,17 @@ def _valleys(kind: str, seed: int, num: int, rng: np.random.Generator) -> World:
 
 
 def _threshold(kind: str, seed: int, num: int, rng: np.random.Generator) -> World:
-    base = _plain(kind, seed, num, rng, tagged=False)
+    base = replace(_plain(kind, seed, num, rng), tagged=False)
     return replace(base, threshold=base.tokens * rng.uniform(0.3, 1.0) / CONTEXTS)
 
 
 def _flip(kind: str, seed: int, num: int, rng: np.random.Generator) -> World:
-    base = _plain(kind, seed, num, rng, tagged=False)
+    base = replace(_plain(kind, seed, num, rng), tagged=False)
     return replace(base, threshold=base.tokens * rng.uniform(1.0, 2.0) / CONTEXTS)
 
 
 def _deceptive(kind: str, seed: int, num: int, rng: np.random.Generator) -> World:
-    """Targets that a few tokens teach, with large pools, and one with no text of its own: it takes the other domains."""
+    """Targets that a few tokens teach, with large pools, and one without text of its own: others teach it."""
     base = _plain(kind, seed, num, rng)
     easy = rng.permutation(num)[: num // 2]
     domains = base.domains_KXV.copy()

@@ -69,7 +69,9 @@ class World:
         """Losses of one run each, M x T: what was expected, and noise that grows away from the uniform mixture."""
         weights = np.atleast_2d(weights)
         away = (weights**2).sum(1, keepdims=True) - 1 / self.num_domains
-        return self.truth(weights) + self.noise * (1 + self.uneven * away) * rng.standard_normal((len(weights), len(self.noise)))
+        return self.truth(weights) + self.noise * (1 + self.uneven * away) * rng.standard_normal(
+            (len(weights), len(self.noise))
+        )
 
     def sample(self, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Losses of one run each, M x T, of counts that were drawn: tier 1."""

@@ -1,6 +1,6 @@
 """The best mixture of a world, found on its exact loss: many starts, then each followed down to its valley.
 
-    best, valleys = minima(world)      K; valleys x (K + 1), the loss last, the lowest first
+best, valleys = minima(world)      K; valleys x (K + 1), the loss last, the lowest first
 """
 
 import numpy as np
