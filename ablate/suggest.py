@@ -10,6 +10,8 @@ their own, with the predicted best among them. Records are only read.
 """
 
 import argparse
+import dataclasses
+import json
 import re
 import sys
 from dataclasses import dataclass
@@ -140,7 +142,7 @@ def write_experiment(evidence: Evidence, suggestion: Suggestion, name: str, fold
         raise UserError(f"--write {name}: {path} exists; choose another name")
     settings, stage = _base_settings(evidence), suggestion.study.stage
     arms = {
-        f"next_{i + 1}": _overrides(settings, stage, suggestion.study.full(mixture))
+        f"next_{i + 1}": [_override(settings, stage, suggestion.study.full(mixture))]
         for i, mixture in enumerate(suggestion.following)
     }
     declared = {key: value for key, value in evidence.declaration.items() if key in NEW_STUDY}
@@ -160,23 +162,28 @@ def write_experiment(evidence: Evidence, suggestion: Suggestion, name: str, fold
 
 
 def _base_settings(evidence: Evidence) -> dict:
-    """All that the base's runs are, as they were composed, without where and which seed."""
-    run = next(iter(evidence.by_arm[evidence.base].values()))
-    path = run.record.folder / "config.yaml"
-    if not path.exists():
-        raise UserError(f"--write needs the records of {evidence.study.name}: there is no {path}")
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    """All that the base's runs are, without where and which seed, and with a weight for every domain: an override
+    changes weights that are there, it adds none."""
+    record = next(iter(evidence.by_arm[evidence.base].values())).record
+    if not (record.folder / "config.yaml").exists():
+        raise UserError(f"--write needs the records of {evidence.study.name}: there is no {record.folder}/config.yaml")
+    settings = record.settings()
+    found = json.loads(json.dumps(dataclasses.asdict(settings)))
+    mixture, nothing = found["mixture"], dict.fromkeys(settings.data.domains, 0.0)
+    first = settings.mixture_stages[0][1] if mixture["share"] is not None else mixture["weights"]
+    mixture |= {"share": None, "weights": nothing | first if first else dict.fromkeys(nothing, 1.0)}
+    for stage in mixture["stages"].values():
+        stage["weights"] = nothing | stage["weights"]
     return {key: value for key, value in found.items() if key not in ("where", "study", "seed")}
 
 
-def _overrides(settings: dict, stage: str, weights: dict[str, float]) -> list[str]:
-    """What changes the weights of that stage, and of nothing else."""
+def _override(settings: dict, stage: str, weights: dict[str, float]) -> str:
+    """What changes the weights of that stage, and nothing else."""
     value = "{" + ", ".join(f"{domain}: {weight:g}" for domain, weight in weights.items()) + "}"
     if stage == "0":
-        share = ["mixture.share=null"] if settings["mixture"]["share"] is not None else []
-        return [*share, f"mixture.weights={value}"]
+        return f"mixture.weights={value}"
     name = next(name for name, one in settings["mixture"]["stages"].items() if f"{one['start']:.12g}" == stage)
-    return [f"mixture.stages.{name}.weights={value}"]
+    return f"mixture.stages.{name}.weights={value}"
 
 
 def _record(options: argparse.Namespace) -> StudyRecord:

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from ablate.record import environment
 from bench.mixers import mixers
+from bench.mixtures import mixtures
 from bench.planning import planning
 from bench.precision import precision
 from bench.races import races
@@ -41,6 +42,7 @@ BENCHES: dict[str, Bench] = {
     "startup": startup,
     "mixers": mixers,
     "races": races,
+    "mixtures": mixtures,
     "replay": replay,
     "planning": planning,
 }

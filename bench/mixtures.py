@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 
 from ablate.analysis import laws
 from ablate.analysis.mixtures import Surrogate, Swarm, fit
-from ablate.analysis.proposal import best, lowest, next_runs
+from ablate.analysis.proposal import lowest, next_runs, trained
 from bench.curves import TABLES
 from bench.races import Mean, Rate
 from bench.rounds import Row
@@ -34,6 +34,10 @@ HALF = 0.5  # seed-sds
 SUBSETS, PROXIES = 20, (16, 32, 64, 128)
 REGMIX = TABLES / "sail-sg+regmix" / "data"
 TARGET = "pile_cc"
+
+
+Propose = Callable[[Surrogate, int, np.random.Generator], np.ndarray]
+Found = tuple[np.ndarray, Surrogate]
 
 
 class Quantile(Row):
@@ -52,61 +56,61 @@ def mixtures(quick: bool) -> list[Row]:
 
 def planted(worlds: list[World]) -> list[Row]:
     """All that is measured on planted worlds."""
-    lowest_losses = [float(one.macro(minima(one)[0])[0]) for one in worlds]
-    case, found = f"planted, {RUNS} runs", [search(one, np.random.default_rng(one.seed)) for one in worlds]
-    regrets = [regret(*each) for each in zip(worlds, (f[0] for f in found), lowest_losses, strict=True)]
-    trivial = [
-        min(regret(one, prior, least) for prior in one.priors.values())
-        for one, least in zip(worlds, lowest_losses, strict=True)
-    ]
+    least = [float(one.macro(minima(one)[0])[0]) for one in worlds]
+    found = [search(one, np.random.default_rng(one.seed)) for one in worlds]
+    ours = [regret(*each) for each in zip(worlds, (f[0] for f in found), least, strict=True)]
+    prior = [min(regret(one, p, low) for p in one.priors.values()) for one, low in zip(worlds, least, strict=True)]
+    alone = [process_choice(search(one, np.random.default_rng(one.seed), process_alone)[1]) for one in worlds]
+    small = [i for i, one in enumerate(worlds) if one.num_domains == 5]
+    grid = [grid_search(worlds[i], np.random.default_rng(worlds[i].seed)) for i in small]
+    case = f"planted, {RUNS} runs"
     rows: list[Row] = [
-        Row(case, "regret", regrets, HALF, "at most"),
-        Quantile(case, "regret, p90", regrets, 1.0, "at most"),
-        Rate(case, "loses", [float(r > t + HALF) for r, t in zip(regrets, trivial, strict=True)], 0.05, "at most"),
+        *_regrets(case, ours, HALF, 1.0),
+        Rate(case, "loses", [float(r > t + HALF) for r, t in zip(ours, prior, strict=True)], 0.05, "at most"),
         Rate(case, "covered", [held(one, *f) for one, f in zip(worlds, found, strict=True)]),
-        Row("planted, best prior", "regret", trivial),
-        Quantile("planted, best prior", "regret, p90", trivial),
+        *_regrets("planted, best prior", prior),
+        *_regrets("planted, process alone", [regret(*each) for each in zip(worlds, alone, least, strict=True)]),
+        *_regrets("planted, 5 domains, ours", [ours[i] for i in small]),
+        *_regrets(
+            "planted, 5 domains, grid", [regret(worlds[i], g, least[i]) for i, g in zip(small, grid, strict=True)]
+        ),
     ]
     for kind in KINDS:
-        rows.append(
-            Row(f"planted, {kind}", "regret", [r for one, r in zip(worlds, regrets, strict=True) if one.kind == kind])
-        )
-    alone = [
-        regret(one, search(one, np.random.default_rng(one.seed), _process_alone)[0], least)
-        for one, least in zip(worlds, lowest_losses, strict=True)
-    ]
-    rows += [Row("planted, process alone", "regret", alone), Quantile("planted, process alone", "regret, p90", alone)]
-    small = [pair for pair in zip(worlds, lowest_losses, strict=True) if pair[0].num_domains == 5]
-    grid = [regret(one, grid_search(one, np.random.default_rng(one.seed)), least) for one, least in small]
-    rows += [Row("planted, grid of 495", "regret", grid), Quantile("planted, grid of 495", "regret, p90", grid)]
+        rows += _regrets(f"planted, {kind}", [r for one, r in zip(worlds, ours, strict=True) if one.kind == kind])
     scale = [flipped(one, f[0]) for one, f in zip(worlds, found, strict=True) if one.kind == "flip"]
-    return [*rows, Row("planted, flip, at 4 x tokens", "regret", scale)]
+    return [*rows, Row("planted, flip, 4 x tokens", "regret", scale)]
 
 
-def search(one: World, rng: np.random.Generator, ask: Callable | None = None) -> tuple[np.ndarray, Surrogate]:
-    """The mixture chosen after RUNS runs, and the last surrogate."""
-    weights = np.stack(list(one.priors.values()))
+def _regrets(case: str, values: list[float], median: float | None = None, decile: float | None = None) -> list[Row]:
+    if not values:
+        return []
+    return [Row(case, "regret", values, median, "at most"), Quantile(case, "regret, p90", values, decile, "at most")]
+
+
+def search(one: World, rng: np.random.Generator, propose: Propose = next_runs) -> Found:
+    """The mixture chosen among RUNS trained ones, and the last surrogate."""
+    weights, names = np.stack(list(one.priors.values())), tuple(map(str, range(one.num_domains)))
     importance = np.full(len(one.own), 1 / len(one.own))
-    names = tuple(map(str, range(one.num_domains)))
     swarm = Swarm(names, weights, one.run(weights, rng), one.own, importance)
-    propose, choose = (next_runs, best) if ask is None else ask()
     while len(swarm.weights) < RUNS:
-        new = propose(found := fit(swarm), min(BATCH, RUNS - len(swarm.weights)), rng)
+        new = propose(fit(swarm), min(BATCH, RUNS - len(swarm.weights)), rng)
         swarm = swarm.with_runs(new, one.run(new, rng))
     found = fit(swarm)
-    return choose(found, rng), found
+    return trained(found), found
 
 
-def _process_alone() -> tuple[Callable, Callable]:
-    """A Gaussian process without laws: the lowest mean and two lower confidence bounds, then the lowest mean."""
+def process_alone(found: Surrogate, count: int, rng: np.random.Generator) -> np.ndarray:
+    """What a Gaussian process without laws asks for: its lowest mean and two lower confidence bounds."""
 
-    def lower(sds: float) -> Callable:
-        return lambda found: lambda mixtures: (lambda mean, sd: mean - sds * sd)(*found.metric(mixtures, laws=False))
+    def lower(sds: float) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda mixtures: (lambda mean, sd: mean - sds * sd)(*found.metric(mixtures, laws=False))
 
-    def propose(found: Surrogate, count: int, rng: np.random.Generator) -> np.ndarray:
-        return np.array([lowest(lower(sds)(found), found, rng) for sds in (0.0, 0.7, 1.4)[:count]])
+    return np.array([lowest(lower(sds), found, rng) for sds in (0.0, 0.7, 1.4)[:count]])
 
-    return propose, lambda found, rng: lowest(lower(0.0)(found), found, rng)
+
+def process_choice(found: Surrogate) -> np.ndarray:
+    """The trained mixture of its lowest mean."""
+    return found.swarm.weights[np.argmin(found.metric(found.swarm.weights, laws=False)[0])]
 
 
 def grid_search(one: World, rng: np.random.Generator) -> np.ndarray:

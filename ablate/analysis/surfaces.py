@@ -36,7 +36,7 @@ def write(found: Surrogate, mixture: np.ndarray, path: Path) -> Path:
 
 def checked(study: MixtureStudy, found: Surrogate, sets: list[str], look: Look = LIGHT) -> Figure:
     """Predicted against measured. The metric stands first; the diagonal is what a perfect prediction would give."""
-    swarm, predicted = found.swarm, found.left_out
+    swarm, predicted = found.swarm, found.without
     panels = [("metric", swarm.metric, predicted @ swarm.importance)]
     panels += [(name, swarm.losses[:, i], predicted[:, i]) for i, name in enumerate(sets)]
     with look.applied():
@@ -77,8 +77,8 @@ def along(found: Surrogate, mixture: np.ndarray, look: Look = LIGHT) -> Figure:
             ax.plot(found.swarm.weights[:, k], found.swarm.metric, "o", color=look.muted, markersize=3.2, alpha=0.7)
             ax.set(title=domain, xlabel="weight", xlim=(0, 1))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda w, _: f"{100 * w:.3g}%"))
-            bounds.append((mean.min(), mean.max()))
-        low, high = min(b[0] for b in bounds), max([b[1] for b in bounds] + [float(found.swarm.metric.max())])
+            bounds += [mean.min(), found.swarm.metric.min()]
+        low, high = min(bounds), float(found.swarm.metric.max())
         for ax in axes:
             ax.set_ylim(low - 0.1 * (high - low), high + 0.05 * (high - low))
         axes[0].set_ylabel("bits per byte")
@@ -100,7 +100,8 @@ def ternary(
     with look.applied():
         figure, axes = grid(len(three), WIDTH, WIDTH / min(len(three), 3) * 0.85, columns=min(len(three), 2))
         surfaces = [_surface(found, mixture, corners) for corners in three]
-        low, high = min(s[1].min() for s in surfaces), max(np.quantile(s[1], 0.9) for s in surfaces)
+        low = min(s[1].min() for s in surfaces)
+        high = 2 * float(np.median(found.swarm.metric)) - low  # the best stands out
         levels = np.linspace(low, high, 13)
         drawn = None
         for ax, corners, (places, values) in zip(axes, three, surfaces, strict=True):

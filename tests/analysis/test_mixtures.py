@@ -67,7 +67,7 @@ def test_where_no_law_holds_the_process_decides():
 def test_errors_at_runs_left_out_are_larger_than_those_of_the_fit(found):
     swarm = found.swarm
     fitted = np.abs(found.losses(swarm.weights)[0] - swarm.losses).mean()
-    assert np.abs(found.left_out - swarm.losses).mean() > fitted
+    assert np.abs(found.without - swarm.losses).mean() > fitted
 
 
 def test_the_best_mixture_is_near_the_best_there_is(found):
