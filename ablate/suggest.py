@@ -32,6 +32,7 @@ from ablate.settings import UserError
 
 CONF = Path(__file__).parent.parent / "conf" / "experiment"
 Z = 1.96  # of an interval of 95 %
+ASKED, DISTINCT = 6, 0.03  # mixtures considered; weights that must differ by more, in one domain at least
 NAME = re.compile(r"[A-Za-z0-9][\w-]*")
 NEW_STUDY = ("name", "question", "hypothesis", "base", "factor", "arms", "grid", "seeds", "metric", "margin")
 
@@ -78,9 +79,18 @@ def suggest(evidence: Evidence, runs: int, seed: int = 0) -> Suggestion:
     mean, sd = found.metric(np.stack([mixture, study.swarm.weights[0]]))
     reach = Z * float(np.sqrt((sd**2).sum()))
     gain = float(mean[1] - mean[0])
-    following = np.concatenate([mixture[None], next_runs(found, runs, rng)])[:runs]
+    following = _worth_training(found, np.concatenate([mixture[None], next_runs(found, ASKED, rng)]))[:runs]
     region = doubt(found, mixture, _within(study, found, mixture), rng)
     return Suggestion(study, found, mixture, region, (gain, gain - reach, gain + reach), following)
+
+
+def _worth_training(found: Surrogate, asked: np.ndarray) -> np.ndarray:
+    """Those that differ, and are expected to be no worse than half of the runs there are."""
+    kept, worst = [asked[0]], float(np.median(found.swarm.metric))
+    for mixture, expected in zip(asked[1:], found.metric(asked[1:])[0], strict=True):
+        if expected <= worst and all(np.abs(mixture - other).max() > DISTINCT for other in kept):
+            kept.append(mixture)
+    return np.array(kept)
 
 
 def _within(study: MixtureStudy, found: Surrogate, mixture: np.ndarray) -> float:

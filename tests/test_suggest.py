@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from ablate import suggest
+from ablate.analysis.evidence import read
 from ablate.identity import canonical
 from ablate.settings import from_plain
 from tests.worlds.study import design, names, validated, write
@@ -30,13 +32,24 @@ def trained(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_prediction_and_the_next_runs_are_shown(tmp_path, capsys):
     write(tmp_path, WORLD, MIXTURES)
-    suggest.main(["planted", "--outputs", str(tmp_path), "--runs", "3"])
+    suggest.main(["planted", "--outputs", str(tmp_path), "--runs", "2"])
     shown = capsys.readouterr().out
     assert "Which mixture is best?" in shown
     assert "Predicted gain over base: +" in shown
-    assert "next 3" in shown
-    assert "next 4" not in shown
+    assert "next 2" in shown
+    assert "next 3" not in shown
     assert all(name in shown for name in names(WORLD))
+
+
+def test_suggested_mixtures_differ_and_none_is_expected_to_be_bad(tmp_path):
+    found = suggest.suggest(read(write(tmp_path, WORLD, MIXTURES)), 6)
+    expected = found.found.metric(found.following)[0]
+    assert len(found.following) >= 2
+    assert (expected <= np.median(found.study.swarm.metric)).all()
+    apart = np.abs(found.following[:, None] - found.following).max(-1)
+    assert (apart[~np.eye(len(apart), dtype=bool)] > suggest.DISTINCT).all()
+    assert (found.doubt[0] <= found.mixture).all()
+    assert (found.mixture <= found.doubt[1]).all()
 
 
 def test_the_same_records_give_the_same_answer(tmp_path, capsys):
