@@ -11,10 +11,11 @@ test: .venv/ready
 	$(BIN)/python -m pytest
 
 # The study again, shorter, as job arrays of a Slurm that lives as long as the command (root; Debian's
-# slurmctld, slurmd, slurm-client and munge)
+# slurmctld, slurmd, slurm-client and munge). One job is preempted on the way
 slurm: .venv/ready
-	$(BIN)/python tests/slurm/cluster.py with $(BIN)/python -m ablate.train \
-	  +experiment=mix_sweep where=slurm where.outputs=outputs/slurm tokens=50_000 -m
+	rm -rf outputs/slurm
+	$(BIN)/python tests/slurm/cluster.py with $(BIN)/python tests/slurm/sweep.py outputs/slurm \
+	  +experiment=mix_sweep tokens=50_000
 
 check: .venv/ready
 	$(BIN)/ruff check .

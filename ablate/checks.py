@@ -26,6 +26,7 @@ def check(settings: "Settings") -> None:
     _check_techniques(settings)
     _check_averaging(settings)
     _check_budget(settings.study)
+    _check_factors(settings.study)
 
 
 def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
@@ -167,6 +168,26 @@ def _check_budget(study: "Study") -> None:
         _require(budget.race == "best", "study.budget.rungs", budget.rungs, f"empty with race={budget.race}")
         late = [key for key in study.factor if any(key == late or key.startswith(f"{late}.") for late in CROSSING)]
         _require(not late, "study.budget.rungs", budget.rungs, f"empty with factor {late}: such arms cross late")
+
+
+def _check_factors(study: "Study") -> None:
+    """A fraction needs all its arms, and no arm beside them."""
+    if not study.factors:
+        return
+    for key in ("arms", "grid"):
+        _require(not getattr(study, key), f"study.{key}", list(getattr(study, key)), "empty with study.factors")
+    race = study.budget.race
+    _require(race == "none", "study.budget.race", race, "none with study.factors: they need every arm to the end")
+    for name in study.factors:
+        _require(
+            "+" not in name and name not in ("", study.base), "study.factors", name, "a name without +, not the base"
+        )
+    from ablate.fraction import fraction  # loads numpy, which commands that only say what they do should not
+
+    try:
+        fraction(tuple(study.factors), study.num_arms, study.resolution)
+    except ValueError as error:
+        raise ValueError(f"study.num_arms={study.num_arms}: {error}") from None
 
 
 def _check_weights(key: str, weights: "Weights", known: list[str]) -> None:

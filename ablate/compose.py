@@ -6,16 +6,23 @@ command(task)()     runs task(settings), or with -m the whole multirun through o
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import hydra
+from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from ablate.settings import Settings, UserError, check_choices, from_config, unknown_key
+from ablate.parse import check_choices, from_config, unknown_key
+from ablate.settings import Settings, UserError
 
 MULTIRUN = ("-m", "--multirun")
 CONF = str(Path(__file__).parent.parent / "conf")
@@ -59,6 +66,26 @@ def settings_of(config: DictConfig) -> Settings:
     assert isinstance(plain, dict)
     plain.pop("hydra", None)
     return from_config(OmegaConf.create(plain))
+
+
+def loaded(overrides: list[str]) -> tuple[ConfigLoaderImpl, DictConfig]:
+    """What a launcher would get for a multirun of these overrides, without a run; for `sweep.composition`."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("train", [], RunMode.MULTIRUN)
+    check_choices(overrides)
+    return cast(ConfigLoaderImpl, loader), master
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Hydra's errors as ours, one line each."""
+    try:
+        yield
+    except HydraException as error:
+        raise UserError(one_line(error)) from None
+    except YAMLError as error:
+        raise UserError(" ".join(str(error).split())) from None
 
 
 def one_line(error: HydraException) -> str:

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ablate.record import Record, make_folder
+from ablate.files import make_folder
+from ablate.record import Record
 from ablate.settings import Settings, UserError
 
 if TYPE_CHECKING:

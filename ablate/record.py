@@ -20,27 +20,24 @@ second, which is equal anyway.
 """
 
 import dataclasses
-import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
-import subprocess
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ablate import files, machine
+from ablate.files import make_folder, read_json, write_atomically, write_json, writing
 from ablate.identity import difference
-from ablate.settings import Settings, UserError, from_plain
+from ablate.parse import from_plain
+from ablate.settings import Settings, UserError
 
 PAUSED = 76  # exit code of a run that has come as far as it was asked to
-PACKAGES = ("ablate", "torch", "lightning", "numpy", "tokenizers", "safetensors", "deepspeed", "mamba-ssm")
-TAIL_BYTES = 16_384  # enough for the last rows of the metrics
 
 
 @dataclass(frozen=True)
@@ -77,38 +74,36 @@ class Record:
         if config.exists() and (changed := difference(self.settings(), settings)):
             raise UserError(f"{self.folder} holds another run, which differs in {', '.join(changed)}: two ids collide")
         write_atomically(config, yaml.safe_dump(_plain(settings), sort_keys=False))
-        _write_json(self.folder / "environment.json", environment() | {"data": fingerprint} | hardware)
+        write_json(self.folder / "environment.json", machine.environment() | {"data": fingerprint} | hardware)
         (self.folder / "failure.json").unlink(missing_ok=True)
-        _cut_broken_row(self.folder / "metrics.jsonl")
+        files.cut_broken_row(self.folder / "metrics.jsonl")
 
     def append(self, kind: str, **values: Any) -> None:
         """Add one row to the metrics. `kind`: "train" or "evaluation"; `step` and `tokens` are among the values."""
-        path = self.folder / "metrics.jsonl"
-        with _writing(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, **values}) + "\n")
+        files.append_row(self.folder / "metrics.jsonl", {"kind": kind, **values})
 
     def beat(self) -> None:
         """Show that the run is making progress."""
         path = self.folder / "pulse"
-        with _writing(path):
+        with writing(path):
             path.touch()
 
     def pulse(self) -> tuple[int, ...]:
         """Changes whenever the run makes progress: a step, a checkpoint."""
         signs = (self.folder / "pulse", self.checkpoints)
-        return tuple(_modified(path) for path in signs)
+        return tuple(files.modified(path) for path in signs)
 
     def finish(self, result: dict[str, Any]) -> None:
         """Declare the run done, with its outcome ("finished" or "diverged") and final numbers."""
         for trace in ("failure.json", "pulse"):
             (self.folder / trace).unlink(missing_ok=True)
-        _write_json(self.folder / "result.json", result)
+        write_json(self.folder / "result.json", result)
 
     def fail(self, outcome: str, reason: str) -> None:
         """Note why the run is not done. Starting it again goes on from its last checkpoint."""
         if not self.done:
             make_folder(self.folder)
-            _write_json(self.folder / "failure.json", {"outcome": outcome, "reason": reason})
+            write_json(self.folder / "failure.json", {"outcome": outcome, "reason": reason})
 
     def settings(self) -> Settings:
         return from_plain(yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8")))
@@ -116,29 +111,24 @@ class Record:
     def environment(self) -> dict[str, Any]:
         """Commit, versions and machine; empty for a run that has not begun."""
         path = self.folder / "environment.json"
-        return _read_json(path) if path.exists() else {}
+        return read_json(path) if path.exists() else {}
 
     def result(self) -> dict[str, Any] | None:
-        return _read_json(self.folder / "result.json") if self.done else None
+        return read_json(self.folder / "result.json") if self.done else None
 
     def failure(self) -> dict[str, Any] | None:
         path = self.folder / "failure.json"
-        return _read_json(path) if path.exists() else None
+        return read_json(path) if path.exists() else None
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """Rows of one kind by step; of several for one step the last counts."""
-        rows = {row["step"]: row for row in _read_rows(self.folder / "metrics.jsonl") if row["kind"] == kind}
+        rows = {row["step"]: row for row in files.read_rows(self.folder / "metrics.jsonl") if row["kind"] == kind}
         return [rows[step] for step in sorted(rows)]
 
     def last_row(self) -> dict[str, Any] | None:
         """The newest training row, cheaply: how far a run is."""
-        path = self.folder / "metrics.jsonl"
-        if not path.exists():
-            return None
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            lines = file.read().decode(errors="ignore").split("\n")[:-1]
-        rows = (json.loads(line) for line in reversed(lines) if line.startswith('{"kind": "train"'))
+        lines = reversed(files.tail(self.folder / "metrics.jsonl"))
+        rows = (json.loads(line) for line in lines if line.startswith('{"kind": "train"'))
         return next(rows, None)
 
 
@@ -166,15 +156,15 @@ class Trunk:
         `cost`: what a run has spent that comes this far, alone: FLOPs and seconds.
         """
         temporary = self.folder.with_name(f".{self.key}.{os.getpid()}")
-        with _writing(self.folder):
+        with writing(self.folder):
             try:
                 shutil.rmtree(temporary, ignore_errors=True)
-                shutil.copytree(checkpoint, temporary / "checkpoint", copy_function=_link)
+                shutil.copytree(checkpoint, temporary / "checkpoint", copy_function=files.link)
                 rows = [row for kind in ("train", "evaluation") for row in record.rows(kind) if row["step"] <= step]
                 lines = [json.dumps(row) + "\n" for row in sorted(rows, key=lambda row: row["step"])]
                 write_atomically(temporary / "metrics.jsonl", "".join(lines))
                 sums = {"sums": _sums(temporary)}
-                _write_json(temporary / "trunk.json", {"run": record.id, "step": step} | cost | sums)
+                write_json(temporary / "trunk.json", {"run": record.id, "step": step} | cost | sums)
                 temporary.rename(self.folder)
             except (OSError, UserError):
                 if not self.exists:
@@ -184,12 +174,12 @@ class Trunk:
                     shutil.rmtree(half, ignore_errors=True)
 
     def read(self) -> dict[str, Any]:
-        return {name: value for name, value in _read_json(self.folder / "trunk.json").items() if name != "sums"}
+        return {name: value for name, value in read_json(self.folder / "trunk.json").items() if name != "sums"}
 
     def whole(self) -> bool:
         """Whether every file is as it was left."""
         try:
-            return _read_json(self.folder / "trunk.json")["sums"] == _sums(self.folder)
+            return read_json(self.folder / "trunk.json")["sums"] == _sums(self.folder)
         except (OSError, ValueError, KeyError):
             return False
 
@@ -241,22 +231,22 @@ class StudyRecord:
 
     def write(self, declaration: dict[str, Any]) -> None:
         make_folder(self.folder)
-        _write_json(self.folder / "study.json", declaration)
+        write_json(self.folder / "study.json", declaration)
 
     def read(self) -> dict[str, Any]:
         path = self.folder / "study.json"
         if not path.exists():
             raise UserError(f"no study {self.name!r} in {self.folder.parent}; {_present(self.folder.parent)}")
-        return _read_json(path)
+        return read_json(path)
 
     def decide(self, decisions: dict[str, Any]) -> None:
         """Note why and when each arm left the race, or that it is in it."""
-        _write_json(self.folder / "race.json", decisions)
+        write_json(self.folder / "race.json", decisions)
 
     def decisions(self) -> dict[str, Any]:
         """Of every arm of a raced study; empty for any other."""
         path = self.folder / "race.json"
-        return _read_json(path) if path.exists() else {}
+        return read_json(path) if path.exists() else {}
 
     def records(self) -> Iterator[tuple[str, int, Record]]:
         """(arm, seed, record) of every run declared, done or not."""
@@ -286,93 +276,9 @@ def trunks(outputs: Path | str) -> list[Trunk]:
     return [Trunk(folder) for folder in sorted(used, key=lambda folder: used[folder], reverse=True)]
 
 
-def environment() -> dict[str, Any]:
-    """Commit, versions and machine; what may explain a drift between two runs of one id."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = (
-        subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() if shutil.which("git") else ""
-    )
-    return {
-        "commit": commit or None,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "packages": {name: version for name in PACKAGES if (version := package_version(name))},
-    }
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder for output. Raises UserError, one line, where that is not possible."""
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file that readers see whole or not at all, also after a crash of the machine."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with _writing(path):
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
-
-
-def _modified(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
-
-
-def _sums(folder: Path) -> dict[str, str]:
-    """SHA-256 of the rows and of each file of the checkpoint."""
-    sums = {}
-    for path in sorted((folder / "metrics.jsonl", *(folder / "checkpoint").iterdir())):
-        with path.open("rb") as file:
-            sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return sums
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    write_atomically(path, json.dumps(value, indent=1) + "\n")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _read_rows(path: Path) -> Iterable[dict[str, Any]]:
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):
-                yield json.loads(line)
-
-
-def _cut_broken_row(path: Path) -> None:
-    if path.exists():
-        whole = path.read_bytes().rfind(b"\n") + 1
-        os.truncate(path, whole)
+def _sums(trunk: Path) -> dict[str, str]:
+    """Of the rows and of each file of the checkpoint."""
+    return files.sums([trunk / "metrics.jsonl", *(trunk / "checkpoint").iterdir()])
 
 
 def _plain(settings: Settings) -> Any:
@@ -382,20 +288,3 @@ def _plain(settings: Settings) -> Any:
 def _present(folder: Path) -> str:
     names = sorted(path.name for path in folder.glob("*") if path.is_dir())
     return "present: " + ", ".join(names) if names else "none was started yet"
-
-
-def package_version(package: str) -> str | None:
-    """Of an installed package."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def processor() -> str:
-    """Name of the CPU's model."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()

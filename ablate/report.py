@@ -53,7 +53,7 @@ def report(study: StudyRecord, console: Console | None = None) -> Path:
 
 def show(study: StudyRecord, console: Console) -> None:
     """Print the question, the table of verdicts and the verdict in a sentence."""
-    from ablate.analysis import compare, evidence  # not needed to list studies
+    from ablate.analysis import evidence, summary  # not needed to list studies
 
     found = evidence.read(study)
     console.print(f"[bold]{escape(study.name)}[/]  {escape(found.declaration['question'])}\n")
@@ -61,10 +61,12 @@ def show(study: StudyRecord, console: Console) -> None:
         console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
         _print_remarks(found, console)
         return
-    results = compare.verdicts(found)
-    console.print(compare.table(results))
+    verdict = summary.summary(found)
+    console.print(verdict.table)
+    for line in verdict.remarks:
+        console.print(escape(line))
     _print_remarks(found, console)
-    console.print(f"\n[bold]{escape(compare.sentence(results))}[/]")
+    console.print(f"\n[bold]{escape(verdict.sentence)}[/]")
 
 
 def _print_remarks(found: "Evidence", console: Console) -> None:

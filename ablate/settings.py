@@ -1,7 +1,7 @@
 """What a run is and where it runs: the dataclasses that every configuration must fit.
 
-Hydra composes plain data; `from_config` pours it into these classes and refuses, in one line
-that names the key, whatever does not fit. Nothing is written to disk before that.
+Hydra composes plain data; `ablate.parse` pours it into these classes and refuses, in one line that
+names the key, whatever does not fit: types and ranges as they stand here, the rest in `ablate.checks`.
 
     what    data, mixture, length, ramp, size, model, optimizer, schedule, averaging, evaluation,
             tokens, step_tokens, precision, seed: hashed into the run's id (`ablate.identity`)
@@ -13,22 +13,14 @@ otherwise a count of optimizer steps; `moments.steps_of` converts.
 """
 
 import dataclasses
-import difflib
 import math
-import typing
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from ablate import checks
 from ablate.moments import ramp_steps, steps_of
-
-SYSTEM = "+system="  # how a published system is chosen; its recipe stands above every group of UNDER_SYSTEM
-UNDER_SYSTEM = ("data", "mixture", "length", "model", "optimizer", "schedule")
 
 NOT_HASHED = ("where", "study", "data.root", "data.sources", "data.tokenizer", "data.focus")
 
@@ -327,6 +319,11 @@ class Study:
     # Further arms, every combination of one level a factor: {length: {fixed: [], grow: [length=grow]}, ...};
     # levels without overrides are those of the base
     grid: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
+    # Instead of arms: what is on or off, by name, with the overrides that turn it on. Arms are a fraction of all
+    # combinations (`ablate.fraction`), and the verdict is about each factor, averaged over the others
+    factors: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    num_arms: Annotated[int, Field(ge=0)] = 0  # of the fraction, the base among them; 0: the fewest of that resolution
+    resolution: Annotated[int, Field(ge=3)] = 4  # of the fraction, at least; 4: no effect hides in that of a pair
     seeds: list[Annotated[int, Field(ge=0)]] = dataclasses.field(default_factory=lambda: [0, 1, 2])
     metric: str = "macro"  # macro, micro, rest (macro without data.focus) or a domain: bits per byte
     margin: Positive = 0.01  # bits per byte; smaller differences do not matter
@@ -386,59 +383,3 @@ def _normalised(weights: Weights, domains: list[str]) -> Weights:
     # 12 digits and a sum that does not depend on the order: 1:1:2 and .25:.25:.5 have the same identity
     total = math.fsum(weights.values())
     return {domain: round(weights.get(domain, 0.0) / total, 12) for domain in domains}
-
-
-def from_config(config: DictConfig | dict) -> Settings:
-    """Typed settings from composed configuration. Raises SettingsError, one line, naming key and value."""
-    try:
-        plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise SettingsError(f"{error.full_key}=???: must be given") from None
-    except OmegaConfBaseException as error:
-        raise SettingsError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
-    return from_plain(plain)
-
-
-def from_plain(plain: Any) -> Settings:
-    """Typed settings from plain data as it stands: no `${...}` is looked up. Raises SettingsError, one line."""
-    try:
-        return TypeAdapter(Settings).validate_python(plain)
-    except ValidationError as error:
-        raise SettingsError(" ".join(_one_line(error.errors()[0]).split())) from None
-
-
-def check_choices(overrides: Sequence[str]) -> None:
-    """Raises SettingsError for a group chosen beside a system: the system's recipe would silently win."""
-    system = next((override for override in overrides if override.startswith(SYSTEM)), None)
-    for override in overrides if system else ():
-        group, _, choice = override.partition("=")
-        if group in UNDER_SYSTEM and not choice.startswith("{"):
-            raise SettingsError(
-                f"{override}: {system} says what {group} is; change single keys of it, {group}.<key>=..."
-            )
-
-
-def unknown_key(key: str) -> str:
-    """One line for a key that no setting has, with the nearest that exists."""
-    near = difflib.get_close_matches(key, all_keys(Settings), n=1, cutoff=0.5)
-    return f"{key}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
-
-
-def all_keys(cls: Any, prefix: str = "") -> list[str]:
-    """Dotted names of every setting, groups included."""
-    keys = []
-    for name, kind in typing.get_type_hints(cls).items():
-        keys.append(prefix + name)
-        if dataclasses.is_dataclass(kind):
-            keys += all_keys(kind, f"{prefix}{name}.")
-    return keys
-
-
-def _one_line(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part != "function-after")
-    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return unknown_key(key)
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    wanted = error["msg"].replace("Input should be", "must be")
-    return f"{key}={error['input']}: {wanted[0].lower()}{wanted[1:]}"

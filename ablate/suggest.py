@@ -27,7 +27,8 @@ from ablate.analysis.evidence import Evidence, read
 from ablate.analysis.mixtures import Surrogate, fit
 from ablate.analysis.proposal import best, doubt, next_runs
 from ablate.analysis.swarm import MixtureStudy, read_study
-from ablate.record import StudyRecord, make_folder, study_record, write_atomically
+from ablate.files import make_folder, write_atomically
+from ablate.record import StudyRecord, study_record
 from ablate.settings import UserError
 
 CONF = Path(__file__).parent.parent / "conf" / "experiment"

@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ablate.record import environment
+from ablate.machine import environment
 from bench.mixers import mixers
 from bench.mixtures import mixtures
 from bench.planning import planning

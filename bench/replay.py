@@ -13,15 +13,10 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
-from hydra import initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
-
 from ablate.analysis import compare
 from ablate.analysis.book import Book
 from ablate.analysis.evidence import Evidence, read
-from ablate.compose import CONF
+from ablate.compose import loaded
 from ablate.settings import Budget
 from ablate.sweep.composition import Composer
 from ablate.sweep.cost import Prospect, prospect
@@ -107,10 +102,5 @@ def _within(ends: list[int], first: int, last: int) -> int:
 
 def declared(experiment: str) -> Plan:
     """The plan of a study as the command would make it, without the text that it trains on."""
-    with initialize_config_dir(CONF, version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        loader = hydra.config_loader
-        assert isinstance(loader, ConfigLoaderImpl)
-        master = loader.load_configuration("train", [], RunMode.MULTIRUN)
-        return plan_of([[f"+{experiment}"]], Composer(loader, master))
+    words = [f"+{experiment}"]
+    return plan_of([words], Composer(*loaded(words)))

@@ -1,6 +1,8 @@
-"""What tests of whole runs share: where a run is recorded, the same run elsewhere, and one that is interrupted."""
+"""What tests of whole runs share: where a run is recorded, the same run elsewhere, and those that are stopped."""
 
 import dataclasses
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from ablate.identity import run_id
 from ablate.record import Record, run_record
 from ablate.settings import Settings
 from ablate.sweep.trunk import Segment
+from ablate.sweep.worker import work
 
 # One of every kind of run
 AVERAGINGS = {
@@ -53,6 +56,19 @@ KINDS |= {f"average, {name}": {"averaging": averaging} for name, averaging in AV
 def record_of(settings: Settings) -> Record:
     corpus = prepare(settings.data, Path(settings.where.outputs))
     return run_record(settings.where.outputs, run_id(settings, corpus.fingerprint))
+
+
+def asked_to_stop(settings: Settings, forkserver: Any, number: int) -> tuple[Record, int]:
+    """A run in a process of its own, sent a signal once it takes steps: its record, and the exit code."""
+    record = record_of(settings)
+    process = forkserver.Process(target=work, args=(settings, record.folder))
+    process.start()
+    while not record.last_row():
+        time.sleep(0.05)
+        assert process.is_alive(), (record.folder / "log.txt").read_text()
+    os.kill(process.pid, number)
+    process.join()
+    return record, process.exitcode
 
 
 def elsewhere(settings: Settings, folder: Path) -> Settings:

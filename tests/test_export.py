@@ -17,8 +17,8 @@ from ablate.identity import run_id
 from ablate.model import match
 from ablate.model.language import LanguageModel
 from ablate.model.linear import packed_bytes
+from ablate.parse import from_plain
 from ablate.record import Record, run_record
-from ablate.settings import from_plain
 
 ROOT = Path(__file__).parent.parent
 TEXT = "def naïve(n):\n    return 12 + n  # what is it?\n"

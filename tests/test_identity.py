@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ablate import identity
 from ablate.identity import difference, digest, run_id, study_digest
-from ablate.settings import NOT_HASHED, Length, Mixture, Model, Settings, Size, Study, from_plain
+from ablate.parse import from_plain
+from ablate.settings import NOT_HASHED, Length, Mixture, Model, Settings, Size, Study
 
 BASE = {
     "mixture": {
@@ -48,6 +49,7 @@ OTHER: dict[str, Any] = {
     "study.arms": {"hot": ["optimizer.lr=0.1"]},
     "study.seeds": [0, 1],
     "study.grid": {"rate": {"low": [], "high": ["optimizer.lr=0.1"]}},
+    "study.factors": {"hot": ["optimizer.lr=0.1"], "small": ["model.init_scale=0.1"]},
     "where.slurm.options": {"qos": "low"},
     "study.budget.looks": [2, 4],
     "study.budget.rungs": None,  # needs race=best

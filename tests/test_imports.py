@@ -16,24 +16,41 @@ ANY = "any"
 INSIDE = {
     "moments": [],
     "processes": [],
-    "checks": ["moments", "settings"],  # the latter for types alone
+    "fraction": [],
+    "checks": ["fraction", "moments", "settings"],  # the latter for types alone
     "settings": ["checks", "moments"],
+    "parse": ["settings"],
     "identity": ["settings"],
-    "record": ["settings", "identity"],
+    "files": ["settings"],
+    "machine": [],
+    "record": ["settings", "parse", "identity", "files", "machine"],
     "plan": ["moments", "settings", "identity", "plan"],
     "data": ["settings", "record", "plan", "data"],
     "model": ["settings", "model"],
     "fit": ["processes", "settings", "identity", "record", "plan", "data", "model", "fit"],
-    "analysis": ["settings", "record", "analysis"],
+    "analysis": ["fraction", "settings", "files", "record", "analysis"],
     "sweep": [
-        *["processes", "settings", "identity", "record", "plan", "analysis", "sweep"],
+        *[
+            "processes",
+            "fraction",
+            "settings",
+            "parse",
+            "identity",
+            "files",
+            "machine",
+            "record",
+            "plan",
+            "analysis",
+            "sweep",
+        ],
         *["data.tokens", "model.budget", "fit.run", "fit.pace"],
     ],
-    "compose": ["settings", "identity"],
+    "compose": ["settings", "parse"],
     "train": [ANY],
     "prepare": [ANY],
     "report": [ANY],
-    "suggest": ["settings", "record", "analysis"],
+    "suggest": ["settings", "files", "record", "analysis"],
+    "power": [ANY],
     "trunks": [ANY],
     "export": [ANY],
 }
@@ -142,10 +159,35 @@ def test_reading_records_loads_neither_torch_nor_lightning_nor_hydra():
     assert done.stdout.split() == []
 
 
+HEAVY = {"torch", "lightning", "transformers", "scipy", "matplotlib", "submitit"}
+TRAIN = ["-m", "ablate.train"]
+STUDY = [*TRAIN, "-m", "study.name=s", "study.factor=[mixture]"]
+# What ends before anything is trained, and what it says
+LIGHT = {
+    "import": (["-c", "import ablate.sweep.launcher"], ""),
+    "--help": ([*TRAIN, "--help"], "python -m ablate.train"),
+    "unknown key": ([*TRAIN, "modle=llama"], "did you mean model?"),
+    "wrong value": ([*TRAIN, "tokens=many"], "tokens=many: must be"),
+    "wrong value in a study": ([*STUDY, "seed=0,1", "tokens=many"], "tokens=many: must be"),
+    "arm outside the factor": ([*STUDY, "+study.arms.hot=['optimizer.lr=1']"], "study.arms.hot: differs outside"),
+    "no text": ([*STUDY, "data.source=folder", "data.root=nowhere"], "data.root=nowhere: must be a folder"),
+}
+
+
+@pytest.mark.parametrize(("command", "said"), LIGHT.values(), ids=LIGHT)
+def test_help_and_mistakes_wait_for_nothing_that_only_training_needs(command, said):
+    done = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, cwd=ROOT)
+    modules = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert said in done.stdout + done.stderr
+    assert "ablate.settings" in modules
+    assert {module.split(".")[0] for module in modules} & HEAVY == set()
+
+
 def test_the_reader_of_imports_sees_them_all():
     assert {"plan.mixture", "plan.timeline", "plan.keyed"} <= inside("plan.order")
     assert {"numpy", "dataclasses"} <= outside("plan.order")
     assert {"fit.run", "sweep.ledger"} <= inside("sweep.worker")
+    assert "sweep.conduct" in inside("sweep.launcher")
     assert belongs("fit.run", INSIDE["sweep"])
     assert not belongs("fit.runner", INSIDE["sweep"])
     assert not belongs("data.batches", INSIDE["sweep"])

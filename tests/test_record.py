@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.record import Record, StudyRecord, make_folder, run_record, study_record, write_atomically
+from ablate.files import make_folder, write_atomically
+from ablate.record import Record, StudyRecord, run_record, study_record
 from ablate.settings import Mixture, Optimizer, Schedule, Settings, Stage, Study, UserError
 
 

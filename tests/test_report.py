@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -68,10 +67,8 @@ def test_errors_are_one_line_and_exit_1(tmp_path, arguments):
     assert done.stderr.startswith("error: no study")
 
 
-def test_help_explains_and_starts_fast():
-    begin = time.perf_counter()
+def test_help_explains():
     done = run("--help")
-    assert time.perf_counter() - begin < 2
     assert done.returncode == 0
     for part in ("NAME", "--outputs", "verdict", "example"):
         assert part in done.stdout

@@ -2,7 +2,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from ablate.moments import ramp_steps, steps_of
-from ablate.settings import Mixture, Settings, SettingsError, Stage, all_keys, from_config, unknown_key
+from ablate.parse import all_keys, from_config, unknown_key
+from ablate.settings import Mixture, Settings, SettingsError, Stage
 
 
 def refusal(**config) -> str:

@@ -12,7 +12,7 @@ import yaml
 from ablate import suggest
 from ablate.analysis.evidence import read
 from ablate.identity import canonical
-from ablate.settings import from_plain
+from ablate.parse import from_plain
 from tests.worlds.study import design, names, validated, write
 
 ROOT = Path(__file__).parents[1]

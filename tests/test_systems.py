@@ -19,9 +19,10 @@ from ablate.compose import settings_of
 from ablate.model import budget
 from ablate.model.language import LanguageModel
 from ablate.moments import ramp_steps, steps_of
+from ablate.parse import check_choices
 from ablate.plan import schedule
 from ablate.plan.timeline import timeline
-from ablate.settings import Settings, SettingsError, check_choices
+from ablate.settings import Settings, SettingsError
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = ["zagreus", "davinci", "elleci", "vitruvian"]

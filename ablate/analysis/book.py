@@ -23,7 +23,8 @@ from typing import Any
 import pandas as pd
 
 from ablate.analysis.evidence import Evidence, Run
-from ablate.record import Record, StudyRecord, make_folder, write_atomically
+from ablate.files import make_folder, write_atomically
+from ablate.record import Record, StudyRecord
 
 OF_STEP = ("lr", "weight_decay", "length")  # what an evaluation's row says of the step before it
 TABLES = {"runs": "runs.csv", "evaluations": "evaluations.csv.gz"}

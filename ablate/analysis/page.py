@@ -23,10 +23,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from ablate.analysis import compare, curves, figures
+from ablate.analysis import compare, curves, factorial, figures
 from ablate.analysis.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
 from ablate.analysis.look import DARK, LIGHT, Look
-from ablate.record import StudyRecord, make_folder, write_atomically
+from ablate.files import make_folder, write_atomically
+from ablate.record import StudyRecord
 
 
 def write(study: StudyRecord) -> Path:
@@ -102,7 +103,7 @@ def _html(
         evidence=evidence,
         study=evidence.declaration,
         verdicts=verdicts,
-        sentence=compare.sentence(verdicts),
+        sentence=_sentence(evidence, verdicts),
         settings=_settings(evidence),
         effects=_by_arm(compare.domain_effects(evidence)),
         pairing=compare.pairing_gain(evidence),
@@ -116,6 +117,13 @@ def _html(
         environments=environments,
         drift={key: values for key, values in environments.items() if len(values) > 1},
     )
+
+
+def _sentence(evidence: Evidence, verdicts: list[compare.Verdict]) -> str:
+    """The verdict: of a study of factors on those, whose family they are, and not on its arms."""
+    if factorial.is_factorial(evidence.declaration):
+        return factorial.sentence(factorial.effects(evidence))
+    return compare.sentence(verdicts)
 
 
 def _settings(evidence: Evidence) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ablate.analysis.evidence import tokens_text
 from ablate.analysis.look import LIGHT, Look, grid
-from ablate.record import make_folder
+from ablate.files import make_folder
 
 WIDTH, HEIGHT = 9.6, 2.3  # inches, of the figure and of a panel
 NAMED = 9  # lines of a panel that are named; more are told apart by colour alone

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from ablate.analysis.look import LIGHT, Look, grid
 from ablate.analysis.mixtures import Surrogate
 from ablate.analysis.swarm import MixtureStudy
-from ablate.record import make_folder
+from ablate.files import make_folder
 
 WIDTH, PANEL = 9.6, 2.5  # inches
 STEPS, FINE = 60, 40  # points along a weight, along a side of a triangle

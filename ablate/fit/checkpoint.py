@@ -92,7 +92,7 @@ class Saver(L.Callback):
             path = self.save(trainer)
             if step in self.leave and trainer.is_global_zero:
                 self.leave[step](path)
-        if stop:
+        if stop and step < trainer.max_steps:  # after the last step nothing is left but to finish
             raise SystemExit(128 + (self.signal or signal.SIGTERM))
         if pause:
             raise SystemExit(PAUSED)

@@ -14,7 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from ablate.settings import Settings, check_choices, from_config
+from ablate.parse import check_choices, from_config
+from ablate.settings import Settings
 
 
 class Composer:

@@ -4,6 +4,7 @@
     preemption    Slurm sends TERM and requeues       save, exit
     scancel       Slurm sends TERM                    save, exit
     node lost     nothing is sent; Slurm requeues     goes on from the last regular checkpoint
+    too early     USR2 before there is what to save   `scontrol requeue`, unless the time is really over
 
 submitit's own seam for this calls `checkpoint()` inside its handler of USR2, in the middle of whatever
 the process was doing; and it ignores TERM. A run's state is whole only between two steps, and there is
@@ -23,15 +24,19 @@ from pathlib import Path
 from types import FrameType
 
 from ablate.data.tokens import prepare
+from ablate.files import write_atomically
 from ablate.identity import run_id
 from ablate.plan.timeline import timeline
-from ablate.record import PAUSED, Growth, Record, trunk_record, write_atomically
+from ablate.record import PAUSED, Growth, Record, trunk_record
 from ablate.settings import Settings, Where
 from ablate.sweep.ledger import HEARTBEAT_SECONDS, STALE_SECONDS, state
 from ablate.sweep.trunk import Branch, beginning, key, numerics
 from ablate.sweep.worker import sound, train_noting
 
 POLL_SECONDS = 0.2
+SAVE_SECONDS = 90  # before the time limit: to finish a step and write a checkpoint, at most this share of it:
+SAVE_SHARE = 0.25
+EARLY_SECONDS = 60  # Slurm sends a signal up to so much sooner than it was asked to
 FIRST_PORT, PORTS = 12_000, 20_000  # below those that systems hand out by themselves
 
 
@@ -44,8 +49,10 @@ class Job:
     ways: list[Branch] = field(default_factory=list)
     until: int | None = None  # steps after which the run pauses
     time_is_up: bool = False
+    began: float = 0.0
 
     def __call__(self) -> None:
+        self.began = time.monotonic()
         where = self.settings.where
         if where.threads:  # before anything loads torch
             os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(where.threads)
@@ -54,7 +61,7 @@ class Job:
         os.environ.pop("SLURM_NTASKS")  # by which Lightning would take Slurm's ranks and signals into its own hands
         first = os.environ["SLURM_PROCID"] == "0"
         before = self._saved()
-        signal.signal(signal.SIGTERM, _leave)  # until the run has its own way to stop
+        signal.signal(signal.SIGTERM, self._leave)  # until the run has its own way to stop
         signal.signal(signal.SIGUSR2, self._stop)
         try:
             self._lead() if first else self._follow()
@@ -107,10 +114,15 @@ class Job:
         self.time_is_up = True
         os.kill(os.getpid(), signal.SIGTERM)
 
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        if os.environ["SLURM_PROCID"] == "0":
+            Record(self.folder).fail("interrupted", f"{signal.Signals(number).name} before the first step")
+        raise SystemExit(128 + number)
+
     def _requeue(self, before: list[str]) -> None:
         """Into the queue again, unless the time was too short for anything: that would go on for ever."""
         record, minutes = Record(self.folder), self.settings.where.slurm.minutes
-        if self._saved() == before:
+        if self._saved() == before and time.monotonic() - self.began >= latest(minutes):
             record.fail("time limit", f"where.slurm.minutes={minutes}: over before anything was saved")
             return
         command = ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]]
@@ -119,6 +131,16 @@ class Job:
 
     def _saved(self) -> list[str]:
         return sorted(path.name for path in Record(self.folder).checkpoints.glob("step-*"))
+
+
+def save_seconds(minutes: int) -> int:
+    """How long before a time limit a job is told of it."""
+    return int(min(SAVE_SECONDS, SAVE_SHARE * 60 * minutes))
+
+
+def latest(minutes: int) -> float:
+    """Seconds after which USR2 may mean the time limit; sooner, somebody sent it for another reason."""
+    return 60 * minutes - save_seconds(minutes) - EARLY_SECONDS
 
 
 def rank_environment(where: Where) -> dict[str, str]:
@@ -139,7 +161,3 @@ def _outwait(record: Record) -> None:
     end = time.monotonic() + STALE_SECONDS + HEARTBEAT_SECONDS
     while state(record) == "running" and time.monotonic() < end:
         time.sleep(POLL_SECONDS)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

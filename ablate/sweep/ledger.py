@@ -26,7 +26,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ablate.record import Record, make_folder, write_atomically
+from ablate.files import make_folder, write_atomically
+from ablate.record import Record
 from ablate.settings import UserError
 
 HEARTBEAT_SECONDS = 5.0

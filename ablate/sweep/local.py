@@ -6,21 +6,19 @@ others go on, and what can be retried is.
 """
 
 import contextlib
-import dataclasses
 import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import field
 
-from ablate.record import PAUSED, Record, run_record
-from ablate.settings import UserError, Where
+from ablate.record import PAUSED, Record
+from ablate.settings import UserError
 from ablate.sweep import attempt as attempts
 from ablate.sweep import ledger
 from ablate.sweep.attempt import Attempt
+from ablate.sweep.executor import Executor, Outcome
 from ablate.sweep.slots import slots
-from ablate.sweep.study import Run
-from ablate.sweep.trunk import Branch, missing
+from ablate.sweep.trunk import missing
 from ablate.sweep.worker import CLAIMED, Failure
 
 # hydra: every process imports the command that it was started by. wandb.sdk.launch: W&B imports it when
@@ -30,49 +28,15 @@ POLL_SECONDS = 0.2
 RETRIED = ("killed", "hung", "out of memory")  # goes on from its checkpoint; one that raised would raise again
 
 
-@dataclasses.dataclass
-class Outcome:
-    """What becomes of one run: waiting, running, elsewhere (another launcher trains it), paused, done or failed."""
+class Local(Executor):
+    """Trains runs several at a time."""
 
-    run: Run
-    until: int | None = None  # steps after which it pauses
-    state: str = "waiting"
-    tries: int = 0
-    failures: list[str] = field(default_factory=list)  # why each try ended that failed
-    waits_for: str = ""  # what keeps it from starting, if anybody says
-
-    @property
-    def reason(self) -> str:
-        """Why the run is not done."""
-        return self.waits_for or (self.failures[-1] if self.failures else "")
-
-
-def num_workers(where: Where) -> int:
-    """Runs at once."""
-    return slots(where).total
-
-
-class Local:
-    """Trains runs several at a time; `outcomes` is always up to date, for whoever shows progress."""
-
-    def __init__(
-        self,
-        runs: list[Run],
-        where: Where,
-        ways: dict[str, list[Branch]] | None = None,
-        until: dict[str, int] | None = None,
-    ):
-        """By run id, `ways`: where each may start from and what it leaves; `until`: steps after which it pauses."""
-        self.where, self.ways = where, ways or {}
-        self.slots = slots(where)
-        self.workers = self.slots.total
-        self.outcomes = [Outcome(run, (until or {}).get(run.id)) for run in runs]
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.slots = slots(self.where)
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(PRELOADED)
         self.attempts: list[tuple[Attempt, Outcome]] = []
-
-    def record(self, outcome: Outcome) -> Record:
-        return run_record(self.where.outputs, outcome.run.id)
 
     def train(self, show: Callable[[], None]) -> None:
         """Train everything that is missing; `show` is called a few times a second. Ctrl-C saves and stops."""
@@ -105,13 +69,18 @@ class Local:
 
     def _next(self, waiting: deque[Outcome]) -> Outcome | None:
         """The first run that need not wait for a trunk which one that is being trained, by whomever, will leave."""
-        promised = ledger.promised(self.where.outputs)
+        promised = self._promised()
         return next((outcome for outcome in waiting if not self._missing(outcome) & promised), None)
 
     def num_held(self) -> int:
         """Runs that wait for a trunk."""
-        promised = ledger.promised(self.where.outputs)
+        promised = self._promised()
         return sum(o.state == "waiting" and bool(self._missing(o) & promised) for o in self.outcomes)
+
+    def _promised(self) -> set[str]:
+        """Keys of the trunks to come. A run that was killed a moment ago has no claim, but will go on first."""
+        goes_on = [outcome for outcome in self.outcomes if outcome.state in ("running", "elsewhere")]
+        return ledger.promised(self.where.outputs).union(*(self._missing(outcome) for outcome in goes_on))
 
     def _missing(self, outcome: Outcome) -> set[str]:
         return missing(self.record(outcome), self.where.outputs, self.ways.get(outcome.run.id, []))

@@ -17,7 +17,7 @@ from ablate.model import budget
 from ablate.record import run_record, study_record
 from ablate.settings import Settings
 from ablate.sweep.cost import Prospect, prospect
-from ablate.sweep.local import num_workers
+from ablate.sweep.slots import slots
 from ablate.sweep.study import Arm, Plan
 from ablate.sweep.tree import Alike, drawn
 
@@ -79,7 +79,7 @@ def _costs_of(plan: Plan, found: Prospect) -> list[str]:
     lines = [f"{found.alone:.2e} FLOPs alone, {found.shared:.2e} shared ({saved:.0%} saved), {found.left:.2e} left"]
     if found.left and plan.arms[0].settings.where.executor == "local":  # of a cluster this machine cannot tell
         speed, source = _flops_per_second(plan, found)
-        workers = min(num_workers(plan.arms[0].settings.where), len(found.starts))
+        workers = min(slots(plan.arms[0].settings.where).total, len(found.starts))
         longest = max(float(found.flops[run][-1] - found.flops[run][start]) for run, start in found.starts.items())
         # no run is faster than one worker, however many others idle
         minutes = max(found.left / workers, longest) / speed / 60
@@ -100,6 +100,8 @@ def _flops_per_second(plan: Plan, found: Prospect) -> tuple[float, str]:
 def _detectable(plan: Plan) -> str:
     study, family = plan.study, max(1, sum(bool(arm.difference) for arm in plan.arms[1:]))
     sd, source = _noise(plan)
+    if study.factors:  # each is measured on all arms, half of them with it
+        family, sd = len(study.factors), sd * math.sqrt(2 / len(plan.arms))
     if not sd or len(study.seeds) < 2:
         return "smallest effect that the seeds can detect: unknown until two seed blocks are done"
     smallest = detectable_with(sd, len(study.seeds), (1 - study.confidence) / family)

@@ -11,7 +11,8 @@ import json
 import subprocess
 from typing import NamedTuple
 
-from ablate.record import Record, write_atomically
+from ablate.files import write_atomically
+from ablate.record import Record
 from ablate.settings import UserError
 
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD", "SUSPENDED"}
@@ -41,6 +42,11 @@ class Entry(NamedTuple):
     def live(self) -> bool:
         return self.state in WAITING | ACTIVE
 
+    @property
+    def not_launched(self) -> bool:
+        """Whether Slurm failed to start the job, and holds it for that."""
+        return self.state in WAITING and self.reason.replace("_", " ").startswith("launch failed")
+
 
 def ask() -> dict[str, Entry]:
     """All our jobs that the controller still knows. Raises UserError when it does not answer."""
@@ -51,6 +57,15 @@ def ask() -> dict[str, Entry]:
         job, state, reason = line.strip().split("|", 2)
         entries[job] = Entry(state, "" if reason == "None" else reason)
     return entries
+
+
+def release(job: str) -> bool:
+    """Let a held job go; whether Slurm does."""
+    try:
+        _output(["scontrol", "release", job])
+    except UserError:
+        return False
+    return True
 
 
 def ended(job: str, entries: dict[str, Entry]) -> str:

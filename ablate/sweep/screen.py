@@ -17,8 +17,7 @@ from rich.text import Text
 
 from ablate.record import Record
 from ablate.sweep.cost import Prospect
-from ablate.sweep.executors import Executor
-from ablate.sweep.local import Outcome
+from ablate.sweep.executor import Executor, Outcome
 from ablate.sweep.tree import Alike, drawn
 from ablate.sweep.trunk import Segment, growth
 

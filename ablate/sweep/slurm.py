@@ -11,7 +11,9 @@ its claim (`ledger`) lets only one of them train.
 """
 
 import dataclasses
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,42 +23,29 @@ from filelock import FileLock
 from submitit import SlurmExecutor
 from submitit.core.utils import UncompletedJobError
 
-from ablate.record import Record, make_folder, run_record, trunk_record
+from ablate.files import make_folder
+from ablate.record import trunk_record
 from ablate.settings import UserError, Where
 from ablate.sweep import queue
-from ablate.sweep.job import Job
+from ablate.sweep.executor import Executor, Outcome
+from ablate.sweep.job import Job, save_seconds
 from ablate.sweep.ledger import state
-from ablate.sweep.local import Outcome
-from ablate.sweep.study import Run
-from ablate.sweep.trunk import Branch
 
 POLL_SECONDS = 0.5  # between two looks at the records
 ASK_SECONDS = 10.0  # between two questions to Slurm: its controller serves everybody
-SAVE_SECONDS = 90  # before the time limit: to finish a step and write a checkpoint, at most this share of it:
-SAVE_SHARE = 0.25
+# USR2 ends a program that has not yet said what it does on it: until then it is not heard
+DEAF = """sh -c 'trap "" USR2; exec "$0" "$@"' """
 
 DEPENDENCY = "Dependency"  # Slurm's word for it
 
 
-class Slurm:
-    """Submits runs as job arrays and watches them; `outcomes` is always up to date, for whoever shows progress."""
+class Slurm(Executor):
+    """Submits runs as job arrays and watches them."""
 
-    def __init__(
-        self,
-        runs: list[Run],
-        where: Where,
-        ways: dict[str, list[Branch]] | None = None,
-        until: dict[str, int] | None = None,
-    ):
-        """By run id, `ways`: where each may start from and what it leaves; `until`: steps after which it pauses."""
-        self.where, self.ways = where, ways or {}
-        self.workers = where.slurm.at_once or len(runs)
-        self.outcomes = [Outcome(run, (until or {}).get(run.id)) for run in runs]
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.jobs: dict[str, str] = {}  # by run: the job that this launcher watches
         self.over: set[str] = set()  # jobs that had ended when Slurm was last asked
-
-    def record(self, outcome: Outcome) -> Record:
-        return run_record(self.where.outputs, outcome.run.id)
 
     def num_held(self) -> int:
         """Runs that wait for a trunk."""
@@ -108,6 +97,9 @@ class Slurm:
             outcome.state, outcome.waits_for = "done", ""
         elif entry and entry.live:
             self.jobs[outcome.run.id] = job
+            if entry.not_launched:
+                self._release(outcome, job)
+                return False
             waits = entry.state in queue.WAITING
             outcome.state, outcome.waits_for = ("waiting", entry.reason or entry.state) if waits else ("running", "")
         elif outcome.until and (record.last_row() or {"step": 0})["step"] >= outcome.until:
@@ -119,6 +111,15 @@ class Slurm:
         else:
             return True  # no job of it was ever seen alive by us: what became of earlier ones is history
         return False
+
+    def _release(self, outcome: Outcome, job: str) -> None:
+        """A job whose node went down as it began is held by Slurm until somebody asks for it: a try that failed."""
+        outcome.state, outcome.waits_for = "waiting", ""
+        outcome.failures.append(f"not launched: job {job}: Slurm could not start it on its node, and holds it")
+        if outcome.tries > self.where.retries or not queue.release(job):
+            outcome.state = "failed"
+            outcome.failures[-1] += f"; `scontrol release {job}` lets it go"
+        outcome.tries += 1
 
     def _conclude(self, outcome: Outcome, job: str, entries: dict[str, queue.Entry]) -> bool:
         """Say why a job ended without a result; returns whether the run gets another one."""
@@ -135,7 +136,8 @@ class Slurm:
         failure = record.failure() or {}
         outcome.state, outcome.waits_for = "failed", ""
         outcome.failures.append(f"{failure['outcome']}: {failure['reason']}")
-        again = last in queue.WORTH_RETRYING or (silent and last not in queue.ENDED)
+        stopped = failure["outcome"] == "interrupted" and last == "FAILED"  # by a preemption that does not requeue
+        again = last in queue.WORTH_RETRYING or stopped or (silent and last not in queue.ENDED)
         return again and outcome.tries <= self.where.retries
 
     def _submit(self, outcomes: list[Outcome], folder: Path) -> None:
@@ -161,7 +163,7 @@ class Slurm:
         return sources
 
     def _submit_array(self, outcomes: list[Outcome], waits_for: list[str], folder: Path) -> None:
-        executor = SlurmExecutor(folder)
+        executor = SlurmExecutor(folder, python=DEAF + shlex.quote(sys.executable))
         name = f"ablate-{outcomes[0].run.settings.study.name or 'run'}"
         try:
             executor.update_parameters(**parameters(self.where, name, waits_for))
@@ -199,7 +201,7 @@ def parameters(where: Where, name: str, waits_for: list[str]) -> dict[str, Any]:
         "gpus_per_node": slurm.gpus,
         "mem": f"{slurm.memory_gb}GB" if slurm.memory_gb else "",
         "array_parallelism": slurm.at_once,
-        "signal_delay_s": int(min(SAVE_SECONDS, SAVE_SHARE * 60 * slurm.minutes)),
+        "signal_delay_s": save_seconds(slurm.minutes),
         "dependency": "afterany:" + ":".join(waits_for) if waits_for else "",
         # one process that fails takes the others with it; srun does not take cpus-per-task from the job (22.05)
         "srun_args": ["--kill-on-bad-exit=1"] + ([f"--cpus-per-task={slurm.cpus}"] if slurm.cpus else []),

@@ -16,6 +16,8 @@ from ablate.identity import difference, digest, run_id
 from ablate.record import StudyRecord
 from ablate.settings import Settings, SettingsError, Study
 
+FACTORIAL = ("factors", "num_arms", "resolution")
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -80,7 +82,7 @@ def declare(plan: Plan, record: StudyRecord) -> None:
     """Write the declaration before the first run; keep the digests of earlier ones, so that no change is silent."""
     base = plan.arms[0]
     declaration = {
-        **dataclasses.asdict(plan.study),
+        **_declared(plan.study),
         "arms": {arm.name: {key: list(values) for key, values in arm.difference.items()} for arm in plan.arms},
         "fingerprint": base.fingerprint,
         "domains": base.settings.data.domains,
@@ -94,10 +96,16 @@ def declare(plan: Plan, record: StudyRecord) -> None:
     record.write(declaration)
 
 
+def _declared(study: Study) -> dict[str, Any]:
+    """All that was declared; of factors nothing where there are none, as before there could be."""
+    declared = dataclasses.asdict(study)
+    return {key: value for key, value in declared.items() if study.factors or key not in FACTORIAL}
+
+
 def _audit(study: Study, name: str, base: Settings, arm: Settings) -> dict[str, tuple[Any, Any]]:
     changed = difference(base, arm)
     where_a, where_b = dataclasses.asdict(base.where), dataclasses.asdict(arm.where)
-    outside = [key for key in changed if not any(_within(key, factor) for factor in study.factor)]
+    outside = [key for key in changed if not any(within(key, factor) for factor in study.factor)]
     outside += [f"where.{key}" for key in where_a if where_a[key] != where_b[key]]
     if outside:
         keys = "; ".join(f"{key}{_change(changed, key)}" for key in outside)
@@ -105,7 +113,7 @@ def _audit(study: Study, name: str, base: Settings, arm: Settings) -> dict[str, 
     return changed
 
 
-def _within(key: str, factor: str) -> bool:
+def within(key: str, factor: str) -> bool:
     return key == factor or key.startswith((factor + ".", factor + "@"))
 
 

@@ -23,8 +23,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ablate.identity import digest
+from ablate.machine import package_version, processor
 from ablate.plan.timeline import Timeline, prefix_key, timeline
-from ablate.record import Growth, Record, package_version, processor, trunk_record, trunks
+from ablate.record import Growth, Record, trunk_record, trunks
 from ablate.settings import Settings, Where
 from ablate.sweep.study import Plan
 

@@ -6,7 +6,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -113,12 +112,10 @@ def test_spans_and_focus_share_prepared_data(corpora, tmp_path):
     assert [path.name for path in (tmp_path / "data").iterdir() if path.is_dir()] == [folder.name]
 
 
-def test_prepared_data_opens_at_once_and_imports_little(corpora, tmp_path):
+def test_prepared_data_opens_with_few_imports(corpora, tmp_path):
     data = small_data(corpora)
     corpus = prepare(data, tmp_path)
-    begin = time.perf_counter()
     assert prepare(data, tmp_path).fingerprint == corpus.fingerprint
-    assert time.perf_counter() - begin < 0.5
     heavy = ["torch", "tokenizers", "datasets", "pyarrow", "hydra", "rich"]
     process = start(data, tmp_path, "import atexit, sys; atexit.register(lambda: print(*sys.modules))")
     printed, _ = process.communicate()

@@ -2,16 +2,14 @@
 
 import dataclasses
 import json
-import os
 import random
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from runs import elsewhere, record_of
+from runs import asked_to_stop, elsewhere, record_of
 from safetensors.torch import load_file
 
 from ablate.fit import checkpoint
@@ -93,15 +91,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(tiny, tmp_path, fork
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_asked_to_stop_it_saves_and_says_so(tiny, tmp_path, forkserver, number, code):
     settings = tiny(tokens=512_000, where={"saves": 1})
-    record = record_of(settings)
-    process = forkserver.Process(target=work, args=(settings, record.folder))
-    process.start()
-    while not record.last_row():
-        time.sleep(0.05)
-        assert process.is_alive(), (record.folder / "log.txt").read_text()
-    os.kill(process.pid, number)
-    process.join()
-    assert process.exitcode == code
+    record, left = asked_to_stop(settings, forkserver, number)
+    assert left == code
     assert (record.failure() or {})["outcome"] == "interrupted"
     assert checkpoint.newest(record.checkpoints)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from runs import record_of
+from runs import asked_to_stop, record_of
 from safetensors.torch import load_file
 from tiny import TINY, merged
 
@@ -20,9 +20,9 @@ from ablate import processes
 from ablate.fit import checkpoint, strategy, zero
 from ablate.fit.module import share
 from ablate.fit.run import train_run
+from ablate.parse import from_config
 from ablate.record import Record
-from ablate.settings import Settings, SettingsError, from_config
-from ablate.sweep.worker import work
+from ablate.settings import Settings, SettingsError
 
 needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")
 SPREAD = ["ddp", "fsdp", *(pytest.param(name, marks=needs_deepspeed) for name in strategy.ZERO)]
@@ -194,15 +194,8 @@ def test_a_gradient_that_is_not_finite_stops_all_with_the_reason(name, spread):
 
 def test_asked_to_stop_all_processes_save(spread, forkserver):
     settings = spread("fsdp", tokens=512_000, where={"saves": 1})
-    record = record_of(settings)
-    process = forkserver.Process(target=work, args=(settings, record.folder))
-    process.start()
-    while not record.last_row():
-        time.sleep(0.05)
-        assert process.is_alive(), (record.folder / "log.txt").read_text()
-    os.kill(process.pid, signal.SIGTERM)
-    process.join()
-    assert process.exitcode == 128 + signal.SIGTERM
+    record, code = asked_to_stop(settings, forkserver, signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM
     assert (record.failure() or {})["outcome"] == "interrupted"
     assert checkpoint.newest(record.checkpoints)
 

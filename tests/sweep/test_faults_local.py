@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import threading
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from ablate.data.tokens import prepare
 from ablate.record import Record, run_record, trunk_record, trunks
 from ablate.settings import Settings, Study
 from ablate.sweep import attempt
-from ablate.sweep.local import Local, Outcome
+from ablate.sweep.executor import Outcome
+from ablate.sweep.local import Local
 from ablate.sweep.study import Plan, plan, with_fingerprints
 from ablate.sweep.trunk import Branch, beginnings, branches, forest, growth
 
@@ -136,6 +138,22 @@ def test_killed_between_saving_and_leaving_the_trunk_it_is_left_when_going_on(wh
     assert [outcome.failures for outcome in outcomes] == [[], [], []]
     grown = [(run_record(outputs_of(whole), run.id).result() or {})["grown_from"] for run in whole.distinct()]
     assert [one and one["run"] for one in grown] == [None, first.id, first.id]
+
+
+def test_a_run_that_was_just_killed_still_promises_its_trunk(whole):
+    seen: list[Outcome | None] = []
+
+    def kill_first(local):
+        if not seen:
+            attempt, _ = local.attempts[0]
+            attempt.process.kill()
+            attempt.process.join()  # dead, and the launcher has not taken note
+            seen.append(local._next(deque(local.outcomes[1:])))
+
+    outcomes = trained(whole, during=kill_first)
+    assert seen == [None]
+    assert [outcome.tries for outcome in outcomes] == [2, 1, 1]
+    assert steps_taken(whole) == steps_shared(forest(beginnings(whole)))
 
 
 DAMAGES = {

@@ -30,6 +30,7 @@ def runs(tiny):
 
 def train(local: Local, during=lambda: None) -> list[str]:
     local.train(during)
+    print(*(f"{o.run.id}: {o.state} after {o.tries} tries {o.failures}" for o in local.outcomes), sep="\n")
     return [outcome.state for outcome in local.outcomes]
 
 
@@ -99,12 +100,11 @@ def test_workers_stop_with_a_checkpoint_when_the_launcher_is_gone(runs, forkserv
     record = Local(todo, todo[0].settings.where).record(Local(todo, todo[0].settings.where).outcomes[0])
     while not record.last_row():
         time.sleep(0.05)
+        assert launcher.is_alive(), launcher.exitcode
     launcher.kill()
     launcher.join()
-    deadline = time.time() + 20
-    while (record.folder / "claim.json").exists() and time.time() < deadline:
+    while (record.folder / "claim.json").exists():  # until the worker has saved, however slow the machine is
         time.sleep(0.1)
-    assert not (record.folder / "claim.json").exists()
     assert (record.failure() or {})["outcome"] == "interrupted"
     assert list(record.checkpoints.glob("step-*"))
 

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ablate.analysis.paired import detectable_with
-from ablate.settings import Budget, Study, from_config
+from ablate.parse import from_config
+from ablate.settings import Budget, Study
 from ablate.sweep.cost import prospect
 from ablate.sweep.preview import preview
 from ablate.sweep.study import Plan, plan

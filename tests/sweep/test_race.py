@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from ablate.settings import Budget, SettingsError, Study, from_plain
+from ablate.parse import from_plain
+from ablate.settings import Budget, SettingsError, Study
 from ablate.sweep.race import Decision, decide, looks_of
 
 SEEDS = [3, 1, 4, 15, 9, 2, 6, 5]

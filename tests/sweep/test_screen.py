@@ -7,8 +7,9 @@ import os
 import pytest
 from rich.console import Console
 
+from ablate.parse import from_config
 from ablate.record import run_record
-from ablate.settings import Study, from_config
+from ablate.settings import Study
 from ablate.sweep import ledger
 from ablate.sweep.cost import prospect
 from ablate.sweep.local import Local

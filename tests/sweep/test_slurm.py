@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from ablate.sweep.local import Local
 from ablate.sweep.slurm import Slurm, parameters
 from ablate.sweep.study import Plan, plan, with_fingerprints
 
+TAIL = 2000  # characters of each log that a failure shows
 LONG = {"tokens": 163_840}  # 320 steps: some seconds
 
 
@@ -71,9 +73,20 @@ def command(*words: str, check: bool = True) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=check, timeout=20).stdout
 
 
-def train(executor, during=lambda: None) -> list[str]:
+def train(executor, states: list[str], during=lambda: None) -> None:
+    """Train all, which must end so; where it does not, the jobs' own words say why."""
     executor.train(during)
-    return [outcome.state for outcome in executor.outcomes]
+    assert [outcome.state for outcome in executor.outcomes] == states, said(executor)
+
+
+def said(executor) -> str:
+    """What became of each run, and the ends of all logs, the controller's too."""
+    parts = [f"{o.run.arm}: {o.state}, {o.tries} tries, {o.failures or o.waits_for}" for o in executor.outcomes]
+    outputs = Path(executor.where.outputs)
+    logs = sorted((*outputs.glob("runs/*/log.txt"), *outputs.glob("slurm/*_log.*")))
+    logs += sorted(Path(os.environ.get("SLURM_CONF", "/none")).parent.glob("slurm*.log"))
+    parts += [f"--- {log}\n{log.read_text(errors='replace')[-TAIL:]}" for log in logs]
+    return "\n".join(parts)
 
 
 def launcher(plan: Plan) -> Slurm:
@@ -93,7 +106,7 @@ def locally(plan: Plan, **where) -> list[str]:
     where = dataclasses.replace(here, outputs=str(outputs), executor="local", **where)
     arms = [dataclasses.replace(arm, settings=dataclasses.replace(arm.settings, where=where)) for arm in plan.arms]
     local = Local(Plan(plan.study, arms).distinct(), where)
-    assert set(train(local)) == {"done"}
+    train(local, ["done"] * len(local.outcomes))
     return weights(local)
 
 
@@ -118,8 +131,14 @@ def job_of(executor, number: int) -> str:
 
 
 def release(job: str) -> None:
-    """A requeued job waits two minutes by default."""
-    command("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
+    """A requeued job waits two minutes by default; two seconds must be.
+
+    A node refuses a job that begins in the second in which it was told to end it ("credential revoked").
+    """
+    known = dict(word.split("=", 1) for word in command("scontrol", "-o", "show", "job", job).split() if "=" in word)
+    far = datetime.now() + timedelta(seconds=30)
+    if known["JobState"] == "PENDING" and known["StartTime"] > far.isoformat():
+        command("scontrol", "update", f"JobId={job}", "StartTime=now+2", check=False)
 
 
 def restarts(job: str) -> int:
@@ -141,7 +160,7 @@ def test_a_preempted_run_saves_and_ends_with_the_same_bits(on_slurm, study):
             release(job)
             release(job_of(executor, 1))
 
-    assert train(executor, preempt) == ["done", "done"]
+    train(executor, ["done", "done"], preempt)
     assert restarts(seen[0]) == 1
     # saves=1: nothing is saved by itself before the end, so this is what TERM made it save
     assert seen[1].startswith("step-")
@@ -162,14 +181,33 @@ def test_a_run_that_needs_more_than_its_time_is_requeued_by_itself(on_slurm, stu
             seen.extend(saved(executor, 0))
             release(job)
 
-    assert train(executor, time_is_up) == ["done", "done"]
+    train(executor, ["done", "done"], time_is_up)
     assert restarts(seen[0]) == 1
     assert seen[1].startswith("step-")
     assert weights(executor) == locally(todo)
 
 
-def test_a_time_too_short_for_anything_is_not_asked_for_again(on_slurm, study):
+@pytest.mark.parametrize("moment", ["as soon as it runs", "before there is what to save"])
+def test_a_signal_that_comes_early_costs_neither_the_run_nor_a_try(on_slurm, study, moment):
     executor, told = launcher(study(**LONG)), []
+
+    def early():
+        job, log = job_of(executor, 0), executor.record(executor.outcomes[0]).folder / "log.txt"
+        soon = moment == "as soon as it runs" and executor.outcomes[0].state == "running"
+        if not told and (soon or log.exists()):
+            command("scancel", "--signal=USR2", job)
+            told.append(job)
+        if told and executor.outcomes[0].state == "waiting":
+            release(job)
+
+    train(executor, ["done", "done"], early)
+    assert told
+    assert [outcome.tries for outcome in executor.outcomes] == [1, 1]
+
+
+def test_a_time_too_short_for_anything_is_not_asked_for_again(on_slurm, study):
+    todo, told = study(**LONG, where={"slurm": {"minutes": 1}}), []
+    executor = Slurm(todo.distinct()[:1], todo.arms[0].settings.where)
 
     def at_once():
         log = executor.record(executor.outcomes[0]).folder / "log.txt"
@@ -177,8 +215,8 @@ def test_a_time_too_short_for_anything_is_not_asked_for_again(on_slurm, study):
             command("scancel", "--signal=USR2", job_of(executor, 0))
             told.append(log)
 
-    assert train(executor, at_once) == ["failed", "done"]
-    assert "where.slurm.minutes=60: over before anything was saved" in executor.outcomes[0].reason
+    train(executor, ["failed"], at_once)
+    assert "where.slurm.minutes=1: over before anything was saved" in executor.outcomes[0].reason, said(executor)
 
 
 def test_a_cancelled_job_is_reported_and_the_same_command_finishes_it(on_slurm, study):
@@ -190,12 +228,12 @@ def test_a_cancelled_job_is_reported_and_the_same_command_finishes_it(on_slurm, 
             cancelled.append(job_of(executor, 1))
             command("scancel", cancelled[0])
 
-    assert train(executor, cancel) == ["done", "failed"]
+    train(executor, ["done", "failed"], cancel)
     assert f"cancelled: job {cancelled[0]}" in executor.outcomes[1].reason
     finished = executor.record(executor.outcomes[0]).folder / "result.json"
     before = finished.stat().st_mtime_ns
     again = launcher(todo)
-    assert train(again) == ["done", "done"]
+    train(again, ["done", "done"])
     assert [outcome.tries for outcome in again.outcomes] == [0, 1]
     assert finished.stat().st_mtime_ns == before
     assert weights(again) == locally(todo)
@@ -211,7 +249,7 @@ def test_a_killed_run_is_tried_again_and_then_reported(on_slurm, study):
             killed.append(job)
             os.kill(pid, signal.SIGKILL)
 
-    assert train(executor, kill) == ["failed", "done"]
+    train(executor, ["failed", "done"], kill)
     assert [outcome.tries for outcome in executor.outcomes] == [2, 1]  # once, and once more: where.retries=1
     assert f"killed: job {killed[1]} said nothing (FAILED)" in executor.outcomes[0].reason
 
@@ -227,8 +265,53 @@ def test_drained_nodes_are_waited_for_and_said(on_slurm, study):
             for node in cluster.NODES:
                 command("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
 
-    assert train(executor, undrain) == ["done", "done"]
+    train(executor, ["done", "done"], undrain)
     assert any("DOWN, DRAINED" in reason for reason in reasons)
+
+
+def test_a_node_that_goes_down_costs_only_time(on_slurm, study):
+    """Slurm requeues its run, which goes on once there is a node; the other run does not notice."""
+    todo, seen = study(**LONG, where={"saves": 16}), []
+    executor = launcher(todo)
+
+    def lose():
+        if not seen and trains(executor, 0) and saved(executor, 0):
+            node = command("squeue", "-h", "-j", job_of(executor, 0), "-o", "%N").strip()
+            command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
+            seen.append(node)
+        elif seen and executor.outcomes[0].state == "waiting":
+            command("scontrol", "update", f"NodeName={seen[0]}", "State=RESUME", check=False)
+            for outcome in executor.outcomes:
+                release(executor.jobs[outcome.run.id])
+
+    train(executor, ["done", "done"], lose)
+    assert seen
+    assert weights(executor) == locally(todo)
+
+
+def test_a_job_that_a_node_cannot_launch_is_said_and_released_by_the_same_command(on_slurm, conf, study):
+    """Slurm holds such a job for ever ("launch failed requeued held")."""
+    node, spare = cluster.NODES
+    command("scontrol", "update", f"NodeName={spare}", "State=DRAIN", "Reason=test")
+    todo = study(where={"retries": 0})
+    runs, where = todo.distinct()[:1], todo.arms[0].settings.where
+    spool, away = conf.parent / f"spool-{node}", conf.parent / "away"
+    spool.rename(away)
+    spool.touch()  # a file, where the node wants to write the job's script
+    try:
+        first = Slurm(runs, where)
+        train(first, ["failed"])
+    finally:
+        spool.unlink()
+        away.rename(spool)
+    job = job_of(first, 0)
+    assert first.outcomes[0].reason == (
+        f"not launched: job {job}: Slurm could not start it on its node, and holds it; `scontrol release {job}` "
+        "lets it go"
+    )
+    again = Slurm(runs, where)
+    train(again, ["done"], lambda: release(job))
+    assert again.jobs == first.jobs
 
 
 def test_a_launcher_that_stops_leaves_its_jobs_and_finds_them_again(on_slurm, study):
@@ -242,7 +325,7 @@ def test_a_launcher_that_stops_leaves_its_jobs_and_finds_them_again(on_slurm, st
     with pytest.raises(KeyboardInterrupt, match=r"the jobs go on .*; `scancel \d+` stops them"):
         first.train(interrupt)
     second = launcher(todo)
-    assert train(second) == ["done", "done"]
+    train(second, ["done", "done"])
     assert second.jobs == first.jobs
     assert [outcome.tries for outcome in second.outcomes] == [0, 0]
 
@@ -253,7 +336,7 @@ def test_runs_grow_from_the_trunks_of_an_earlier_generation(on_slurm, tiny):
     todo = fingerprinted(plan(Study(name="s", factor=["schedule"], seeds=[0]), base, {"high": late}))
     where = base.where
     executor = Slurm(todo.distinct(), where, trunk.branches(trunk.beginnings(todo)))
-    assert train(executor) == ["done", "done"]
+    train(executor, ["done", "done"])
     first, second = (executor.record(outcome).result() or {} for outcome in executor.outcomes)
     assert first["grown_from"] is None
     assert second["grown_from"]["run"] == executor.outcomes[0].run.id
@@ -264,7 +347,7 @@ def test_runs_grow_from_the_trunks_of_an_earlier_generation(on_slurm, tiny):
 def test_one_run_over_two_nodes(on_slurm, study):
     todo = study(where={"strategy": "ddp", "nodes": 2})
     executor = launcher(todo)
-    assert train(executor) == ["done", "done"]
+    train(executor, ["done", "done"])
     assert executor.record(executor.outcomes[0]).environment()["processes"] == 2
     assert weights(executor) == locally(todo, nodes=1, devices=2)
 

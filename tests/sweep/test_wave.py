@@ -9,8 +9,9 @@ from ablate.analysis import compare
 from ablate.analysis.evidence import read
 from ablate.record import run_record, study_record
 from ablate.settings import Budget, Study
-from ablate.sweep import launcher
-from ablate.sweep.study import Plan, plan, with_fingerprints
+from ablate.sweep import conduct
+from ablate.sweep.launcher import prepared
+from ablate.sweep.study import Plan, plan
 
 KNOWN = Budget(race="best", looks=[2], noise=0.01, noise_df=40)
 
@@ -27,8 +28,7 @@ def study(tiny):
             for name, value in eps.items()
         }
         declared = Study(name="s", factor=["optimizer.eps"], seeds=[0, 1, 2, 3], budget=budget)
-        whole = plan(declared, base, arms)
-        return with_fingerprints(whole, launcher._fingerprints(whole))
+        return prepared(plan(declared, base, arms))
 
     return make
 
@@ -36,7 +36,7 @@ def study(tiny):
 def carried_out(whole: Plan) -> tuple[dict[str, int], list[compare.Verdict], str]:
     """Runs done by arm, the verdicts, and what was printed."""
     console = Console(record=True, width=100)
-    launcher.run(whole, console)
+    conduct.run(whole, console)
     outputs = whole.arms[0].settings.where.outputs
     done = {arm.name: 0 for arm in whole.arms}
     for run in whole.distinct():

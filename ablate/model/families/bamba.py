@@ -12,17 +12,19 @@ a model is configured without: it generates the same text, reading all of it aga
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from ablate.model.families import common
 from ablate.model.families.common import State
 from ablate.settings import Mamba, Model, Size
 
-NORMS = {"mixer_norm.weight": "input_layernorm.weight", "feed_norm.weight": "pre_ff_layernorm.weight"}
-
 
 class Bamba(common.Family):
     NORM = "model.final_layernorm.weight"
+    NORMS: ClassVar[dict[str, str]] = {
+        "mixer_norm.weight": "input_layernorm.weight",
+        "feed_norm.weight": "pre_ff_layernorm.weight",
+    }
 
     @staticmethod
     def config(model: Model, size: Size) -> dict[str, Any]:
@@ -76,18 +78,18 @@ class Bamba(common.Family):
         theirs.generation_config.use_cache = theirs.config.use_cache
         return theirs
 
-    @staticmethod
-    def layer(letter: str, block: State, model: Model, size: Size) -> State:
+    @classmethod
+    def layer(cls, letter: str, block: State, model: Model, size: Size) -> State:
         mixer, feed = common.below("mixer.", block), common.feed_to_hf(common.below("feed.", block))
-        layer = common.renamed(block, NORMS) | common.at("feed_forward.", feed)
+        layer = common.renamed(block, cls.NORMS) | common.at("feed_forward.", feed)
         if letter == "M":
             return layer | common.at("mamba.", mixer)
         return layer | common.at("self_attn.", common.attention_to_hf(mixer, size))
 
-    @staticmethod
-    def block(letter: str, layer: State, model: Model, size: Size) -> State:
+    @classmethod
+    def block(cls, letter: str, layer: State, model: Model, size: Size) -> State:
         feed = common.feed_from_hf(common.below("feed_forward.", layer))
-        block = common.renamed(layer, common.back(NORMS)) | common.at("feed.", feed)
+        block = common.renamed(layer, common.back(cls.NORMS)) | common.at("feed.", feed)
         if letter == "M":
             return block | common.at("mixer.", common.below("mamba.", layer))
         return block | common.at("mixer.", common.attention_from_hf(common.below("self_attn.", layer), size))

@@ -1,6 +1,6 @@
 """Attention and SwiGLU of ternary linears: BitNet, quantised as it runs (`AutoBitLinear`, online).
 
-Here each ternary linear has its norm inside; there the same four norms stand outside:
+As Llama but for the norms: here each ternary linear has its own inside, there the same four stand outside:
 
     mixer.qkv.norm    input_layernorm              feed.gate_up.norm    post_attention_layernorm
     mixer.out.norm    self_attn.attn_sub_norm      feed.down.norm       mlp.ffn_sub_norm
@@ -15,10 +15,9 @@ happened to one token in nine; all others agreed to 1e-5.
 transformers loads it with `accelerate` alone.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
-from ablate.model.families import common
-from ablate.model.families.common import State
+from ablate.model.families.llama import Llama
 from ablate.model.linear import NORM_EPS
 from ablate.settings import Model, Size
 
@@ -29,15 +28,16 @@ QUANTIZATION = {
     "use_rms_norm": False,
     "modules_to_not_convert": ["lm_head"],
 }
-NORMS = {
-    "mixer.qkv.norm.weight": "input_layernorm.weight",
-    "mixer.out.norm.weight": "self_attn.attn_sub_norm.weight",
-    "feed.gate_up.norm.weight": "post_attention_layernorm.weight",
-    "feed.down.norm.weight": "mlp.ffn_sub_norm.weight",
-}
 
 
-class BitNet(common.Family):
+class BitNet(Llama):
+    NORMS: ClassVar[dict[str, str]] = {
+        "mixer.qkv.norm.weight": "input_layernorm.weight",
+        "mixer.out.norm.weight": "self_attn.attn_sub_norm.weight",
+        "feed.gate_up.norm.weight": "post_attention_layernorm.weight",
+        "feed.down.norm.weight": "mlp.ffn_sub_norm.weight",
+    }
+
     @staticmethod
     def config(model: Model, size: Size) -> dict[str, Any]:
         return {
@@ -66,18 +66,6 @@ class BitNet(common.Family):
             if isinstance(module, AutoBitLinear):
                 module.to_empty(device="cpu")
         return theirs
-
-    @staticmethod
-    def layer(letter: str, block: State, model: Model, size: Size) -> State:
-        attention = common.attention_to_hf(common.below("mixer.", block), size)
-        feed = common.feed_to_hf(common.below("feed.", block))
-        return common.renamed(block, NORMS) | common.at("self_attn.", attention) | common.at("mlp.", feed)
-
-    @staticmethod
-    def block(letter: str, layer: State, model: Model, size: Size) -> State:
-        attention = common.attention_from_hf(common.below("self_attn.", layer), size)
-        feed = common.feed_from_hf(common.below("mlp.", layer))
-        return common.renamed(layer, common.back(NORMS)) | common.at("mixer.", attention) | common.at("feed.", feed)
 
 
 def _online(theirs: Any) -> Any:

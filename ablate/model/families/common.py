@@ -1,6 +1,6 @@
 """What several families of transformers share: feed-forwards, attention, and how states are taken apart.
 
-A family is a class of static methods that says how one layer there is one block here:
+A family is a class, never an object, that says how one layer there is one block here:
 
     config(model, size)                   what its configuration has beyond that of all
     required(theirs)                      the values that keys of its configuration must have, to be ours
@@ -8,6 +8,7 @@ A family is a class of static methods that says how one layer there is one block
     layer(letter, block, model, size)     our block under its names
     block(letter, layer, model, size)     its layer under our names
     NORM                                  the name of its last norm
+    NORMS                                 our names of the norms of a block, and its
 
 Rotary positions turn pairs of a head's rows: neighbours here, (k, k + K/2) in Llama. Reordering the rows
 of queries and keys alike leaves every score as it is.
@@ -15,7 +16,7 @@ of queries and keys alike leaves every score as it is.
 Shapes: D width, F feed-forward width, H heads, K width of a head.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,10 @@ class Family:
     """The answers that most families give."""
 
     NORM = "model.norm.weight"
+    NORMS: ClassVar[dict[str, str]] = {
+        "mixer_norm.weight": "input_layernorm.weight",
+        "feed_norm.weight": "post_attention_layernorm.weight",
+    }
 
     @staticmethod
     def model(theirs: Any) -> dict[str, Any]:

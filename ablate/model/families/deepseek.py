@@ -15,7 +15,6 @@ import torch
 
 from ablate.model.families import common
 from ablate.model.families.common import State
-from ablate.model.families.llama import NORMS
 from ablate.settings import Latent, Model, Size
 
 
@@ -49,19 +48,19 @@ class DeepseekV3(common.Family):
         latent = Latent(kv_rank=theirs.kv_lora_rank, q_rank=theirs.q_lora_rank or 0, rope_width=theirs.qk_rope_head_dim)
         return {"pattern": "L", "latent": latent}
 
-    @staticmethod
-    def layer(letter: str, block: State, model: Model, size: Size) -> State:
+    @classmethod
+    def layer(cls, letter: str, block: State, model: Model, size: Size) -> State:
         kv_down = torch.cat((block["mixer.kv_down.weight"], block["mixer.k_rope.weight"]))
         feed = common.feed_to_hf(common.below("feed.", block))
-        layer = common.renamed(block, NORMS | _names(model)) | common.at("mlp.", feed)
+        layer = common.renamed(block, cls.NORMS | _names(model)) | common.at("mlp.", feed)
         return layer | {"self_attn.kv_a_proj_with_mqa.weight": kv_down}
 
-    @staticmethod
-    def block(letter: str, layer: State, model: Model, size: Size) -> State:
+    @classmethod
+    def block(cls, letter: str, layer: State, model: Model, size: Size) -> State:
         ranks = (model.latent.kv_rank, model.latent.rope_width)
         kv_down, k_rope = layer["self_attn.kv_a_proj_with_mqa.weight"].split(ranks)
         feed = common.feed_from_hf(common.below("mlp.", layer))
-        block = common.renamed(layer, common.back(NORMS | _names(model))) | common.at("feed.", feed)
+        block = common.renamed(layer, common.back(cls.NORMS | _names(model))) | common.at("feed.", feed)
         return block | {"mixer.kv_down.weight": kv_down, "mixer.k_rope.weight": k_rope}
 
 

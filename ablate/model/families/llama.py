@@ -12,8 +12,6 @@ from ablate.model.families import common
 from ablate.model.families.common import State
 from ablate.settings import Model, Size
 
-NORMS = {"mixer_norm.weight": "input_layernorm.weight", "feed_norm.weight": "post_attention_layernorm.weight"}
-
 
 class Llama(common.Family):
     @staticmethod
@@ -24,17 +22,17 @@ class Llama(common.Family):
     def required(theirs: Any) -> dict[str, Any]:
         return {"mlp_bias": False, "head_dim": common.head_width(theirs)}
 
-    @staticmethod
-    def layer(letter: str, block: State, model: Model, size: Size) -> State:
+    @classmethod
+    def layer(cls, letter: str, block: State, model: Model, size: Size) -> State:
         attention = common.attention_to_hf(common.below("mixer.", block), size)
         feed = common.feed_to_hf(common.below("feed.", block))
-        return common.renamed(block, NORMS) | common.at("self_attn.", attention) | common.at("mlp.", feed)
+        return common.renamed(block, cls.NORMS) | common.at("self_attn.", attention) | common.at("mlp.", feed)
 
-    @staticmethod
-    def block(letter: str, layer: State, model: Model, size: Size) -> State:
+    @classmethod
+    def block(cls, letter: str, layer: State, model: Model, size: Size) -> State:
         attention = common.attention_from_hf(common.below("self_attn.", layer), size)
         feed = common.feed_from_hf(common.below("mlp.", layer))
-        return common.renamed(layer, common.back(NORMS)) | common.at("mixer.", attention) | common.at("feed.", feed)
+        return common.renamed(layer, common.back(cls.NORMS)) | common.at("mixer.", attention) | common.at("feed.", feed)
 
 
 class Qwen3(Llama):
@@ -46,18 +44,18 @@ class Qwen3(Llama):
     def model(theirs: Any) -> dict[str, Any]:
         return {"qk_norm": True}
 
-    @staticmethod
-    def layer(letter: str, block: State, model: Model, size: Size) -> State:
+    @classmethod
+    def layer(cls, letter: str, block: State, model: Model, size: Size) -> State:
         norms = {
             f"self_attn.{x}_norm.weight": common.halves_from_pairs(block[f"mixer.{x}_norm.weight"][None, :, None])
             for x in "qk"
         }
-        return Llama.layer(letter, block, model, size) | {name: norm.flatten() for name, norm in norms.items()}
+        return super().layer(letter, block, model, size) | {name: norm.flatten() for name, norm in norms.items()}
 
-    @staticmethod
-    def block(letter: str, layer: State, model: Model, size: Size) -> State:
+    @classmethod
+    def block(cls, letter: str, layer: State, model: Model, size: Size) -> State:
         norms = {
             f"mixer.{x}_norm.weight": common.pairs_from_halves(layer[f"self_attn.{x}_norm.weight"][None, :, None])
             for x in "qk"
         }
-        return Llama.block(letter, layer, model, size) | {name: norm.flatten() for name, norm in norms.items()}
+        return super().block(letter, layer, model, size) | {name: norm.flatten() for name, norm in norms.items()}

@@ -1,0 +1,47 @@
+"""What a run ran on: commit, versions, hardware. Recorded, never hashed into an id.
+
+environment()    {"commit": "22af9a3...", "python": "3.11.2", "processor": "...", "packages": {"torch": ...}, ...}
+"""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("ablate", "torch", "lightning", "numpy", "tokenizers", "safetensors", "deepspeed", "mamba-ssm")
+
+
+def environment() -> dict[str, Any]:
+    """Commit, versions and machine; what may explain a drift between two runs of one id."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    commit = (
+        subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() if shutil.which("git") else ""
+    )
+    return {
+        "commit": commit or None,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "packages": {name: version for name in PACKAGES if (version := package_version(name))},
+    }
+
+
+def package_version(package: str) -> str | None:
+    """Of an installed package."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    """Name of the CPU's model."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

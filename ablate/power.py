@@ -1,0 +1,218 @@
+"""Command: how many seeds and FLOPs a study needs before anything is trained, and what its seeds can see.
+
+    python -m ablate.power +experiment=mix_sweep                  with what it costs; noise from its own runs,
+                                                                  or else from all studies on disk
+    python -m ablate.power mix_sweep                              a study that has begun
+    python -m ablate.power --noise 0.004 --margin 0.01 --arms 5   no study at all
+
+The numbers are those of the verdict's own rules (`ablate.analysis.power`), not of a normal approximation,
+which at three seeds would promise twice too much.
+"""
+
+import argparse
+import dataclasses
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from ablate.analysis.evidence import read
+from ablate.analysis.noise import Known, measured
+from ablate.analysis.planner import Question, rows, show
+from ablate.analysis.power import Power, factor_noise
+from ablate.fraction import fraction
+from ablate.record import study_record
+from ablate.settings import Study, UserError
+
+if TYPE_CHECKING:
+    from ablate.sweep.study import Plan
+
+CURVES = 6  # of seed numbers in a picture
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_intermixed_args(arguments)
+    console = Console(highlight=False)
+    try:
+        question = ask(options)
+        show(question, console)
+        if options.figure:
+            console.print(f"figure   {escape(str(draw(question, Path(options.figure))))}", soft_wrap=True)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def ask(options: argparse.Namespace) -> Question:
+    """The question that the command line means. Raises UserError."""
+    overrides = [word for word in options.words if "=" in word]
+    names = [word for word in options.words if "=" not in word]
+    if len(names) > 1 or (names and overrides):
+        raise UserError(f"{' '.join(options.words)}: must be the name of one study, or overrides like +experiment=NAME")
+    if overrides:
+        return _of_plan(options, _planned(overrides))
+    if names:
+        return _of_record(options, names[0])
+    if options.noise is None or options.arms is None or options.margin is None:
+        raise UserError("without a study --noise, --margin and --arms must be given")
+    return Question(
+        power=_power(options, None, options.arms, None), num_arms=options.arms + 1, seeds=options.seeds or 0
+    )
+
+
+def draw(question: Question, path: Path) -> Path:
+    """The picture of chance against effect."""
+    from ablate.analysis import power_figure  # matplotlib is slow to import
+
+    if path.suffix != ".png":
+        raise UserError(f"--figure {path}: must end with .png")
+    if not path.parent.is_dir():
+        raise UserError(f"--figure {path}: {path.parent} is not a folder")
+    return power_figure.write(question.power, curves(question), question.family, path)
+
+
+def curves(question: Question) -> list[int]:
+    """At most CURVES numbers of seeds: those declared, those needed, and others between."""
+    kept = {n for n in (question.seeds, question.power.seeds_needed) if n >= 2}
+    others = [n for n in rows(question) if n not in kept]
+    step = -(-len(others) // (CURVES - len(kept)))
+    return sorted(int(n) for n in kept | set(others[::step]) if math.isfinite(n))
+
+
+def _planned(overrides: list[str]) -> "Plan":
+    from ablate.compose import loaded, user_errors  # Hydra and torch, which --help should not wait for
+    from ablate.sweep.composition import Composer
+    from ablate.sweep.launcher import plan_of
+
+    with user_errors():
+        return plan_of([overrides], Composer(*loaded(overrides)))
+
+
+def _of_plan(options: argparse.Namespace, plan: "Plan") -> Question:
+    from ablate.sweep.cost import prospect  # imports torch
+
+    study, outputs = plan.study, plan.arms[0].settings.where.outputs
+    known = None if options.noise is not None else _measured(options, outputs, study)
+    family = len(study.factors) or max(1, sum(bool(arm.difference) for arm in plan.arms[1:]))
+    first = dataclasses.replace(study, seeds=study.seeds[:1])
+    cost = prospect(dataclasses.replace(plan, study=first))
+    return Question(
+        power=_power(options, study, family, known),
+        num_arms=len({run.id for run in plan.runs if run.seed == study.seeds[0]}),
+        seeds=options.seeds or len(study.seeds),
+        known=known,
+        flops=cost.shared,
+        alone=cost.alone,
+        seconds=cost.shared * _seconds_per_flop(outputs, study.name, plan),
+        study=study,
+    )
+
+
+def _seconds_per_flop(outputs: str, name: str, plan: "Plan") -> float:
+    """Of the study's finished runs, as many at a time as this machine trains; nan without any."""
+    from ablate.sweep.slots import slots  # as above
+
+    if not study_record(outputs, name).exists:
+        return math.nan
+    results = [run.result for run in read(study_record(outputs, name)).distinct_runs if run.outcome == "finished"]
+    flops = sum(result["flops"] for result in results)
+    seconds = sum(result["seconds"] for result in results)
+    return seconds / flops / slots(plan.arms[0].settings.where).total if flops else math.nan
+
+
+def _of_record(options: argparse.Namespace, name: str) -> Question:
+    evidence = read(study_record(options.outputs, name))
+    declared = evidence.declaration
+    fields = {field.name for field in dataclasses.fields(Study)} - {"arms"}  # there, what they change
+    study = Study(**{key: value for key, value in declared.items() if key in fields})
+    known = None if options.noise is not None else _measured(options, options.outputs, study)
+    flops = [run.result["flops"] for run in evidence.distinct_runs if run.outcome == "finished"]
+    num_arms = len(evidence.arms) + 1
+    mean = sum(flops) / len(flops) * num_arms if flops else math.nan
+    return Question(
+        power=_power(options, study, len(study.factors) or max(1, len(evidence.arms)), known),
+        num_arms=num_arms,
+        seeds=options.seeds or len(study.seeds),
+        known=known,
+        flops=mean,
+        study=study,
+    )
+
+
+def _measured(options: argparse.Namespace, outputs: str, study: Study) -> Known | None:
+    """Noise of the study itself, or of all; without any, what the study assumes. Raises UserError without that."""
+    known = measured(outputs, study.metric, study.name) or measured(outputs, study.metric)
+    if known is None and not study.budget.noise:
+        raise UserError(f"no study in {outputs} has measured the noise of {study.metric}; give it with --noise")
+    return known
+
+
+def _power(options: argparse.Namespace, study: Study | None, family: int, known: Known | None) -> Power:
+    noise = options.noise if options.noise is not None else known.sd if known else study.budget.noise if study else 0.0
+    values = {
+        "noise": noise,
+        "margin": options.margin or (study.margin if study else 0.0),
+        "arms": options.arms or family,
+        "confidence": options.confidence or (study.confidence if study else 0.95),
+        "power": options.power,
+        "noise_df": options.noise_df,
+    }
+    _check(values)
+    if study and study.factors:
+        num_arms = fraction(tuple(study.factors), study.num_arms, study.resolution).num_arms
+        values["noise"] = factor_noise(values["noise"], num_arms)
+    return Power(**values)
+
+
+def _check(values: dict[str, float]) -> None:
+    """Raises UserError for a number that has no meaning."""
+    for key, low, high in (
+        ("noise", 0, math.inf),
+        ("margin", 0, math.inf),
+        ("arms", 0, 100_000),
+        ("confidence", 0.5, 1),
+        ("power", 0.5, 1),
+    ):
+        if not low < values[key] < high:
+            allowed = f"above {low}" + (f" and below {high}" if math.isfinite(high) else "")
+            raise UserError(f"--{key} {values[key]}: must be {allowed}")
+    if not 0 <= values["noise_df"] < math.inf:
+        raise UserError(f"--noise-df {values['noise_df']}: must be at least 0")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ablate.power",
+        description="Say how many seeds a study needs, what they cost, and what they can see and rule out.",
+        epilog="""examples:
+  python -m ablate.power +experiment=mix_sweep
+  python -m ablate.power +experiment=mix_sweep size=micro --noise 0.004 --figure power.png
+  python -m ablate.power mix_sweep --margin 0.005
+  python -m ablate.power --noise 0.004 --margin 0.01 --arms 5
+
+columns:
+  detects           smallest effect that is called better or worse with probability --power
+  sees the margin   chance that an effect as large as the margin is called better or worse
+  shows no effect   chance that an arm without effect is called equivalent; it often needs more seeds""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", metavar="WORD", help="name of a study, or overrides as of ablate.train")
+    parser.add_argument("--noise", type=float, metavar="SD", help="standard deviation over seeds of arm - base")
+    parser.add_argument(
+        "--noise-df", type=float, default=0.0, metavar="DF", help="degrees of freedom that it adds to a verdict's own"
+    )
+    parser.add_argument("--margin", type=float, help="smallest effect that matters, in bits per byte")
+    parser.add_argument("--arms", type=int, help="arms judged together, the base not among them")
+    parser.add_argument("--seeds", type=int, help="seeds declared, where not those of the study")
+    parser.add_argument("--power", type=float, default=0.8, help="chance wanted (default: %(default)s)")
+    parser.add_argument("--confidence", type=float, help="of the verdict (default: the study's, or 0.95)")
+    parser.add_argument("--figure", metavar="PATH", help="draw chance against effect, a PNG")
+    parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""A study carried out, from a plan that has passed its audit to the verdict.
+
+    show the plan -> declare -> train what is missing, wave by wave -> verdict and report
+
+What takes long to import begins here. `run` may be called again at any time: the records on disk say what is done.
+"""
+
+from rich.console import Console
+
+from ablate.analysis import page
+from ablate.analysis.evidence import read
+from ablate.analysis.summary import summary
+from ablate.record import StudyRecord, study_record
+from ablate.settings import UserError
+from ablate.sweep import study as studies
+from ablate.sweep import trunk
+from ablate.sweep.executor import Executor, Outcome
+from ablate.sweep.local import Local
+from ablate.sweep.preview import preview
+from ablate.sweep.screen import Screen
+from ablate.sweep.slurm import Slurm
+from ablate.sweep.wave import waves
+
+EXECUTORS: dict[str, type[Executor]] = {"local": Local, "slurm": Slurm}
+
+
+def run(plan: studies.Plan, console: Console | None = None) -> None:
+    """Declare and train a plan whose data is prepared, and conclude. Raises UserError when a run failed."""
+    console = console or Console(highlight=False, soft_wrap=True)
+    where = plan.arms[0].settings.where
+    record = study_record(where.outputs, plan.study.name)
+    found = preview(plan, console)
+    if where.dry_run:
+        return
+    studies.declare(plan, record)
+    ways = trunk.branches(list(found.beginnings.values()), found.stored) if where.trunks else {}
+    outcomes: dict[str, tuple[Executor, Outcome]] = {}
+    for wave in waves(plan, record):
+        executor = EXECUTORS[where.executor](wave.runs, where, ways, wave.until)
+        with Screen(executor, console, found.now()) as screen:
+            executor.train(screen.show)
+        outcomes |= {outcome.run.id: (executor, outcome) for outcome in executor.outcomes}
+    _conclude(record, console)
+    failed = [(by, outcome) for by, outcome in outcomes.values() if outcome.state not in ("done", "paused")]
+    for executor, outcome in failed:
+        name, log = f"{outcome.run.arm} s{outcome.run.seed}", executor.record(outcome).folder / "log.txt"
+        console.print(f"{outcome.state}: {name}: {outcome.reason} (log: {log})", style="red")
+    if failed:
+        raise UserError(f"{len(failed)} of {len(plan.distinct())} runs are not done; the same command tries them again")
+
+
+def _conclude(record: StudyRecord, console: Console) -> None:
+    """The verdict table, and the report to read."""
+    verdict = summary(read(record))
+    console.print()
+    console.print(verdict.table)
+    for line in verdict.remarks:
+        console.print(line)
+    console.print(f"\n[bold]{verdict.sentence}[/]")
+    console.print(f"report: {page.write(record)}")

@@ -1,0 +1,86 @@
+"""The planner as a command: what it prints, and every mistake in one line."""
+
+import pytest
+
+from ablate.power import main
+from tests.analysis.worlds import World, write
+
+GIVEN = ["--noise", "0.004", "--margin", "0.01", "--arms", "5"]
+
+
+def said(capsys, *arguments: str) -> str:
+    main(list(arguments))
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_without_a_study(capsys):
+    text = said(capsys, *GIVEN, "--seeds", "3")
+    assert "5 arms, margin 0.01, confidence 0.95, power 0.8; noise of a pair 0.004 as given" in text
+    assert "3 * 18 – – 0.0293 18% 23%" in text
+    assert "Take 6 seeds, not 3: an effect of 0.01 is seen with 6 seeds" in text
+    assert "study.factors, 16 arms of resolution 5" in text
+
+
+def test_enough_and_never_enough(capsys):
+    assert "The 6 seeds declared are enough" in said(capsys, *GIVEN, "--seeds", "6")
+    assert "More than 1000 seeds would be needed" in said(capsys, *GIVEN[2:], "--noise", "1")
+
+
+def test_a_study_on_disk_brings_its_noise_and_its_cost(capsys, tmp_path):
+    write(tmp_path, World())
+    text = said(capsys, "mix_sweep", "--outputs", str(tmp_path))
+    assert "3 arms, margin 0.01" in text
+    assert "from mix_sweep" in text
+    assert "4 * 16 317 TFLOP" in text
+    assert "(here it is " in text
+
+
+def test_an_experiment_with_its_cost_and_race(capsys, tmp_path):
+    race = "study.budget.race=verdicts"
+    text = said(
+        capsys, "+experiment=schedule_sweep", race, "--noise", "0.004", "--seeds", "5", f"where.outputs={tmp_path}"
+    )
+    assert "3 arms" in text
+    assert "5 * 20" in text
+    assert "shared beginnings save" in text
+    assert "race, looks at 2, 3, 5: an arm uses" in text
+
+
+def test_an_experiment_of_factors(capsys, tmp_path):
+    text = said(capsys, "+experiment=screen_sweep", "--noise", "0.004", f"where.outputs={tmp_path}")
+    assert "7 factors" in text
+    assert "noise of an effect 0.001414, noise of a pair 0.004 as given" in text
+    assert "3 * 48" in text
+    assert "one at a time would take up to 4 times the runs" in text
+
+
+def test_a_picture(capsys, tmp_path):
+    said(capsys, *GIVEN, "--figure", str(tmp_path / "power.png"))
+    assert (tmp_path / "power.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "without a study --noise, --margin and --arms must be given"),
+        (["one", "two"], "one two: must be the name of one study, or overrides like +experiment=NAME"),
+        (["nosuch"], "no study 'nosuch'"),
+        (["+experiment=nosuch"], "experiment=nosuch: no such choice"),
+        (["+experiment=mix_sweep", "tokns=3"], "tokns: no such setting; did you mean tokens?"),
+        (["+experiment=mix_sweep"], "has measured the noise of rest; give it with --noise"),
+        ([*GIVEN, "--noise", "0"], "--noise 0.0: must be above 0"),
+        ([*GIVEN, "--power", "0.4"], "--power 0.4: must be above 0.5 and below 1"),
+        ([*GIVEN, "--noise-df", "-1"], "--noise-df -1.0: must be at least 0"),
+        ([*GIVEN, "--figure", "x.pdf"], "--figure x.pdf: must end with .png"),
+        ([*GIVEN, "--figure", "no/such/x.png"], "no/such is not a folder"),
+    ],
+)
+def test_mistakes_are_one_line(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
