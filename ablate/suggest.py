@@ -115,8 +115,8 @@ def show(evidence: Evidence, suggestion: Suggestion, console: Console) -> None:
     console.print(
         f"\n{len(study.arms)} mixtures, {study.seeds:g} seeds each; noise of one run {noise}; laws' share: {shares}"
     )
-    for arm, reason in study.left_out.items():
-        console.print(f"left out: {arm}: {reason}", markup=False)
+    for line in study.remarks():
+        console.print(line, markup=False)
 
 
 def _table(suggestion: Suggestion, base: str) -> Table:

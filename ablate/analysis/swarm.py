@@ -21,6 +21,7 @@ from ablate.settings import UserError
 
 PREFIX = "mixture.weights@"
 SAME = 1e-6  # of weights
+NAMED = 3  # arms left out for one reason
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,17 @@ class MixtureStudy:
         free = 1 - sum(self.fixed.values())
         weights = dict(zip(self.swarm.domains, mixture * free, strict=True)) | self.fixed
         return {domain: round(float(weight), 3) for domain, weight in weights.items()}
+
+    def remarks(self) -> list[str]:
+        """Which arms were left out, a line a reason."""
+        by_reason: dict[str, list[str]] = {}
+        for arm, reason in self.left_out.items():
+            by_reason.setdefault(reason, []).append(arm)
+        return [f"left out: {_few(arms)}: {reason}" for reason, arms in by_reason.items()]
+
+
+def _few(arms: list[str]) -> str:
+    return ", ".join(arms) if len(arms) <= NAMED else f"{', '.join(arms[:NAMED])} and {len(arms) - NAMED} more"
 
 
 def read_study(evidence: Evidence) -> MixtureStudy:

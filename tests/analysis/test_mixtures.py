@@ -127,6 +127,16 @@ def test_arms_that_differ_in_more_are_left_out_by_name(tmp_path):
     study = read_study(read(record))
     assert study.left_out == {"m2": "it differs in schedule.decay too"}
     assert "m2" not in study.arms
+    assert study.remarks() == ["left out: m2: it differs in schedule.decay too"]
+
+
+def test_many_arms_left_out_for_one_reason_are_one_line(tmp_path):
+    record = write(tmp_path, WORLD, design(mixtures=20))
+    declared = record.read()
+    for arm in ("m2", "m3", "m4", "m5", "m6"):
+        declared["arms"][arm]["schedule.decay"] = [0.2, 0.0]
+    record.write(declared)
+    assert read_study(read(record)).remarks() == ["left out: m2, m3, m4 and 2 more: it differs in schedule.decay too"]
 
 
 def test_a_study_along_one_line_is_refused(tmp_path):
