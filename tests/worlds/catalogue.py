@@ -20,8 +20,8 @@ from tests.worlds.ngram import World
 KINDS = ("interior", "outside", "vertex", "valleys", "threshold", "flip", "deceptive")
 SEALED = 10_000
 SYMBOLS, CONTEXTS = 8, 18
-# Spread of the macro loss over mixtures drawn at random, in seed-sds: from, to. The small models of experiments/mix_sweep
-# are near the lower end, published studies with larger ones near the upper
+# Spread of the macro loss over mixtures drawn at random, in seed-sds, from and to: the small models of
+# experiments/mix_sweep are near the lower end
 SIGNAL = (4.0, 25.0)
 
 
