@@ -4,10 +4,10 @@
     found = fit(swarm)
     found.metric(mixtures)                                          expected metric of each, and how sure
 
-Every validation set has a law of its own (`analysis.mixture_laws`); all have Gaussian processes with one kernel, Matern-5/2 on
-a root of the weights, where a step from 0 to 1 % counts about as much as one from 10 to 18 %. The two are averaged
-by their errors at runs left out, near the best ones above all: a law extrapolates well where it is true and cannot
-know where it is not. One law on the sum instead would put the optimum on a vertex.
+Every validation set has a law of its own (`analysis.mixture_laws`); all have Gaussian processes with one kernel,
+Matern-5/2 on a root of the weights, where a step from 0 to 1 % counts about as much as one from 10 to 18 %. The two
+are averaged by their errors at runs left out, near the best ones above all: a law extrapolates well where it is true
+and cannot know where it is not. One law on the sum instead would put the optimum on a vertex.
 
 The laws' share is shrunk by n / (n + FEW): errors of so few runs do not tell models apart.
 """
