@@ -27,6 +27,7 @@ from bench.aa import aa
 from bench.confounds import confounds
 from bench.extrapolation import extrapolation
 from bench.mixers import mixers
+from bench.mixtures import mixtures
 from bench.planning import planning
 from bench.precision import precision
 from bench.races import races
@@ -48,6 +49,7 @@ BENCHES: dict[str, Bench] = {
     "races": races,
     "verdicts": verdicts,
     "aa": aa,
+    "mixtures": mixtures,
     "replay": replay,
     "planning": planning,
     "extrapolation": extrapolation,

@@ -49,6 +49,7 @@ INSIDE = {
     "train": [ANY],
     "prepare": [ANY],
     "report": [ANY],
+    "suggest": ["settings", "files", "record", "analysis"],
     "power": [ANY],
     "trunks": [ANY],
     "export": [ANY],
@@ -61,6 +62,7 @@ OUTSIDE = {
     "deepspeed": ["fit.zero"],
     "wandb": ["fit"],
     "matplotlib": ["analysis", "report"],
+    "sklearn": ["analysis.mixtures"],  # its import takes a second
     "tokenizers": ["data"],
     "bitsandbytes": ["fit.eightbit"],  # its import takes a second
 }
