@@ -7,10 +7,28 @@ import pytest
 
 from ablate.analysis.compare import pairing_gain
 from ablate.analysis.evidence import read
-from ablate.analysis.spread import gain, kinds, metrics, of_pairs, pairs, pooled
+from ablate.analysis.spread import Gain, Sd, gain, kinds, metrics, of_pairs, pairs, pooled
 from tests.analysis.worlds import World, write
 
 WORLD = World(seeds=tuple(range(60)), shared_noise=0.012, own_noise=0.003, evaluation_noise=0.0, evaluations=2)
+
+
+def of(arms, df) -> Gain:
+    found = of_pairs(arms, df)
+    assert found is not None
+    return found
+
+
+def within(evidence, arms, metric) -> Gain:
+    found = gain(evidence, arms, metric)
+    assert found is not None
+    return found
+
+
+def sd_of(samples) -> Sd:
+    found = pooled(samples)
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -20,17 +38,17 @@ def evidence(tmp_path_factory):
 
 def test_planted_noise_is_found(evidence):
     """Of one domain, as macro averages four that are noisy on their own."""
-    found = gain(evidence, evidence.arms, "code")
+    found = within(evidence, evidence.arms, "code")
     own, seed = WORLD.own_noise, math.hypot(WORLD.own_noise, WORLD.shared_noise)
     assert found.noise.value == pytest.approx(math.sqrt(2) * own, rel=0.15)
     assert found.correlation == pytest.approx(WORLD.shared_noise**2 / seed**2, abs=0.03)
     assert found.interval[0] < (seed / own) ** 2 < found.interval[1]
-    sd = pooled(list(evidence.finals(arm, "code").values()) for arm in evidence.by_arm)
+    sd = sd_of(list(evidence.finals(arm, "code").values()) for arm in evidence.by_arm)
     assert sd.interval[0] < seed < sd.interval[1]
 
 
 def test_the_gain_is_that_of_the_report(evidence):
-    assert gain(evidence, evidence.arms, evidence.metric).value == pytest.approx(pairing_gain(evidence), rel=1e-9)
+    assert within(evidence, evidence.arms, evidence.metric).value == pytest.approx(pairing_gain(evidence), rel=1e-9)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.9, -0.5])
@@ -39,7 +57,7 @@ def test_the_interval_of_one_arm_holds_as_often_as_it_says(correlation, seeds):
     rng, trials = np.random.default_rng(0), 600
     covariance = [[1.0, correlation], [correlation, 1.0]]
     drawn = rng.multivariate_normal([0, 0], covariance, (trials, seeds))
-    held = sum(low < 1 / (1 - correlation) < high for low, high in (of_pairs([d], seeds - 1).interval for d in drawn))
+    held = sum(low < 1 / (1 - correlation) < high for low, high in (of([d], seeds - 1).interval for d in drawn))
     assert 556 <= held <= 583  # outside with a chance of 0.005 at a true rate of 0.95
 
 
@@ -49,14 +67,14 @@ def test_the_interval_of_several_arms_holds_more_often():
     for _ in range(trials):
         shared, base = rng.standard_normal(seeds), rng.standard_normal(seeds)
         drawn = [list(zip(shared + base, shared + rng.standard_normal(seeds), strict=True)) for _ in range(arms)]
-        low, high = of_pairs(drawn, seeds - 1).interval
+        low, high = of(drawn, seeds - 1).interval
         held += low < 2 < high
     assert held >= 556
 
 
 def test_the_interval_of_an_sd_holds_as_often_as_it_says():
     rng, trials = np.random.default_rng(2), 600
-    intervals = [pooled(rng.standard_normal((4, 3)) + np.arange(4)[:, None]).interval for _ in range(trials)]
+    intervals = [sd_of(rng.standard_normal((4, 3)) + np.arange(4)[:, None]).interval for _ in range(trials)]
     assert 556 <= sum(low < 1 < high for low, high in intervals) <= 583
 
 
@@ -65,7 +83,7 @@ def test_seeds_that_did_not_finish_make_no_pair(tmp_path):
     evidence = read(write(tmp_path, world))
     assert len(pairs(evidence, "qa_20", "macro")) == 1
     assert gain(evidence, ["qa_20"], "macro") is None
-    assert gain(evidence, ["qa_20", "qa_40"], "macro").df == 1
+    assert within(evidence, ["qa_20", "qa_40"], "macro").df == 1
 
 
 def test_runs_that_are_the_same_have_no_gain():
