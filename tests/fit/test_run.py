@@ -18,7 +18,7 @@ from ablate.fit.module import Pretraining
 from ablate.fit.run import train_run
 from ablate.fit.trace import STREAMS
 from ablate.identity import SEMANTICS
-from ablate.model import match
+from ablate.model import budget, match
 from ablate.plan.timeline import timeline
 from ablate.settings import UserError
 from ablate.sweep.worker import work
@@ -221,4 +221,7 @@ def test_the_record_says_what_was_built_and_what_did_the_work(tiny):
     environment = record.environment()
     assert environment["size"] == dataclasses.asdict(match.sized(settings))
     assert environment["kernels"] == {"A": "attention in blocks of queries", "M": "ablate.model.ssd.ssd"}
+    built, result = budget.of(settings), record.result()
+    assert result is not None
+    assert (result["parameters"], result["state_bytes"]) == (built.parameters, built.state_bytes)
     assert record.settings().size == settings.size
