@@ -10,6 +10,7 @@
                              pulse               touched while it takes steps
     outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
                              race.json           why arms were stopped, if they race
+                             noise.json          what earlier studies told of their noise, if they race
     outputs/trunks/<key>/    checkpoint/         the state after some step, for every run that passes it
                              metrics.jsonl       the rows up to there
                              trunk.json          which run left it, at what step and cost
@@ -247,6 +248,16 @@ class StudyRecord:
         """Of every arm of a raced study; empty for any other."""
         path = self.folder / "race.json"
         return read_json(path) if path.exists() else {}
+
+    def keep_noise(self, noise: dict[str, Any]) -> None:
+        """Note what is known of the noise before the first look."""
+        make_folder(self.folder)
+        write_json(self.folder / "noise.json", noise)
+
+    def noise(self) -> dict[str, Any] | None:
+        """As it was noted; None before."""
+        path = self.folder / "noise.json"
+        return read_json(path) if path.exists() else None
 
     def records(self) -> Iterator[tuple[str, int, Record]]:
         """(arm, seed, record) of every run declared, done or not."""

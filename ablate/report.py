@@ -2,6 +2,8 @@
 
     python -m ablate.report                  the studies there are
     python -m ablate.report mix_sweep        the verdict of one, and its page
+    python -m ablate.report mix_sweep --card qa_20     all that the verdict of one arm rests on
+    python -m ablate.report --self-test      how often this lab is wrong, measured on its own runs
     python -m ablate.report mix_sweep --keep experiments/mix_sweep     and its tables for the lab book
     python -m ablate.report experiments/mix_sweep                      the same verdict out of the book
 
@@ -29,7 +31,11 @@ REASONS = 8  # of runs that have not finished, in the foot of the table
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
-        if options.name is None:
+        if options.self_test:
+            _self_test(Path(options.outputs))
+        elif options.card is not None:
+            _card(_study(options.outputs, _named(options)), options.card)
+        elif options.name is None:
             _list(Path(options.outputs))
         else:
             report(_study(options.outputs, options.name))
@@ -38,6 +44,27 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _named(options: argparse.Namespace) -> str:
+    if options.name is None:
+        raise UserError("--card ARM: of which study? python -m ablate.report NAME --card ARM")
+    return options.name
+
+
+def _card(study: StudyRecord, arm: str) -> None:
+    from ablate.analysis import card, evidence  # as in `show`
+
+    found = {one.verdict.arm: one for one in card.cards(evidence.read(study))}
+    if arm not in found:
+        raise UserError(f"--card {arm}: no such arm in {study.name}; there are {', '.join(found) or 'none'}")
+    Console(highlight=False).print(card.render(found[arm]))
+
+
+def _self_test(outputs: Path) -> None:
+    from ablate.analysis import selftest  # as in `show`
+
+    Console(highlight=False).print(selftest.table(selftest.self_test(outputs)))
 
 
 def report(study: StudyRecord, console: Console | None = None) -> Path:
@@ -124,6 +151,8 @@ def _parser() -> argparse.ArgumentParser:
         "name", nargs="?", metavar="NAME", help="name of the study, as in experiment=NAME, or a folder of a lab book"
     )
     parser.add_argument("--keep", metavar="FOLDER", help="write the study's tables into this folder of a lab book")
+    parser.add_argument("--card", metavar="ARM", help="show all that the verdict of this arm rests on")
+    parser.add_argument("--self-test", action="store_true", help="measure the error rates of this lab on its own runs")
     parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
     return parser
 

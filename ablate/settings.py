@@ -303,8 +303,8 @@ class Budget:
     futility: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # an arm as unlikely to become better is given up; 0: never
     # Parts of a run after which arms may leave within the first seed block; for race=best alone
     rungs: list[Annotated[float, Field(gt=0, lt=1)]] = dataclasses.field(default_factory=list)
-    noise: NonNegative = 0.0  # standard deviation of a paired difference known from earlier studies, bits per byte
-    noise_df: NonNegative = 0.0  # the degrees of freedom that it is worth; 0: nothing is known
+    noise: NonNegative = 0.0  # standard deviation of a paired difference known beforehand, bits per byte
+    noise_df: NonNegative = 0.0  # the degrees of freedom that it is worth; 0: as earlier studies tell (`sweep.prior`)
 
 
 @strict

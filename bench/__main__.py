@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ablate.machine import environment
+from bench.aa import aa
 from bench.mixers import mixers
 from bench.planning import planning
 from bench.precision import precision
@@ -30,6 +32,7 @@ from bench.replay import replay
 from bench.rounds import Row
 from bench.speed import speed
 from bench.startup import startup
+from bench.verdicts import verdicts
 from bench.waiting import waiting
 
 Bench = Callable[[bool], list[Row]]
@@ -41,6 +44,8 @@ BENCHES: dict[str, Bench] = {
     "startup": startup,
     "mixers": mixers,
     "races": races,
+    "verdicts": verdicts,
+    "aa": aa,
     "replay": replay,
     "planning": planning,
 }
@@ -54,7 +59,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, against what people would use.")
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(BENCHES) + " (default: all)")
     parser.add_argument("--quick", action="store_true", help="run briefly, and write no results")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="records that `aa` reads")
     arguments = parser.parse_args()
+    benches = BENCHES | {"aa": partial(aa, outputs=arguments.outputs)}
     unknown = set(arguments.names) - set(BENCHES)
     if unknown:
         parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
@@ -63,7 +70,7 @@ def main() -> None:
         load = os.getloadavg()[0] / (os.cpu_count() or 1)
         if load > BUSY:
             console.print(f"load is {load:.2f} per core before {name}: something else is running", style="yellow")
-        rows = BENCHES[name](arguments.quick)
+        rows = benches[name](arguments.quick)
         console.print(table(name, rows))
         if not arguments.quick:
             write(name, rows, load)

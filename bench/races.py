@@ -18,6 +18,7 @@ drops an arm behind the first by more than 3 sqrt(2) sd(recent increments of cen
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 from scipy.stats import binomtest
@@ -40,6 +41,8 @@ KEPT, COMPUTE = 0.95, 0.40
 class Rate(Row):
     """A share of yes among yeses and noes (1 and 0), with its Clopper-Pearson interval."""
 
+    unit: ClassVar = "races"
+
     @property
     def median(self) -> float:
         return sum(self.values) / len(self.values)
@@ -51,19 +54,21 @@ class Rate(Row):
 
     def plain(self) -> dict:
         share, low, high = self.spread
-        found = {"share": share, "low": round(low, 4), "high": round(high, 4), "races": len(self.values)}
+        found = {"share": share, "low": round(low, 4), "high": round(high, 4), self.unit: len(self.values)}
         return {"case": self.case, "what": self.what} | found | ({"target": self.target} if self.target else {})
 
 
 class Mean(Row):
     """What races cost on average."""
 
+    unit: ClassVar = "races"
+
     @property
     def median(self) -> float:
         return sum(self.values) / len(self.values)
 
     def plain(self) -> dict:
-        return {key: value for key, value in super().plain().items() if key != "rounds"} | {"races": len(self.values)}
+        return {key: value for key, value in super().plain().items() if key != "rounds"} | {self.unit: len(self.values)}
 
 
 def races(quick: bool) -> list[Row]:

@@ -28,6 +28,7 @@ from ablate.record import Record, StudyRecord
 
 OF_STEP = ("lr", "weight_decay", "length")  # what an evaluation's row says of the step before it
 TABLES = {"runs": "runs.csv", "evaluations": "evaluations.csv.gz"}
+LISTS = ["validation"]  # of a result: numbers of each row of held-out text
 ENVIRONMENTS = "environments.json"
 DIGESTS = ("weights_sha256", "grown_from.trunk")  # hexadecimal: may have no letter
 
@@ -155,5 +156,5 @@ def _deep(row: Mapping[Any, Any]) -> dict[str, Any]:
         place = found
         for group in groups:
             place = place.setdefault(group, {})
-        place[last] = value
+        place[last] = json.loads(value) if groups[:1] == LISTS else value
     return found

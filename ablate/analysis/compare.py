@@ -1,7 +1,8 @@
 """The verdict of a study: every arm against the base, on the one metric that was declared.
 
 Each arm is paired with the base by seed, over the seeds that finished in both (`paired` has the
-statistics). What keeps the words honest:
+statistics), with what earlier studies and the study's other arms tell of its noise (`registry`).
+What keeps the words honest:
 
 - the family is every arm declared, except null arms, which are the base: an arm that crashed still
   counts, so that a verdict never gets stronger because something failed
@@ -19,17 +20,19 @@ statistics). What keeps the words honest:
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
-from rich.table import Table
-from rich.text import Text
 
+from ablate.analysis import registry
 from ablate.analysis.evidence import Evidence
+from ablate.analysis.looks import Noise
 from ablate.analysis.paired import Interval, Judgement, Word, detectable, interval, judge
+from ablate.analysis.registry import Known, Past
 
-COLOURS: dict[Word, str] = {"better": "green", "worse": "red", "equivalent": "blue", "inconclusive": "yellow"}
+NOTHING = Known(Noise(), frozenset(), 0, ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ class Verdict:
     arm_bpb: float
     differences: dict[int, float]  # arm minus base by seed
     effect: Judgement
+    known: Known  # what is known of the arm's noise besides its own seeds
     word: Word
     family: int  # arms judged together
     margin: float
@@ -52,15 +56,29 @@ class Verdict:
     provisional: bool  # a run of this arm or of the base is still missing
 
 
-def verdicts(evidence: Evidence) -> list[Verdict]:
-    """Judge every arm of the family, in the order declared."""
+def verdicts(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Verdict]:
+    """Judge every arm of the family, in the order declared.
+
+    past: arms of earlier studies; those of the same folder of records if not given.
+    """
     differences = {arm: evidence.differences(arm, evidence.metric) for arm in evidence.arms}
-    declared = evidence.declaration
-    effects = judge({a: list(d.values()) for a, d in differences.items()}, declared["margin"], declared["confidence"])
-    return [_verdict(evidence, arm, differences[arm], effects[arm]) for arm in evidence.arms]
+    declared, known = evidence.declaration, _known(evidence, past, evidence.metric)
+    effects = judge(
+        {arm: list(d.values()) for arm, d in differences.items()},
+        declared["margin"],
+        declared["confidence"],
+        {arm: one.noise for arm, one in known.items()},
+    )
+    return [_verdict(evidence, arm, differences[arm], effects[arm], known.get(arm, NOTHING)) for arm in evidence.arms]
 
 
-def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement) -> Verdict:
+def _known(evidence: Evidence, past: Sequence[Past] | None, metric: str) -> dict[str, Known]:
+    """Of the noise of every arm that has two pairs."""
+    others = registry.earlier(evidence) if past is None else past
+    return registry.noises(registry.arms_of(evidence), others, metric)
+
+
+def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement, known: Known) -> Verdict:
     runs = [*evidence.by_arm[arm].values(), *evidence.by_arm[evidence.base].values()]
     if arm in evidence.race:
         effect = _raced(effect, evidence.race[arm])
@@ -74,6 +92,7 @@ def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect
         arm_bpb=_mean_bpb(evidence, arm, differences),
         differences=differences,
         effect=effect,
+        known=known,
         word=word,
         family=len(evidence.arms),
         margin=evidence.declaration["margin"],
@@ -143,7 +162,7 @@ def _claim(v: Verdict) -> str:
         near, far = sorted(abs(end) for end in v.effect.interval)
         size = f"{abs(v.effect.mean):.4f} bits per byte [{near:.4f}, {far:.4f}]"
         return f"{pair} than `{v.base}` by {size}; smallest detectable {v.effect.mde:.4f}"
-    size = f"{v.effect.mean:+.4f} bits per byte {_bounds(v.effect.interval)}"
+    size = f"{v.effect.mean:+.4f} bits per byte {bounds(v.effect.interval)}"
     if v.word == "equivalent":
         return f"{pair} to `{v.base}` within ±{v.margin:g} bits per byte: {size}"
     if len(v.differences) < 2 or v.word != v.effect.word:
@@ -151,46 +170,8 @@ def _claim(v: Verdict) -> str:
     return f"{pair} against `{v.base}`: {size}; smallest detectable {v.effect.mde:.4f}"
 
 
-def _bounds(interval: Interval) -> str:
+def bounds(interval: Interval) -> str:
     return f"[{interval[0]:+.4f}, {interval[1]:+.4f}]"
-
-
-def table(results: list[Verdict]) -> Table:
-    """The verdicts for a terminal, one row an arm; narrow enough for 80 columns."""
-    out = Table(box=None, pad_edge=False, header_style="dim")
-    out.add_column("arm", overflow="fold")
-    for name in (results[0].metric if results else "metric", "difference", "p adj.", "detectable"):
-        out.add_column(name, justify="right", no_wrap=True)
-    out.add_column("verdict", overflow="fold")
-    for verdict in results:
-        out.add_row(*_cells(verdict))
-    return out
-
-
-def _cells(v: Verdict) -> list[Text]:
-    word = _lines(v.word, *v.notes, *(["provisional"] if v.provisional else []), style=COLOURS[v.word])
-    arm, seeds = Text(v.arm, style="bold"), f"{len(v.differences)} seeds"
-    if not v.differences:
-        return [arm, Text("–"), Text("–"), Text("–"), Text("–"), word]
-    values = _lines(f"{v.base_bpb:.4f}", f"→ {v.arm_bpb:.4f}")
-    if len(v.differences) < 2:
-        return [arm, values, Text(f"{v.effect.mean:+.4f}"), Text("–"), _lines("–", "1 seed"), word]
-    mean = _lines(f"{v.effect.mean:+.4f}", _bounds(v.effect.interval))
-    return [
-        arm,
-        values,
-        mean,
-        Text("–" if math.isnan(v.effect.p_adjusted) else f"{v.effect.p_adjusted:.2g}"),
-        _lines(f"{v.effect.mde:.4f}", seeds),
-        word,
-    ]
-
-
-def _lines(first: str, *more: str, style: str = "") -> Text:
-    text = Text(first, style=style)
-    for line in more:
-        text.append(f"\n{line}", style="not bold dim default")
-    return text
 
 
 @dataclass(frozen=True)
@@ -204,21 +185,24 @@ class DomainEffect:
     mde: float  # at the level of the whole family, like a verdict's
 
 
-def domain_effects(evidence: Evidence) -> list[DomainEffect]:
+def domain_effects(evidence: Evidence, past: Sequence[Past] | None = None) -> list[DomainEffect]:
     """The effect of every arm on every domain. Many numbers, not corrected for being many."""
-    alpha = 1 - evidence.declaration["confidence"]
+    alpha, past = 1 - evidence.declaration["confidence"], registry.earlier(evidence) if past is None else past
+    known = {domain: _known(evidence, past, domain) for domain in evidence.domains}
     effects = []
     for arm in evidence.arms:
         for domain in evidence.domains:
             if d := list(evidence.differences(arm, domain).values()):
-                mde = detectable(d, alpha / len(evidence.arms))
-                effects.append(DomainEffect(arm, domain, float(np.mean(d)), interval(d, alpha), mde))
+                noise = known[domain].get(arm, NOTHING).noise
+                mde = detectable(d, alpha / len(evidence.arms), noise)
+                effects.append(DomainEffect(arm, domain, float(np.mean(d)), interval(d, alpha, noise), mde))
     return effects
 
 
-def smallest_effects(evidence: Evidence) -> dict[str, float]:
+def smallest_effects(evidence: Evidence, past: Sequence[Past] | None = None) -> dict[str, float]:
     """Per domain the smallest detectable effect of the study, the median over arms; the margin where unknown."""
-    found = {domain: [e.mde for e in domain_effects(evidence) if e.metric == domain] for domain in evidence.domains}
+    effects = domain_effects(evidence, past)
+    found = {domain: [e.mde for e in effects if e.metric == domain] for domain in evidence.domains}
     usable = {domain: [mde for mde in mdes if 0 < mde < math.inf] for domain, mdes in found.items()}
     return {d: float(np.median(mdes)) if mdes else evidence.declaration["margin"] for d, mdes in usable.items()}
 

@@ -31,10 +31,10 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis.compare import COLOURS
 from ablate.analysis.contrasts import contrasts, critical, levels, main_effects, pseudo_error
 from ablate.analysis.evidence import Evidence
 from ablate.analysis.paired import Interval, Judgement, Word, detectable, interval, judge
+from ablate.analysis.table import COLOURS
 from ablate.fraction import Fraction, fraction, product
 
 Block = tuple[np.ndarray, np.ndarray]  # signs [arm, factor] and final values [arm] of one seed

@@ -12,7 +12,9 @@ base have correlated differences (rho = 1/2), so k arms of n seeds pool far fewe
 of freedom, at most 4 (n - 1). Noise known from earlier studies counts with the degrees it is worth.
 
 Pooling lends an arm the noise of the others. Where one arm's own noise was three times theirs, a false
-difference was found in 16 to 30 % of simulated null studies; with the larger of the two, in 4 to 7 %.
+difference was found in 16 to 30 % of simulated null studies; with the larger of the two, in 4 to 7 %. Among
+many arms that is not enough, nor where noise is known from before: `sweep.race` lowers the degrees of
+freedom to those that the scatter of the arms allows.
 
     >>> [round(t, 2) for t in Design((2, 3, 5, 8), arms=1, alpha=0.05, prior_df=40).bounds(df=40)]
     [3.01, 2.7, 2.35, 2.07]

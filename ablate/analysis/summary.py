@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from ablate.analysis import compare, factorial, trust
+from ablate.analysis import factorial, table, trust
 from ablate.analysis.evidence import Evidence
 
 
@@ -32,4 +32,4 @@ def summary(evidence: Evidence) -> Summary:
     found = trust.conclude(evidence)
     if found.effects:
         return Summary(factorial.table(found.effects), found.sentence, factorial.remarks(found.effects), found)
-    return Summary(compare.table(found.verdicts), found.sentence, [], found)
+    return Summary(table.table(found.verdicts), found.sentence, [], found)

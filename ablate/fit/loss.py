@@ -34,12 +34,16 @@ FLOOR = 0.1  # bits per byte; see `implausible`
 
 
 class Sums(NamedTuple):
-    """Per-domain sums in float64, exact for counts; `total` is the sum of nats that carries the gradient."""
+    """Per-domain sums in float64, exact for counts; `total` is the sum of nats that carries the gradient.
+
+    `rows_B3` holds nats, tokens and bytes of each row.
+    """
 
     total: Tensor
     nats_S: Tensor
     tokens_S: Tensor
     bytes_S: Tensor
+    rows_B3: Tensor
 
 
 def loss_sums(
@@ -60,8 +64,9 @@ def loss_sums(
     bytes_BL = bytes_per_token_V[targets_BL.clamp(min=0)] * counted_BL
     # A product with a 0/1 matrix, and not index_add: the same order of addition on every device.
     of_domain_SB = (domain_B == torch.arange(num_domains, device=domain_B.device)[:, None]).double()
-    rows_3B = (nats_N.view_as(targets_BL), counted_BL, bytes_BL)
-    return Sums(total, *(of_domain_SB @ x_BL.double().sum(1) for x_BL in rows_3B))
+    rows_B3 = torch.stack([x_BL.double().sum(1) for x_BL in (nats_N.view_as(targets_BL), counted_BL, bytes_BL)], dim=1)
+    nats_S, tokens_S, bytes_S = (of_domain_SB @ x_B.contiguous() for x_B in rows_B3.unbind(1))
+    return Sums(total, nats_S, tokens_S, bytes_S, rows_B3)
 
 
 def plain_nats(hidden_ND: Tensor, head_weight_VD: Tensor, targets_N: Tensor) -> Tensor:

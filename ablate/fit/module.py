@@ -130,24 +130,31 @@ class Pretraining(L.LightningModule):
         return sums_D3
 
     @torch.no_grad()
-    def evaluate(self, beat: Callable[[], None]) -> Tensor:
-        """Nats, tokens and bytes per domain on the validation rows, shape (D, 3); of the average once there is one.
+    def evaluate(self, beat: Callable[[], None]) -> tuple[Tensor, Tensor]:
+        """Nats, tokens and bytes on the validation rows: per domain (D, 3) and of each row, in their order (R, 3).
 
-        `beat` is called after every batch.
+        Of the average once there is one. `beat` is called after every batch.
         """
         kept = self.sums_D3.clone()
         self.sums_D3.zero_()
         mine = share(self.validation, self.trainer.global_rank, self.trainer.world_size)
         mine = {name: value.to(self.device) for name, value in mine.items()}
         self.model.eval()
+        rows = []
         with self.trainer.precision_plugin.forward_context(), self.average.in_place_of_weights(self.model):
             for micro in self.micro_batches(mine):
-                self.losses(micro)
+                rows.append(self.losses(micro).rows_B3)
                 beat()
         self.model.train()
         sums_D3 = self.take_sums()
         self.sums_D3.copy_(kept)
-        return sums_D3
+        return sums_D3, self.of_all(torch.cat(rows))[: len(self.validation["domain"])]
+
+    def of_all(self, rows_R3: Tensor) -> Tensor:
+        """Rows of all devices in the order that `share` took them from, the filling ones last."""
+        rows_WR3 = self.all_gather(rows_R3)
+        assert isinstance(rows_WR3, Tensor)
+        return rows_WR3.view(-1, *rows_R3.shape).transpose(0, 1).flatten(0, 1)
 
 
 def finite(norm: Tensor, step: int) -> Tensor:

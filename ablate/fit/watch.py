@@ -36,6 +36,7 @@ class Watch(L.Callback):
         self.budget = budget.of(settings)
         self.flops = self.timeline.flops(self.budget.training_flops).tolist()
         self.evaluation: dict[str, Any] = {}
+        self.validation: dict[str, Any] = {}
         self.seconds = 0.0  # training alone, without evaluations
         self.last_step = 0
         self.beaten = 0.0
@@ -91,6 +92,7 @@ class Watch(L.Callback):
             "parameters": self.budget.parameters,
             "nats": self.evaluation.get("nats"),
             "bpb": self.evaluation.get("bpb"),
+            "validation": self.validation,  # of the last evaluation, row by row
             "mixture": {
                 "asked": dict(zip(self.order.domains, asked_D, strict=True)),
                 "realised": {domain: count / max(tokens, 1) for domain, count in read.items()},
@@ -148,7 +150,9 @@ class Watch(L.Callback):
                 )
 
     def _evaluate(self, trainer: L.Trainer, module: Pretraining, step: int) -> dict[str, Any]:
-        losses = losses_by_domain(module.evaluate(self._beat).cpu(), self.settings)
+        sums_D3, rows_R3 = module.evaluate(self._beat)
+        losses = losses_by_domain(sums_D3.cpu(), self.settings)
+        self.validation = losses_by_row(rows_R3.cpu(), self.settings)
         row = {"step": step, "tokens": int(self.timeline.tokens[step]), "flops": self.flops[step], **losses}
         self._write(trainer, "evaluation", row)
         return row
@@ -211,6 +215,13 @@ def losses_by_domain(sums_D3: torch.Tensor, settings: Settings) -> dict[str, dic
     if 0 < len(rest) < len(domains):
         bpb["rest"] = sum(rest) / len(rest)
     return {"nats": nats, "bpb": bpb}
+
+
+def losses_by_row(rows_R3: torch.Tensor, settings: Settings) -> dict[str, dict[str, list[float]]]:
+    """{domain: {"nats": of each of its validation rows, "bytes": likewise}}, rows in the order of the text."""
+    parts = rows_R3.view(len(settings.data.domains), -1, 3).unbind(0)
+    named = zip(settings.data.domains, parts, strict=True)
+    return {domain: {"nats": part[:, 0].tolist(), "bytes": part[:, 2].tolist()} for domain, part in named}
 
 
 def _dtype(settings: Settings) -> torch.dtype:

@@ -34,6 +34,7 @@ import numpy as np
 
 from ablate.analysis.forecast import forecast
 from ablate.analysis.looks import Design, Noise, best, chance_of_better, droppable, pooled, spread
+from ablate.analysis.moderated import scatter
 from ablate.analysis.paired import Interval, Word
 from ablate.settings import Study
 
@@ -188,7 +189,7 @@ def _look(race: _Race, seeds: list[int]) -> None:
     study, budget, base = race.study, race.study.budget, race.evidence[race.study.base]
     looks = looks_of(study)
     race.pairs |= {arm: [race.evidence[arm][seed] - base[seed] for seed in seeds] for arm in race.active}
-    noise = pooled(list(race.pairs.values()), Noise(budget.noise**2, budget.noise_df))
+    noise = _noise(race, len(seeds))
     design = Design(looks, len(race.decisions), 1 - study.confidence, budget.noise_df)
     for arm in race.active:
         race.decisions[arm] = _judge(race.decisions[arm], race.pairs[arm], noise, design, study)
@@ -200,6 +201,18 @@ def _look(race: _Race, seeds: list[int]) -> None:
     for arm in race.active if last else []:
         word = race.decisions[arm].word
         race.stop(arm, "spent" if word == "inconclusive" else word)
+
+
+def _noise(race: _Race, seeds: int) -> Noise:
+    """Pooled over arms, but no better known of one arm than arms, and earlier studies, scatter.
+
+    With one arm in five of three times the noise, in earlier studies too, 40 arms of three seeds made false claims
+    in 10 % of studies without this.
+    """
+    prior, pairs = Noise(race.study.budget.noise**2, race.study.budget.noise_df), list(race.pairs.values())
+    found, own = pooled(pairs, prior), seeds - 1
+    limits = [scatter(pairs) + own, *([prior.df + own] if prior.df else [])]
+    return Noise(found.variance, min(found.df, *limits))
 
 
 def _judge(before: Decision, d: list[float], noise: Noise, design: Design, study: Study) -> Decision:

@@ -16,6 +16,7 @@ from ablate.analysis import trust
 from ablate.analysis.evidence import POSITIVE, read
 from ablate.plan.timeline import timeline
 from ablate.record import StudyRecord, run_record
+from ablate.sweep.prior import informed
 from ablate.sweep.race import Decision, decide
 from ablate.sweep.standing import standing
 from ablate.sweep.study import Plan, Run
@@ -92,7 +93,7 @@ def _decisions(plan: Plan, record: StudyRecord, tried: dict[str, float]) -> dict
         for seed, value in list(finals.get(arm.name, {}).items()):
             if math.isnan(value) and plan.run(arm, seed).id not in tried:
                 del finals[arm.name][seed]  # it failed in an earlier start, and gets its try in this one
-    decisions = decide(finals, plan.study, curves)
+    decisions = decide(finals, informed(plan, record), curves)
     record.decide({arm: _plain(decision) for arm, decision in decisions.items()})
     return decisions
 

@@ -4,7 +4,7 @@ import json
 import pytest
 from rich.console import Console
 
-from ablate.analysis import compare
+from ablate.analysis import compare, table
 from ablate.analysis.evidence import Evidence, read
 from ablate.record import study_record
 from ablate.settings import UserError
@@ -21,7 +21,7 @@ def by_arm(evidence: Evidence) -> dict[str, compare.Verdict]:
 
 def text(verdicts: list[compare.Verdict], width: int = 120) -> str:
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(compare.table(verdicts))
+    console.print(table.table(verdicts))
     return console.export_text()
 
 

@@ -1,11 +1,13 @@
 """The error rates that `paired` promises are counted in simulated studies, not assumed."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtr, ndtri
 from scipy.stats import binom, t, ttest_rel
 
 from ablate.analysis.paired import detectable, holm, holm_levels, interval, judge, power
@@ -42,6 +44,31 @@ def test_holm_against_a_hand_example():
     assert holm(p) == pytest.approx([0.04, 0.02, 0.04, 0.033])
     # at .035 the first two are rejected, the third is judged at .035 / 2 and stops the procedure
     assert holm_levels(p, 0.035) == pytest.approx([0.0175, 0.035 / 4, 0.0175, 0.035 / 3])
+
+
+def bisect(f: Callable[[float], float], low: float, high: float) -> float:
+    """Where f, falling, is 0."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if f(middle) > 0 else (low, middle)
+    return low
+
+
+def some_of(arms: int, correlation: float, bound: float) -> float:
+    """P(some |z| > bound) among arms of equal correlation: the mean over what they share."""
+    shared = np.linspace(-8, 8, 2001)
+    weights = np.exp(-(shared**2) / 2)
+    own, common = math.sqrt(1 - correlation), math.sqrt(correlation) * shared
+    within = ndtr((bound - common) / own) - ndtr((-bound - common) / own)
+    return float(1 - (weights * within**arms).sum() / weights.sum())
+
+
+@pytest.mark.parametrize(("arms", "cost", "false"), [(5, 1.026, 0.059), (40, 1.048, 0.080), (200, 1.062, 0.107)])
+def test_what_holm_costs_beside_dunnett_and_what_dunnett_risks(arms, cost, false):
+    bonferroni = float(-ndtri(0.025 / arms))
+    dunnett = bisect(lambda bound: some_of(arms, 0.5, bound) - 0.05, 1.5, bonferroni)
+    assert bonferroni / dunnett == pytest.approx(cost, abs=0.002)
+    assert some_of(arms, 0.0, dunnett) == pytest.approx(false, abs=0.002)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 6])

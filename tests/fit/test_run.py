@@ -13,6 +13,7 @@ from runs import asked_to_stop, elsewhere, record_of
 from safetensors.torch import load_file
 
 from ablate.fit import checkpoint
+from ablate.fit.loss import bits_per_byte
 from ablate.fit.module import Pretraining
 from ablate.fit.run import train_run
 from ablate.identity import SEMANTICS
@@ -35,6 +36,9 @@ def test_a_run_leaves_a_complete_record(tiny):
     assert result["weights_sha256"] == checkpoint.sha256(load_file(record.weights))
     assert not record.checkpoints.exists()
     assert [row["step"] for row in record.rows("evaluation")] == list(timeline(settings).evaluations)
+    for domain, rows in result["validation"].items():
+        assert len(rows["nats"]) == len(rows["bytes"]) == settings.evaluation.spans
+        assert bits_per_byte(sum(rows["nats"]), sum(rows["bytes"])) == pytest.approx(result["bpb"][domain])
 
 
 def test_realised_rates_lengths_and_mixture_are_those_of_the_timeline(tiny):
@@ -136,6 +140,10 @@ def test_one_and_two_processes_agree(tiny, tmp_path):
     for a, b in zip(first, second, strict=True):
         assert a["nats"] == pytest.approx(b["nats"], abs=1e-5)
         assert a["domain_tokens"] == b["domain_tokens"]
+    rows, others = ((record_of(which).result() or {})["validation"] for which in (one, two))
+    for domain in one.data.domains:  # each row is that of the same text, whoever evaluated it
+        assert rows[domain]["bytes"] == others[domain]["bytes"]
+        assert rows[domain]["nats"] == pytest.approx(others[domain]["nats"], rel=1e-4)
 
 
 def test_rows_that_do_not_divide_among_processes_are_refused(tiny):

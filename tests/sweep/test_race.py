@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from ablate.analysis.looks import Design, Noise, pool
 from ablate.parse import from_plain
 from ablate.settings import Budget, SettingsError, Study
 from ablate.sweep.race import Decision, decide, looks_of
@@ -68,6 +69,26 @@ def test_false_claims_where_one_arm_is_three_times_as_noisy():
 # effect: power and pairs used of the same looks with a pooled deviation of 40 degrees and one arm
 # (the larger of two deviations costs up to five points of it)
 POWER = {1.0: (0.761, 6.2), 1.5: (0.981, 4.4), 2.0: (1.0, 3.1), 3.0: (1.0, 2.1)}
+
+
+def test_noise_of_one_arm_is_known_no_better_than_arms_scatter():
+    """Earlier studies, or the arms themselves, say how much; pooling 40 arms does not make it less."""
+    rng, names = np.random.default_rng(5), [f"arm{number}" for number in range(40)]
+    first, second = SEEDS[:2]
+    runs = {arm: {first: 0.0, second: float(value)} for arm, value in zip(names, rng.standard_normal(40), strict=True)}
+    equal = {"base": {first: 0.0, second: 0.0}} | runs
+    odd = equal | {arm: {first: 0.0, second: 1e4 * runs[arm][second]} for arm in names[:10]}
+
+    def bound(evidence: dict[str, dict[int, float]], declared: Study) -> tuple[float, Design]:
+        found = decide(evidence, declared)["arm0"].bound
+        return found, Design(looks_of(declared), 40, 0.05, declared.budget.noise_df)
+
+    found, design = bound(equal, study(futility=0))
+    assert found == pytest.approx(design.bound(2, float(pool(0.0, 40, 40, Noise())[1])))  # as pooling has it
+    found, design = bound(odd, study(futility=0))
+    assert found > design.bound(2, 2)
+    found, design = bound(equal, study(futility=0, noise=1.0, noise_df=2.5))
+    assert found == pytest.approx(design.bound(2, 3.5))
 
 
 @pytest.mark.parametrize("effect", POWER)
