@@ -67,12 +67,12 @@ class Evidence:
     def base(self) -> str:
         return self.declaration["base"]
 
-    @property
+    @cached_property
     def arms(self) -> list[str]:
         """The arms to compare with the base: the family."""
         return [arm for arm in self.declaration["runs"] if arm != self.base and arm not in self.null_arms]
 
-    @property
+    @cached_property
     def null_arms(self) -> list[str]:
         """Arms that are the base: same settings, hence same ids, hence the very same runs."""
         runs = self.declaration["runs"]

@@ -10,7 +10,7 @@ from matplotlib import rcParams
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from ablate.analysis import compare, curves, figures
+from ablate.analysis import compare, curves, figures, recipe
 from ablate.analysis.evidence import Evidence, read
 from ablate.analysis.look import DARK, LIGHT
 from tests.analysis.worlds import World, write
@@ -79,14 +79,14 @@ def test_the_base_is_ink_and_an_arm_has_one_colour_everywhere():
 
 def test_the_mixture_shows_what_was_asked_and_what_was_read(tmp_path):
     evidence = study(tmp_path)
-    qa = figures.mixture(evidence).axes[3]
+    qa = recipe.mixture(evidence).axes[3]
     shown = sorted(float(line.get_xdata()[-1]) for line in qa.lines if line.get_marker() == "o")  # pyrefly: ignore
     asked = [0.1, 0.2, 0.4, 0.12]
     assert shown == pytest.approx(sorted(asked + [share + 3e-5 for share in asked]))
 
 
 def test_arms_of_one_schedule_share_a_line(tmp_path):
-    figure = figures.schedule(study(tmp_path))
+    figure = recipe.schedule(study(tmp_path))
     assert [len(ax.lines) for ax in figure.axes] == [1, 1]
     assert texts(figure) == ["all arms", "all arms"]
 
@@ -99,8 +99,8 @@ def test_every_figure_is_drawn_on_its_paper(tmp_path, look):
         figures.forest(evidence, compare.verdicts(evidence), look),
         figures.losses(evidence, look),
         saturation_of(evidence, look=look),
-        figures.mixture(evidence, look),
-        figures.schedule(evidence, look),
+        recipe.mixture(evidence, look),
+        recipe.schedule(evidence, look),
     ]
     for figure in made:
         assert figure.get_facecolor()[:3] == to_rgb(look.paper)
@@ -123,5 +123,5 @@ def test_unfinished_and_unusual_studies_are_drawn(tmp_path, changes):
     evidence = study(tmp_path, **changes)
     for figure in (figures.forest(evidence, compare.verdicts(evidence)), figures.losses(evidence)):
         assert drawn(figure)
-    assert drawn(figures.mixture(evidence))
-    assert drawn(figures.schedule(evidence))
+    assert drawn(recipe.mixture(evidence))
+    assert drawn(recipe.schedule(evidence))

@@ -1,0 +1,105 @@
+"""Figures of what the runs were given: the mixture that was read, and rate and row length along the way.
+
+mixture     the shares asked for, and the shares read
+schedule    learning rate and row length against tokens
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from ablate.analysis import figures
+from ablate.analysis.evidence import Evidence
+from ablate.analysis.look import LIGHT, Look, grid
+
+SCHEDULES = 6  # that are named
+
+
+def mixture(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None = None) -> Figure:
+    """Per domain and arm the share asked for (ring) and the share read (dot), the mean over finished seeds.
+
+    shown: arms that have a row beside the base; all if not given.
+    """
+    with look.applied():
+        colours = figures.of_arms(evidence, shown, look)
+        shares = {arm: _shares(evidence, arm) for arm in colours if evidence.finished(arm)}
+        columns = min(4, len(evidence.domains))
+        figure, axes = grid(len(evidence.domains), figures.WIDTH, 0.75 + 0.27 * len(shares), columns=columns)
+        for ax, domain in zip(axes, evidence.domains, strict=True):
+            for row, (arm, (asked, realised)) in enumerate(shares.items()):
+                _draw_share(ax, row, asked[domain], realised[domain], colours[arm], look)
+            first = ax.get_subplotspec().is_first_col()  # pyrefly: ignore
+            ax.set_yticks(range(len(shares)), [arm if first else "" for arm in shares], color=look.ink)
+            top = 1.15 * max(max(asked[domain], realised[domain]) for asked, realised in shares.values())
+            ax.set(title=domain, ylim=(len(shares) - 0.4, -0.6), xlim=(0, top or 1))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
+            ax.xaxis.set_major_locator(figures.nice(4))
+            ax.grid(visible=True, axis="x")
+            ax.grid(visible=False, axis="y")
+    return figure
+
+
+def _draw_share(ax: Axes, row: int, asked: float, realised: float, colour: str, look: Look) -> None:
+    ax.plot([0, realised], [row, row], color=colour, linewidth=1.4, alpha=0.4)
+    ax.plot(realised, row, "o", color=colour, markersize=4.5, clip_on=False)
+    ring = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": look.muted, "markeredgewidth": 0.9}
+    ax.plot(asked, row, "o", clip_on=False, **ring)
+
+
+def _shares(evidence: Evidence, arm: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Shares of the domains: (asked, realised)."""
+    mixtures = [run.result["mixture"] for run in evidence.finished(arm).values()]
+    realised = {d: float(np.mean([m["realised"].get(d, 0.0) for m in mixtures])) for d in evidence.domains}
+    return {d: mixtures[0]["asked"].get(d, 0.0) for d in evidence.domains}, realised
+
+
+def schedule(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None = None) -> Figure:
+    """Learning rate and row length against tokens; arms with the same schedule share a line.
+
+    shown: arms that have a colour; a line that none of them has is grey.
+    """
+    with look.applied():
+        figure, axes = grid(2, figures.WIDTH, 2.4, columns=2)
+        colours = figures.of_arms(evidence, shown, look)
+        for ax, key, title in zip(axes, ("lr", "length"), ("learning rate", "row length, tokens"), strict=True):
+            lines = _distinct_lines(evidence, key)
+            named = [(line, [arm for arm in arms if arm in colours]) for line, arms in lines.items()]
+            step = "steps-pre" if key == "length" else "default"
+            for (tokens, values), arms in sorted(named, key=lambda one: bool(one[1])):
+                style = {"color": colours[arms[0]]} if arms else {"color": look.muted, "linewidth": 0.6, "alpha": 0.5}
+                ax.plot(tokens, values, drawstyle=step, **style)
+            _schedule_names(ax, [arms for _, arms in named if arms], lines, colours, look)
+            top = 1.45 * max((max(values) for _, values in lines), default=1.0)
+            ax.set(title=title, xlabel="tokens", xlim=(0, None), ylim=(0, top))
+            ax.xaxis.set_major_locator(figures.nice(6))
+            ax.yaxis.set_major_locator(figures.nice(4))
+            figures.tokens_axis(ax)
+    return figure
+
+
+def _schedule_names(
+    ax: Axes, named: list[list[str]], lines: Mapping[Any, list[str]], colours: Mapping[str, str], look: Look
+) -> None:
+    """Whose line is which, above the lines; when there are many, some and the number of the others."""
+    texts = [(figures.shorten(", ".join(arms), 26), colours[arms[0]]) for arms in named[:SCHEDULES]]
+    if len(lines) == 1:
+        texts = [("all arms", look.ink)]
+    elif len(lines) > len(texts):
+        texts.append((f"{len(lines) - len(texts)} more schedules", look.muted))
+    for i, (text, colour) in enumerate(texts):
+        place = (0.015 + 0.5 * (i % 2), 0.985 - 0.085 * (i // 2))
+        ax.annotate(text, place, xycoords="axes fraction", va="top", fontsize=8, color=colour)
+
+
+def _distinct_lines(evidence: Evidence, key: str) -> dict[tuple[tuple[float, ...], tuple[float, ...]], list[str]]:
+    """{(tokens, values): arms that have them}, from the first finished seed of each arm."""
+    lines: dict[tuple[tuple[float, ...], tuple[float, ...]], list[str]] = {}
+    for arm in [evidence.base, *evidence.arms]:
+        for run in list(evidence.finished(arm).values())[:1]:
+            line = tuple(row["tokens"] for row in run.steps), tuple(row[key] for row in run.steps)
+            lines.setdefault(line, []).append(arm)
+    return lines
