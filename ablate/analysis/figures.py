@@ -25,8 +25,9 @@ from ablate.analysis.look import LIGHT, Look, grid, paired_grid
 
 WIDTH = 9.6  # inches
 SPREAD_FROM = 0.25  # share of the run after which losses decide the range of an axis; the start is far above
-LEGEND_COLUMNS = 130  # characters in a line of the legend
+LEGEND_COLUMNS = 150  # characters in a line of the legend
 TEXT_COLUMNS = 72  # of the text above a panel
+NAME = 26  # characters of an arm's name
 AHEAD = 4  # how far past the end of the run a law is drawn, as a multiple of its tokens
 
 
@@ -47,7 +48,7 @@ def forest(evidence: Evidence, verdicts: list[Verdict], look: Look = LIGHT) -> F
             ax.text(1.02, row, text, transform=_beside(ax), va="center", color=look.muted, fontsize=8)
         reach = 1.12 * max([1.6 * margin, *(_reach(v) for v in verdicts)])
         ax.set(xlim=(-reach, reach), ylim=(len(names) - 0.4, -0.6))
-        ax.set_yticks(range(len(names)), names, color=look.ink, fontsize=9.5)
+        ax.set_yticks(range(len(names)), [shorten(name, NAME) for name in names], color=look.ink, fontsize=9.5)
         ax.set_xlabel(f"difference from {evidence.base}, bits per byte ({evidence.metric})")
         ax.grid(visible=False)
         ax.spines["left"].set_visible(False)
@@ -199,8 +200,15 @@ def _legend(figure: Figure, colours: Mapping[str, str], others: int, look: Look)
     if others:
         lines += first.plot([], [], color=look.muted, linewidth=0.8)
         names.append(f"{others} more {'arm' if others == 1 else 'arms'}")
-    columns = max(1, min(8, LEGEND_COLUMNS // (max(map(len, names)) + 5)))
-    figure.legend(lines, names, loc="outside upper left", ncols=columns, handlelength=1.2, columnspacing=1.6)
+    columns = max(1, min(8, LEGEND_COLUMNS // (min(NAME, max(map(len, names))) + 5)))
+    figure.legend(
+        lines,
+        [shorten(name, NAME) for name in names],
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=1.2,
+        columnspacing=1.6,
+    )
 
 
 def saturation(

@@ -160,6 +160,8 @@ def _jinja() -> Environment:
 def _lists(evidence: Evidence, conclusion: trust.Conclusion) -> list[tuple[str, list[strips.Strip], strips.Scale]]:
     """(what it is, its strips, their scale) of each list of the verdict: factors first where there are any."""
     margin, arms = evidence.declaration["margin"], strips.of_verdicts(conclusion.verdicts)
+    if len(arms) > DETAILED:  # too many to find one by its place in the declaration
+        arms.sort(key=lambda strip: math.inf if strip.mean is None else strip.mean)
     found = [("arms", arms)]
     if conclusion.effects:
         interactions = strips.of_interactions(conclusion.effects)

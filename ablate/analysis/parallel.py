@@ -66,7 +66,7 @@ def parallel(evidence: Evidence, look: Look = LIGHT) -> Figure:
     }
     kept = sorted(found, key=lambda key: -len(set(map(str, found[key].values()))))[:AXES]
     dimensions = [_dimension(key, found[key]) for key in found if key in kept]
-    last = _numbers("difference", effects, signed=True)
+    last = _outcome(effects)
     with look.applied():
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         ax = figure.subplots()
@@ -86,16 +86,28 @@ def _categories(key: str, values: dict[str, Any]) -> Dimension:
     return Dimension(key, {arm: at[_text(v)] for arm, v in values.items()}, {place: n for n, place in at.items()})
 
 
-def _numbers(key: str, values: dict[str, float], signed: bool = False) -> Dimension:
+def _numbers(key: str, values: dict[str, float]) -> Dimension:
     """On a logarithmic axis where all are above 0 and the largest is ten times the smallest or more."""
     known = sorted(set(values.values()))
     low, high = known[0], known[-1]
-    scale = math.log if low > 0 and high >= 10 * low and not signed else float
+    scale = math.log if low > 0 and high >= 10 * low else float
     span = scale(high) - scale(low) or 1.0
     at = {value: 0.06 + 0.88 * (scale(value) - scale(low)) / span for value in known}
-    written = known if len(known) <= LEVELS and not signed else [low, *([0.0] if low < 0 < high else []), high]
-    ticks = {at[value]: f"{value:+.3g}" if signed else _text(value) for value in written if value in at}
-    return Dimension(key, {arm: at[value] for arm, value in values.items()}, _apart(ticks))
+    written = known if len(known) <= LEVELS else [low, high]
+    ticks = _apart({at[value]: _text(value) for value in written})
+    return Dimension(key, {arm: at[value] for arm, value in values.items()}, ticks)
+
+
+def _outcome(effects: dict[str, float]) -> Dimension:
+    """The last axis: differences, with the arms' names where there are few."""
+    axis, named = _numbers("difference", effects), len(effects) <= LEVELS + 1
+    written = effects if named else (min(effects, key=effects.__getitem__), max(effects, key=effects.__getitem__))
+    ticks = {axis.places[arm]: f"{arm}  {_signed(effects[arm])}" if named else _signed(effects[arm]) for arm in written}
+    return Dimension(axis.key, axis.places, _apart(ticks))
+
+
+def _signed(effect: float) -> str:
+    return f"{effect:+.4f}".replace("-", "−") if effect else "0"
 
 
 def _apart(ticks: dict[float, str]) -> dict[float, str]:
@@ -143,7 +155,7 @@ def _curve(places: Sequence[float]) -> Curve:
 
 
 def _draw_axes(ax: Axes, dimensions: Sequence[Dimension], look: Look) -> None:
-    ax.set(xlim=(-0.25, len(dimensions) - 0.6), ylim=(-0.02, 1.12))
+    ax.set(xlim=(-0.25, len(dimensions) - 0.35), ylim=(-0.02, 1.12))
     ax.set_axis_off()
     box = {"boxstyle": "round,pad=0.15", "facecolor": look.paper, "edgecolor": "none", "alpha": 0.85}
     for i, dimension in enumerate(dimensions):
@@ -161,4 +173,4 @@ def _text(value: Any) -> str:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= 18 else text[:17] + "…"
+    return text if len(text) <= 24 else text[:23] + "…"

@@ -33,7 +33,11 @@ def mixture(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None 
             for row, (arm, (asked, realised)) in enumerate(shares.items()):
                 _draw_share(ax, row, asked[domain], realised[domain], colours[arm], look)
             first = ax.get_subplotspec().is_first_col()  # pyrefly: ignore
-            ax.set_yticks(range(len(shares)), [arm if first else "" for arm in shares], color=look.ink)
+            ax.set_yticks(
+                range(len(shares)),
+                [figures.shorten(arm, figures.NAME) if first else "" for arm in shares],
+                color=look.ink,
+            )
             top = 1.15 * max(max(asked[domain], realised[domain]) for asked, realised in shares.values())
             ax.set(title=domain, ylim=(len(shares) - 0.4, -0.6), xlim=(0, top or 1))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
