@@ -230,7 +230,7 @@ def saturation(
             if fit.law and not fit.problem:
                 _draw_law(ax, fit, found, fit.law, colour or look.arms[0], look)
             _saturation_axes(ax, fit, points[fit.domain], look)
-            ax.set_title(fit.domain, pad=48)
+            ax.set_title(fit.domain, pad=52)
             lines = [f"{found.status}{found.where}", *textwrap.wrap(found.reading, TEXT_COLUMNS)]
             text = ax.text(
                 0, 1.03, "\n".join(lines[:3]), transform=ax.transAxes, va="bottom", fontsize=8, color=look.muted

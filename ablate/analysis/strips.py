@@ -18,6 +18,7 @@ from ablate.analysis.factorial import Effect, Effects, Main
 from ablate.analysis.paired import Interval, Word
 
 ROOM = 1.12  # beyond what reaches farthest
+LESSER = 0.2  # at least so much of the longer side is seen of the other
 RANKS: dict[Word, int] = {"better": 0, "worse": 1, "equivalent": 2, "inconclusive": 3}
 
 
@@ -36,30 +37,33 @@ class Strip:
     detectable: float | None
 
     @property
-    def reach(self) -> float:
-        """How far from zero anything of it lies."""
-        ends = [*self.by_seed.values(), *(self.interval or ()), *(self.stripe or ())]
-        return max((abs(end) for end in ends), default=0.0)
+    def reach(self) -> Interval:
+        """How far left and right of zero anything of it lies."""
+        ends = [0.0, *self.by_seed.values(), *(self.interval or ()), *(self.stripe or ())]
+        return min(ends), max(ends)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Of all strips of a list, symmetric about zero."""
+    """Of all strips of a list. Zero and the margin are always on it."""
 
-    limit: float
+    low: float
+    high: float
 
     @classmethod
     def over(cls, strips: Iterable[Strip], margin: float) -> "Scale":
-        return cls(ROOM * max([1.6 * margin, *(strip.reach for strip in strips)]))
+        lows, highs = zip((-1.6 * margin, 1.6 * margin), *(strip.reach for strip in strips), strict=True)
+        low, high = ROOM * min(lows), ROOM * max(highs)
+        return cls(min(low, -LESSER * high), max(high, -LESSER * low))
 
     def at(self, value: float) -> float:
         """Percent from the left edge."""
-        return round(50 + 50 * min(1.0, max(-1.0, value / self.limit)), 2)
+        return round(100 * (min(self.high, max(self.low, value)) - self.low) / (self.high - self.low), 2)
 
     @property
     def ticks(self) -> list[float]:
-        found = MaxNLocator(5, steps=[1, 2, 5, 10], symmetric=True).tick_values(-self.limit, self.limit)
-        return [float(tick) for tick in found if abs(tick) < 0.93 * self.limit]
+        found = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(self.low, self.high)
+        return [float(tick) for tick in found if 3 < self.at(tick) < 97]
 
 
 def of_verdicts(verdicts: Iterable[Verdict]) -> list[Strip]:
