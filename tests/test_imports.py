@@ -59,7 +59,8 @@ OUTSIDE = {
     "lightning": ["fit", "data.batches"],
     "torch": ["fit", "model", "data.batches", "sweep", "train", "export"],
     "deepspeed": ["fit.zero"],
-    "wandb": ["fit"],
+    "wandb": ["fit", "analysis.workspace"],
+    "wandb_workspaces": ["analysis.workspace"],
     "matplotlib": ["analysis", "report"],
     "tokenizers": ["data"],
     "bitsandbytes": ["fit.eightbit"],  # its import takes a second

@@ -51,14 +51,18 @@ def settings(evidence: Evidence) -> dict[str, dict[str, Any]]:
     return {k: {arm: arms.get(arm, {}).get(k, (None, old))[1] for arm in shown} for k, old in base.items()}
 
 
+def _varying(evidence: Evidence) -> dict[str, dict[str, Any]]:
+    return {key: values for key, values in settings(evidence).items() if len(set(map(str, values.values()))) > 1}
+
+
 def drawable(evidence: Evidence) -> bool:
     """Whether there is more than one setting to compare, and an arm with a difference."""
-    return len(settings(evidence)) > 1 and any(evidence.differences(arm, evidence.metric) for arm in evidence.arms)
+    return len(_varying(evidence)) > 1 and any(evidence.differences(arm, evidence.metric) for arm in evidence.arms)
 
 
 def parallel(evidence: Evidence, look: Look = LIGHT) -> Figure:
     """An axis a setting (those with most values, up to AXES), then the difference from the base."""
-    found = settings(evidence)
+    found = _varying(evidence)
     effects = {evidence.base: 0.0} | {
         arm: float(np.mean(list(d.values())))
         for arm in evidence.arms
