@@ -3,12 +3,14 @@
     outputs/runs/<id>/       config.yaml         the settings, whole
                              environment.json    commit, versions, hardware: recorded, never hashed
                              metrics.jsonl       a row an event, append-only; tokens are the x-axis
+                             starts.json         under what conditions each try took its steps (`fit.conditions`)
                              result.json         written last; its existence is "done"
                              failure.json        why it is not done (yet)
                              weights.safetensors the final weights
                              checkpoints/        while it trains
                              pulse               touched while it takes steps
     outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
+                             plans.json          digests of what each run will do, by step (`plan.streams`)
                              race.json           why arms were stopped, if they race
                              noise.json          what earlier studies told of their noise, if they race
     outputs/trunks/<key>/    checkpoint/         the state after some step, for every run that passes it
@@ -39,6 +41,7 @@ from ablate.parse import from_plain
 from ablate.settings import Settings, UserError
 
 PAUSED = 76  # exit code of a run that has come as far as it was asked to
+ROWS = ("train", "evaluation", "trace")  # kinds of rows in the metrics
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,18 @@ class Record:
         files.cut_broken_row(self.folder / "metrics.jsonl")
 
     def append(self, kind: str, **values: Any) -> None:
-        """Add one row to the metrics. `kind`: "train" or "evaluation"; `step` and `tokens` are among the values."""
+        """Add one row to the metrics. `kind`: "train", "evaluation" or "trace"; `step` is among the values."""
         files.append_row(self.folder / "metrics.jsonl", {"kind": kind, **values})
+
+    def start(self, conditions: dict[str, Any]) -> None:
+        """Note under what conditions a try begins; those of tries of which nothing was kept are dropped."""
+        kept = [earlier for earlier in self.starts() if earlier["step"] < conditions["step"]]
+        write_json(self.folder / "starts.json", [*kept, conditions])
+
+    def starts(self) -> list[dict[str, Any]]:
+        """The conditions of every try, by the step that it began at; empty for a run that noted none."""
+        path = self.folder / "starts.json"
+        return read_json(path) if path.exists() else []
 
     def beat(self) -> None:
         """Show that the run is making progress."""
@@ -161,7 +174,7 @@ class Trunk:
             try:
                 shutil.rmtree(temporary, ignore_errors=True)
                 shutil.copytree(checkpoint, temporary / "checkpoint", copy_function=files.link)
-                rows = [row for kind in ("train", "evaluation") for row in record.rows(kind) if row["step"] <= step]
+                rows = [row for kind in ROWS for row in record.rows(kind) if row["step"] <= step]
                 lines = [json.dumps(row) + "\n" for row in sorted(rows, key=lambda row: row["step"])]
                 write_atomically(temporary / "metrics.jsonl", "".join(lines))
                 sums = {"sums": _sums(temporary)}
@@ -239,6 +252,15 @@ class StudyRecord:
         if not path.exists():
             raise UserError(f"no study {self.name!r} in {self.folder.parent}; {_present(self.folder.parent)}")
         return read_json(path)
+
+    def promise(self, plans: dict[str, Any]) -> None:
+        """Note what each run will do, by run id and number of steps (`plan.streams`)."""
+        write_json(self.folder / "plans.json", plans)
+
+    def promised(self) -> dict[str, Any]:
+        """What each run was to do; empty for a study that was not planned so."""
+        path = self.folder / "plans.json"
+        return read_json(path) if path.exists() else {}
 
     def decide(self, decisions: dict[str, Any]) -> None:
         """Note why and when each arm left the race, or that it is in it."""

@@ -24,7 +24,10 @@ from rich.table import Table
 
 from ablate.machine import environment
 from bench.aa import aa
+from bench.confounds import confounds
+from bench.extrapolation import extrapolation
 from bench.mixers import mixers
+from bench.mixtures import mixtures
 from bench.planning import planning
 from bench.precision import precision
 from bench.races import races
@@ -46,8 +49,11 @@ BENCHES: dict[str, Bench] = {
     "races": races,
     "verdicts": verdicts,
     "aa": aa,
+    "mixtures": mixtures,
     "replay": replay,
     "planning": planning,
+    "extrapolation": extrapolation,
+    "confounds": confounds,
 }
 
 OTHERS = ("transformers", "accelerate", "hydra-core", "wandb")  # litgpt's version: see the Makefile

@@ -48,9 +48,9 @@ def families() -> dict[str, Draw]:
     found = {f"planted-{name}": _planted(f"planted-{name}", *spread) for name, spread in PLANTED.items()}
     found["mixtures"] = _mixtures()
     if TABLES.exists():
-        recipes = _recipes()
+        table = recipes()
         for name, (track, steps) in NANOGPT.items():
-            found[name] = _replicates(name, recipes[recipes.record.str.contains(track)], steps)
+            found[name] = _replicates(name, table[table.record.str.contains(track)], steps)
         found |= {f"sizes-{data}": _sizes(f"sizes-{data}", data) for data in ("rw", "owt2")}
         found["schedules"] = _schedules()
     return found
@@ -119,7 +119,7 @@ def _mixtures() -> Draw:
     return draw
 
 
-def _recipes() -> pd.DataFrame:
+def recipes() -> pd.DataFrame:
     table = pd.read_csv(TABLES / "KellerJordan+modded-nanogpt" / "val_curves.csv.gz")
     return table.drop_duplicates(["run", "step"])  # some records list the runs of an earlier one again
 

@@ -1,6 +1,7 @@
 """The loops that are compared, each alone in a process: `python -m bench.loops ours nano fp32 40`.
 
     ours    the whole of `train_run`: Lightning, watch, saver, record
+    untraced   ours, without the trace of what it takes in
     bare    the same module, loss, optimizer and batches in the shortest loop that trains the same weights
     hf      transformers' Trainer on LlamaForCausalLM of the same shape
 
@@ -57,6 +58,12 @@ def ours(one: Settings) -> Report:
         result = run.train_run(one)
     waiting = [begin - end for end, begin in zip(clock.ends[:-1], clock.begins[1:], strict=True)]
     return {"seconds": differences(clock.begins), "waiting": waiting, "weights": result["weights_sha256"]}
+
+
+def untraced(one: Settings) -> Report:
+    """Ours without its trace: what `fit.trace` costs."""
+    with mock.patch.object(run, "Trace", return_value=L.Callback()):
+        return ours(one)
 
 
 def bare(one: Settings) -> Report:
@@ -138,7 +145,7 @@ def differences(moments: list[float]) -> list[float]:
     return [after - before for before, after in pairwise(moments)]
 
 
-LOOPS = {"ours": ours, "bare": bare, "hf": hf}
+LOOPS = {"ours": ours, "untraced": untraced, "bare": bare, "hf": hf}
 
 
 def main() -> None:

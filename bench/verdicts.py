@@ -63,7 +63,7 @@ class FalseClaims(Share):
 
     @property
     def target(self) -> str:
-        return "" if self.limit is None else f"at most {self.limit:g} ({BOUND:g})"
+        return "" if self.limit is None else f"{self.limit:g} ({BOUND:g})"
 
     def plain(self) -> dict:
         return super().plain() | ({"met": self.met} if self.limit is not None else {})
@@ -133,7 +133,7 @@ def _nulls() -> list[tuple[str, World, int, float | None]]:
         ("unequal", World(unequal, unequal), 40, ALPHA),
         ("unequal, alone", World(unequal, unequal, none), 200, ALPHA),
         ("never seen", World(unequal, equal), 8, None),
-        ("never seen, 10 studies", World(unequal, equal, (10, 20)), 20, None),
+        ("never seen, 200 before", World(unequal, equal, (10, 20)), 20, None),
         ("heavy tails", World(heavy, heavy), 8, None),
     ]
     if TABLES.exists():

@@ -27,7 +27,7 @@ INSIDE = {
     "plan": ["moments", "settings", "identity", "plan"],
     "data": ["settings", "record", "plan", "data"],
     "model": ["settings", "model"],
-    "fit": ["processes", "settings", "identity", "record", "plan", "data", "model", "fit"],
+    "fit": ["processes", "settings", "identity", "machine", "record", "plan", "data", "model", "fit"],
     "analysis": ["fraction", "settings", "files", "record", "analysis"],
     "sweep": [
         *[
@@ -49,6 +49,7 @@ INSIDE = {
     "train": [ANY],
     "prepare": [ANY],
     "report": [ANY],
+    "suggest": ["settings", "files", "record", "analysis"],
     "power": [ANY],
     "trunks": [ANY],
     "export": [ANY],
@@ -62,6 +63,7 @@ OUTSIDE = {
     "wandb": ["fit", "analysis.workspace"],
     "wandb_workspaces": ["analysis.workspace"],
     "matplotlib": ["analysis", "report"],
+    "sklearn": ["analysis.mixtures"],  # its import takes a second
     "tokenizers": ["data"],
     "bitsandbytes": ["fit.eightbit"],  # its import takes a second
 }

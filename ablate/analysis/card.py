@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis import compare, registry
+from ablate.analysis import registry, trust
 from ablate.analysis.compare import Verdict, bounds
 from ablate.analysis.evidence import Evidence, flops_text, tokens_text
 from ablate.analysis.paired import Interval, detectable_with
@@ -78,7 +78,7 @@ class Card:
 
 def cards(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Card]:
     """A card for every arm, in the order declared. `past` as in `compare.verdicts`."""
-    verdicts = compare.verdicts(evidence, past)
+    verdicts = trust.conclude(evidence, past).verdicts
     own = {one.arm: one for one in registry.arms_of(evidence)}
     pairings = registry.pairings(own.values(), evidence.metric)
     shrunken = _shrunken(verdicts)

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Transform, blended_transform_factory
 
 from ablate.analysis import curves
+from ablate.analysis import saturation as places
 from ablate.analysis.compare import Verdict
 from ablate.analysis.evidence import Evidence, tokens_text
 from ablate.analysis.look import LIGHT, Look, grid, paired_grid
@@ -28,6 +29,7 @@ SPREAD_FROM = 0.25  # share of the run after which losses decide the range of an
 LEGEND_COLUMNS = 150  # characters in a line of the legend
 TEXT_COLUMNS = 72  # of the text above a panel
 NAME = 26  # characters of an arm's name
+NAMED = 40  # arms in a legend
 AHEAD = 4  # how far past the end of the run a law is drawn, as a multiple of its tokens
 
 
@@ -119,6 +121,7 @@ def losses(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None =
 
 
 ByTokens = dict[float, dict[int, float]]  # {tokens: {seed: bits per byte}}
+ByMean = Mapping[float, list[float]]  # {tokens: bits per byte of every seed}
 
 
 def of_arms(evidence: Evidence, shown: Sequence[str] | None, look: Look) -> dict[str, str]:
@@ -129,15 +132,10 @@ def of_arms(evidence: Evidence, shown: Sequence[str] | None, look: Look) -> dict
 
 
 def _draw_losses(ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str], look: Look) -> None:
-    late, others = [], []
-    for arm, found in by_arm.items():
-        values = {n: list(by_seed.values()) for n, by_seed in found.items()}
-        late += [value for n, of_n in values.items() if n > SPREAD_FROM * max(found) for value in of_n]
-        if arm in colours:
-            _band(ax, values, colours[arm])
-        else:
-            others.append(_means(values))
-    _background(ax, others, look)
+    values = {arm: {n: list(by_seed.values()) for n, by_seed in found.items()} for arm, found in by_arm.items()}
+    _bands(ax, {arm: found for arm, found in values.items() if arm in colours}, colours)
+    _background(ax, [found for arm, found in values.items() if arm not in colours], look)
+    late = [v for found in values.values() for n, vs in found.items() if n > SPREAD_FROM * max(found) for v in vs]
     space = 0.06 * (max(late) - min(late)) or 0.01
     ax.set(ylim=(min(late) - space, max(late) + space), xlim=(0, None))
     ax.tick_params(labelbottom=False)
@@ -148,32 +146,25 @@ def _draw_losses(ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str,
 def _draw_differences(
     ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str], evidence: Evidence, look: Look
 ) -> None:
-    margin, base, others = evidence.declaration["margin"], by_arm.get(evidence.base, {}), []
+    margin, base = evidence.declaration["margin"], by_arm.get(evidence.base, {})
     ax.axhspan(-margin, margin, color=look.faint, alpha=0.55, linewidth=0)
     ax.axhline(0, color=look.ink, linewidth=1)
-    for arm in [arm for arm in by_arm if arm != evidence.base]:
-        paired = {
-            n: [x - base[n][s] for s, x in found.items() if s in base.get(n, {})] for n, found in by_arm[arm].items()
-        }
-        known = {n: d for n, d in paired.items() if d}
-        if arm in colours:
-            _band(ax, known, colours[arm])
-        elif known:
-            others.append(_means(known))
-    _background(ax, others, look)
+    paired = {
+        arm: {n: d for n, v in found.items() if (d := [x - base[n][s] for s, x in v.items() if s in base.get(n, {})])}
+        for arm, found in by_arm.items()
+        if arm != evidence.base
+    }
+    _bands(ax, {arm: found for arm, found in paired.items() if arm in colours}, colours)
+    _background(ax, [found for arm, found in paired.items() if arm not in colours], look)
     ax.set(xlabel="tokens", xlim=(0, None))
     tokens_axis(ax)
     ax.xaxis.set_major_locator(nice(4))
     ax.yaxis.set_major_locator(nice(5))
 
 
-def _means(values: Mapping[float, list[float]]) -> np.ndarray:
-    """Points (tokens, mean) of a line."""
-    return np.array([(n, float(np.mean(v))) for n, v in values.items()])
-
-
-def _background(ax: Axes, lines: list[np.ndarray], look: Look) -> None:
-    """Arms without a colour, as one thing to draw: hundreds of lines take no longer than one."""
+def _background(ax: Axes, arms: list[ByMean], look: Look) -> None:
+    """Arms without a colour: the mean of each."""
+    lines = [[(n, float(np.mean(v))) for n, v in found.items()] for found in arms if found]
     if lines:
         ax.add_collection(LineCollection(lines, colors=look.muted, linewidths=0.6, alpha=0.35, zorder=1.5))
         ax.autoscale_view()
@@ -187,28 +178,33 @@ def _by_tokens(points: curves.Points) -> ByTokens:
     return dict(sorted(found.items()))
 
 
-def _band(ax: Axes, values: Mapping[float, list[float]], colour: str) -> None:
-    tokens = list(values)
-    ax.plot(tokens, [float(np.mean(v)) for v in values.values()], color=colour, linewidth=1.4)
-    low, high = [min(v) for v in values.values()], [max(v) for v in values.values()]
-    ax.fill_between(tokens, low, high, color=colour, alpha=0.15, linewidth=0)
+def _bands(ax: Axes, by_arm: Mapping[str, ByMean], colours: Mapping[str, str]) -> None:
+    """The mean over seeds and its range, of all arms as two artists: an artist each takes seconds for 200 arms."""
+    arms = [arm for arm, values in by_arm.items() if values]
+    lines, ranges = [], []
+    for values in (by_arm[arm] for arm in arms):
+        tokens = np.array(list(values))
+        mean, low, high = (np.array([function(v) for v in values.values()]) for function in (np.mean, min, max))
+        lines.append(np.column_stack([tokens, mean]))
+        ranges.append(np.column_stack([[*tokens, *tokens[::-1]], [*low, *high[::-1]]]))
+    kept = [colours[arm] for arm in arms]
+    ax.add_collection(PolyCollection(ranges, facecolors=kept, alpha=0.15, linewidths=0))
+    ax.add_collection(LineCollection(lines, colors=kept, linewidths=1.4, zorder=2))
+    ax.autoscale_view()
 
 
 def _legend(figure: Figure, colours: Mapping[str, str], others: int, look: Look) -> None:
-    first, names = figure.axes[0], list(colours)
-    lines = [first.plot([], [], color=colour, linewidth=2.4)[0] for colour in colours.values()]
+    """Names of the first arms; of 200 they would leave no room for the panels."""
+    first, named = figure.axes[0], dict(list(colours.items())[:NAMED])
+    lines = [first.plot([], [], color=colour, linewidth=2.4)[0] for colour in named.values()]
+    names = [shorten(name, NAME) for name in named]
     if others:
         lines += first.plot([], [], color=look.muted, linewidth=0.8)
         names.append(f"{others} more {'arm' if others == 1 else 'arms'}")
-    columns = max(1, min(8, LEGEND_COLUMNS // (min(NAME, max(map(len, names))) + 5)))
-    figure.legend(
-        lines,
-        [shorten(name, NAME) for name in names],
-        loc="outside upper left",
-        ncols=columns,
-        handlelength=1.2,
-        columnspacing=1.6,
-    )
+    title = {"title": f"and {len(colours) - NAMED} more"} if len(colours) > NAMED else {}
+    columns = max(1, min(8, LEGEND_COLUMNS // (max(map(len, names)) + 5)))
+    style = {"loc": "outside upper left", "ncols": columns, "handlelength": 1.2, "columnspacing": 1.6}
+    figure.legend(lines, names, **style, **title)
 
 
 def saturation(
@@ -225,10 +221,10 @@ def saturation(
     with look.applied():
         figure, axes = grid(len(fits), WIDTH, 2.9, columns=min(len(fits), 2) if len(fits) < 5 else None)
         for ax, fit in zip(axes, fits, strict=True):
-            found = curves.saturation(fit, eps[fit.domain])
+            found = places.saturation(fit, eps[fit.domain])
             _draw_points(ax, fit, points[fit.domain], colour or look.arms[0], look)
-            if fit.law and not fit.problem:
-                _draw_law(ax, fit, found, fit.law, colour or look.arms[0], look)
+            if fit.laws and not fit.problem:
+                _draw_laws(ax, fit, found, colour or look.arms[0], look)
             _saturation_axes(ax, fit, points[fit.domain], look)
             ax.set_title(fit.domain, pad=52)
             lines = [f"{found.status}{found.where}", *textwrap.wrap(found.reading, TEXT_COLUMNS)]
@@ -247,11 +243,11 @@ def _draw_points(ax: Axes, fit: curves.Fit, every: curves.Points, colour: str, l
     ax.plot(*fit.points.pooled(), color=colour, alpha=0.6, **style)
 
 
-def _draw_law(ax: Axes, fit: curves.Fit, found: curves.Saturation, law: curves.Law, colour: str, look: Look) -> None:
+def _draw_laws(ax: Axes, fit: curves.Fit, found: places.Saturation, colour: str, look: Look) -> None:
     inside = np.geomspace(fit.points.pooled()[0].min(), fit.trained, 80)
     beyond = np.geomspace(fit.trained, AHEAD * fit.trained, 40)
-    ax.plot(inside, law(inside), color=colour)
-    ax.plot(beyond, law(beyond), color=colour, linestyle=(0, (4, 2)))
+    ax.plot(inside, fit.loss(inside), color=colour)
+    ax.plot(beyond, fit.loss(beyond), color=colour, linestyle=(0, (4, 2)))
     if len(fit.by_seed) >= 2:
         tokens = np.concatenate([inside, beyond])
         ax.fill_between(tokens, *fit.band(tokens), color=colour, alpha=0.16, linewidth=0)
@@ -263,9 +259,9 @@ def _draw_law(ax: Axes, fit: curves.Fit, found: curves.Saturation, law: curves.L
 
 def _saturation_axes(ax: Axes, fit: curves.Fit, every: curves.Points, look: Look) -> None:
     tokens, bpb = every.pooled()
-    law = fit.law if not fit.problem else None
     late = bpb[tokens > 0.5 * SPREAD_FROM * fit.trained]
-    low = min(late.min(), float(law(AHEAD * fit.trained)) if law else math.inf)
+    ahead = fit.loss(np.array([AHEAD * fit.trained]))[0] if fit.laws and not fit.problem else math.inf
+    low = min(late.min(), float(ahead))
     space = 0.08 * (late.max() - low) or 0.01
     ax.set_xscale("log")
     ax.set(xlabel="tokens", xlim=(0.5 * SPREAD_FROM * fit.trained, AHEAD * fit.trained))

@@ -63,8 +63,23 @@ def scatter(own: Block) -> float:
 
     As found among the arms of one study, without caution: infinite with fewer than LEAST of them.
     """
-    logs = _logs(own)
-    return _df(_spread([logs])[0]) if len(logs) >= LEAST else MOST
+    known = [d for d in own if len(d) > 1]
+    if len(known) < LEAST:
+        return MOST
+    variances, dfs = np.array([variance(d) for d in known]), np.array([len(d) - 1.0 for d in known])
+    return float(scatters(variances[None], dfs[None])[0])
+
+
+def scatters(variances: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """`scatter` of many studies, [study], from variances and their degrees of freedom, [study, arm]; 0: not known."""
+    real = (df > 0) & (variances > ROUNDING * np.median(variances, axis=1, keepdims=True))
+    half, count = np.where(real, df, 1) / 2, np.maximum(real.sum(1), 2)
+    logs = np.where(real, np.log(np.where(real, variances, 1.0)) - digamma(half) + np.log(half), 0.0)
+    sampling = np.where(real, polygamma(1, half), 0.0).sum(1)
+    squares = (real * (logs - (logs.sum(1) / count)[:, None]) ** 2).sum(1)
+    equal = sampling * (1 - (1 + (count - 1) * SHARED**2) / count)  # as in `_spread`, of one study
+    spread = np.maximum((squares - equal) / (count - 1), 2 / MOST)
+    return np.where(real.sum(1) < LEAST, MOST, np.minimum(MOST, 2 * _inverse_trigamma(spread)))
 
 
 def moderated(differences: Sequence[float], prior: Noise) -> Noise:
@@ -101,7 +116,7 @@ def _spread(evidence: Sequence[np.ndarray]) -> tuple[float, float]:
         return 0.0, math.inf
     equal = sampling - count * _level_variance(evidence)  # the sum of squares expected of equal noise
     spread = max(0.0, (((logs[:, 0] - logs[:, 0].mean()) ** 2).sum() - equal) / (count - 1))
-    half = np.array([_inverse_trigamma(value) for value in np.unique(logs[:, 1])])
+    half = _inverse_trigamma(np.unique(logs[:, 1]))
     tails = float(np.mean(2 + polygamma(3, half) / polygamma(1, half) ** 2))  # kurtosis - 1 of a log chi2
     error = math.sqrt(tails / count) * (spread + (1 - SHARED**2) * sampling / count)
     return float(spread), error
@@ -115,16 +130,16 @@ def _level_variance(evidence: Sequence[np.ndarray]) -> float:
 
 def _df(spread: float) -> float:
     """Degrees of freedom at which chi2 / df has log values with this variance."""
-    return min(MOST, 2 * _inverse_trigamma(max(spread, 2 / MOST)))
+    return min(MOST, 2 * float(_inverse_trigamma(max(spread, 2 / MOST))))
 
 
-def _inverse_trigamma(value: float) -> float:
+def _inverse_trigamma(value: float | np.ndarray) -> np.ndarray:
     """Newton's iteration on 1 / trigamma, which is convex and nearly linear (Smyth 2004, appendix)."""
-    x = 0.5 + 1 / value
+    x = 0.5 + 1 / np.asarray(value, float)
     for _ in range(50):
-        trigamma = float(polygamma(1, x))
-        step = trigamma * (1 - trigamma / value) / float(polygamma(2, x))
-        x += step
-        if -step < 1e-10 * x:
+        trigamma = polygamma(1, x)
+        step = trigamma * (1 - trigamma / value) / polygamma(2, x)
+        x = x + step
+        if np.all(-step < 1e-10 * x):
             break
     return x

@@ -41,6 +41,7 @@ from ablate.analysis import (
 )
 from ablate.analysis.evidence import Evidence, Run, flops_text, read, tokens_text
 from ablate.analysis.look import DARK, LIGHT
+from ablate.analysis.saturation import saturation
 from ablate.files import make_folder, write_atomically
 from ablate.record import StudyRecord
 
@@ -52,8 +53,8 @@ MIXTURES = 14  # arms in the figure of mixtures
 def write(study: StudyRecord) -> Path:
     """Write the page of a study, finished or not; returns the path of index.html."""
     evidence = read(study)
-    conclusion = trust.conclude(evidence)
     past = registry.earlier(evidence)
+    conclusion = trust.conclude(evidence, past)
     folder = study.folder / "report"
     make_folder(folder)
     detailed = strips.foremost(conclusion.verdicts, DETAILED)
@@ -126,7 +127,7 @@ def _html(
             settings=parallel.settings(evidence),
             effects=_by_arm(compare.domain_effects(evidence, past)),
             pairing=compare.pairing_gain(evidence),
-            saturations=[curves.saturation(fit, eps[fit.domain]) for fit in fits],
+            saturations=[saturation(fit, eps[fit.domain]) for fit in fits],
             cooled=any(fit.points.cooled for fit in fits),
             fitted_arm=fits[0].arm if fits else None,
             mixture_gap=_mixture_gap(evidence),

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from ablate.analysis.looks import SHARED, Design, Noise, pool
+from ablate.analysis.moderated import scatters
 from ablate.analysis.power import Power
 
 DRAWS = 1.5e6  # normal numbers for one effect
@@ -79,6 +80,7 @@ def replay(
         df[active] = n - 1  # an arm that has stopped keeps what it told
         # with one block there is nothing to pool but what was known before
         pooled, total = pool(squares.sum(1), df.sum(1), arms, Noise(variance, design.prior_df))  # pyrefly: ignore
+        total = _limited(np.broadcast_to(total, studies), squares, df, n - 1, design.prior_df)
         sd = np.sqrt(np.maximum(squares / max(n - 1, 1), np.asarray(pooled)[:, None]))
         mean, error = seen.mean(2), sd / math.sqrt(n)
         half = _each(partial(design.bound, n), total)[:, None] * error
@@ -90,6 +92,12 @@ def replay(
         seeds[leaves] = n
         active &= ~leaves
     return seeds, words
+
+
+def _limited(total: np.ndarray, squares: np.ndarray, df: np.ndarray, own: int, prior_df: float) -> np.ndarray:
+    """Noise of one arm is known no better than arms scatter, as in `sweep.race`."""
+    limit = scatters(squares / np.maximum(df, 1), df) + own
+    return np.minimum(total, np.minimum(limit, prior_df + own) if prior_df else limit)
 
 
 def _words(low: np.ndarray, high: np.ndarray, margin: float) -> np.ndarray:

@@ -30,15 +30,15 @@ def mixture(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None 
         columns = min(4, len(evidence.domains))
         figure, axes = grid(len(evidence.domains), figures.WIDTH, 0.75 + 0.27 * len(shares), columns=columns)
         for ax, domain in zip(axes, evidence.domains, strict=True):
-            for row, (arm, (asked, realised)) in enumerate(shares.items()):
-                _draw_share(ax, row, asked[domain], realised[domain], colours[arm], look)
+            asked, realised = ([pair[which][domain] for pair in shares.values()] for which in (0, 1))
+            _draw_shares(ax, asked, realised, [colours[arm] for arm in shares], look)
             first = ax.get_subplotspec().is_first_col()  # pyrefly: ignore
             ax.set_yticks(
                 range(len(shares)),
                 [figures.shorten(arm, figures.NAME) if first else "" for arm in shares],
                 color=look.ink,
             )
-            top = 1.15 * max(max(asked[domain], realised[domain]) for asked, realised in shares.values())
+            top = 1.15 * max(*asked, *realised)
             ax.set(title=domain, ylim=(len(shares) - 0.4, -0.6), xlim=(0, top or 1))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
             ax.xaxis.set_major_locator(figures.nice(4))
@@ -47,11 +47,11 @@ def mixture(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None 
     return figure
 
 
-def _draw_share(ax: Axes, row: int, asked: float, realised: float, colour: str, look: Look) -> None:
-    ax.plot([0, realised], [row, row], color=colour, linewidth=1.4, alpha=0.4)
-    ax.plot(realised, row, "o", color=colour, markersize=4.5, clip_on=False)
-    ring = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": look.muted, "markeredgewidth": 0.9}
-    ax.plot(asked, row, "o", clip_on=False, **ring)
+def _draw_shares(ax: Axes, asked: list[float], realised: list[float], colours: list[str], look: Look) -> None:
+    rows = range(len(asked))
+    ax.hlines(rows, 0, realised, colors=colours, linewidth=1.4, alpha=0.4)
+    ax.scatter(realised, rows, s=4.5**2, c=colours, linewidths=0, zorder=2, clip_on=False)
+    ax.plot(asked, rows, "o", clip_on=False, markersize=9, markerfacecolor="none", markeredgecolor=look.muted, mew=0.9)
 
 
 def _shares(evidence: Evidence, arm: str) -> tuple[dict[str, float], dict[str, float]]:

@@ -70,6 +70,8 @@ class Known:
     @property
     def text(self) -> str:
         kind = name_of(self.kind)
+        if not self.arms:
+            return "no two pairs: nothing tells its noise"
         if not self.noise.df:
             return f"only {self.arms} of {moderated.LEAST} arms like it ({kind}): its seeds alone tell its noise"
         sd = math.sqrt(self.noise.variance)

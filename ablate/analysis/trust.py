@@ -8,20 +8,21 @@ A finding that is not held withholds words: of its arm, or of all when it is the
 stay, for whoever looks for the reason; the words are what somebody acts on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis import compare, controls, factorial
+from ablate.analysis import compare, confounds, controls, factorial
 from ablate.analysis.compare import Verdict
 from ablate.analysis.evidence import Evidence
 from ablate.analysis.finding import Finding
 from ablate.analysis.paired import Word
+from ablate.analysis.registry import Past
 
 # Every check of a study; each says what it found, held or not
-CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (controls.findings,)
+CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (controls.findings, confounds.findings)
 SHOWN = 12  # findings that held, in a terminal
 
 
@@ -61,11 +62,14 @@ class Conclusion:
         return f"Void: {reasons}. {rest}" if reasons else rest
 
 
-def conclude(evidence: Evidence) -> Conclusion:
-    """Judge every arm, check the study, and withhold the words that the checks do not bear."""
+def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusion:
+    """Judge every arm, check the study, and withhold the words that the checks do not bear.
+
+    past: as in `compare.verdicts`.
+    """
     found = [finding for check in CHECKS for finding in check(evidence)]
     effects = factorial.effects(evidence) if factorial.is_factorial(evidence.declaration) else None
-    verdicts = withheld(compare.verdicts(evidence), found, evidence.base)
+    verdicts = withheld(compare.verdicts(evidence, past), found, evidence.base)
     return Conclusion(evidence.base, verdicts, found, effects and _without(effects, found))
 
 

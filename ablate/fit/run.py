@@ -25,6 +25,7 @@ from ablate.data.batches import Batches, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepare
 from ablate.fit import checkpoint, mirror, strategy
 from ablate.fit.module import Diverged, Pretraining
+from ablate.fit.trace import Trace
 from ablate.fit.watch import Watch
 from ablate.identity import record_name
 from ablate.model import match
@@ -83,7 +84,8 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     watch = Watch(settings, order, record, ahead)
     every, leave = _save_every(settings, watch.every), _leave(growth, record, watch)
     saver = checkpoint.Saver(record.checkpoints, every, leave, growth.until)
-    trainer = _trainer(settings, record, [watch, saver])
+    trace = Trace(module, corpus, order, record, watch.every)
+    trainer = _trainer(settings, record, [watch, trace, saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module))
     outcome, reason = "finished", None

@@ -76,14 +76,7 @@ class Order:
 
     def _domains(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
         """Step and domain of every row of steps first..last-1."""
-        table = self.timeline.table[first:last]
-        step = np.repeat(np.arange(first, last), table["rows"])
-        draw = draws(np.arange(self.timeline.first_row[first], self.timeline.first_row[last]), self.block, self.seed)
-        domain = np.empty_like(step)
-        for stage in np.unique(table["stage"]):
-            mine = self.timeline.table["stage"][step] == stage
-            domain[mine] = assign(draw[mine], self.timeline.weights[stage])
-        return step, domain
+        return domains(self.timeline, first, last)
 
     def _counts(self) -> np.ndarray:
         """Rows of each domain at each step, shape (steps, domains)."""
@@ -116,6 +109,19 @@ class Order:
             key = keyed.key(self.seed, "order", self.domains[domain], int(e))
             start[mine] = keyed.permute(index[mine], self.spans[domain], key) * self.span
         return start + offset
+
+
+def domains(timeline: Timeline, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Step and domain of every row of steps first..last-1: the mixture decides, whatever text there is."""
+    block, seed = timeline.settings.mixture.block, timeline.settings.seed
+    table = timeline.table[first:last]
+    step = np.repeat(np.arange(first, last), table["rows"])
+    draw = draws(np.arange(timeline.first_row[first], timeline.first_row[last]), block, seed)
+    domain = np.empty_like(step)
+    for stage in np.unique(table["stage"]):
+        mine = timeline.table["stage"][step] == stage
+        domain[mine] = assign(draw[mine], timeline.weights[stage])
+    return step, domain
 
 
 def _rank(step: np.ndarray, domain: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class Timeline:
     def moves(self) -> np.ndarray:
         """All that moves the weights at each step, as bytes: shape (steps, bytes of a step)."""
         columns = [self.table[name] for name in ROW.names or () if name != "stage"]
-        factors = [self.layer_factors] if self._has_curriculum else []
+        factors = [self.layer_factors] if self.has_curriculum else []
         wide = [*(column[:, None] for column in columns), self.weights[self.table["stage"]], *factors]
         return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in wide], axis=1)
 
@@ -82,7 +82,7 @@ class Timeline:
         return prefix_key(self.head(fingerprint), self.moves[:steps])
 
     @property
-    def _has_curriculum(self) -> bool:
+    def has_curriculum(self) -> bool:
         return self.settings.optimizer.lerac.lowest < 1
 
 

@@ -18,6 +18,7 @@ from ablate.sweep import trunk
 from ablate.sweep.executor import Executor, Outcome
 from ablate.sweep.local import Local
 from ablate.sweep.preview import preview
+from ablate.sweep.promise import promises
 from ablate.sweep.screen import Screen
 from ablate.sweep.slurm import Slurm
 from ablate.sweep.wave import waves
@@ -34,6 +35,7 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     if where.dry_run:
         return
     studies.declare(plan, record)
+    record.promise(promises(plan))
     ways = trunk.branches(list(found.beginnings.values()), found.stored) if where.trunks else {}
     outcomes: dict[str, tuple[Executor, Outcome]] = {}
     for wave in waves(plan, record):

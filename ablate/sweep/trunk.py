@@ -33,6 +33,8 @@ from ablate.sweep.study import Plan
 NUMERICAL = ("torch", "numpy", "bitsandbytes", "deepspeed", "mamba-ssm", "causal-conv1d")
 NUMERICAL_WHERE = ("strategy", "devices", "nodes", "micro_tokens", "threads", "compile", "deterministic")
 
+ROWS = 2  # raised when a run's rows hold more than before: those of an older trunk would leave a gap
+
 Stored = dict[int, set[str]]
 
 
@@ -110,8 +112,8 @@ def missing(record: Record, outputs: str, ways: list[Branch]) -> set[str]:
 
 
 def numerics(where: Where) -> str:
-    """Digest of what a run's bits depend on besides what it is: a trunk made otherwise is not believed."""
-    return digest([_machine(where.device), [getattr(where, name) for name in NUMERICAL_WHERE]])
+    """Digest of what a run's bits and rows depend on besides what it is: a trunk made otherwise is not believed."""
+    return digest([_machine(where.device), [getattr(where, name) for name in NUMERICAL_WHERE], ROWS])
 
 
 @functools.cache

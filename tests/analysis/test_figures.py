@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import rcParams
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -64,9 +65,18 @@ def test_losses_show_the_mean_of_each_arm_and_its_difference(tmp_path):
     titles = [ax.get_title("left") for ax in figure.axes if ax.get_title("left")]
     assert titles == [*evidence.domains, "macro"]
     below = figure.axes[3]  # three columns: the first of the second row
-    ends = sorted(np.asarray(line.get_ydata(), dtype=float)[-1] for line in below.lines)
+    (means,) = (one for one in below.collections if isinstance(one, LineCollection))
+    ends = [float(segment[-1, 1]) for segment in means.get_segments()]
     finals = [np.mean(list(evidence.differences(arm, "general").values())) for arm in evidence.arms]
-    assert ends == pytest.approx(sorted([0.0, *finals]))
+    assert ends == pytest.approx(finals)
+    assert list(np.asarray(means.get_colors())[0, :3]) == list(to_rgb(LIGHT.arms[0]))
+
+
+def test_a_legend_names_no_more_arms_than_there_is_room_for(tmp_path):
+    figure = figures.losses(study(tmp_path, effects={f"arm_{i}": 0.0 for i in range(figures.NAMED + 4)}, seeds=(0,)))
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == figures.NAMED
+    assert legend.get_title().get_text() == "and 5 more"  # the base is one of them
 
 
 def test_the_base_is_ink_and_an_arm_has_one_colour_everywhere():
@@ -80,9 +90,11 @@ def test_the_base_is_ink_and_an_arm_has_one_colour_everywhere():
 def test_the_mixture_shows_what_was_asked_and_what_was_read(tmp_path):
     evidence = study(tmp_path)
     qa = recipe.mixture(evidence).axes[3]
-    shown = sorted(float(line.get_xdata()[-1]) for line in qa.lines if line.get_marker() == "o")  # pyrefly: ignore
+    (rings,) = qa.lines
+    (dots,) = (one for one in qa.collections if isinstance(one, PathCollection))
     asked = [0.1, 0.2, 0.4, 0.12]
-    assert shown == pytest.approx(sorted(asked + [share + 3e-5 for share in asked]))
+    assert list(rings.get_xdata()) == pytest.approx(asked)  # pyrefly: ignore
+    assert list(np.asarray(dots.get_offsets())[:, 0]) == pytest.approx([share + 3e-5 for share in asked])
 
 
 def test_arms_of_one_schedule_share_a_line(tmp_path):

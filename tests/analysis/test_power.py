@@ -136,10 +136,12 @@ def test_the_noise_of_a_factor():
     assert effect.std() == pytest.approx(factor_noise(0.004, 16), rel=0.02)
 
 
-@pytest.mark.parametrize(("effect", "noise_df"), [(0.0, 0.0), (-0.006, 0.0), (-0.006, 9.0)])
-def test_races_are_those_that_are_run(effect, noise_df):
+@pytest.mark.parametrize(
+    ("effect", "noise_df", "arms"), [(0.0, 0.0, 3), (-0.006, 0.0, 3), (-0.006, 9.0, 3), (-0.006, 0.0, 8)]
+)
+def test_races_are_those_that_are_run(effect, noise_df, arms):
     """Seeds and words of simulated races, one by one, against the race that decides real ones."""
-    plan = dataclasses.replace(PLAN, noise_df=noise_df)
+    plan = dataclasses.replace(PLAN, noise_df=noise_df, arms=arms)
     rng, looks, seeds = np.random.default_rng(8), (2, 3, 5, 8), 8
     d = differences(plan, effect, 60, seeds, rng)
     design = Design(looks, plan.arms, 0.05, noise_df)

@@ -49,3 +49,7 @@ def test_grown_from_a_trunk_it_ends_with_the_same_weights(tiny, tmp_path, kind):
     assert {name: found[name] for name in same} == {name: expected[name] for name in same}
     rows, others = (record_of(one).rows("evaluation") for one in (grown, alone))
     assert rows == others
+    rows, others = (record_of(one).rows("trace") for one in (grown, alone))
+    assert rows == others
+    (start,), (conditions,) = (record_of(one).starts() for one in (grown, alone))
+    assert start == conditions | {"step": branch.step}

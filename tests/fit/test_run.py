@@ -16,6 +16,7 @@ from ablate.fit import checkpoint
 from ablate.fit.loss import bits_per_byte
 from ablate.fit.module import Pretraining
 from ablate.fit.run import train_run
+from ablate.fit.trace import STREAMS
 from ablate.identity import SEMANTICS
 from ablate.model import match
 from ablate.plan.timeline import timeline
@@ -140,6 +141,10 @@ def test_one_and_two_processes_agree(tiny, tmp_path):
     for a, b in zip(first, second, strict=True):
         assert a["nats"] == pytest.approx(b["nats"], abs=1e-5)
         assert a["domain_tokens"] == b["domain_tokens"]
+    traces = [record_of(settings).rows("trace") for settings in (one, two)]
+    assert [row["step"] for row in traces[0]] == [row["step"] for row in traces[1]]
+    for name in (*STREAMS, "windows", "origin", "draws"):
+        assert [row[name] for row in traces[0]] == [row[name] for row in traces[1]]
     rows, others = ((record_of(which).result() or {})["validation"] for which in (one, two))
     for domain in one.data.domains:  # each row is that of the same text, whoever evaluated it
         assert rows[domain]["bytes"] == others[domain]["bytes"]

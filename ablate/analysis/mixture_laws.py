@@ -1,0 +1,122 @@
+"""Laws of one loss over the weights of a mixture: few parameters, so that few runs suffice.
+
+    effective     L(w) = c + k (e + sum_j s_j w_j^g)^-a          the law that is used
+    log-linear    L(w) = c + exp(b + sum_j t_j w_j)              Ye et al. 2024 (arXiv 2403.16952, eq. 7), to compare
+
+The first says that a token of domain j is worth s_j tokens of the domain whose loss it is (s = 1 for its own), that
+the first tokens of a domain teach more than later ones (g < 1), and that the loss falls with what was read by a
+power law. It has about as many parameters as the second, but knows what domains have in common: a loss does not
+rise when more of its own text is read, and a first percent changes more than a tenth. A log-linear law is monotone
+along every edge of the simplex, so one of them fitted to an aggregate always puts its optimum on a vertex.
+
+Both are fitted with priors, so that they are defined with fewer runs than parameters. Runs are rows of `weights`,
+which sum to 1; losses are of one validation set. `python -m bench mixtures` says how well they predict.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import least_squares
+
+Form = Callable[[np.ndarray, np.ndarray], np.ndarray]  # parameters, runs x domains -> runs
+
+# Priors, mean and standard deviation: of log s_j for another domain, and where the losses are of no domain's text
+OTHER, UNKNOWN = (-4.0, 1.5), (-2.0, 1.5)
+POWER, FLOOR, BEND = (-1.0, 1.0), (-4.0, 2.0), (-0.5, 0.4)  # of log a, log e and log g
+MISFIT = 0.05  # what a law is taken to miss, as a part of the spread of the losses
+EVALUATIONS, TOLERANCE = 80, 1e-5
+LARGEST = 30.0  # exponent; far above any loss, so that a step too long is only a bad one
+MOST_LEVERAGE = 0.95  # a run that decides its own prediction still counts as an error
+
+
+@dataclass(frozen=True)
+class Law:
+    """A fitted law, and its errors at the runs it was fitted to had each been left out (by their leverage)."""
+
+    form: Form
+    parameters: np.ndarray
+    left_out: np.ndarray  # loss minus prediction, runs
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """Losses of mixtures, runs x domains -> runs."""
+        return self.form(self.parameters, weights)
+
+
+def effective(weights: np.ndarray, losses: np.ndarray, own: int = -1, looseness: np.ndarray | float = 1.0) -> Law:
+    """The law of effective data. `own`: the domain that the losses are of, -1 for none; `looseness`: by run, how much
+    more than MISFIT it may be missed by."""
+    spread, domains = _spread(losses), weights.shape[1]
+    mean, sd = UNKNOWN if own < 0 else OTHER
+    centre = np.array([losses.min() - spread, np.log(spread), POWER[0], FLOOR[0], BEND[0], *[mean] * domains])
+    width = np.array([10 * spread, 3.0, POWER[1], FLOOR[1], BEND[1], *[sd] * domains])
+    if own >= 0:
+        centre[5 + own], width[5 + own] = 0.0, 1e-3
+    return _fitted(_effective, _effective_slopes, weights, losses, MISFIT * spread * looseness, centre, width)
+
+
+def log_linear(weights: np.ndarray, losses: np.ndarray) -> Law:
+    """The law of Ye et al., with a weak prior on its coefficients."""
+    spread, domains = _spread(losses), weights.shape[1]
+    centre = np.array([losses.min() - 0.3 * spread, np.log(spread), *[0.0] * domains])
+    width = np.array([spread, 2.0, *[3.0] * domains])
+    return _fitted(_log_linear, _log_linear_slopes, weights, losses, MISFIT * spread, centre, width)
+
+
+def _fitted(
+    form: Form,
+    slopes: Form,
+    weights: np.ndarray,
+    losses: np.ndarray,
+    scale: np.ndarray | float,
+    centre: np.ndarray,
+    width: np.ndarray,
+) -> Law:
+    """Most likely parameters under normal errors (sd `scale`) and normal priors (centre, width)."""
+    scale = np.broadcast_to(scale, len(losses))
+
+    def residuals(q: np.ndarray) -> np.ndarray:
+        return np.append((form(q, weights) - losses) / scale, (q - centre) / width)
+
+    def jacobian(q: np.ndarray) -> np.ndarray:
+        return np.concatenate([slopes(q, weights) / scale[:, None], np.diag(1 / width)])
+
+    end = least_squares(residuals, centre, jacobian, method="lm", max_nfev=EVALUATIONS, ftol=TOLERANCE, xtol=TOLERANCE)
+    of_runs = end.jac[: len(losses)]
+    leverage = np.einsum("ij,jk,ik->i", of_runs, np.linalg.inv(end.jac.T @ end.jac), of_runs)
+    return Law(form, end.x, (losses - form(end.x, weights)) / (1 - np.minimum(leverage, MOST_LEVERAGE)))
+
+
+def _effective(q: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """q: c, log k, log a, log e, log g, log s."""
+    read = np.exp(q[3]) + weights ** np.exp(q[4]) @ np.exp(q[5:])
+    return q[0] + _fall(q, read)
+
+
+def _effective_slopes(q: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    power, floor, bend, worth = np.exp(q[2]), np.exp(q[3]), np.exp(q[4]), np.exp(q[5:])
+    bent = weights**bend
+    read = floor + bent @ worth
+    fall = _fall(q, read)
+    by_read = -power * fall / read
+    by_bend = by_read * bend * ((bent * np.log(np.maximum(weights, 1e-300))) @ worth)
+    first = [np.ones(len(weights)), fall, -fall * np.log(read) * power, by_read * floor, by_bend]
+    return np.concatenate([np.stack(first, 1), by_read[:, None] * bent * worth], 1)
+
+
+def _fall(q: np.ndarray, read: np.ndarray) -> np.ndarray:
+    return np.exp(np.minimum(q[1] - np.exp(q[2]) * np.log(read), LARGEST))
+
+
+def _log_linear(q: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """q: c, b, t."""
+    return q[0] + np.exp(np.minimum(q[1] + weights @ q[2:], LARGEST))
+
+
+def _log_linear_slopes(q: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    fall = (_log_linear(q, weights) - q[0])[:, None]
+    return np.concatenate([np.ones_like(fall), fall, fall * weights], 1)
+
+
+def _spread(losses: np.ndarray) -> float:
+    return float(max(losses.std(), 1e-9 * max(1.0, abs(losses.mean()))))

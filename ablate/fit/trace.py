@@ -1,0 +1,219 @@
+"""What a run really took in, noted while it trains, so that a contrast is checked on what happened.
+
+    Pretraining.forward <── rows ──┐            rates, read back from the optimizer ──┐
+                                   └── held until a row is due ── digests (`plan.streams`) ── metrics, "trace"
+
+Rows are caught where they enter the model, on any device, and looked at when a row of the metrics is due
+anyway: nothing is copied in between. Several devices give the same digests as one. Besides the streams
+that can be planned there are
+
+    rows           the very tokens and domain of every row, in order
+    windows        by domain, the stream of its tokens, however cut into rows and interleaved with others;
+                   noted every few spans, as long as rows keep their first length
+    group rates    rate and weight decay of every group        numbers    everything else that a group holds
+    evaluated      digest of the last rows evaluated           draws      whether a step drew from torch's generator
+    origin         the conditions under which the first step was taken: it comes along in checkpoints
+
+`starts.json` has the conditions themselves (`conditions`, `probe`), before the first step of each try.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from ablate.data.tokens import Corpus
+from ablate.fit import conditions, probe
+from ablate.fit.module import Pretraining
+from ablate.plan.order import Order
+from ablate.plan.streams import START, link, of_step
+from ablate.record import Record
+
+SAMPLE = 1024  # numbers of a tensor that are looked at when it is saved and loaded
+MARKS = 256  # notes of a domain's windows in a run, at most twice as many
+HELD_TOKENS = 2**22  # until they are looked at, wherever they lie
+STREAMS = ("rows", "layout", "interleaving", "rates", "group rates", "shares", "numbers")
+# Conditions of the first step that no later try or strategy changes: what `origin` is made of
+ORIGIN = ("initial", "constants")
+
+
+@dataclass
+class Windows:
+    """The tokens of one domain so far: whole spans as a digest, and the part of a span not yet whole."""
+
+    spans: int = 0
+    head: str = START
+    part: list[int] = field(default_factory=list)
+
+    def read(self, tokens: np.ndarray, span: int, stride: int) -> dict[str, str]:
+        """Take in the inputs of a row; the digests at every `stride`-th span that they complete."""
+        self.part += tokens.tolist()
+        marks = {}
+        while len(self.part) >= span:
+            self.head = link(self.head, np.array(self.part[:span], dtype="<i4").tobytes())
+            self.part, self.spans = self.part[span:], self.spans + 1
+            if self.spans % stride == 0:
+                marks[str(self.spans)] = self.head
+        return marks
+
+
+@dataclass
+class Step:
+    """One step before it is looked at: its micro-batches where they are, and what the optimizer then held."""
+
+    rows: list[tuple[Tensor, Tensor]]
+    groups: list[dict[str, Any]]
+    share: float
+
+    @property
+    def tokens(self) -> int:
+        return sum(tokens_RT.numel() for tokens_RT, _ in self.rows)
+
+
+class Trace(L.Callback):
+    """Goes between `Watch` and `Saver`: a checkpoint holds the digests of all the steps before it."""
+
+    def __init__(self, module: Pretraining, corpus: Corpus, order: Order, record: Record, every: int):
+        self.module, self.timeline, self.record, self.every = module, order.timeline, record, every
+        self.settings = module.settings
+        self.conditions = conditions.before_loading(module, corpus, order)
+        self.heads: dict[str, str] = dict.fromkeys(STREAMS, START)
+        self.windows = {domain: Windows() for domain in self.settings.data.domains}
+        self.first_length: int | None = None
+        self.origin = ""
+        self.drew = False
+        self.carried = ""  # digest of weights and optimizer as the checkpoint had them
+        self.marks: dict[str, dict[str, str]] = {}
+        self.coming: list[tuple[Tensor, Tensor]] = []
+        self.held: list[Step] = []
+        self.evaluated: list[tuple[Tensor, Tensor]] = []
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        possible = probe.possible(trainer, self.module)
+        self.conditions["probe"] = probe.probe(trainer, self.module) if possible else {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.trainer = trainer
+        found = self.conditions | conditions.at_start(self.module, trainer.optimizers[0])
+        found["carried"] = {"state": not self.carried or self.carried == self._carried()}
+        if trainer.global_step == 0:
+            self.origin = origin(found)
+        if trainer.is_global_zero:
+            self.record.start({"step": trainer.global_step, "origin": origin(found)} | found)
+        self.module.register_forward_pre_hook(self._catch)
+
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
+        if not self.held:
+            self.generator = torch.get_rng_state()
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
+        step = trainer.global_step
+        share = float(self.module.timeline.table["average"][step - 1]) if self.module.average.mean else 0.0
+        groups = [_held(group) for group in trainer.optimizers[0].param_groups]
+        self.held.append(Step(self.coming, groups, share))
+        self.coming = []
+        due = step % self.every == 0 or step in self.timeline.evaluations
+        if due or sum(one.tokens for one in self.held) > HELD_TOKENS:
+            self._look()
+        if due:
+            self._write(step)
+
+    def state_dict(self) -> dict[str, Any]:
+        self._look()
+        windows = {domain: asdict(windows) for domain, windows in self.windows.items()}
+        rest = {"origin": self.origin, "drew": self.drew, "first_length": self.first_length, "marks": self.marks}
+        return {"heads": self.heads, "windows": windows, "carried": self._carried()} | rest
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.heads = dict(state_dict["heads"])
+        self.windows = {domain: Windows(**values) for domain, values in state_dict["windows"].items()}
+        self.origin, self.drew, self.carried = (state_dict[name] for name in ("origin", "drew", "carried"))
+        self.first_length, self.marks = state_dict["first_length"], state_dict["marks"]
+
+    def _catch(self, module: torch.nn.Module, rows: tuple[Any, ...]) -> None:
+        """Before every forward pass: the rows of a micro-batch, in training or evaluation."""
+        if not isinstance(rows[0], Tensor):  # a whole step, which DDP leads through the module's call
+            return
+        (self.coming if self.module.model.training else self.evaluated).append((rows[0].detach(), rows[1]))
+
+    def _look(self) -> None:
+        """Turn the steps held into digests. Every process must come here at the same step."""
+        for step in self.held:
+            tokens_RT, domain_R = self._gathered(step.rows)
+            self._link(step, tokens_RT, domain_R)
+        if self.held:
+            self.drew |= not torch.equal(self.generator, torch.get_rng_state())
+            self.generator = torch.get_rng_state()
+        self.held = []
+
+    def _link(self, step: Step, tokens_RT: np.ndarray, domain_R: np.ndarray) -> None:
+        length = tokens_RT.shape[1] - 1
+        rates = [(group["lr"], group["weight_decay"]) for group in step.groups]
+        layers = [(group["layer"], group["decays"]) for group in step.groups]
+        by_layer = sorted({(layer, rate) for (layer, _), (rate, _) in zip(layers, rates, strict=True)})
+        parts = of_step(domain_R, length, by_layer, max(decay for _, decay in rates), step.share)
+        parts["rows"] = domain_R.tobytes() + tokens_RT.tobytes()
+        parts["group rates"] = repr(sorted(zip(layers, rates, strict=True))).encode()
+        parts["numbers"] = repr(sorted(repr(conditions.scalars(group)) for group in step.groups)).encode()
+        self.heads = {name: link(head, parts[name]) for name, head in self.heads.items()}
+        self.first_length = self.first_length or length
+        if length == self.first_length:
+            self._read(tokens_RT, domain_R)
+        else:
+            self.first_length = -1  # never again: where a span is left off depends on the mixture
+
+    def _read(self, tokens_RT: np.ndarray, domain_R: np.ndarray) -> None:
+        domains = self.settings.data.domains
+        span = self.settings.data.span
+        stride = 2 ** max(0, int(np.log2(max(1, self.settings.tokens / (span * MARKS)))))
+        for tokens, number in zip(tokens_RT[:, :-1], domain_R.tolist(), strict=True):
+            if marks := self.windows[domains[number]].read(tokens, span, stride):
+                self.marks.setdefault(domains[number], {}).update(marks)
+
+    def _gathered(self, rows: list[tuple[Tensor, Tensor]]) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of one step in the order of the plan, tokens and domains; a device has every `world`-th."""
+        tokens_RT, domain_R = (torch.cat(parts).int() for parts in zip(*rows, strict=True))
+        if self.trainer.world_size > 1:
+            both = torch.cat([tokens_RT, domain_R[:, None]], dim=1)
+            # pyrefly: ignore[missing-attribute]
+            both = self.trainer.strategy.all_gather(both).transpose(0, 1).flatten(0, 1)
+            tokens_RT, domain_R = both[:, :-1], both[:, -1]
+        return tokens_RT.cpu().contiguous().numpy(), domain_R.cpu().contiguous().numpy()
+
+    def _carried(self) -> str:
+        """Digest of a sample of the weights and of what the optimizer keeps; empty where they are in pieces."""
+        if self.settings.where.strategy not in ("single", "ddp"):
+            return ""
+        optimizer, parameters = self.trainer.optimizers[0], list(self.module.model.parameters())
+        states = [optimizer.state.get(parameter, {}) for parameter in parameters]
+        kept = [values[name] for values in states for name in sorted(values)]
+        tensors = [*parameters, *(state for state in kept if isinstance(state, Tensor))]
+        return probe.digest([one.detach().flatten()[:: 1 + one.numel() // SAMPLE] for one in tensors])
+
+    def _write(self, step: int) -> None:
+        evaluated, self.evaluated = self.evaluated, []
+        marks, self.marks = self.marks, {}
+        if not self.trainer.is_global_zero:
+            return
+        row: dict[str, Any] = {"step": step, "origin": self.origin, "draws": self.drew, **self.heads, "windows": marks}
+        if evaluated and self.trainer.world_size == 1:
+            tokens_RT, domain_R = (torch.cat(parts) for parts in zip(*evaluated, strict=True))
+            rows = {"tokens": tokens_RT, "domain": domain_R}
+            row["evaluated"] = conditions.by_domain(rows, self.settings.data.domains)
+        self.record.append("trace", **row)
+
+
+def origin(found: dict[str, Any]) -> str:
+    """Digest of the conditions that a first step is taken under, of those that move weights."""
+    kept = {name: found[name] for name in ORIGIN}
+    return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _held(group: dict[str, Any]) -> dict[str, Any]:
+    """A copy of what a group holds besides parameters: the next step may overwrite it."""
+    return {name: value for name, value in group.items() if name not in ("params", "splits")}

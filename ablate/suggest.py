@@ -1,0 +1,221 @@
+"""Command: from a finished study of mixtures, the best mixture by its runs, and what to train next.
+
+    python -m ablate.suggest davinci_sweep                 the prediction, its region of doubt, the next runs
+    python -m ablate.suggest davinci_sweep --runs 6        more of them
+    python -m ablate.suggest davinci_sweep --write next    and conf/experiment/next.yaml, a study of them:
+    python -m ablate.train +experiment=next -m
+
+A prediction decides where to spend, never what is true: only trained runs do, so the suggested arms are a study of
+their own, with the predicted best among them. Records are only read.
+"""
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from ablate.analysis.book import Book
+from ablate.analysis.evidence import Evidence, read
+from ablate.analysis.mixtures import Surrogate, fit
+from ablate.analysis.proposal import best, doubt, next_runs
+from ablate.analysis.swarm import MixtureStudy, read_study
+from ablate.files import make_folder, write_atomically
+from ablate.record import StudyRecord, study_record
+from ablate.settings import UserError
+
+CONF = Path(__file__).parent.parent / "conf" / "experiment"
+Z = 1.96  # of an interval of 95 %
+ASKED, DISTINCT = 6, 0.03  # mixtures considered; weights that must differ by more, in one domain at least
+NAME = re.compile(r"[A-Za-z0-9][\w-]*")
+NEW_STUDY = ("name", "question", "hypothesis", "base", "factor", "arms", "grid", "seeds", "metric", "margin")
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """mixture: predicted best, domains; doubt: least and most of each weight, 2 x domains; gain: over the base, and
+    its interval, in the units of the metric; following: mixtures to train next, the predicted best first."""
+
+    study: MixtureStudy
+    found: Surrogate
+    mixture: np.ndarray
+    doubt: np.ndarray
+    gain: tuple[float, float, float]
+    following: np.ndarray
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False)
+    try:
+        record = _record(options)
+        evidence = read(record)
+        suggestion = suggest(evidence, options.runs)
+        show(evidence, suggestion, console)
+        if options.write:
+            path = write_experiment(evidence, suggestion, options.write, options.conf)
+            console.print(f"\nwritten  {path}", soft_wrap=True)
+            console.print(f"train    python -m ablate.train +experiment={options.write} -m", soft_wrap=True)
+        if options.picture:
+            from ablate.analysis import surfaces  # matplotlib is slow to import, the table should not wait
+
+            console.print(f"\npicture  {surfaces.write(suggestion.found, suggestion.mixture, options.picture)}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def suggest(evidence: Evidence, runs: int, seed: int = 0) -> Suggestion:
+    """Fit what has finished and ask it; the same records give the same answer. Raises UserError."""
+    study, rng = read_study(evidence), np.random.default_rng(seed)
+    found = fit(study.swarm)
+    mixture = best(found, rng)
+    mean, sd = found.metric(np.stack([mixture, study.swarm.weights[0]]))
+    reach = Z * float(np.sqrt((sd**2).sum()))
+    gain = float(mean[1] - mean[0])
+    following = _worth_training(found, np.concatenate([mixture[None], next_runs(found, ASKED, rng)]))[:runs]
+    region = doubt(found, mixture, _within(study, found, mixture), rng)
+    return Suggestion(study, found, mixture, region, (gain, gain - reach, gain + reach), following)
+
+
+def _worth_training(found: Surrogate, asked: np.ndarray) -> np.ndarray:
+    """Those that differ, and are expected to be no worse than half of the runs there are."""
+    kept, worst = [asked[0]], float(np.median(found.swarm.metric))
+    for mixture, expected in zip(asked[1:], found.metric(asked[1:])[0], strict=True):
+        if expected <= worst and all(np.abs(mixture - other).max() > DISTINCT for other in kept):
+            kept.append(mixture)
+    return np.array(kept)
+
+
+def _within(study: MixtureStudy, found: Surrogate, mixture: np.ndarray) -> float:
+    """How far above the best a mixture may be predicted and still be as good: what runs and model leave open."""
+    of_runs = 0.0 if np.isnan(study.noise) else study.noise**2 / study.seeds
+    return Z * float(np.sqrt(of_runs + found.metric(mixture[None])[1][0] ** 2))
+
+
+def show(evidence: Evidence, suggestion: Suggestion, console: Console) -> None:
+    """Print the prediction, what it rests on, and the next runs."""
+    study, metric = suggestion.study, evidence.metric
+    console.print(f"[bold]{evidence.study.name}[/]  {evidence.declaration['question']}\n")
+    console.print(_table(suggestion, evidence.base))
+    gain, low, high = suggestion.gain
+    text = f"{gain:+.4f} bits per byte ({metric}) [{low:+.4f}, {high:+.4f}]"
+    console.print(f"\n[bold]Predicted gain over {evidence.base}: {text}[/]")
+    if low <= 0:
+        console.print("The interval holds 0: no mixture is predicted to be better for certain.")
+    noise = "unknown with one seed" if np.isnan(study.noise) else f"{study.noise:.4f}"
+    shares = ", ".join(f"{d} {s:.0%}" for d, s in zip(evidence.domains, suggestion.found.share, strict=True))
+    console.print(
+        f"\n{len(study.arms)} mixtures, {study.seeds:g} seeds each; noise of one run {noise}; laws' share: {shares}"
+    )
+    for line in study.remarks():
+        console.print(line, markup=False)
+
+
+def _table(suggestion: Suggestion, base: str) -> Table:
+    """One row a domain: the base, the best and its doubt, and the next runs."""
+    study = suggestion.study
+    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    headings = [
+        "weight",
+        base,
+        "best",
+        "as good within noise",
+        *(f"next {i + 1}" for i in range(len(suggestion.following))),
+    ]
+    for heading in headings:
+        shown.add_column(heading, justify="left" if heading == "weight" else "right")
+    free = 1 - sum(study.fixed.values())
+    columns = [study.full(row) for row in (study.swarm.weights[0], suggestion.mixture, *suggestion.following)]
+    for k, domain in enumerate(study.swarm.domains):
+        low, high = suggestion.doubt[:, k] * free
+        start, top, *others = (column[domain] for column in columns)
+        shown.add_row(domain, f"{start:.3f}", f"{top:.3f}", f"{low:.3f} to {high:.3f}", *(f"{o:.3f}" for o in others))
+    means = suggestion.found.metric(np.stack([study.swarm.weights[0], suggestion.mixture, *suggestion.following]))[0]
+    start, top, *others = (f"{mean:.4f}" for mean in means)
+    shown.add_row("predicted", start, top, "", *others, style="bold")
+    return shown
+
+
+def write_experiment(evidence: Evidence, suggestion: Suggestion, name: str, folder: Path) -> Path:
+    """A study of the suggested mixtures against the same base, as the file of an experiment. Raises UserError."""
+    path = folder / f"{name}.yaml"
+    if not NAME.fullmatch(name):
+        raise UserError(f"--write {name}: must be a name of letters, digits, _ and -")
+    if path.exists():
+        raise UserError(f"--write {name}: {path} exists; choose another name")
+    settings, stage = _base_settings(evidence), suggestion.study.stage
+    arms = {
+        f"next_{i + 1}": [_override(settings, stage, suggestion.study.full(mixture))]
+        for i, mixture in enumerate(suggestion.following)
+    }
+    declared = {key: value for key, value in evidence.declaration.items() if key in NEW_STUDY}
+    before = evidence.study.name
+    study = declared | {
+        "name": name,
+        "question": f"Is a mixture that {before} predicts to be good better than its base?",
+        "hypothesis": "next_1 gains {:.4f} [{:.4f}, {:.4f}] over the base.".format(*suggestion.gain),
+        "factor": ["mixture"],
+        "arms": arms,
+        "grid": {},
+    }
+    text = yaml.safe_dump({**settings, "study": study}, sort_keys=False, width=110, allow_unicode=True)
+    make_folder(folder)
+    write_atomically(path, f"# @package _global_\n# Suggested by python -m ablate.suggest {before}\n{text}")
+    return path
+
+
+def _base_settings(evidence: Evidence) -> dict:
+    """All that the base's runs are, without where and which seed, and with a weight for every domain: an override
+    changes weights that are there, it adds none."""
+    record = next(iter(evidence.by_arm[evidence.base].values())).record
+    if not (record.folder / "config.yaml").exists():
+        raise UserError(f"--write needs the records of {evidence.study.name}: there is no {record.folder}/config.yaml")
+    settings = record.settings()
+    found = json.loads(json.dumps(dataclasses.asdict(settings)))
+    mixture, nothing = found["mixture"], dict.fromkeys(settings.data.domains, 0.0)
+    first = settings.mixture_stages[0][1] if mixture["share"] is not None else mixture["weights"]
+    mixture |= {"share": None, "weights": nothing | first if first else dict.fromkeys(nothing, 1.0)}
+    for stage in mixture["stages"].values():
+        stage["weights"] = nothing | stage["weights"]
+    return {key: value for key, value in found.items() if key not in ("where", "study", "seed")}
+
+
+def _override(settings: dict, stage: str, weights: dict[str, float]) -> str:
+    """What changes the weights of that stage, and nothing else."""
+    value = "{" + ", ".join(f"{domain}: {weight:g}" for domain, weight in weights.items()) + "}"
+    if stage == "0":
+        return f"mixture.weights={value}"
+    name = next(name for name, one in settings["mixture"]["stages"].items() if f"{one['start']:.12g}" == stage)
+    return f"mixture.stages.{name}.weights={value}"
+
+
+def _record(options: argparse.Namespace) -> StudyRecord:
+    book = Book(Path(options.name))
+    return book if book.exists else study_record(options.outputs, options.name)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ablate.suggest",
+        description="Predict the best mixture from the runs of a study, and say which runs to train next.",
+        epilog="example: python -m ablate.suggest davinci_sweep --write davinci_next",
+    )
+    parser.add_argument("name", metavar="STUDY", help="name of the study, or its folder in the lab book")
+    parser.add_argument("--runs", type=int, default=4, help="mixtures to suggest (default: %(default)s)")
+    parser.add_argument("--write", metavar="NAME", help="write them as conf/experiment/NAME.yaml")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the prediction into a PNG")
+    parser.add_argument("--conf", type=Path, default=CONF, help=argparse.SUPPRESS)
+    parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""A study of runs of eight steps, trained in this process, whose arms can be tampered with behind the audit's back.
+
+    with laboratory(data) as lab:
+        lab.alarms("rate", carry=tampered)        the findings that do not hold, before the runs have ended
+
+The base is trained once, as it should be. An arm is trained while a mutation is in force, or in another way, its
+record is cut to what it was before the last step, and the detector is asked.
+"""
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ablate.analysis import confounds
+from ablate.analysis.evidence import read
+from ablate.analysis.finding import Finding
+from ablate.data.tokens import prepare
+from ablate.fit.run import train_run
+from ablate.identity import run_id
+from ablate.parse import from_plain
+from ablate.record import Growth, Record, StudyRecord, run_record, study_record, trunk_record
+from ablate.settings import Settings, Study
+from ablate.sweep.promise import promises
+from ablate.sweep.study import Plan, declare, plan, with_fingerprints
+
+STEPS = 8
+TINY: dict[str, Any] = {
+    "data": {"domains": ["general", "code", "qa"], "domain_bytes": 150_000, "span": 64, "vocabulary": 512},
+    "size": {"width": 16, "depth": 2, "heads": 2, "kv_heads": 1, "hidden": 32},
+    "length": {"lengths": [32], "starts": [0.0]},
+    "mixture": {"stages": {"late": {"start": 6, "weights": {"qa": 1, "code": 1}}}},
+    "schedule": {"warmup": 2, "decay": 3},
+    "tokens": STEPS * 256,
+    "step_tokens": 256,
+    "evaluation": {"times": 2, "spans": 2},
+    "where": {"wandb": "off", "progress": False, "peak_tflops": 0.1, "device": "cpu", "saves": 4},
+}
+LATE = {"start": 6, "weights": {"qa": 0, "code": 1}}
+# One arm of every kind: what it is declared to change
+ARMS: dict[str, dict[str, Any]] = {
+    "rate": {"optimizer": {"lr": 2e-3}},
+    "decay": {"optimizer": {"weight_decay": 0.2}},
+    "mixture": {"mixture": {"weights": {"general": 2, "code": 1, "qa": 1}}},
+    "late": {"mixture": {"stages": {"late": LATE}}},
+    "schedule": {"schedule": {"warmup": 3}},
+    "length": {"length": {"lengths": [32, 64], "starts": [0.0, 0.5]}},
+    "ramp": {"ramp": {"multiples": [1, 2], "starts": [0.0, 0.5]}},
+    "model": {"model": {"pattern": "MA"}},
+    "latent": {"model": {"pattern": "L"}},
+    "ternary": {"model": {"linear": "ternary"}},
+    "deeper": {"size": {"depth": 3}},
+    "wider": {"size": {"width": 24, "hidden": 48}},
+    "eps": {"model": {"norm_eps": 1e-6}},
+    "untied": {"model": {"tied": False}},
+    "muon": {"optimizer": {"name": "muon"}},
+    "betas": {"optimizer": {"betas": [0.9, 0.99]}},
+    "layers": {"optimizer": {"lerac": {"lowest": 0.1, "until": 6}}},
+    "average": {"averaging": {"kind": "ema", "start": 2, "decay": 0.8}},
+    "precision": {"precision": "bf16-mixed"},
+    "clip": {"optimizer": {"clip": 0.5}},
+}
+Carry = Callable[[Settings], None]
+
+
+def as_it_is(settings: Settings) -> None:
+    train_run(settings)
+
+
+def resumed(at: int) -> Carry:
+    """Stopped after some step, and started again."""
+
+    def carry(settings: Settings) -> None:
+        with contextlib.suppress(SystemExit):
+            train_run(settings, Growth(until=at))
+        train_run(settings)
+
+    return carry
+
+
+def grown(settings: Settings) -> None:
+    """From a trunk that a run like it has left."""
+    trunk, run = trunk_record(settings.where.outputs, "0123"), run_id(settings, fingerprint(settings))
+    train_run(settings, Growth(leave={4: trunk}))
+    shutil.rmtree(run_record(settings.where.outputs, run).folder)
+    train_run(settings, Growth(start=trunk))
+    trunk.remove()
+
+
+def elsewhere(**where: Any) -> Carry:
+    """With other settings of `where`, which are no part of what a run is."""
+    return lambda settings: as_it_is(dataclasses.replace(settings, where=dataclasses.replace(settings.where, **where)))
+
+
+def fingerprint(settings: Settings) -> str:
+    return prepare(settings.data, Path(settings.where.outputs)).fingerprint
+
+
+# Ways of carrying a run out that change nothing but, at most, the order of additions
+WAYS: dict[str, Carry] = {
+    "as it is": as_it_is,
+    "resumed at step 3": resumed(3),
+    "resumed at step 6": resumed(6),
+    "grown from a trunk": grown,
+    "in parts of two rows": elsewhere(micro_tokens=64),
+    "recomputed": elsewhere(recompute=True),
+    "batches from another process": elsewhere(data_workers=1),
+    "saved at every step": elsewhere(saves=8),
+}
+
+
+class Lab:
+    """Studies in one folder. `base`: changes of the base itself."""
+
+    def __init__(self, outputs: Path, base: dict[str, Any] | None = None):
+        self.outputs, self.stopped = outputs, ""
+        self.base = merged(TINY | {"where": TINY["where"] | {"outputs": str(outputs)}}, base or {})
+
+    def settings(self, arm: str) -> Settings:
+        return from_plain(merged(self.base, ARMS[arm] if arm != "base" else {}))
+
+    def plan(self, arms: tuple[str, ...], seeds: tuple[int, ...] = (0,)) -> tuple[Plan, StudyRecord]:
+        """A study of these arms, declared as the launcher does."""
+        factor = sorted({factor for arm in arms for factor in _factors(ARMS[arm])})
+        study = Study(name="_".join(arms), factor=factor, seeds=list(seeds))
+        whole = plan(study, self.settings("base"), {arm: self.settings(arm) for arm in arms})
+        whole = with_fingerprints(whole, [fingerprint(arm.settings) for arm in whole.arms])
+        record = study_record(self.outputs, study.name)
+        declare(whole, record)
+        record.promise(promises(whole))
+        return whole, record
+
+    def alarms(self, arm: str, seed: int = 0, carry: "Carry" = as_it_is) -> list[str]:
+        """What does not hold of an arm whose run is carried out so, beside a base that nobody touched."""
+        whole, record = self.plan((arm,), (seed,))
+        base, ours = whole.runs
+        if not run_record(self.outputs, base.id).done:
+            train_run(base.settings)
+        with contextlib.suppress(Exception):  # a run that stops at a check of its own: see `stopped`
+            carry(ours.settings)
+        with self.unfinished(ours.id) as self.stopped:
+            return texts(confounds.findings(read(record)))
+
+    @contextmanager
+    def unfinished(self, run: str) -> Iterator[str]:
+        """This run as it was before its last step; afterwards it is gone. Gives why it was stopped, if it was."""
+        record = run_record(self.outputs, run)
+        cut(record)
+        yield (record.failure() or {}).get("reason", "")
+        shutil.rmtree(record.folder, ignore_errors=True)
+
+
+def cut(record: Record) -> None:
+    """Take away the result and the rows of the last step."""
+    (record.folder / "result.json").unlink(missing_ok=True)
+    path = record.folder / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    path.write_text("".join(line for line in lines if json.loads(line)["step"] < STEPS))
+
+
+def texts(found: list[Finding]) -> list[str]:
+    return [finding.text for finding in found if not finding.held]
+
+
+@contextmanager
+def laboratory(data: Path, base: dict[str, Any] | None = None) -> Iterator[Lab]:
+    """A lab in a folder that is gone afterwards, with the prepared text of another."""
+    with tempfile.TemporaryDirectory(prefix="lab-") as folder:
+        (Path(folder) / "data").symlink_to(data)
+        yield Lab(Path(folder), base)
+
+
+def merged(base: dict, changes: dict) -> dict:
+    """`base` with the values of `changes`, group by group."""
+    return base | {
+        key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in changes.items()
+    }
+
+
+def _factors(changes: dict[str, Any]) -> list[str]:
+    """The keys that a change declares; of a mixture the whole, as shares move together."""
+    found = []
+    for group, value in changes.items():
+        whole = group == "mixture" or not isinstance(value, dict)
+        found += [group] if whole else [f"{group}.{key}" for key in value]
+    return found

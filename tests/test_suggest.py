@@ -1,0 +1,134 @@
+"""The command that suggests mixtures, on planted studies, and the study that it writes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from ablate import suggest
+from ablate.analysis.evidence import read
+from ablate.identity import canonical
+from ablate.parse import from_plain
+from tests.worlds.study import design, names, validated, write
+
+ROOT = Path(__file__).parents[1]
+WORLD = validated(domains=3)
+MIXTURES = design(domains=3, mixtures=12)
+
+
+def settings_like(tiny, **changes):
+    """A run's configuration with the domains of the world."""
+    return tiny(data={"domains": names(WORLD), "focus": "code"}, **changes)
+
+
+def trained(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ablate.train", *words, "-m", "where.dry_run=true", f"where.outputs={outputs}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_the_prediction_and_the_next_runs_are_shown(tmp_path, capsys):
+    write(tmp_path, WORLD, MIXTURES)
+    suggest.main(["planted", "--outputs", str(tmp_path), "--runs", "2"])
+    shown = capsys.readouterr().out
+    assert "Which mixture is best?" in shown
+    assert "Predicted gain over base: +" in shown
+    assert "next 2" in shown
+    assert "next 3" not in shown
+    assert all(name in shown for name in names(WORLD))
+
+
+def test_suggested_mixtures_differ_and_none_is_expected_to_be_bad(tmp_path):
+    found = suggest.suggest(read(write(tmp_path, WORLD, MIXTURES)), 6)
+    expected = found.found.metric(found.following)[0]
+    assert len(found.following) >= 2
+    assert (expected <= np.median(found.study.swarm.metric)).all()
+    apart = np.abs(found.following[:, None] - found.following).max(-1)
+    assert (apart[~np.eye(len(apart), dtype=bool)] > suggest.DISTINCT).all()
+    assert (found.doubt[0] <= found.mixture).all()
+    assert (found.mixture <= found.doubt[1]).all()
+
+
+def test_the_same_records_give_the_same_answer(tmp_path, capsys):
+    write(tmp_path, WORLD, MIXTURES)
+    for _ in range(2):
+        suggest.main(["planted", "--outputs", str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert shown[: len(shown) // 2] == shown[len(shown) // 2 :]
+
+
+def test_a_study_of_the_suggestions_is_written_that_training_accepts(tmp_path, outputs, tiny, capsys):
+    """Its base is the base of the first study, to the last key: the same run, which is not trained again."""
+    base = settings_like(tiny, mixture={"share": 0.5})
+    write(outputs, WORLD, MIXTURES, base=base)
+    suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--conf", str(tmp_path / "experiment")])
+    assert "+experiment=following -m" in capsys.readouterr().out
+    path = tmp_path / "experiment" / "following.yaml"
+    written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert written["study"]["name"] == "following"
+    assert 2 <= len(written["study"]["arms"]) <= 4
+    done = trained(outputs, f"--config-dir={tmp_path}", "+experiment=following", "where.workers=2")
+    assert done.returncode == 0, done.stderr
+    for arm in ("base", *written["study"]["arms"]):
+        assert arm in done.stdout
+
+
+@pytest.mark.parametrize("mixture", [{}, {"share": 0.35}, {"weights": {"science": 3, "code": 1}}])
+def test_the_base_written_is_the_run_that_was_trained(tmp_path, outputs, tiny, mixture):
+    base = settings_like(tiny, mixture=mixture)
+    write(outputs, WORLD, MIXTURES, base=base)
+    suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--conf", str(tmp_path)])
+    written = yaml.safe_load((tmp_path / "following.yaml").read_text(encoding="utf-8"))
+    written.pop("study")
+    assert canonical(from_plain(written | {"seed": base.seed})) == canonical(base)
+
+
+def test_a_stage_of_its_own_gets_the_weights(tmp_path, outputs, tiny):
+    staged = settings_like(tiny, mixture={"stages": {"late": {"start": 0.7, "weights": {"general": 1}}}})
+    write(outputs, WORLD, MIXTURES, base=staged, stage="0.7")
+    suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--conf", str(tmp_path)])
+    arms = yaml.safe_load((tmp_path / "following.yaml").read_text(encoding="utf-8"))["study"]["arms"]
+    assert all(len(words) == 1 and words[0].startswith("mixture.stages.late.weights={") for words in arms.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing"], "no study 'nothing'"),
+        (["planted", "--write", "a/b"], "--write a/b: must be a name"),
+        (["planted", "--write", "following"], "--write needs the records of planted"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, capsys, words, message):
+    write(tmp_path, WORLD, MIXTURES)
+    with pytest.raises(SystemExit):
+        suggest.main([*words, "--outputs", str(tmp_path), "--conf", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_file_that_is_there_is_not_overwritten(tmp_path, outputs, tiny, capsys):
+    write(outputs, WORLD, MIXTURES, base=settings_like(tiny))
+    (tmp_path / "following.yaml").write_text("mine")
+    with pytest.raises(SystemExit):
+        suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--conf", str(tmp_path)])
+    assert "exists; choose another name" in capsys.readouterr().err
+    assert (tmp_path / "following.yaml").read_text() == "mine"
+
+
+def test_a_picture_is_drawn(tmp_path, capsys):
+    write(tmp_path, WORLD, MIXTURES)
+    suggest.main(["planted", "--outputs", str(tmp_path), "--picture", str(tmp_path / "new" / "response.png")])
+    assert (tmp_path / "new" / "response.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_with_one_seed_the_noise_is_unknown_and_said_so(tmp_path, capsys):
+    record = write(tmp_path, WORLD, MIXTURES, seeds=(0,))
+    suggest.main(["planted", "--outputs", str(tmp_path)])
+    assert "noise of one run unknown with one seed" in capsys.readouterr().out
+    assert json.loads((record.folder / "study.json").read_text())["seeds"] == [0]
