@@ -203,8 +203,8 @@ def _legend(figure: Figure, colours: Mapping[str, str], others: int, look: Look)
         names.append(f"{others} more {'arm' if others == 1 else 'arms'}")
     title = {"title": f"and {len(colours) - NAMED} more"} if len(colours) > NAMED else {}
     columns = max(1, min(8, LEGEND_COLUMNS // (max(map(len, names)) + 5)))
-    style = {"loc": "outside upper left", "ncols": columns, "handlelength": 1.2, "columnspacing": 1.6}
-    figure.legend(lines, names, **style, **title)
+    style = {"ncols": columns, "handlelength": 1.2, "columnspacing": 1.6}
+    figure.legend(lines, names, loc="outside upper left", **style, **title)
 
 
 def saturation(

@@ -154,7 +154,7 @@ def _jinja() -> Environment:
     )
     jinja.filters |= {"code": _code, "signed": _signed, "tokens": _or_dash(tokens_text), "flops": _or_dash(flops_text)}
     jinja.filters |= {"hours": _or_dash(_hours), "bpb": _or_dash("{:.4f}".format), "value": _value, "minus": _minus}
-    jinja.globals |= {"card_lines": card.lines}
+    jinja.filters["facts"] = card.lines
     return jinja
 
 

@@ -74,8 +74,8 @@ def schedule(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None
             named = [(line, [arm for arm in arms if arm in colours]) for line, arms in lines.items()]
             step = "steps-pre" if key == "length" else "default"
             for (tokens, values), arms in sorted(named, key=lambda one: bool(one[1])):
-                style = {"color": colours[arms[0]]} if arms else {"color": look.muted, "linewidth": 0.6, "alpha": 0.5}
-                ax.plot(tokens, values, drawstyle=step, **style)
+                colour, width = (colours[arms[0]], 1.6) if arms else (look.muted, 0.6)
+                ax.plot(tokens, values, drawstyle=step, color=colour, linewidth=width, alpha=1.0 if arms else 0.5)
             _schedule_names(ax, [arms for _, arms in named if arms], lines, colours, look)
             top = 1.45 * max((max(values) for _, values in lines), default=1.0)
             ax.set(title=title, xlabel="tokens", xlim=(0, None), ylim=(0, top))

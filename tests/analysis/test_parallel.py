@@ -64,7 +64,7 @@ def test_arms_of_one_value_are_fanned_out_and_stay_near_it(evidence):
 
 def test_better_is_blue_and_worse_is_orange(evidence):
     (drawn,) = parallel.parallel(evidence).axes[0].collections
-    *_, harm, help_, base = drawn.get_edgecolors()  # the strongest last, then the base
+    *_, harm, help_, base = np.asarray(drawn.get_edgecolor(), dtype=float)  # the strongest last, then the base
     assert help_[2] > help_[0]
     assert harm[0] > harm[2]
     assert np.allclose(base[:3], np.array([0x1C, 0x21, 0x28]) / 255)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -28,7 +29,7 @@ def test_what_a_trunk_saved_is_not_spent(tmp_path):
 
 def test_a_race_saves_what_the_runs_it_left_out_would_have_cost(tmp_path):
     outcomes = {("qa_40", 2): "not started", ("qa_40", 3): "running"}  # one left out, one stopped at three fifths
-    study = write(tmp_path, World(**{**vars(QUICK), "outcomes": outcomes}))
+    study = write(tmp_path, dataclasses.replace(QUICK, outcomes=outcomes))
     decision = {"reason": "not better", "look": 2, "rung": None, "word": "worse", "mean": 0.01, "interval": [0.0, 0.02]}
     (study.folder / "race.json").write_text(json.dumps({"qa_40": decision}))
     found = spending.of(read(study))
@@ -38,7 +39,7 @@ def test_a_race_saves_what_the_runs_it_left_out_would_have_cost(tmp_path):
 
 
 def test_a_run_that_is_merely_missing_saves_nothing(tmp_path):
-    found = spending.of(read(write(tmp_path, World(**{**vars(QUICK), "outcomes": {("qa_40", 2): "not started"}}))))
+    found = spending.of(read(write(tmp_path, dataclasses.replace(QUICK, outcomes={("qa_40", 2): "not started"}))))
     assert (found.left_out, found.races) == (0, 0.0)
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def evidence(trained, tmp_path_factory) -> Evidence:
     return read(study)
 
 
-def records(path: Path) -> Iterator[wandb_internal_pb2.Record]:
+def records(path: Path) -> Iterator[Any]:
     """What W&B wrote: a header of 7 bytes, then blocks of 32 KiB of (checksum, length, kind, bytes)."""
     data, at, part = path.read_bytes(), 7, b""
     while at + 7 <= len(data):
@@ -66,7 +67,7 @@ def records(path: Path) -> Iterator[wandb_internal_pb2.Record]:
             continue
         part, at = part + data[at + 7 : at + 7 + length], at + 7 + length
         if kind in (1, 4):  # whole, or the last part
-            record = wandb_internal_pb2.Record()
+            record = wandb_internal_pb2.Record()  # pyrefly: ignore
             record.ParseFromString(part)
             part = b""
             yield record
