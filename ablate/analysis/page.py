@@ -91,7 +91,7 @@ def _drawings(
         "forest": partial(figures.forest, evidence, strips.foremost(verdicts, DETAILED)),
         "losses": partial(figures.losses, evidence, shown=coloured),
         "saturation": partial(figures.saturation, first, points, eps),
-        "mixture": partial(recipe.mixture, evidence, shown=rows),
+        "mixture": partial(recipe.mixture, evidence, shown=coloured, rows=rows),
         "schedule": partial(recipe.schedule, evidence, shown=coloured),
     }
     if parallel.drawable(evidence):

@@ -19,13 +19,17 @@ from ablate.analysis.look import LIGHT, Look, grid
 SCHEDULES = 6  # that are named
 
 
-def mixture(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None = None) -> Figure:
+def mixture(
+    evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None = None, rows: Sequence[str] = ()
+) -> Figure:
     """Per domain and arm the share asked for (ring) and the share read (dot), the mean over finished seeds.
 
-    shown: arms that have a row beside the base; all if not given.
+    shown: arms that have a colour and a row beside the base; all if not given. rows: grey ones that have a row too.
     """
     with look.applied():
-        colours = figures.of_arms(evidence, shown, look)
+        known = figures.of_arms(evidence, shown, look)
+        ordered = [arm for arm in [evidence.base, *evidence.arms] if arm in known or arm in rows]
+        colours = {arm: known.get(arm, look.muted) for arm in ordered}
         shares = {arm: _shares(evidence, arm) for arm in colours if evidence.finished(arm)}
         columns = min(4, len(evidence.domains))
         figure, axes = grid(len(evidence.domains), figures.WIDTH, 0.75 + 0.27 * len(shares), columns=columns)

@@ -137,3 +137,18 @@ def test_unfinished_and_unusual_studies_are_drawn(tmp_path, changes):
         assert drawn(figure)
     assert drawn(recipe.mixture(evidence))
     assert drawn(recipe.schedule(evidence))
+
+
+def test_arms_without_a_colour_are_grey_and_still_there(tmp_path):
+    evidence = study(tmp_path)
+    figure = figures.losses(evidence, shown=["qa_40"])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["base", "qa_40", "2 more arms"]
+    coloured, grey = (one for one in figure.axes[3].collections if isinstance(one, LineCollection))
+    assert (len(coloured.get_segments()), len(grey.get_segments())) == (1, 2)
+    mixture = recipe.mixture(evidence, shown=["qa_40"], rows=["qa_12"])
+    assert [label.get_text() for label in mixture.axes[0].get_yticklabels()] == ["base", "qa_40", "qa_12"]
+    (dots,) = (one for one in mixture.axes[0].collections if isinstance(one, PathCollection))
+    assert [tuple(colour[:3]) for colour in np.asarray(dots.get_facecolor())] == [
+        to_rgb(colour) for colour in (LIGHT.ink, LIGHT.arms[0], LIGHT.muted)
+    ]
