@@ -7,6 +7,10 @@ Runs are those of the study (their group), gathered by arm (their job type): a l
 their range, along tokens. The arms come in no order and with no verdict: seeds are not paired there, and nothing is
 corrected for how many are compared, so a workspace is for watching and the report for judging.
 
+What tests show without an account: the library builds the panels, writes them and reads the same back; every metric,
+configuration key, group and job type named is in what a real run logged to W&B's own files. What they cannot show: how
+wandb.ai draws it, and that saving it there works.
+
 The library (`wandb-workspaces`, `pip install 'ablate[workspace]'`) builds and checks the panels. What it would send is
 what the file holds, so that it can be read, kept and applied elsewhere.
 """
