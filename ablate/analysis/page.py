@@ -39,7 +39,7 @@ from ablate.analysis import (
     trust,
     vector,
 )
-from ablate.analysis.evidence import Evidence, Run, flops_text, read, tokens_text
+from ablate.analysis.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
 from ablate.analysis.look import DARK, LIGHT
 from ablate.analysis.saturation import saturation
 from ablate.files import make_folder, write_atomically
@@ -133,6 +133,7 @@ def _html(
             mixture_gap=_mixture_gap(evidence),
             costs=spending.by_arm(evidence),
             spent=spending.of(evidence),
+            spending=spending_text(evidence),
             pictures=pictures,
             environments=environments,
             drift={key: values for key, values in environments.items() if len(values) > 1},
