@@ -3,6 +3,7 @@
     python -m ablate.report                  the studies there are
     python -m ablate.report mix_sweep        the verdict of one, and its page
     python -m ablate.report mix_sweep --card qa_20     all that the verdict of one arm rests on
+    python -m ablate.report mix_sweep --workspace FILE     its panels for wandb.ai; --apply FILE puts them there
     python -m ablate.report --self-test      how often this lab is wrong, measured on its own runs
     python -m ablate.report mix_sweep --keep experiments/mix_sweep     and its tables for the lab book
     python -m ablate.report experiments/mix_sweep                      the same verdict out of the book
@@ -33,8 +34,12 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if options.self_test:
             _self_test(Path(options.outputs))
+        elif options.apply is not None:
+            _apply(Path(options.apply), options.entity)
+        elif options.workspace is not None:
+            _workspace(_study(options.outputs, _named(options, "--workspace FILE")), Path(options.workspace))
         elif options.card is not None:
-            _card(_study(options.outputs, _named(options)), options.card)
+            _card(_study(options.outputs, _named(options, "--card ARM")), options.card)
         elif options.name is None:
             _list(Path(options.outputs))
         else:
@@ -46,9 +51,9 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(1) from None
 
 
-def _named(options: argparse.Namespace) -> str:
+def _named(options: argparse.Namespace, wanted: str) -> str:
     if options.name is None:
-        raise UserError("--card ARM: of which study? python -m ablate.report NAME --card ARM")
+        raise UserError(f"{wanted}: of which study? python -m ablate.report NAME {wanted}")
     return options.name
 
 
@@ -59,6 +64,19 @@ def _card(study: StudyRecord, arm: str) -> None:
     if arm not in found:
         raise UserError(f"--card {arm}: no such arm in {study.name}; there are {', '.join(found) or 'none'}")
     Console(highlight=False).print(card.render(found[arm]))
+
+
+def _workspace(study: StudyRecord, path: Path) -> None:
+    from ablate.analysis import evidence, workspace  # as in `show`
+
+    workspace.write(evidence.read(study), path)
+    print(f"workspace {path}; put it on wandb.ai with: python -m ablate.report --apply {path}")
+
+
+def _apply(path: Path, entity: str) -> None:
+    from ablate.analysis import workspace  # as in `show`
+
+    print(f"workspace {workspace.apply(path, entity)}")
 
 
 def _self_test(outputs: Path) -> None:
@@ -152,6 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--keep", metavar="FOLDER", help="write the study's tables into this folder of a lab book")
     parser.add_argument("--card", metavar="ARM", help="show all that the verdict of this arm rests on")
+    parser.add_argument("--workspace", metavar="FILE", help="write the study's workspace for Weights & Biases")
+    parser.add_argument("--apply", metavar="FILE", help="save a workspace on wandb.ai, as the user who is logged in")
+    parser.add_argument("--entity", default="", help="user or team to save it for (default: the user's own)")
     parser.add_argument("--self-test", action="store_true", help="measure the error rates of this lab on its own runs")
     parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
     return parser

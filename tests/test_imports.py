@@ -60,7 +60,8 @@ OUTSIDE = {
     "lightning": ["fit", "data.batches"],
     "torch": ["fit", "model", "data.batches", "sweep", "train", "export"],
     "deepspeed": ["fit.zero"],
-    "wandb": ["fit"],
+    "wandb": ["fit", "analysis.workspace"],
+    "wandb_workspaces": ["analysis.workspace"],
     "matplotlib": ["analysis", "report"],
     "sklearn": ["analysis.mixtures"],  # its import takes a second
     "tokenizers": ["data"],

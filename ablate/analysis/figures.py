@@ -3,15 +3,13 @@
     forest      what the study found: differences by seed, interval, margin, word
     losses      how it came about: loss by domain, and the difference from the base beneath
     saturation  where each domain stops gaining
-    mixture     what was asked of the mixture, and what the runs read
-    schedule    learning rate and row length, as they were
 
 Bits per byte on every loss axis: lower is better.
 """
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,9 +26,11 @@ from ablate.analysis.look import LIGHT, Look, grid, paired_grid
 
 WIDTH = 9.6  # inches
 SPREAD_FROM = 0.25  # share of the run after which losses decide the range of an axis; the start is far above
+LEGEND_COLUMNS = 150  # characters in a line of the legend
 TEXT_COLUMNS = 72  # of the text above a panel
-AHEAD = 4  # how far past the end of the run a law is drawn, as a multiple of its tokens
+NAME = 26  # characters of an arm's name
 NAMED = 40  # arms in a legend
+AHEAD = 4  # how far past the end of the run a law is drawn, as a multiple of its tokens
 
 
 def forest(evidence: Evidence, verdicts: list[Verdict], look: Look = LIGHT) -> Figure:
@@ -50,7 +50,7 @@ def forest(evidence: Evidence, verdicts: list[Verdict], look: Look = LIGHT) -> F
             ax.text(1.02, row, text, transform=_beside(ax), va="center", color=look.muted, fontsize=8)
         reach = 1.12 * max([1.6 * margin, *(_reach(v) for v in verdicts)])
         ax.set(xlim=(-reach, reach), ylim=(len(names) - 0.4, -0.6))
-        ax.set_yticks(range(len(names)), names, color=look.ink, fontsize=9.5)
+        ax.set_yticks(range(len(names)), [shorten(name, NAME) for name in names], color=look.ink, fontsize=9.5)
         ax.set_xlabel(f"difference from {evidence.base}, bits per byte ({evidence.metric})")
         ax.grid(visible=False)
         ax.spines["left"].set_visible(False)
@@ -76,7 +76,7 @@ def _forest_text(ax: Axes, row: int, v: Verdict, look: Look) -> None:
     style = {"transform": _beside(ax), "va": "center"}
     ax.text(1.02, row, v.word, color=look.words[v.word], fontweight="bold", **style)
     ax.text(1.155, row + above, (mean + bounds).replace("-", "−"), color=look.ink, fontsize=8, **style)
-    ax.text(1.155, row - above, _shorten("; ".join(v.notes), 48), color=look.muted, fontsize=7.5, **style)
+    ax.text(1.155, row - above, shorten("; ".join(v.notes), 48), color=look.muted, fontsize=7.5, **style)
 
 
 def _beside(ax: Axes) -> Transform:
@@ -97,38 +97,50 @@ def _forest_heads(ax: Axes, margin: float, look: Look) -> None:
     ax.text(1, 1.02, "worse →", transform=ax.transAxes, ha="right", **style)
 
 
-def losses(evidence: Evidence, look: Look = LIGHT) -> Figure:
-    """For every domain the mean over seeds with its range, and beneath it the paired difference from the base."""
+def losses(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None = None) -> Figure:
+    """For every domain the mean over seeds with its range, and beneath it the paired difference from the base.
+
+    shown: arms that have a colour and a band; the others are thin grey lines. All if not given.
+    """
     with look.applied():
         panels = evidence.domains + ([evidence.metric] if evidence.metric not in evidence.domains else [])
-        colours = look.colours([evidence.base, *evidence.arms])
-        colours = {arm: colour for arm, colour in colours.items() if evidence.finished(arm)}
+        colours = of_arms(evidence, shown, look)
+        arms = [arm for arm in [*evidence.arms, evidence.base] if evidence.finished(arm)]
         figure, pairs = paired_grid(len(panels), WIDTH, 3.3)
         for (above, below), panel in zip(pairs, panels, strict=True):
-            by_arm = {arm: _by_tokens(curves.all_points(evidence, arm, panel)) for arm in colours}
-            _draw_losses(above, by_arm, colours)
+            by_arm = {arm: _by_tokens(curves.all_points(evidence, arm, panel)) for arm in arms}
+            _draw_losses(above, by_arm, colours, look)
             _draw_differences(below, by_arm, colours, evidence, look)
             above.set_title(panel)
             if below.get_subplotspec().is_first_col():  # pyrefly: ignore
                 above.set_ylabel("bits per byte")
                 below.set_ylabel(f"minus {evidence.base}")
-        _legend(figure, colours)
+        others = len(set(arms) - set(colours))
+        _legend(figure, {arm: colour for arm, colour in colours.items() if arm in arms}, others, look)
     return figure
 
 
 ByTokens = dict[float, dict[int, float]]  # {tokens: {seed: bits per byte}}
+ByMean = Mapping[float, list[float]]  # {tokens: bits per byte of every seed}
 
 
-def _draw_losses(ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str]) -> None:
-    _bands(ax, {arm: {n: list(v.values()) for n, v in found.items()} for arm, found in by_arm.items()}, colours)
-    late = []
-    for found in by_arm.values():
-        late += [value for n, values in found.items() if n > SPREAD_FROM * max(found) for value in values.values()]
+def of_arms(evidence: Evidence, shown: Sequence[str] | None, look: Look) -> dict[str, str]:
+    """Of the base and the arms shown, the base first; each arm has the colour it has in all figures."""
+    if shown is None:
+        return look.colours([evidence.base, *evidence.arms])
+    return look.colours([evidence.base, *shown])
+
+
+def _draw_losses(ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str], look: Look) -> None:
+    values = {arm: {n: list(by_seed.values()) for n, by_seed in found.items()} for arm, found in by_arm.items()}
+    _bands(ax, {arm: found for arm, found in values.items() if arm in colours}, colours)
+    _background(ax, [found for arm, found in values.items() if arm not in colours], look)
+    late = [v for found in values.values() for n, vs in found.items() if n > SPREAD_FROM * max(found) for v in vs]
     space = 0.06 * (max(late) - min(late)) or 0.01
     ax.set(ylim=(min(late) - space, max(late) + space), xlim=(0, None))
     ax.tick_params(labelbottom=False)
-    ax.xaxis.set_major_locator(_nice(4))
-    ax.yaxis.set_major_locator(_nice(5))
+    ax.xaxis.set_major_locator(nice(4))
+    ax.yaxis.set_major_locator(nice(5))
 
 
 def _draw_differences(
@@ -138,15 +150,24 @@ def _draw_differences(
     ax.axhspan(-margin, margin, color=look.faint, alpha=0.55, linewidth=0)
     ax.axhline(0, color=look.ink, linewidth=1)
     paired = {
-        arm: {n: [x - base[n][s] for s, x in v.items() if s in base.get(n, {})] for n, v in found.items()}
+        arm: {n: d for n, v in found.items() if (d := [x - base[n][s] for s, x in v.items() if s in base.get(n, {})])}
         for arm, found in by_arm.items()
         if arm != evidence.base
     }
-    _bands(ax, {arm: {n: d for n, d in found.items() if d} for arm, found in paired.items()}, colours)
+    _bands(ax, {arm: found for arm, found in paired.items() if arm in colours}, colours)
+    _background(ax, [found for arm, found in paired.items() if arm not in colours], look)
     ax.set(xlabel="tokens", xlim=(0, None))
-    _tokens_axis(ax)
-    ax.xaxis.set_major_locator(_nice(4))
-    ax.yaxis.set_major_locator(_nice(5))
+    tokens_axis(ax)
+    ax.xaxis.set_major_locator(nice(4))
+    ax.yaxis.set_major_locator(nice(5))
+
+
+def _background(ax: Axes, arms: list[ByMean], look: Look) -> None:
+    """Arms without a colour: the mean of each."""
+    lines = [[(n, float(np.mean(v))) for n, v in found.items()] for found in arms if found]
+    if lines:
+        ax.add_collection(LineCollection(lines, colors=look.muted, linewidths=0.6, alpha=0.35, zorder=1.5))
+        ax.autoscale_view()
 
 
 def _by_tokens(points: curves.Points) -> ByTokens:
@@ -157,7 +178,7 @@ def _by_tokens(points: curves.Points) -> ByTokens:
     return dict(sorted(found.items()))
 
 
-def _bands(ax: Axes, by_arm: Mapping[str, Mapping[float, list[float]]], colours: Mapping[str, str]) -> None:
+def _bands(ax: Axes, by_arm: Mapping[str, ByMean], colours: Mapping[str, str]) -> None:
     """The mean over seeds and its range, of all arms as two artists: an artist each takes seconds for 200 arms."""
     arms = [arm for arm, values in by_arm.items() if values]
     lines, ranges = [], []
@@ -172,13 +193,18 @@ def _bands(ax: Axes, by_arm: Mapping[str, Mapping[float, list[float]]], colours:
     ax.autoscale_view()
 
 
-def _legend(figure: Figure, colours: Mapping[str, str]) -> None:
+def _legend(figure: Figure, colours: Mapping[str, str], others: int, look: Look) -> None:
     """Names of the first arms; of 200 they would leave no room for the panels."""
-    for_arm = figure.axes[0]
-    named = dict(list(colours.items())[:NAMED])
-    lines = [for_arm.plot([], [], color=colour, linewidth=2.4)[0] for colour in named.values()]
+    first, named = figure.axes[0], dict(list(colours.items())[:NAMED])
+    lines = [first.plot([], [], color=colour, linewidth=2.4)[0] for colour in named.values()]
+    names = [shorten(name, NAME) for name in named]
+    if others:
+        lines += first.plot([], [], color=look.muted, linewidth=0.8)
+        names.append(f"{others} more {'arm' if others == 1 else 'arms'}")
     title = {"title": f"and {len(colours) - NAMED} more"} if len(colours) > NAMED else {}
-    figure.legend(lines, list(named), loc="outside upper left", ncols=8, handlelength=1.2, columnspacing=1.6, **title)
+    columns = max(1, min(8, LEGEND_COLUMNS // (max(map(len, names)) + 5)))
+    style = {"ncols": columns, "handlelength": 1.2, "columnspacing": 1.6}
+    figure.legend(lines, names, loc="outside upper left", **style, **title)
 
 
 def saturation(
@@ -200,7 +226,7 @@ def saturation(
             if fit.laws and not fit.problem:
                 _draw_laws(ax, fit, found, colour or look.arms[0], look)
             _saturation_axes(ax, fit, points[fit.domain], look)
-            ax.set_title(fit.domain, pad=48)
+            ax.set_title(fit.domain, pad=52)
             lines = [f"{found.status}{found.where}", *textwrap.wrap(found.reading, TEXT_COLUMNS)]
             text = ax.text(
                 0, 1.03, "\n".join(lines[:3]), transform=ax.transAxes, va="bottom", fontsize=8, color=look.muted
@@ -253,82 +279,20 @@ def _saturation_axes(ax: Axes, fit: curves.Fit, every: curves.Points, look: Look
     )
     ax.set_xticks([fit.trained * 2.0**k for k in range(-3, 3)])
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_locator(_nice(5))
-    _tokens_axis(ax)
+    ax.yaxis.set_major_locator(nice(5))
+    tokens_axis(ax)
 
 
-def mixture(evidence: Evidence, look: Look = LIGHT) -> Figure:
-    """Per domain and arm the share asked for (ring) and the share read (dot), the mean over finished seeds."""
-    with look.applied():
-        colours = look.colours([evidence.base, *evidence.arms])
-        shares = {arm: _shares(evidence, arm) for arm in colours if evidence.finished(arm)}
-        columns = min(4, len(evidence.domains))
-        figure, axes = grid(len(evidence.domains), WIDTH, 0.75 + 0.27 * len(shares), columns=columns)
-        for ax, domain in zip(axes, evidence.domains, strict=True):
-            asked, realised = ([pair[which][domain] for pair in shares.values()] for which in (0, 1))
-            _draw_shares(ax, asked, realised, [colours[arm] for arm in shares], look)
-            first = ax.get_subplotspec().is_first_col()  # pyrefly: ignore
-            ax.set_yticks(range(len(shares)), [arm if first else "" for arm in shares], color=look.ink)
-            top = 1.15 * max(*asked, *realised)
-            ax.set(title=domain, ylim=(len(shares) - 0.4, -0.6), xlim=(0, top or 1))
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
-            ax.xaxis.set_major_locator(_nice(4))
-            ax.grid(visible=True, axis="x")
-            ax.grid(visible=False, axis="y")
-    return figure
-
-
-def _draw_shares(ax: Axes, asked: list[float], realised: list[float], colours: list[str], look: Look) -> None:
-    rows = range(len(asked))
-    ax.hlines(rows, 0, realised, colors=colours, linewidth=1.4, alpha=0.4)
-    ax.scatter(realised, rows, s=4.5**2, c=colours, linewidths=0, zorder=2, clip_on=False)
-    ax.plot(asked, rows, "o", clip_on=False, markersize=9, markerfacecolor="none", markeredgecolor=look.muted, mew=0.9)
-
-
-def _shares(evidence: Evidence, arm: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Shares of the domains: (asked, realised)."""
-    mixtures = [run.result["mixture"] for run in evidence.finished(arm).values()]
-    realised = {d: float(np.mean([m["realised"].get(d, 0.0) for m in mixtures])) for d in evidence.domains}
-    return {d: mixtures[0]["asked"].get(d, 0.0) for d in evidence.domains}, realised
-
-
-def schedule(evidence: Evidence, look: Look = LIGHT) -> Figure:
-    """Learning rate and row length against tokens; arms with the same schedule share a line."""
-    with look.applied():
-        figure, axes = grid(2, WIDTH, 2.1, columns=2)
-        colours = look.colours([evidence.base, *evidence.arms])
-        for ax, key, title in zip(axes, ("lr", "length"), ("learning rate", "row length, tokens"), strict=True):
-            lines = _distinct_lines(evidence, key)
-            for i, ((tokens, values), arms) in enumerate(lines.items()):
-                ax.plot(tokens, values, color=colours[arms[0]], drawstyle="steps-pre" if key == "length" else "default")
-                text = "all arms" if len(lines) == 1 else _shorten(", ".join(arms), 40)
-                place = {"xytext": (0.015, 0.97 - 0.1 * i), "xycoords": "axes fraction", "va": "top", "fontsize": 8}
-                ax.annotate(text, (0, 0), color=colours[arms[0]], **place)
-            top = 1.3 * max((max(values) for _, values in lines), default=1.0)
-            ax.set(title=title, xlabel="tokens", xlim=(0, None), ylim=(0, top))
-            ax.xaxis.set_major_locator(_nice(6))
-            ax.yaxis.set_major_locator(_nice(4))
-            _tokens_axis(ax)
-    return figure
-
-
-def _distinct_lines(evidence: Evidence, key: str) -> dict[tuple[tuple[float, ...], tuple[float, ...]], list[str]]:
-    """{(tokens, values): arms that have them}, from the first finished seed of each arm."""
-    lines: dict[tuple[tuple[float, ...], tuple[float, ...]], list[str]] = {}
-    for arm in [evidence.base, *evidence.arms]:
-        for run in list(evidence.finished(arm).values())[:1]:
-            line = tuple(row["tokens"] for row in run.steps), tuple(row[key] for row in run.steps)
-            lines.setdefault(line, []).append(arm)
-    return lines
-
-
-def _tokens_axis(ax: Axes) -> None:
+def tokens_axis(ax: Axes) -> None:
+    """Tokens along the x axis, as 1.5M."""
     ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: tokens_text(n)))
 
 
-def _nice(ticks: int) -> MaxNLocator:
+def nice(ticks: int) -> MaxNLocator:
+    """About so many ticks, at round numbers."""
     return MaxNLocator(ticks, steps=[1, 2, 5, 10])
 
 
-def _shorten(text: str, length: int) -> str:
+def shorten(text: str, length: int) -> str:
+    """The text, cut to so many characters."""
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,21 +1,23 @@
 """One page that says what a study shows: the verdict first, then everything that it rests on.
 
-`index.html` needs nothing but itself: figures are embedded, for light and dark paper. The same
-figures and the numbers behind them lie beside it as PNG and CSV. The page follows from the records
+`index.html` needs nothing but itself: figures are part of it, for light and dark paper, and it folds without a
+script. The same figures and the numbers behind them lie beside it as PNG and CSV. The page follows from the records
 alone (it carries no date), so writing it again changes nothing unless the records have changed.
 
     outputs/studies/mix_sweep/report/  index.html
-                                       forest.png losses.png saturation.png mixture.png schedule.png
+                                       forest.png losses.png parallel.png saturation.png mixture.png schedule.png
                                        verdicts.csv runs.csv curves.csv
+
+A study of hundreds of arms has a page that can still be read: the arms that matter most (`strips.foremost`) are shown
+in detail, all others in one line each, folded away, and the page says how many those are.
 """
 
-import base64
-import csv
 import io
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,60 +25,78 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from ablate.analysis import compare, curves, figures, trust
+from ablate.analysis import (
+    card,
+    compare,
+    curves,
+    export,
+    figures,
+    parallel,
+    recipe,
+    registry,
+    spending,
+    strips,
+    trust,
+    vector,
+)
 from ablate.analysis.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
-from ablate.analysis.look import DARK, LIGHT, Look
+from ablate.analysis.look import DARK, LIGHT
 from ablate.analysis.saturation import saturation
 from ablate.files import make_folder, write_atomically
 from ablate.record import StudyRecord
+
+DETAILED = 24  # arms that have a card, a fit and a row in every figure
+COLOURED = len(LIGHT.arms)  # arms that have a colour of their own where there are more than that
+MIXTURES = 14  # arms in the figure of mixtures
 
 
 def write(study: StudyRecord) -> Path:
     """Write the page of a study, finished or not; returns the path of index.html."""
     evidence = read(study)
-    conclusion = trust.conclude(evidence)
-    verdicts = conclusion.verdicts
+    past = registry.earlier(evidence)
+    conclusion = trust.conclude(evidence, past)
     folder = study.folder / "report"
     make_folder(folder)
-    fits = [curves.fit(evidence, arm, domain) for arm in _finished_arms(evidence) for domain in evidence.domains]
-    pictures = _pictures(evidence, verdicts, fits, folder)
-    for name, rows in _tables(evidence, verdicts).items():
-        write_atomically(folder / f"{name}.csv", _csv(rows))
-    write_atomically(folder / "index.html", _html(evidence, conclusion, fits, pictures))
+    detailed = strips.foremost(conclusion.verdicts, DETAILED)
+    arms = [arm for arm in [evidence.base, *(v.arm for v in detailed)] if evidence.finished(arm)]
+    fits = [curves.fit(evidence, arm, domain) for arm in arms for domain in evidence.domains]
+    eps = compare.smallest_effects(evidence, past)
+    pictures = _pictures(_drawings(evidence, conclusion.verdicts, fits, eps), folder)
+    for name, text in export.tables(evidence, conclusion.verdicts).items():
+        write_atomically(folder / f"{name}.csv", text)
+    write_atomically(folder / "index.html", _html(evidence, conclusion, past, fits, eps, pictures))
     return folder / "index.html"
 
 
-def _finished_arms(evidence: Evidence) -> list[str]:
-    return [arm for arm in [evidence.base, *evidence.arms] if evidence.finished(arm)]
-
-
-def _pictures(
-    evidence: Evidence, verdicts: list[compare.Verdict], fits: list[curves.Fit], folder: Path
-) -> dict[str, dict[str, str]]:
-    """{figure: {"light": data, "dark": data}}, base64; the light ones are also written to the folder."""
+def _pictures(drawings: dict[str, Callable[[], Figure]], folder: Path) -> dict[str, Markup]:
+    """{figure: SVG}; as PNG they are also written to the folder."""
     pictures = {}
-    for name, draw in _drawings(evidence, verdicts, fits).items():
-        light, dark = _png(draw(LIGHT)), _png(draw(DARK))
-        (folder / f"{name}.png").write_bytes(light)
-        pictures[name] = {"light": base64.b64encode(light).decode(), "dark": base64.b64encode(dark).decode()}
+    for name, draw in drawings.items():
+        figure = draw()
+        (folder / f"{name}.png").write_bytes(_png(figure))
+        figure.set_layout_engine("none")  # the places are found, and are the same as SVG
+        pictures[name] = vector.inline(figure, name)
     return pictures
 
 
 def _drawings(
-    evidence: Evidence, verdicts: list[compare.Verdict], fits: list[curves.Fit]
-) -> dict[str, Callable[[Look], Figure]]:
+    evidence: Evidence, verdicts: list[compare.Verdict], fits: list[curves.Fit], eps: dict[str, float]
+) -> dict[str, Callable[[], Figure]]:
     if not evidence.any_finished:
         return {}
-    shown = [fit for fit in fits if fit.arm == fits[0].arm]  # the base, if it has finished
-    points = {fit.domain: curves.all_points(evidence, fit.arm, fit.domain) for fit in shown}
-    eps = compare.smallest_effects(evidence)
-    return {
-        "forest": lambda look: figures.forest(evidence, verdicts, look),
-        "losses": lambda look: figures.losses(evidence, look),
-        "saturation": lambda look: figures.saturation(shown, points, eps, look=look),
-        "mixture": lambda look: figures.mixture(evidence, look),
-        "schedule": lambda look: figures.schedule(evidence, look),
+    first = [fit for fit in fits if fit.arm == fits[0].arm]  # the base, if it has finished
+    points = {fit.domain: curves.all_points(evidence, fit.arm, fit.domain) for fit in first}
+    coloured, rows = ([v.arm for v in strips.foremost(verdicts, count)] for count in (COLOURED, MIXTURES))
+    found = {
+        "forest": partial(figures.forest, evidence, strips.foremost(verdicts, DETAILED)),
+        "losses": partial(figures.losses, evidence, shown=coloured),
+        "saturation": partial(figures.saturation, first, points, eps),
+        "mixture": partial(recipe.mixture, evidence, shown=coloured, rows=rows),
+        "schedule": partial(recipe.schedule, evidence, shown=coloured),
     }
+    if parallel.drawable(evidence):
+        found["parallel"] = partial(parallel.parallel, evidence)
+    return found
 
 
 def _png(figure: Figure) -> bytes:
@@ -88,9 +108,44 @@ def _png(figure: Figure) -> bytes:
 def _html(
     evidence: Evidence,
     conclusion: trust.Conclusion,
+    past: Sequence[registry.Past],
     fits: list[curves.Fit],
-    pictures: dict[str, dict[str, str]],
+    eps: dict[str, float],
+    pictures: dict[str, Markup],
 ) -> str:
+    environments = _environments(evidence.distinct_runs)
+    return (
+        _jinja()
+        .get_template("page.html")
+        .render(
+            evidence=evidence,
+            study=evidence.declaration,
+            conclusion=conclusion,
+            lists=_lists(evidence, conclusion),
+            headline=strips.headline(conclusion.verdicts),
+            cards={one.verdict.arm: one for one in _cards(evidence, conclusion, past)},
+            settings=parallel.settings(evidence),
+            effects=_by_arm(compare.domain_effects(evidence, past)),
+            pairing=compare.pairing_gain(evidence),
+            saturations=[saturation(fit, eps[fit.domain]) for fit in fits],
+            cooled=any(fit.points.cooled for fit in fits),
+            fitted_arm=fits[0].arm if fits else None,
+            mixture_gap=_mixture_gap(evidence),
+            costs=spending.by_arm(evidence),
+            spent=spending.of(evidence),
+            spending=spending_text(evidence),
+            pictures=pictures,
+            environments=environments,
+            drift={key: values for key, values in environments.items() if len(values) > 1},
+            papers={"light": vector.named(LIGHT), "dark": vector.named(DARK)},
+            few=DETAILED,
+            coloured=COLOURED,
+            mixtures=MIXTURES,
+        )
+    )
+
+
+def _jinja() -> Environment:
     jinja = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -99,33 +154,27 @@ def _html(
         lstrip_blocks=True,
     )
     jinja.filters |= {"code": _code, "signed": _signed, "tokens": _or_dash(tokens_text), "flops": _or_dash(flops_text)}
-    jinja.filters |= {"hours": _or_dash(_hours), "bpb": _or_dash("{:.4f}".format), "value": _value}
-    eps, environments = compare.smallest_effects(evidence), _environments(evidence.distinct_runs)
-    return jinja.get_template("page.html").render(
-        evidence=evidence,
-        study=evidence.declaration,
-        verdicts=conclusion.verdicts,
-        sentence=conclusion.sentence,
-        findings=conclusion.findings,
-        void=conclusion.void,
-        settings=_settings(evidence),
-        effects=_by_arm(compare.domain_effects(evidence)),
-        pairing=compare.pairing_gain(evidence),
-        saturations=[saturation(fit, eps[fit.domain]) for fit in fits],
-        cooled=any(fit.points.cooled for fit in fits),
-        fitted_arm=fits[0].arm if fits else None,
-        mixture_gap=_mixture_gap(evidence),
-        costs=_costs(evidence),
-        spending=spending_text(evidence),
-        pictures=pictures,
-        environments=environments,
-        drift={key: values for key, values in environments.items() if len(values) > 1},
-    )
+    jinja.filters |= {"hours": _or_dash(_hours), "bpb": _or_dash("{:.4f}".format), "value": _value, "minus": _minus}
+    jinja.filters["facts"] = card.lines
+    return jinja
 
 
-def _settings(evidence: Evidence) -> dict[str, Any]:
-    """Every key in which some arm differs, with its value in the base."""
-    return {key: old for arm in evidence.declaration["arms"].values() for key, (old, _) in arm.items()}
+def _lists(evidence: Evidence, conclusion: trust.Conclusion) -> list[tuple[str, list[strips.Strip], strips.Scale]]:
+    """(what it is, its strips, their scale) of each list of the verdict: factors first where there are any."""
+    margin, arms = evidence.declaration["margin"], strips.of_verdicts(conclusion.verdicts)
+    if len(arms) > DETAILED:  # too many to find one by its place in the declaration
+        arms.sort(key=lambda strip: math.inf if strip.mean is None else strip.mean)
+    found = [("arms", arms)]
+    if conclusion.effects:
+        interactions = strips.of_interactions(conclusion.effects)
+        found = [("factors", strips.of_factors(conclusion.effects)), ("interactions", interactions), *found]
+    return [(name, rows, strips.Scale.over(rows, margin)) for name, rows in found if rows]
+
+
+def _cards(evidence: Evidence, conclusion: trust.Conclusion, past: Sequence[registry.Past]) -> list[card.Card]:
+    """Of the arms in detail."""
+    detailed = {verdict.arm for verdict in strips.foremost(conclusion.verdicts, DETAILED)}
+    return [one for one in card.cards(evidence, past) if one.verdict.arm in detailed]
 
 
 def _by_arm(effects: list[compare.DomainEffect]) -> dict[str, dict[str, compare.DomainEffect]]:
@@ -142,15 +191,6 @@ def _mixture_gap(evidence: Evidence) -> float:
     return max(gaps, default=0.0)
 
 
-def _costs(evidence: Evidence) -> list[tuple[str, int, float, float]]:
-    """(arm, runs done, FLOPs, seconds) of each arm, then of the study, where a run counts once."""
-    groups = {arm: list(runs.values()) for arm, runs in evidence.by_arm.items()}
-    groups |= {run.arm: list(evidence.control(run.arm).values()) for run in evidence.controls}
-    groups["whole study"] = list(evidence.distinct_runs)
-    done = {name: [run.result for run in runs if run.done] for name, runs in groups.items()}
-    return [(n, len(rs), sum(r["flops"] for r in rs), sum(r["seconds"] for r in rs)) for n, rs in done.items()]
-
-
 def _environments(runs: Iterable[Run]) -> dict[str, list[tuple[str, int]]]:
     """{what: [(value, number of runs)]} of everything recorded; more than one value is drift."""
     found: dict[str, Counter[str]] = {}
@@ -162,64 +202,6 @@ def _environments(runs: Iterable[Run]) -> dict[str, list[tuple[str, int]]]:
     return {key: values.most_common() for key, values in found.items()}
 
 
-def _tables(evidence: Evidence, verdicts: list[compare.Verdict]) -> dict[str, list[dict[str, Any]]]:
-    return {
-        "verdicts": [_verdict_row(verdict) for verdict in verdicts],
-        "runs": [_run_row(run, evidence.metric) for run in (*evidence.runs, *evidence.controls)],
-        "curves": [row for run in evidence.runs for row in _curve_rows(run)],
-    }
-
-
-def _verdict_row(v: compare.Verdict) -> dict[str, Any]:
-    return {
-        "arm": v.arm,
-        "base": v.base,
-        "metric": v.metric,
-        "word": v.word,
-        "seeds": len(v.differences),
-        "base_bpb": v.base_bpb,
-        "arm_bpb": v.arm_bpb,
-        "difference_bpb": v.effect.mean,
-        "low": v.effect.interval[0],
-        "high": v.effect.interval[1],
-        "p": v.effect.p,
-        "p_adjusted": v.effect.p_adjusted,
-        "equivalence_low": v.effect.equivalence_interval[0],
-        "equivalence_high": v.effect.equivalence_interval[1],
-        "p_equivalent_adjusted": v.effect.p_equivalent,
-        "smallest_detectable_bpb": v.effect.mde,
-        "margin_bpb": v.margin,
-        "confidence": v.confidence,
-        "family": v.family,
-        "provisional": v.provisional,
-        "notes": "; ".join(v.notes),
-    }
-
-
-def _run_row(run: Run, metric: str) -> dict[str, Any]:
-    result = run.result
-    numbers = {key: result.get(key) for key in ("step", "tokens", "flops", "seconds")}
-    bpb = result.get("bpb", {}).get(metric)
-    return {"arm": run.arm, "seed": run.seed, "run": run.record.id, "outcome": run.outcome, "reason": run.reason} | (
-        numbers | {f"{metric}_bpb": bpb}
-    )
-
-
-def _curve_rows(run: Run) -> list[dict[str, Any]]:
-    known = {"arm": run.arm, "seed": run.seed}
-    rows = [(row["step"], row["tokens"], name, bpb) for row in run.evaluations for name, bpb in row["bpb"].items()]
-    return [known | {"step": step, "tokens": n, "metric": name, "bpb": bpb} for step, n, name, bpb in rows]
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return buffer.getvalue()
-
-
 def _code(text: str) -> Markup:
     """`name` -> <code>name</code>, everything escaped."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
@@ -227,6 +209,11 @@ def _code(text: str) -> Markup:
 
 def _signed(value: float) -> str:
     return f"{value:+.4f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _minus(text: str) -> str:
+    """A real minus before numbers."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
 
 
 def _or_dash(form: Callable[[float], str]) -> Callable[[float | None], str]:

@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from ablate.analysis import compare, curves, figures
+from ablate.analysis import compare, curves, figures, recipe
 from ablate.analysis.evidence import Evidence, read
 from ablate.analysis.look import DARK, LIGHT
 from tests.analysis.worlds import World, write
@@ -89,7 +89,7 @@ def test_the_base_is_ink_and_an_arm_has_one_colour_everywhere():
 
 def test_the_mixture_shows_what_was_asked_and_what_was_read(tmp_path):
     evidence = study(tmp_path)
-    qa = figures.mixture(evidence).axes[3]
+    qa = recipe.mixture(evidence).axes[3]
     (rings,) = qa.lines
     (dots,) = (one for one in qa.collections if isinstance(one, PathCollection))
     asked = [0.1, 0.2, 0.4, 0.12]
@@ -98,7 +98,7 @@ def test_the_mixture_shows_what_was_asked_and_what_was_read(tmp_path):
 
 
 def test_arms_of_one_schedule_share_a_line(tmp_path):
-    figure = figures.schedule(study(tmp_path))
+    figure = recipe.schedule(study(tmp_path))
     assert [len(ax.lines) for ax in figure.axes] == [1, 1]
     assert texts(figure) == ["all arms", "all arms"]
 
@@ -111,8 +111,8 @@ def test_every_figure_is_drawn_on_its_paper(tmp_path, look):
         figures.forest(evidence, compare.verdicts(evidence), look),
         figures.losses(evidence, look),
         saturation_of(evidence, look=look),
-        figures.mixture(evidence, look),
-        figures.schedule(evidence, look),
+        recipe.mixture(evidence, look),
+        recipe.schedule(evidence, look),
     ]
     for figure in made:
         assert figure.get_facecolor()[:3] == to_rgb(look.paper)
@@ -135,5 +135,20 @@ def test_unfinished_and_unusual_studies_are_drawn(tmp_path, changes):
     evidence = study(tmp_path, **changes)
     for figure in (figures.forest(evidence, compare.verdicts(evidence)), figures.losses(evidence)):
         assert drawn(figure)
-    assert drawn(figures.mixture(evidence))
-    assert drawn(figures.schedule(evidence))
+    assert drawn(recipe.mixture(evidence))
+    assert drawn(recipe.schedule(evidence))
+
+
+def test_arms_without_a_colour_are_grey_and_still_there(tmp_path):
+    evidence = study(tmp_path)
+    figure = figures.losses(evidence, shown=["qa_40"])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["base", "qa_40", "2 more arms"]
+    coloured, grey = (one for one in figure.axes[3].collections if isinstance(one, LineCollection))
+    assert (len(coloured.get_segments()), len(grey.get_segments())) == (1, 2)
+    mixture = recipe.mixture(evidence, shown=["qa_40"], rows=["qa_12"])
+    assert [label.get_text() for label in mixture.axes[0].get_yticklabels()] == ["base", "qa_40", "qa_12"]
+    (dots,) = (one for one in mixture.axes[0].collections if isinstance(one, PathCollection))
+    assert [tuple(colour[:3]) for colour in np.asarray(dots.get_facecolor())] == [
+        to_rgb(colour) for colour in (LIGHT.ink, LIGHT.arms[0], LIGHT.muted)
+    ]

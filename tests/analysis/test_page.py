@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.analysis import page
+from ablate.analysis import card, page
 from ablate.analysis.compare import verdicts
 from ablate.analysis.evidence import read
 from ablate.record import StudyRecord
@@ -27,7 +27,7 @@ class Reader(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
-        self.sources += [value for name, value in attrs if name in ("src", "srcset", "href")]
+        self.sources += [value for name, value in attrs if name in ("src", "srcset")]
 
     def handle_data(self, data):
         self.parts.append(data)
@@ -50,10 +50,61 @@ def study(tmp_path_factory) -> StudyRecord:
 
 
 def test_the_page_holds_everything_itself(study):
+    text = (study.folder / "report/index.html").read_text(encoding="utf-8")
     found = Reader(study.folder / "report/index.html")
-    assert len(found.sources) == 10  # five figures on two papers
-    assert all(source.startswith("data:image/png;base64,") for source in found.sources)
-    assert "url(" not in (study.folder / "report/index.html").read_text()
+    assert text.count("<figure ") == 5
+    assert found.sources == []  # not even an embedded image: figures are drawn in the page
+    assert "<script" not in text
+    assert set(re.findall(r"url\(([^)]).", text)) == {"#"}
+    assert not re.findall(r'href="[^#]', text)
+
+
+def test_no_id_is_used_twice(study):
+    ids = re.findall(r' id="([^"]*)"', (study.folder / "report/index.html").read_text(encoding="utf-8"))
+    assert len(ids) == len(set(ids))
+
+
+def test_figures_take_every_colour_from_the_page(study):
+    """Those of a figure in light colours would be lost on dark paper; the scale of differences suits both."""
+    text = (study.folder / "report/index.html").read_text(encoding="utf-8")
+    figures = dict(re.findall(r'<figure id="(\w+)">(.*?)</figure>', text, flags=re.S))
+    for name in figures.keys() - {"parallel"}:
+        assert not re.findall("#[0-9a-f]{6}", figures[name]), name
+        assert "var(--fig-ink)" in figures[name]
+
+
+def test_the_arm_of_the_sentence_is_open_and_the_others_are_folded(study):
+    text = (study.folder / "report/index.html").read_text(encoding="utf-8")
+    arms = re.findall(r'<details class="arm"( open)?>.*?<code>(.*?)</code>', text, flags=re.S)
+    assert arms == [(" open", "qa_20"), ("", "qa_40"), ("", "qa_12")]
+
+
+def test_a_card_says_all_that_its_verdict_rests_on(study):
+    text = Reader(study.folder / "report/index.html").text
+    for found in card.cards(read(study)):
+        for _, line in card.lines(found):
+            assert re.sub(r"(?<![\w.])-(?=\d)", "−", line) in text
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory) -> StudyRecord:
+    """More arms than are shown in detail."""
+    effects = {f"qa_{share}": 0.0004 * (share - 25) for share in range(11, 51)}
+    record = write(tmp_path_factory.mktemp("outputs"), dataclasses.replace(QUICK, effects=effects, seeds=(0, 1)))
+    page.write(record)
+    return record
+
+
+def test_a_page_of_many_arms_shows_some_and_counts_the_others(crowded):
+    text = (crowded.folder / "report/index.html").read_text(encoding="utf-8")
+    assert text.count('<details class="arm"') == page.DETAILED
+    assert text.count('<div class="arm"') == 40 - page.DETAILED
+    shown = Reader(crowded.folder / "report/index.html").text
+    assert f"{40 - page.DETAILED} more arms in one line each" in shown
+    assert "the family is all of them" in shown
+    for verdict in verdicts(read(crowded)):  # each arm's number is there, in detail or not
+        assert f"{verdict.effect.mean:+.4f}".replace("-", "−") in shown
+    assert len(text) < 1_500_000
 
 
 def test_the_page_says_what_was_asked_and_found(study):

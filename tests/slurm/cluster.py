@@ -25,7 +25,7 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 NODES = ("n1", "n2")
 KILL_SECONDS = 10  # between TERM and KILL
-START_SECONDS = 30
+START_SECONDS = 120  # on a machine with much else to do
 CONF = """
 ClusterName=tests
 SlurmctldHost=localhost(127.0.0.1)
