@@ -11,20 +11,21 @@ pair speaks for all. Those that speak for an arm, its region, have
               LEAST arms did just that, those that changed all that and more: they are paired no better
 
 Runs of the study being judged enter once, as its own arms, and never as those of an earlier study that shares them.
+Arms whose bases share a run are correlated, in whatever studies they stand.
 
     noises(arms_of(evidence), earlier(evidence), "macro")["qa_20"].text
     '24 like arms (mixture; mix_sweep, qa_sweep): sd 0.0031, worth 9.4 degrees of freedom'
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ablate.analysis import moderated
-from ablate.analysis.evidence import Evidence
+from ablate.analysis.evidence import Evidence, Run
 from ablate.analysis.evidence import read as read_evidence
 from ablate.analysis.looks import Noise
 from ablate.record import StudyRecord, study_record
@@ -43,7 +44,8 @@ class Past:
     parameters: float
     tokens: float
     domains: tuple[str, ...]
-    ids: frozenset[str]  # of the arm's runs
+    ids: frozenset[str]  # of the arm's runs, and of their weights: equal runs may have other ids in another study
+    base: frozenset[str]  # those of the base
     pairs: dict[str, list[tuple[float, float]]]  # by metric: bits per byte of (base, arm), by seed
 
     def differences(self, metric: str) -> list[float]:
@@ -145,9 +147,15 @@ def _past(evidence: Evidence, arm: str) -> Past:
         parameters=first["parameters"],
         tokens=first["tokens"],
         domains=tuple(evidence.domains),
-        ids=frozenset(run.record.id for run in runs.values()),
+        ids=_names(runs.values()),
+        base=_names(base.values()),
         pairs=pairs,
     )
+
+
+def _names(runs: Collection[Run]) -> frozenset[str]:
+    weights = (run.result.get("weights_sha256") for run in runs)
+    return frozenset(run.record.id for run in runs) | frozenset(one for one in weights if one)
 
 
 def kind_of(difference: Iterable[str]) -> frozenset[str]:
@@ -188,12 +196,23 @@ def _known(one: Past, own: Sequence[Past], others: Sequence[Past], metric: str) 
     near = [other for other in (*others, *own) if other.like(one) and len(other.differences(metric)) > 1]
     same = [other for other in near if other.kind == one.kind]
     chosen = same if len(same) >= moderated.LEAST else [other for other in near if other.kind >= one.kind]
-    blocks: dict[str, list[list[float]]] = {}
-    for other in chosen:
-        blocks.setdefault(other.study, []).append(other.differences(metric))
-    ours = blocks.pop(own[0].study, []) if own else []
+    ours, *rest = _blocks([own[0].base if own else frozenset(), *(other.base for other in chosen)])
+    differences = [[chosen[i - 1].differences(metric) for i in block if i] for block in (ours, *rest)]
     studies = tuple(sorted({other.study for other in chosen}))
-    return Known(moderated.fit(list(blocks.values()), ours), one.kind, len(chosen), studies)
+    return Known(
+        moderated.fit([block for block in differences[1:] if block], differences[0]), one.kind, len(chosen), studies
+    )
+
+
+def _blocks(bases: Sequence[frozenset[str]]) -> list[list[int]]:
+    """Positions of bases that have a run in common, directly or through others; that of the first base first."""
+    found: list[tuple[set[str], list[int]]] = []
+    for number, base in enumerate(bases):
+        touched = [one for one in found if one[0] & base]
+        found = [one for one in found if one not in touched]
+        joined = ({run for one in touched for run in one[0]} | base, [i for one in touched for i in one[1]] + [number])
+        found.append(joined)
+    return sorted(sorted(numbers) for _, numbers in found)
 
 
 def _others(own: Sequence[Past], past: Iterable[Past]) -> list[Past]:

@@ -52,5 +52,6 @@ def _as_past(plan: Plan, arm: Arm) -> Past:
         tokens=arm.settings.tokens,
         domains=tuple(arm.settings.data.domains),
         ids=frozenset(plan.run(arm, seed).id for seed in plan.study.seeds),
+        base=frozenset(plan.run(plan.arms[0], seed).id for seed in plan.study.seeds),
         pairs={},
     )

@@ -27,6 +27,7 @@ def arm(study: str, number: int, kind: frozenset[str] = MIXTURE, sd: float = 1.0
         tokens=4e5,
         domains=("code", "qa"),
         ids=frozenset({f"{study}-{number}-{''.join(sorted(kind))}"}),
+        base=frozenset({study}),
         pairs={"macro": list(zip(base.tolist(), own.tolist(), strict=True))},
     )
     return dataclasses.replace(one, **changes)
@@ -137,3 +138,17 @@ def test_a_few_arms_alone_are_judged_as_by_the_plain_t(tmp_path):
         assert verdict.known.noise.df == 0
         assert verdict.effect.df == 3
         assert verdict.known.text.startswith(f"only 2 of {moderated.LEAST} arms like it (mixture)")
+
+
+def test_arms_of_two_studies_with_one_base_are_one_block_of_correlated_arms():
+    one, apart = study("now", 1), [*study("a", 6), *study("b", 6)]
+    together = [dataclasses.replace(past, base=frozenset({"a"})) for past in apart]
+    assert known(one, together).noise == known(one, [dataclasses.replace(past, study="a") for past in together]).noise
+    assert known(one, together).noise != known(one, apart).noise
+
+
+def test_equal_runs_under_other_names_count_once(tmp_path):
+    """A setting may change what a run is called and nothing else."""
+    rename_runs(recorded(tmp_path / "outputs", "first", seeds=(0, 1, 2)))
+    second = rename_runs(recorded(tmp_path / "outputs", "second", seeds=(0, 1, 2)))
+    assert compare.verdicts(second)[0].known.arms == len(MANY)

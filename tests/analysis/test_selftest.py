@@ -31,7 +31,9 @@ def test_contrasts_keep_the_noise_and_lose_the_effect():
 def test_pseudo_arms_are_of_one_kind_and_use_each_contrast_once():
     def arm(number: int, kind: str) -> Past:
         pairs = {"macro": [(0.0, float(number)), (0.0, number + 1.0), (0.0, number + 3.0)]}
-        return Past("s", str(number), frozenset({kind}), 1.0, 1.0, ("qa",), frozenset({str(number)}), pairs)
+        return Past(
+            "s", str(number), frozenset({kind}), 1.0, 1.0, ("qa",), frozenset({str(number)}), frozenset({"s"}), pairs
+        )
 
     arms = [arm(i, "mixture") for i in range(7)] + [arm(i, "length") for i in range(2)]
     found = nulls(arms, "macro", np.random.default_rng(0))

@@ -37,6 +37,7 @@ WORDS = [
     "schedule={warmup: 2, decay: 4}",
     "length={lengths: [64], starts: [0]}",
     "study.name=faults",
+    "controls=none",
     "study.factor=[mixture]",
     "seed=0,1",
     *(f"+study.arms.{domain}=['{LATE.format(domain)}']" for domain in ("qa", "code")),
