@@ -62,3 +62,9 @@ def forkserver() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ablate.fit.run"])
     return context
+
+
+@pytest.fixture
+def unprobed(monkeypatch):
+    """Runs without the three steps of `fit.probe`, for tests that count what the training does."""
+    monkeypatch.setattr("ablate.fit.probe.possible", lambda *_: False)

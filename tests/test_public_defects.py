@@ -110,6 +110,7 @@ def test_no_token_sees_its_target(letter, behind, right):
 ACCUMULATED = {"where": {"micro_tokens": 128}, "schedule": {"warmup": 4, "decay": 8, "final": 0.1}}
 
 
+@pytest.mark.usefixtures("unprobed")
 def test_the_decay_comes_with_accumulation_and_after_a_resume(tiny, rates):
     """WSD was indexed in micro-steps and stepped once an optimizer step: at 4 to 1 its decay never came.
 
@@ -148,6 +149,7 @@ class MicroSteps:
             self.scheduler.step()
 
 
+@pytest.mark.usefixtures("unprobed")
 @pytest.mark.parametrize("done", [0, 12])
 def test_a_schedule_in_micro_steps_stops_the_run(tiny, monkeypatch, done):
     """The same defect planted, from the beginning and at a resume: the run stops where the decay should begin."""
@@ -166,6 +168,7 @@ LAYERWISE = {"optimizer": {"lerac": {"lowest": 0.1, "until": 1.0}}}
 AVERAGED = LAYERWISE | {"averaging": {"kind": "uniform", "start": 0.5}}
 
 
+@pytest.mark.usefixtures("unprobed")
 def test_an_average_leaves_the_rates_of_layers_alone(tiny, rates):
     """SWALR set every group to half the base rate as soon as averaging began, and wiped the rates of layers."""
     train_run(tiny(**LAYERWISE))
@@ -218,6 +221,7 @@ def downwards(settings: LeRaC, layers: int, total: int) -> np.ndarray:
 FACTORS = lerac.factors
 
 
+@pytest.mark.usefixtures("unprobed")
 @pytest.mark.parametrize(("factors", "right"), [(FACTORS, True), (forever, False), (downwards, False)])
 def test_layers_meet_at_one_rate(tiny, monkeypatch, rates, factors, right):
     """`LeRaC` there was a fixed multiple by layer, 5.0 to 1.0 times the rate of 1.5e-3, which never converged."""

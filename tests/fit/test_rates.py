@@ -30,6 +30,7 @@ PLAN = {
     "where": {"micro_tokens": 128, "saves": 4},
 }
 
+pytestmark = pytest.mark.usefixtures("unprobed")
 Taken = list[dict[tuple[int, bool], tuple[float, float]]]
 
 

@@ -39,11 +39,15 @@ def preempt(outputs: Path, preempted: list[str], process: subprocess.Popen) -> N
     node = slurm("squeue", "--noheader", f"--jobs={job}", "--format=%N").strip()
     slurm("sbatch", "--partition=high", f"--nodelist={node}", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
     preempted.append(run.name)
+    released: set[str] = set()  # once: a job put off again and again never begins
     while process.poll() is None:
         for line in slurm("squeue", "--me", "--noheader", "-r", "--states=PENDING", "--format=%i %r").splitlines():
             name, reason = line.split()
-            if reason == "BeginTime":  # not at once: a node refuses a job in the second in which it ended it
+            if (
+                reason == "BeginTime" and name not in released
+            ):  # not at once: a node refuses a job in the second in which it ended it
                 slurm("scontrol", "update", f"JobId={name}", "StartTime=now+2")
+                released.add(name)
         time.sleep(5)
 
 

@@ -160,7 +160,8 @@ def test_a_killed_launcher(study, undisturbed):
     process.wait()
     study.finish()
     assert study.weights() == undisturbed.weights()
-    assert not any(study.setbacks().values()), study.setbacks()  # its workers save before they stop
+    # its workers save before they stop; one that must not wait for that loses what an interruption may cost
+    assert all(len(cost) <= 1 and sum(cost) <= SAVED for cost in study.setbacks().values()), study.setbacks()
 
 
 def test_a_killed_worker(study, undisturbed):

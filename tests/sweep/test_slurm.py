@@ -136,8 +136,9 @@ def release(job: str) -> None:
     A node refuses a job that begins in the second in which it was told to end it ("credential revoked").
     """
     known = dict(word.split("=", 1) for word in command("scontrol", "-o", "show", "job", job).split() if "=" in word)
-    far = datetime.now() + timedelta(seconds=30)
-    if known["JobState"] == "PENDING" and known["StartTime"] > far.isoformat():
+    far, begins = datetime.now() + timedelta(seconds=30), known["StartTime"]
+    # once its time has come, and until it is started, the time is "Unknown": not to be put off again
+    if known["JobState"] == "PENDING" and begins != "Unknown" and begins > far.isoformat():
         command("scontrol", "update", f"JobId={job}", "StartTime=now+2", check=False)
 
 
