@@ -79,8 +79,9 @@ class Saver(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
-        if trainer.global_step in self.leave and trainer.is_global_zero:  # stopped between saving and leaving
-            self.leave[trainer.global_step](self.save(trainer))
+        step = trainer.global_step
+        if step in self.leave and trainer.is_global_zero:  # stopped between saving and leaving
+            self.leave[step](self._path(step))
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         step = trainer.global_step
@@ -98,14 +99,17 @@ class Saver(L.Callback):
             raise SystemExit(PAUSED)
 
     def save(self, trainer: L.Trainer) -> Path:
-        """Write the state after the steps so far, then drop older ones."""
-        path = self.folder / f"step-{trainer.global_step:08d}"
-        if not path.exists():
-            trainer.save_checkpoint(path)
+        """Write the state after the steps so far, then drop older ones. All devices must call it, and wait in it:
+        none may ask first whether the folder is there, for it is as soon as the first device has written it."""
+        path = self._path(trainer.global_step)
+        trainer.save_checkpoint(path)
         if trainer.is_global_zero:
             for old in saved(self.folder)[:-1]:
                 shutil.rmtree(old, ignore_errors=True)
         return path
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         again = self.signal == number and time.monotonic() - self.asked > ONE_REQUEST_SECONDS

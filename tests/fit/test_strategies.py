@@ -200,6 +200,27 @@ def test_asked_to_stop_all_processes_save(spread, forkserver):
     assert checkpoint.newest(record.checkpoints)
 
 
+@pytest.mark.timeout(180)  # one that does not wait for the others leaves them waiting for ever
+def test_a_process_that_comes_late_to_a_checkpoint_saves_with_the_others(spread, whole):
+    settings = spread("ddp", where={"saves": 4})
+    processes.together(train_late, 2, settings)
+    assert_agree(record_of(settings), whole, range(1, STEPS + 1))
+
+
+def train_late(settings: Settings, rank: int, port: int) -> None:
+    """One process of a run whose second always finds a checkpoint that the first has written already."""
+    os.environ.update(strategy.rank_environment(rank, settings.where, port))
+    save = checkpoint.Saver.save
+
+    def late(saver: checkpoint.Saver, trainer: Any) -> Path:
+        while rank == 1 and not saver._path(trainer.global_step).exists():
+            time.sleep(0.01)
+        return save(saver, trainer)
+
+    checkpoint.Saver.save = late
+    train_run(settings)
+
+
 def test_a_process_that_does_not_stop_is_killed(forkserver, monkeypatch):
     monkeypatch.setattr(processes, "GRACE", 0.5)
     ranks = [forkserver.Process(target=target) for target in (deaf, fails)]
