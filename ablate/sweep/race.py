@@ -258,10 +258,9 @@ def _give_up(race: _Race, noise: Noise, design: Design) -> None:
         chances = chance_of_better(means, sds, np.asarray(df), look, design).tolist()
         for arm, chance in zip(arms, chances, strict=True):
             race.decisions[arm] = replace(race.decisions[arm], chance_better=chance)
-        futile = [arm for arm, chance in zip(arms, chances, strict=True) if chance < least]
-        for arm in futile:
-            race.stop(arm, "futile")
-        if not futile:
+            if chance < least:
+                race.stop(arm, "futile")
+        if race.active == arms:
             return
 
 
