@@ -75,14 +75,15 @@ def kept(evidence: Evidence, decisions: dict[str, Decision]) -> bool:
 
 
 def reached(decisions: dict[str, Decision], plan: Plan) -> dict[str, float]:
-    """Part of every run that the race asked for, by run id; the base takes part to the last look."""
+    """Part of every run that the race asked for, by run id; the base runs as far as some arm needs it."""
     seeds, parts = plan.study.seeds, {}
+    last = max((one.look or len(seeds) for one in decisions.values() if one.reason != "behind"), default=1)
     for arm in plan.arms:
         one = decisions.get(arm.name)
         if one and one.reason == "behind":
             parts |= {plan.run(arm, seeds[0]).id: one.rung}
         else:
-            looks = (one.look or len(seeds)) if one and one.reason else len(seeds)
+            looks = (one.look or len(seeds)) if one else last
             parts |= {plan.run(arm, seed).id: 1.0 for seed in seeds[:looks]}
     return parts
 

@@ -55,8 +55,12 @@ class Design:
 
     def bound(self, blocks: int, df: float) -> float:
         """Of |t| with df degrees of freedom, at the look after so many blocks."""
+        return float(self.each(blocks, np.asarray(df)))
+
+    def each(self, blocks: int, df: np.ndarray) -> np.ndarray:
+        """The same of many."""
         z = _constant(self) * (self.looks[-1] / blocks) ** SHAPE
-        return float(-stdtrit(df, ndtr(-z)))
+        return -stdtrit(df, ndtr(-z))
 
     def bounds(self, df: float) -> list[float]:
         """At every look, were the degrees of freedom the same at all."""
@@ -90,15 +94,16 @@ def spread(d: Sequence[float], noise: Noise) -> float:
     return math.sqrt(max(own, noise.variance))
 
 
-def chance_of_better(mean: float, sd: float, df: float, blocks: int, design: Design) -> float:
-    """Predictive probability that the arm is better at the last look, given its mean now and a flat prior."""
+def chance_of_better(mean: np.ndarray, sd: np.ndarray, df: np.ndarray, blocks: int, design: Design) -> np.ndarray:
+    """Predictive probability that an arm is better at the last look, given its mean now and a flat prior.
+
+    df: of the noise as the last look will know it. The tail has the same: what is asked is how far the mean moves in
+    units of the deviation found then, and an arm that moves far because its noise is larger must also show more.
+    """
     planned = design.looks[-1]
-    # the last look will know the noise better than this one does
-    _, last_df = pool(0.0, design.arms * (planned - 1), design.arms, Noise(df=design.prior_df))
-    needed = -design.bound(planned, max(df, last_df)) * sd / math.sqrt(planned)
-    if blocks >= planned or sd == 0:
-        return float(mean < needed)
-    return float(stdtr(df, (needed - mean) / (sd * math.sqrt(1 / blocks - 1 / planned))))
+    needed = -design.each(planned, df) * sd / math.sqrt(planned)
+    error = np.maximum(sd * math.sqrt(1 / blocks - 1 / planned), 1e-300)
+    return stdtr(df, np.clip((needed - mean) / error, -1e100, 1e100))
 
 
 def best(

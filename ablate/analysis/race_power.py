@@ -7,14 +7,12 @@ the effect, the others none. All studies move through a look at once, so that th
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-from scipy.special import stdtr
 
-from ablate.analysis.looks import SHARED, Design, Noise, pool
+from ablate.analysis.looks import SHARED, Design, Noise, chance_of_better, pool
 from ablate.analysis.moderated import scatters
 from ablate.analysis.power import Power
 
@@ -83,14 +81,20 @@ def replay(
         total = _limited(np.broadcast_to(total, studies), squares, df, n - 1, design.prior_df)
         sd = np.sqrt(np.maximum(squares / max(n - 1, 1), np.asarray(pooled)[:, None]))
         mean, error = seen.mean(2), sd / math.sqrt(n)
-        half = _each(partial(design.bound, n), total)[:, None] * error
+        half = design.each(n, total)[:, None] * error
         word = _words(mean - half, mean + half, margin)
         decided = word != "inconclusive"
-        futile = _chance(mean, sd, np.asarray(total), n, design) < futility if n < planned else False
         words = np.where(active & decided, word, words)
-        leaves = active & (decided | futile | (n == planned))
-        seeds[leaves] = n
-        active &= ~leaves
+        goes_on = active & ~decided & (n < planned)
+        while n < planned:  # as in `sweep.race`: the fewer go on, the less the last look knows of the noise
+            _, last = pool(0.0, np.where(goes_on, planned - 1, df).sum(1), arms, Noise(df=design.prior_df))  # pyrefly: ignore
+            chance = chance_of_better(mean, sd, np.maximum(total, last)[:, None], n, design)
+            futile = goes_on & (chance < futility)
+            goes_on &= ~futile
+            if not futile.any():
+                break
+        seeds[active & ~goes_on] = n
+        active = goes_on
     return seeds, words
 
 
@@ -103,18 +107,3 @@ def _limited(total: np.ndarray, squares: np.ndarray, df: np.ndarray, own: int, p
 def _words(low: np.ndarray, high: np.ndarray, margin: float) -> np.ndarray:
     within = (-margin < low) & (high < margin)
     return np.select([within, high < 0, low > 0], ["equivalent", "better", "worse"], "inconclusive")
-
-
-def _chance(mean: np.ndarray, sd: np.ndarray, df: np.ndarray, n: int, design: Design) -> np.ndarray:
-    """As `looks.chance_of_better`, of many arms at once."""
-    planned = design.looks[-1]
-    _, last = pool(0.0, design.arms * (planned - 1), design.arms, Noise(df=design.prior_df))
-    bound = _each(partial(design.bound, planned), np.maximum(df, last))[:, None]
-    needed = -bound * sd / math.sqrt(planned)
-    return stdtr(df[:, None], (needed - mean) / (sd * math.sqrt(1 / n - 1 / planned)))
-
-
-def _each(function: Callable[[float], float], values: np.ndarray | float) -> np.ndarray:
-    """Of few distinct values, each once."""
-    distinct, where = np.unique(values, return_inverse=True)
-    return np.array([function(value) for value in distinct])[where]

@@ -16,7 +16,8 @@ A look needs the base and every active arm on its first n seeds. It asks, in thi
 
     decided     does the interval that holds over all looks and arms leave out 0, or lie within the margin?
                 (`analysis.looks`; only these stops are verdicts)
-    futile      is the predictive probability of `better` at the last look below `budget.futility`?
+    futile      is the predictive probability of `better` at the last look below `budget.futility`? Those that go
+                now tell that look nothing more of the noise, so the others are asked again.
     beaten      with race=best: is it among those that together are the best with at most the probability
                 (1 - keep) x looks so far / looks? What was dropped before counts.
 
@@ -33,7 +34,7 @@ from typing import Literal
 import numpy as np
 
 from ablate.analysis.forecast import forecast
-from ablate.analysis.looks import Design, Noise, best, chance_of_better, droppable, pooled, spread
+from ablate.analysis.looks import Design, Noise, best, chance_of_better, droppable, pool, pooled, spread
 from ablate.analysis.moderated import scatter
 from ablate.analysis.paired import Interval, Word
 from ablate.settings import Study
@@ -194,6 +195,8 @@ def _look(race: _Race, seeds: list[int]) -> None:
     for arm in race.active:
         race.decisions[arm] = _judge(race.decisions[arm], race.pairs[arm], noise, design, study)
     last = _all_in(race) and seeds == _usable(race)
+    if not last:
+        _give_up(race, noise, design)
     if budget.race == "best":
         passed = 1.0 if last else sum(look <= len(seeds) for look in looks) / len(looks)
         rungs = RUNG_SHARE if budget.rungs else 0.0
@@ -220,17 +223,15 @@ def _judge(before: Decision, d: list[float], noise: Noise, design: Design, study
     bound, error = design.bound(blocks, noise.df), sd / math.sqrt(blocks)
     interval = (mean - bound * error, mean + bound * error)
     word = _word(interval, study.margin) if before.word == "inconclusive" else before.word
-    chance = chance_of_better(mean, sd, noise.df, blocks, design)
     return replace(
         before,
-        reason=_reason(word, chance if blocks < design.looks[-1] else 1.0, study),
+        reason=_reason(word, study),
         look=blocks,
         word=word,
         mean=mean,
         interval=interval,
         t=mean / error if error else math.copysign(math.inf, mean) if mean else 0.0,
         bound=bound,
-        chance_better=chance,
     )
 
 
@@ -241,15 +242,32 @@ def _word(interval: Interval, margin: float) -> Word:
     return "better" if high < 0 else "worse" if low > 0 else "inconclusive"
 
 
-def _reason(word: Word, chance: float, study: Study) -> Reason:
-    """Why an arm stops by itself; in a race for the best, one that is better or merely no better goes on."""
-    if word in ("worse", "equivalent"):
-        return word
-    if study.budget.race == "best":
-        return ""
-    if word == "better":
-        return word
-    return "futile" if chance < study.budget.futility else ""
+def _reason(word: Word, study: Study) -> Reason:
+    """Why an arm stops by its word; in a race for the best, one that is better goes on."""
+    goes_on = word == "inconclusive" or (word == "better" and study.budget.race == "best")
+    return "" if goes_on else word
+
+
+def _give_up(race: _Race, noise: Noise, design: Design) -> None:
+    """Stop those that will hardly be better, unless the best is sought: then all that may be it go on."""
+    least = race.study.budget.futility if race.study.budget.race == "verdicts" else 0.0
+    while arms := race.active:
+        df, look = max(noise.df, _last_df(race, design)), race.decisions[arms[0]].look
+        means = np.array([race.decisions[arm].mean for arm in arms])
+        sds = np.array([_sd(race, arm, noise) for arm in arms])
+        chances = chance_of_better(means, sds, np.asarray(df), look, design).tolist()
+        for arm, chance in zip(arms, chances, strict=True):
+            race.decisions[arm] = replace(race.decisions[arm], chance_better=chance)
+            if chance < least:
+                race.stop(arm, "futile")
+        if race.active == arms:
+            return
+
+
+def _last_df(race: _Race, design: Design) -> float:
+    """Degrees of freedom at the last look, when the active arms go on and the others tell no more."""
+    own = [design.looks[-1] if race.decisions[arm].active else len(d) for arm, d in race.pairs.items()]
+    return pool(0.0, sum(own) - len(own), len(own), Noise(df=design.prior_df))[1]
 
 
 def _leave_the_rest(race: _Race, noise: Noise, allowance: float) -> None:

@@ -90,7 +90,7 @@ def test_chance_of_better_is_what_happens():
     truth = rng.uniform(-6, 6, 40_000)
     now = truth + rng.standard_normal(len(truth)) / math.sqrt(3)
     end = (3 * now + 5 * (truth + rng.standard_normal(len(truth)) / math.sqrt(5))) / 8
-    chances = np.array([chance_of_better(m, 1.0, 1e4, 3, design) for m in now])
+    chances = chance_of_better(now, np.ones(len(now)), np.full(len(now), 1e4), 3, design)
     better = end < -design.bound(8, 1e4) / math.sqrt(8)
     for low in (0.05, 0.3, 0.7):
         within = (chances > low) & (chances < low + 0.2)

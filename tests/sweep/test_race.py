@@ -108,6 +108,19 @@ def test_futility_ends_arms_that_do_nothing_early():
     assert np.mean(looks) < 5
 
 
+@pytest.mark.parametrize(("seeds", "arms"), [(3, 20), (8, 5)])
+def test_arms_given_up_would_hardly_have_become_better(seeds, arms):
+    """Not even where all others went on, which tells the last look more of the noise than it would have known."""
+    rng, given_up, better = np.random.default_rng(6), 0, 0
+    for _ in range(100):
+        runs = evidence(rng, rng.uniform(-12, 12, arms))
+        raced, whole = decide(runs, study(seeds)), decide(runs, study(seeds, futility=0))
+        futile = [arm for arm, one in raced.items() if one.reason == "futile"]
+        given_up, better = given_up + len(futile), better + sum(whole[arm].word == "better" for arm in futile)
+    assert given_up > 0.15 * 100 * arms
+    assert better <= 0.01 * given_up
+
+
 @pytest.mark.parametrize("seeds", [3, 8])
 def test_the_best_arm_stays(seeds):
     """Effects twice the noise of a pair; the true best may be the base. Some saving must come of it too."""
@@ -251,7 +264,7 @@ def test_looks_end_with_the_last_seed():
     assert decide({"base": {3: 0.0}, "a": {3: -9.0}}, study(1))["a"].word == "inconclusive"  # one pair shows nothing
 
 
-blocks_asked = partial(decide, study=study(8))
+blocks_asked = partial(decide, study=study(8, futility=0))
 
 
 def test_blocks_are_asked_for_up_to_the_next_look():
