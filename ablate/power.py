@@ -5,7 +5,7 @@
     python -m ablate.power mix_sweep                              a study that has begun
     python -m ablate.power --noise 0.004 --margin 0.01 --arms 5   no study at all
 
-The numbers are those of the verdict's own rules (`ablate.analysis.power`), not of a normal approximation,
+The numbers are those of the verdict's own rules (`ablate.analysis.statistics.power`), not of a normal approximation,
 which at three seeds would promise twice too much.
 """
 
@@ -22,7 +22,7 @@ from rich.markup import escape
 from ablate.analysis.evidence import read
 from ablate.analysis.noise import Known, measured
 from ablate.analysis.planner import Question, rows, show
-from ablate.analysis.power import Power, factor_noise
+from ablate.analysis.statistics.power import Power, factor_noise
 from ablate.fraction import fraction
 from ablate.record import study_record
 from ablate.settings import Study, UserError
@@ -65,7 +65,7 @@ def ask(options: argparse.Namespace) -> Question:
 
 def draw(question: Question, path: Path) -> Path:
     """The picture of chance against effect."""
-    from ablate.analysis import power_figure  # matplotlib is slow to import
+    from ablate.analysis.drawing import power_figure  # matplotlib is slow to import
 
     if path.suffix != ".png":
         raise UserError(f"--figure {path}: must end with .png")

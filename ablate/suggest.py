@@ -24,9 +24,9 @@ from rich.table import Table
 
 from ablate.analysis.book import Book
 from ablate.analysis.evidence import Evidence, read
-from ablate.analysis.mixtures import Surrogate, fit
-from ablate.analysis.proposal import best, doubt, next_runs
-from ablate.analysis.swarm import MixtureStudy, read_study
+from ablate.analysis.mixtures.proposal import best, doubt, next_runs
+from ablate.analysis.mixtures.surrogate import Surrogate, fit
+from ablate.analysis.mixtures.swarm import MixtureStudy, read_study
 from ablate.files import make_folder, write_atomically
 from ablate.record import StudyRecord, study_record
 from ablate.settings import UserError
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
             console.print(f"\nwritten  {path}", soft_wrap=True)
             console.print(f"train    python -m ablate.train +experiment={options.write} -m", soft_wrap=True)
         if options.picture:
-            from ablate.analysis import surfaces  # matplotlib is slow to import, the table should not wait
+            from ablate.analysis.drawing import surfaces  # matplotlib is slow to import, the table should not wait
 
             console.print(f"\npicture  {surfaces.write(suggestion.found, suggestion.mixture, options.picture)}")
     except UserError as error:

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis import registry, trust
+from ablate.analysis import registry
 from ablate.analysis.compare import Verdict, bounds
 from ablate.analysis.evidence import Evidence, flops_text, tokens_text
-from ablate.analysis.paired import Interval, detectable_with
 from ablate.analysis.passages import Passages, passages
 from ablate.analysis.registry import Pairing, Past
-from ablate.analysis.shrink import Shrunken, shrink
+from ablate.analysis.statistics.paired import Interval, detectable_with
+from ablate.analysis.statistics.shrink import Shrunken, shrink
 from ablate.analysis.table import COLOURS
+from ablate.analysis.validity import trust
 
 SEEDS = (3, 5, 8, 13, 21)  # at which a card says what could be detected
 MANY = 64  # seeds that nobody will train

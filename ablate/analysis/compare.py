@@ -28,9 +28,9 @@ import numpy as np
 
 from ablate.analysis import registry
 from ablate.analysis.evidence import Evidence
-from ablate.analysis.looks import Noise
-from ablate.analysis.paired import Interval, Judgement, Word, detectable, interval, judge
 from ablate.analysis.registry import Known, Past
+from ablate.analysis.statistics.looks import Noise
+from ablate.analysis.statistics.paired import Interval, Judgement, Word, detectable, interval, judge
 
 NOTHING = Known(Noise(), frozenset(), 0, ())
 

@@ -15,8 +15,8 @@ from scipy.stats import chi2
 
 from ablate.analysis.compare import pairing_gain
 from ablate.analysis.evidence import Evidence, read
-from ablate.analysis.looks import Noise, pooled
-from ablate.analysis.paired import Interval
+from ablate.analysis.statistics.looks import Noise, pooled
+from ablate.analysis.statistics.paired import Interval
 from ablate.record import StudyRecord
 
 

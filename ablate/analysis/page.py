@@ -25,23 +25,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from ablate.analysis import (
-    card,
-    compare,
-    curves,
-    export,
-    figures,
-    parallel,
-    recipe,
-    registry,
-    spending,
-    strips,
-    trust,
-    vector,
-)
+from ablate.analysis import card, compare, export, registry, spending
+from ablate.analysis.drawing import figures, parallel, recipe, strips, vector
+from ablate.analysis.drawing.look import DARK, LIGHT
 from ablate.analysis.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
-from ablate.analysis.look import DARK, LIGHT
-from ablate.analysis.saturation import saturation
+from ablate.analysis.scaling import curves
+from ablate.analysis.scaling.saturation import saturation
+from ablate.analysis.validity import trust
 from ablate.files import make_folder, write_atomically
 from ablate.record import StudyRecord
 

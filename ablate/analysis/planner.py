@@ -16,8 +16,8 @@ from rich.table import Table
 
 from ablate.analysis.evidence import flops_text
 from ablate.analysis.noise import Known
-from ablate.analysis.power import MOST_SEEDS, Power, dunnett, factor_noise, pairing_needed
-from ablate.analysis.race_power import race
+from ablate.analysis.statistics.power import MOST_SEEDS, Power, dunnett, factor_noise, pairing_needed
+from ablate.analysis.statistics.race_power import race
 from ablate.fraction import fraction, saving
 from ablate.settings import Study
 

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ablate.analysis import moderated
 from ablate.analysis.evidence import Evidence, Run
 from ablate.analysis.evidence import read as read_evidence
-from ablate.analysis.looks import Noise
+from ablate.analysis.statistics import moderated
+from ablate.analysis.statistics.looks import Noise
 from ablate.record import StudyRecord, study_record
 
 REACH = 2.0

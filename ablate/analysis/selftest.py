@@ -30,8 +30,8 @@ from scipy.stats import beta
 from ablate.analysis import registry
 from ablate.analysis.evidence import Evidence
 from ablate.analysis.evidence import read as read_evidence
-from ablate.analysis.paired import interval, judge
 from ablate.analysis.registry import Known, Pairing, Past
+from ablate.analysis.statistics.paired import interval, judge
 from ablate.record import run_record, study_record
 
 SEEDS = 3  # pairs of a pseudo-arm

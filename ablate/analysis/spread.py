@@ -25,7 +25,7 @@ from scipy.stats import chi2, f
 
 from ablate.analysis import registry
 from ablate.analysis.evidence import Evidence
-from ablate.analysis.paired import Interval
+from ablate.analysis.statistics.paired import Interval
 
 Pairs = Sequence[tuple[float, float]]  # (base, arm) by seed
 

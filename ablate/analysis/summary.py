@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from ablate.analysis import factorial, table, trust
+from ablate.analysis import factorial, table
 from ablate.analysis.evidence import Evidence
+from ablate.analysis.validity import trust
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis import picture
+from ablate.analysis.drawing import picture
 from ablate.analysis.evidence import AA, NULL, POSITIVE
-from ablate.analysis.paired import detectable_with
+from ablate.analysis.statistics.paired import detectable_with
 from ablate.fit import pace
 from ablate.model import budget
 from ablate.record import run_record, study_record

@@ -4,9 +4,11 @@ import filecmp
 
 import pytest
 
-from ablate.analysis import compare, curves, page, trust
+from ablate.analysis import compare, page
 from ablate.analysis.book import TABLES, Book, keep
 from ablate.analysis.evidence import read
+from ablate.analysis.scaling import curves
+from ablate.analysis.validity import trust
 from ablate.report import main
 from tests.analysis.worlds import World, write
 

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from ablate.analysis import book, compare, moderated, registry
+from ablate.analysis import book, compare, registry
 from ablate.analysis.evidence import Evidence, read
 from ablate.analysis.registry import Past, noises, pairings
+from ablate.analysis.statistics import moderated
 from tests.analysis.worlds import World, write
 
 MIXTURE, LENGTH = frozenset({"mixture"}), frozenset({"length"})
