@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from ablate.analysis.evidence import read
-from ablate.analysis.noise import Known, measured
 from ablate.analysis.planner import Question, rows, show
+from ablate.analysis.spread import Measured, measured
 from ablate.analysis.statistics.power import Power, factor_noise
 from ablate.fraction import fraction
 from ablate.record import study_record
@@ -48,6 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def ask(options: argparse.Namespace) -> Question:
     """The question that the command line means. Raises UserError."""
+    if options.seeds is not None and options.seeds < 1:
+        raise UserError(f"--seeds {options.seeds}: must be at least 1")
     overrides = [word for word in options.words if "=" in word]
     names = [word for word in options.words if "=" not in word]
     if len(names) > 1 or (names and overrides):
@@ -142,7 +144,7 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
     )
 
 
-def _measured(options: argparse.Namespace, outputs: str, study: Study) -> Known | None:
+def _measured(options: argparse.Namespace, outputs: str, study: Study) -> Measured | None:
     """Noise of the study itself, or of all; without any, what the study assumes. Raises UserError without that."""
     known = measured(outputs, study.metric, study.name) or measured(outputs, study.metric)
     if known is None and not study.budget.noise:
@@ -150,8 +152,16 @@ def _measured(options: argparse.Namespace, outputs: str, study: Study) -> Known 
     return known
 
 
-def _power(options: argparse.Namespace, study: Study | None, family: int, known: Known | None) -> Power:
-    noise = options.noise if options.noise is not None else known.sd if known else study.budget.noise if study else 0.0
+def _power(options: argparse.Namespace, study: Study | None, family: int, known: Measured | None) -> Power:
+    noise = (
+        options.noise
+        if options.noise is not None
+        else known.noise.value
+        if known
+        else study.budget.noise
+        if study
+        else 0.0
+    )
     values = {
         "noise": noise,
         "margin": options.margin or (study.margin if study else 0.0),

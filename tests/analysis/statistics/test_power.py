@@ -9,16 +9,13 @@ import pytest
 from scipy.stats import binom, t
 
 from ablate.analysis.drawing.power_figure import draw
-from ablate.analysis.evidence import read
-from ablate.analysis.noise import Known, measured
-from ablate.analysis.statistics.looks import Design, Noise, pool
+from ablate.analysis.statistics.looks import Design
 from ablate.analysis.statistics.paired import detectable_with, judge
 from ablate.analysis.statistics.power import Power, dunnett, factor_noise, fewest, pairing_needed
 from ablate.analysis.statistics.race_power import differences, known, race, replay
 from ablate.fraction import fraction
 from ablate.settings import Study
 from ablate.sweep.race import decide
-from tests.analysis.worlds import World, write
 
 PLAN = Power(noise=0.004, margin=0.01, arms=3)
 STUDIES = 20_000
@@ -168,35 +165,6 @@ def test_a_race_saves_where_an_effect_is_large():
     assert to_the_end.equivalent > none.equivalent + 0.2
     assert to_the_end.seeds > none.seeds
     assert large.different > 0.95
-
-
-def test_noise_is_read_from_the_records(tmp_path):
-    assert measured(tmp_path, "macro") is None
-    world = World(seeds=tuple(range(8)), own_noise=0.002, evaluation_noise=0.0)
-    evidence = read(write(tmp_path, world, "one"))
-    found = measured(tmp_path, "macro", "one")
-    assert found is not None
-    d = np.array([list(evidence.differences(arm, "macro").values()) for arm in evidence.arms])
-    assert found.sd == pytest.approx(math.sqrt(d.var(axis=1, ddof=1).mean()))
-    assert found.df == pytest.approx(3 * 7 / 1.5)  # three arms share a base: worth two
-    assert found.gain is not None
-    assert found.gain > 3
-    write(tmp_path, dataclasses.replace(world, own_noise=0.02, seeds=tuple(range(20, 28))), "two")
-    both = measured(tmp_path, "macro")
-    assert both is not None
-    assert both.studies == ("one", "two")
-    assert found.sd < both.sd < both.largest
-    assert measured(tmp_path, "no such metric") is None
-
-
-def test_the_interval_of_the_noise_holds_it():
-    """Arms that share a base tell less of the noise than as many that do not."""
-    rng, arms, seeds = np.random.default_rng(9), 4, 5
-    runs = rng.normal(0, math.sqrt(0.5), (STUDIES, arms + 1, seeds))
-    d = runs[:, 1:] - runs[:, :1]
-    variance, df = pool(d.var(axis=2).sum(1) * seeds, arms * (seeds - 1), arms, Noise())
-    low, high = Known(np.sqrt(variance), df, (), 0.0, None).interval  # pyrefly: ignore
-    assert ((np.asarray(low) < 1) & (np.asarray(high) > 1)).mean() == pytest.approx(0.95, abs=0.01)
 
 
 def test_the_picture_has_a_curve_for_each_number_of_seeds():
