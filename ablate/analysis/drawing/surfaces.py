@@ -92,11 +92,9 @@ def _with(mixture: np.ndarray, k: int, weights: np.ndarray) -> np.ndarray:
     return weights[:, None] * np.eye(len(mixture))[k] + (1 - weights)[:, None] * others
 
 
-def ternary(
-    found: Surrogate, mixture: np.ndarray, three: list[tuple[int, int, int]] | None = None, look: Look = LIGHT
-) -> Figure:
-    """Expected metric over triangles of domains, on one scale; at most TRIANGLES of them if none are named."""
-    three = three or list(combinations(range(len(mixture)), 3))[:TRIANGLES]
+def ternary(found: Surrogate, mixture: np.ndarray, look: Look = LIGHT) -> Figure:
+    """Expected metric over triangles of domains, on one scale; at most TRIANGLES of them."""
+    three = list(combinations(range(len(mixture)), 3))[:TRIANGLES]
     with look.applied():
         figure, axes = grid(len(three), WIDTH, WIDTH / min(len(three), 3) * 0.85, columns=min(len(three), 2))
         surfaces = [_surface(found, mixture, corners) for corners in three]

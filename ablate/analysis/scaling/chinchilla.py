@@ -54,10 +54,10 @@ class ScalingLaw:
         return huber(self(params, tokens), loss)
 
 
-def huber(predicted: np.ndarray, loss: np.ndarray, delta: float = DELTA) -> float:
-    """Sum of Huber losses of log residuals: r^2 / 2 up to delta, delta (|r| - delta / 2) beyond."""
+def huber(predicted: np.ndarray, loss: np.ndarray) -> float:
+    """Sum of Huber losses of log residuals: r^2 / 2 up to d = DELTA, d (|r| - d / 2) beyond."""
     r = np.abs(np.log(predicted) - np.log(loss))
-    return float(np.where(r <= delta, r**2 / 2, delta * (r - delta / 2)).sum())
+    return float(np.where(r <= DELTA, r**2 / 2, DELTA * (r - DELTA / 2)).sum())
 
 
 def fit(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, grid: int = 24) -> ScalingLaw:
