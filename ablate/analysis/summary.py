@@ -8,6 +8,8 @@ A study of factors is judged on those: its arms are a fraction of all combinatio
 
 from dataclasses import dataclass
 
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ablate.analysis import factorial, table
@@ -19,13 +21,16 @@ from ablate.analysis.validity import trust
 class Summary:
     table: Table
     sentence: str
-    remarks: list[str]  # lines to go between the two
+    remarks: list[str]
     conclusion: trust.Conclusion
 
-    @property
-    def findings(self) -> Table:
-        """What was found about the study itself."""
-        return trust.table(self.conclusion.findings)
+    def show(self, console: Console) -> None:
+        """Print all but the sentence: the verdicts, and what was found about the study itself."""
+        console.print(self.table)
+        for line in self.remarks:
+            console.print(escape(line))
+        console.print()
+        console.print(trust.table(self.conclusion.findings))
 
 
 def summary(evidence: Evidence) -> Summary:

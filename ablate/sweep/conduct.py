@@ -59,11 +59,7 @@ def _conclude(record: StudyRecord, console: Console) -> trust.Conclusion:
     """The verdict table, what was found about the study, and the report to read."""
     verdict = summary(read(record))
     console.print()
-    console.print(verdict.table)
-    for line in verdict.remarks:
-        console.print(line)
-    console.print()
-    console.print(verdict.findings)
+    verdict.show(console)
     console.print(f"\n[bold]{escape(verdict.sentence)}[/]")
     console.print(f"report: {page.write(record)}")
     return verdict.conclusion
