@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from ablate.parse import check_choices, from_config, unknown_key
+from ablate.parse import all_keys, check_choices, from_config, unknown_key
 from ablate.settings import Settings, UserError
 
 MULTIRUN = ("-m", "--multirun")
@@ -96,15 +96,21 @@ def one_line(error: HydraException) -> str:
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
     if key := re.search(r"Error merging override (\+*)([\w.@/]+)", text):
-        return f"{key.group(2)}: does not fit there; a new entry of it is added with +{key.group(2)}.<name>=..."
+        return _no_entry(key.group(2))
     if key := re.search(r"Could not (?:override|append) '?([\w.@/]+)'?", text):
         name = key.group(1).split("@")[0].strip(".")
-        return f"{name}: is chosen with a plus, +{name}=..." if Path(CONF, name).is_dir() else unknown_key(name)
+        if Path(CONF, name).is_dir():
+            return f"{name}: is chosen with a plus, +{name}=..."
+        return _no_entry(name) if name in all_keys(Settings) else unknown_key(name)
     if group := re.search(r"Could not find '([\w/]+)'", text):
         folder, _, name = group.group(1).rpartition("/")
         choices = sorted(path.stem for path in Path(CONF, folder).glob("*.yaml"))
         return f"{folder}={name}: no such choice; there are {', '.join(choices)}"
     return " ".join(text.split())
+
+
+def _no_entry(key: str) -> str:
+    return f"{key}: does not fit there; a new entry of it is added with +{key}.<name>=..."
 
 
 def _unreadable(override: str) -> str:

@@ -177,6 +177,7 @@ LIGHT = {
     "wrong value": ([*TRAIN, "tokens=many"], "tokens=many: must be"),
     "wrong value in a study": ([*STUDY, "seed=0,1", "tokens=many"], "tokens=many: must be"),
     "arm outside the factor": ([*STUDY, "+study.arms.hot=['optimizer.lr=1']"], "study.arms.hot: differs outside"),
+    "new entry": ([*STUDY, "study.arms={hot: ['optimizer.lr=1']}"], "is added with +study.arms.<name>=..."),
     "no text": ([*STUDY, "data.source=folder", "data.root=nowhere"], "data.root=nowhere: must be a folder"),
 }
 
