@@ -16,12 +16,12 @@ from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from ablate.parse import check_choices, from_config, unknown_key
+from ablate.parse import all_keys, check_choices, from_config, unknown_key
 from ablate.settings import Settings, UserError
 
 MULTIRUN = ("-m", "--multirun")
@@ -34,7 +34,9 @@ def command(task: Callable[[Settings], None]) -> Callable[[], None]:
     @hydra.main(version_base="1.3", config_path=CONF, config_name="train")
     def composed(config: DictConfig) -> None:
         try:
-            check_choices(HydraConfig.get().overrides.task)
+            # unresolved: `${...}` in an override means a setting, not a part of Hydra's own configuration
+            words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+            check_choices(cast(list[str], words))
             task(settings_of(config))
         except UserError as error:  # here, because Hydra would add lines of its own
             leave(str(error))
@@ -89,17 +91,35 @@ def user_errors() -> Iterator[None]:
 
 
 def one_line(error: HydraException) -> str:
-    """What Hydra says, for people: the key that is not there, or the choices of a group."""
+    """What Hydra says, for people: the key that is not there, the choices of a group, or a word it cannot read."""
     text = str(error)
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
     if key := re.search(r"Error merging override (\+*)([\w.@/]+)", text):
-        return f"{key.group(2)}: does not fit there; a new entry of it is added with +{key.group(2)}.<name>=..."
+        return _no_entry(key.group(2))
     if key := re.search(r"Could not (?:override|append) '?([\w.@/]+)'?", text):
-        return unknown_key(key.group(1).split("@")[0].strip("."))
+        name = key.group(1).split("@")[0].strip(".")
+        if Path(CONF, name).is_dir():
+            return f"{name}: is chosen with a plus, +{name}=..."
+        return _no_entry(name) if name in all_keys(Settings) else unknown_key(name)
     if group := re.search(r"Could not find '([\w/]+)'", text):
         folder, _, name = group.group(1).rpartition("/")
         choices = sorted(path.stem for path in Path(CONF, folder).glob("*.yaml"))
         return f"{folder}={name}: no such choice; there are {', '.join(choices)}"
     return " ".join(text.split())
+
+
+def _no_entry(key: str) -> str:
+    return f"{key}: does not fit there; a new entry of it is added with +{key}.<name>=..."
+
+
+def _unreadable(override: str) -> str:
+    key, given, value = override.partition("=")
+    if not given or not re.fullmatch(r"[+~]*[\w.@/-]+", key):
+        return f"{override}: must be a setting and its value, key=value"
+    if "=" in value:
+        return f"{override}: an override within a value stands in quotes: '+study.arms.hot=[\"optimizer.lr=1\"]'"
+    return f"{override}: cannot be read; brackets must be closed, and text with other signs than letters in quotes"
 
 
 def leave(message: str, code: int = 1) -> None:

@@ -28,6 +28,14 @@ def writing(path: Path) -> Iterator[None]:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:  # of JSON or of UTF-8
+        raise UserError(f"{path}: damaged, {error}") from None
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder for output. Raises UserError, one line, where that is not possible."""
     with writing(folder):
@@ -55,7 +63,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Raises UserError, one line, for a file that somebody has damaged."""
+    with _reading(path):
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
@@ -67,9 +77,9 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
 def read_rows(path: Path) -> Iterable[dict[str, Any]]:
     """Every whole row; none of a file that is not there."""
     if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):
-                yield json.loads(line)
+        with _reading(path):
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            yield from [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def tail(path: Path) -> list[str]:

@@ -13,7 +13,7 @@ import json
 import re
 from typing import Any
 
-from ablate.settings import NOT_HASHED, Averaging, Latent, LeRaC, Mamba, Ramp, Settings, Study
+from ablate.settings import NOT_HASHED, Averaging, Latent, LeRaC, Mamba, Ramp, Settings
 
 # Raised by hand when the same configuration comes to mean another computation; golden runs
 # (tests/golden) fail when numbers move without it.
@@ -76,11 +76,6 @@ def record_name(settings: Settings, fingerprint: str) -> str:
     """The name of the run's record: its id, and for a replicate, which is the same run once more, its number."""
     again = f"-r{settings.where.replicate}" if settings.where.replicate else ""
     return run_id(settings, fingerprint) + again
-
-
-def study_digest(study: Study) -> str:
-    """Hash of the declaration; more seeds or another margin make another declaration."""
-    return digest(dataclasses.asdict(study))
 
 
 def difference(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:

@@ -5,7 +5,7 @@
     python -m ablate.power mix_sweep                              a study that has begun
     python -m ablate.power --noise 0.004 --margin 0.01 --arms 5   no study at all
 
-The numbers are those of the verdict's own rules (`ablate.analysis.power`), not of a normal approximation,
+The numbers are those of the verdict's own rules (`ablate.analysis.statistics.power`), not of a normal approximation,
 which at three seeds would promise twice too much.
 """
 
@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from ablate.analysis.evidence import read
-from ablate.analysis.noise import Known, measured
 from ablate.analysis.planner import Question, rows, show
-from ablate.analysis.power import Power, factor_noise
+from ablate.analysis.spread import Measured, measured
+from ablate.analysis.statistics.power import Power, factor_noise
 from ablate.fraction import fraction
 from ablate.record import study_record
 from ablate.settings import Study, UserError
@@ -48,6 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def ask(options: argparse.Namespace) -> Question:
     """The question that the command line means. Raises UserError."""
+    if options.seeds is not None and options.seeds < 1:
+        raise UserError(f"--seeds {options.seeds}: must be at least 1")
     overrides = [word for word in options.words if "=" in word]
     names = [word for word in options.words if "=" not in word]
     if len(names) > 1 or (names and overrides):
@@ -65,7 +67,7 @@ def ask(options: argparse.Namespace) -> Question:
 
 def draw(question: Question, path: Path) -> Path:
     """The picture of chance against effect."""
-    from ablate.analysis import power_figure  # matplotlib is slow to import
+    from ablate.analysis.drawing import power_figure  # matplotlib is slow to import
 
     if path.suffix != ".png":
         raise UserError(f"--figure {path}: must end with .png")
@@ -142,7 +144,7 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
     )
 
 
-def _measured(options: argparse.Namespace, outputs: str, study: Study) -> Known | None:
+def _measured(options: argparse.Namespace, outputs: str, study: Study) -> Measured | None:
     """Noise of the study itself, or of all; without any, what the study assumes. Raises UserError without that."""
     known = measured(outputs, study.metric, study.name) or measured(outputs, study.metric)
     if known is None and not study.budget.noise:
@@ -150,8 +152,16 @@ def _measured(options: argparse.Namespace, outputs: str, study: Study) -> Known 
     return known
 
 
-def _power(options: argparse.Namespace, study: Study | None, family: int, known: Known | None) -> Power:
-    noise = options.noise if options.noise is not None else known.sd if known else study.budget.noise if study else 0.0
+def _power(options: argparse.Namespace, study: Study | None, family: int, known: Measured | None) -> Power:
+    noise = (
+        options.noise
+        if options.noise is not None
+        else known.noise.value
+        if known
+        else study.budget.noise
+        if study
+        else 0.0
+    )
     values = {
         "noise": noise,
         "margin": options.margin or (study.margin if study else 0.0),

@@ -42,6 +42,8 @@ from ablate.settings import Settings, UserError
 
 PAUSED = 76  # exit code of a run that has come as far as it was asked to
 ROWS = ("train", "evaluation", "trace")  # kinds of rows in the metrics
+# Without these a declaration says nothing; what came later may be absent
+DECLARED = ("name", "question", "base", "arms", "runs", "domains", "metric", "margin", "confidence")
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,10 @@ class StudyRecord:
         path = self.folder / "study.json"
         if not path.exists():
             raise UserError(f"no study {self.name!r} in {self.folder.parent}; {_present(self.folder.parent)}")
-        return read_json(path)
+        declaration = read_json(path)
+        if missing := [key for key in DECLARED if key not in declaration]:
+            raise UserError(f"{path}: damaged, it lacks {', '.join(missing)}")
+        return declaration
 
     def promise(self, plans: dict[str, Any]) -> None:
         """Note what each run will do, by run id and number of steps (`plan.streams`)."""

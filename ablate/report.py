@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from ablate.record import StudyRecord, study_record
+from ablate.record import StudyRecord
 from ablate.settings import UserError
 
 if TYPE_CHECKING:
@@ -85,15 +85,14 @@ def _self_test(outputs: Path) -> None:
     Console(highlight=False).print(selftest.table(selftest.self_test(outputs)))
 
 
-def report(study: StudyRecord, console: Console | None = None) -> Path:
+def report(study: StudyRecord) -> None:
     """Print the verdict, write the page, and say where it is. Raises UserError when there is no such study."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
     show(study, console)
     from ablate.analysis import page  # draws: matplotlib is slow to import, the table should not wait
 
     path = page.write(study)
     console.print(f"\npage     {escape(str(path))}", soft_wrap=True)
-    return path
 
 
 def show(study: StudyRecord, console: Console) -> None:
@@ -107,11 +106,7 @@ def show(study: StudyRecord, console: Console) -> None:
         _print_remarks(found, console)
         return
     verdict = summary.summary(found)
-    console.print(verdict.table)
-    for line in verdict.remarks:
-        console.print(escape(line))
-    console.print()
-    console.print(verdict.findings)
+    verdict.show(console)
     _print_remarks(found, console)
     console.print(f"\n[bold]{escape(verdict.sentence)}[/]")
 
@@ -136,11 +131,9 @@ def _remarks(found: "Evidence") -> list[str]:
 
 
 def _study(outputs: str, name: str) -> StudyRecord:
-    """Of the outputs, or of the lab book when the name is that of a folder there."""
-    from ablate.analysis.book import Book  # pandas is slow to import, and not needed to list studies
+    from ablate.analysis.book import study_named  # pandas is slow to import, and not needed to list studies
 
-    book = Book(Path(name))
-    return book if book.exists else study_record(outputs, name)
+    return study_named(outputs, name)
 
 
 def _keep(study: StudyRecord, folder: Path) -> None:
@@ -154,7 +147,9 @@ def _list(outputs: Path) -> None:
     console = Console(highlight=False)
     studies = sorted(path.parent for path in (outputs / "studies").glob("*/study.json"))
     if not studies:
-        raise UserError(f"no study in {outputs / 'studies'}; start one with: python -m ablate.train -m experiment=NAME")
+        raise UserError(
+            f"no study in {outputs / 'studies'}; start one with: python -m ablate.train +experiment=NAME -m"
+        )
     for folder in studies:
         console.print(f"{folder.name:24} {escape(StudyRecord(folder).read()['question'])}", soft_wrap=True)
 
@@ -166,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: python -m ablate.report mix_sweep",
     )
     parser.add_argument(
-        "name", nargs="?", metavar="NAME", help="name of the study, as in experiment=NAME, or a folder of a lab book"
+        "name", nargs="?", metavar="NAME", help="name of the study, as in +experiment=NAME, or a folder of a lab book"
     )
     parser.add_argument("--keep", metavar="FOLDER", help="write the study's tables into this folder of a lab book")
     parser.add_argument("--card", metavar="ARM", help="show all that the verdict of this arm rests on")

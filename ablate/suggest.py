@@ -22,13 +22,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from ablate.analysis.book import Book
+from ablate.analysis.book import study_named
 from ablate.analysis.evidence import Evidence, read
-from ablate.analysis.mixtures import Surrogate, fit
-from ablate.analysis.proposal import best, doubt, next_runs
-from ablate.analysis.swarm import MixtureStudy, read_study
+from ablate.analysis.mixtures.proposal import best, doubt, next_runs
+from ablate.analysis.mixtures.surrogate import Surrogate, fit
+from ablate.analysis.mixtures.swarm import MixtureStudy, read_study
 from ablate.files import make_folder, write_atomically
-from ablate.record import StudyRecord, study_record
 from ablate.settings import UserError
 
 CONF = Path(__file__).parent.parent / "conf" / "experiment"
@@ -55,8 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
     try:
-        record = _record(options)
-        evidence = read(record)
+        if options.runs < 1:
+            raise UserError(f"--runs {options.runs}: must be at least 1")
+        evidence = read(study_named(options.outputs, options.name))
         suggestion = suggest(evidence, options.runs)
         show(evidence, suggestion, console)
         if options.write:
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
             console.print(f"\nwritten  {path}", soft_wrap=True)
             console.print(f"train    python -m ablate.train +experiment={options.write} -m", soft_wrap=True)
         if options.picture:
-            from ablate.analysis import surfaces  # matplotlib is slow to import, the table should not wait
+            from ablate.analysis.drawing import surfaces  # matplotlib is slow to import, the table should not wait
 
             console.print(f"\npicture  {surfaces.write(suggestion.found, suggestion.mixture, options.picture)}")
     except UserError as error:
@@ -72,9 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(1) from None
 
 
-def suggest(evidence: Evidence, runs: int, seed: int = 0) -> Suggestion:
+def suggest(evidence: Evidence, runs: int) -> Suggestion:
     """Fit what has finished and ask it; the same records give the same answer. Raises UserError."""
-    study, rng = read_study(evidence), np.random.default_rng(seed)
+    study, rng = read_study(evidence), np.random.default_rng(0)
     found = fit(study.swarm)
     mixture = best(found, rng)
     mean, sd = found.metric(np.stack([mixture, study.swarm.weights[0]]))
@@ -195,11 +195,6 @@ def _override(settings: dict, stage: str, weights: dict[str, float]) -> str:
         return f"mixture.weights={value}"
     name = next(name for name, one in settings["mixture"]["stages"].items() if f"{one['start']:.12g}" == stage)
     return f"mixture.stages.{name}.weights={value}"
-
-
-def _record(options: argparse.Namespace) -> StudyRecord:
-    book = Book(Path(options.name))
-    return book if book.exists else study_record(options.outputs, options.name)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
-from ablate.analysis import scaling
+from ablate.analysis.scaling import chinchilla
 from bench.curves import TABLES
 from bench.races import Rate
 from bench.rounds import Row
@@ -47,7 +47,7 @@ def _graded(case: str, runs: pd.DataFrame, repeats: int) -> list[Row]:
     lower = (runs.flops <= budgets[len(budgets) // 2]).to_numpy()
     whole = tuple(runs[name].to_numpy() for name in ("n_params", "tokens", "loss"))
     seen, (N, D, loss) = tuple(part[lower] for part in whole), tuple(part[~lower] for part in whole)
-    errors = 100 * np.abs(scaling.fit(*seen)(N, D) / loss - 1)
+    errors = 100 * np.abs(chinchilla.fit(*seen)(N, D) / loss - 1)
     rng, found, seconds = np.random.default_rng(0), [], []
     for _ in range(repeats):
         begin = time.perf_counter()
@@ -67,7 +67,7 @@ def _from_a_random_grid(rng: np.random.Generator, N: np.ndarray, D: np.ndarray, 
     """The objective reached."""
     order, (n, d) = rng.permutation(len(loss)), 10 ** rng.uniform(-6, 6, 2)
     runs = N[order] * n, D[order] * d, loss[order]
-    return scaling.fit(*runs, grid=int(rng.integers(16, 41))).objective(*runs)
+    return chinchilla.fit(*runs, grid=int(rng.integers(16, 41))).objective(*runs)
 
 
 def _from_a_random_start(rng: np.random.Generator, N: np.ndarray, D: np.ndarray, loss: np.ndarray) -> float:
@@ -75,7 +75,7 @@ def _from_a_random_start(rng: np.random.Generator, N: np.ndarray, D: np.ndarray,
 
     def objective(q: np.ndarray) -> float:
         predicted = np.logaddexp.reduce([np.full_like(x, q[0]), q[1] - q[3] * x, q[2] - q[4] * z])
-        return scaling.huber(np.exp(np.clip(predicted - logs, -300, 300)), np.ones_like(logs))
+        return chinchilla.huber(np.exp(np.clip(predicted - logs, -300, 300)), np.ones_like(logs))
 
     low, high = np.array([[-1.0, 0.0, 0.0, 0.0, 0.0], [1.5, 25.0, 25.0, 2.0, 2.0]])
     return float(minimize(objective, rng.uniform(low, high), method="L-BFGS-B").fun)

@@ -1,7 +1,7 @@
 """How well mixtures are found: planted worlds that no tuning has seen, and RegMix's own runs with fewer of them.
 
 Planted (`tests/worlds`): RUNS runs, three of them the trivial priors (the mixture nearest to the targets, natural,
-uniform), the others in batches that `ablate.analysis.proposal` asks for. Regret is the true metric of the mixture
+uniform), the others in batches that `analysis.mixtures.proposal` asks for. Regret is the true metric of the mixture
 chosen less that of the best there is, in seed-sds of one run; `loses` is how often the best trivial prior would have
 been better by more than half of one, with its Clopper-Pearson interval of 95 %. `covered`: how often the interval of
 the gain over the uniform mixture held the true gain. On the same worlds, with the same noise: a Gaussian process alone
@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from ablate.analysis import mixture_laws as laws
-from ablate.analysis.mixtures import Surrogate, Swarm, fit
-from ablate.analysis.proposal import lowest, next_runs, trained
+from ablate.analysis.mixtures import mixture_laws as laws
+from ablate.analysis.mixtures.proposal import lowest, next_runs, trained
+from ablate.analysis.mixtures.surrogate import Surrogate, Swarm, fit
 from bench.curves import TABLES
 from bench.races import Mean, Rate
 from bench.rounds import Row

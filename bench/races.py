@@ -5,7 +5,7 @@ is counted. `compute` is the share of the steps that all arms would have taken, 
 the lowest final loss was still there, with its Clopper-Pearson interval of 95 %, `near` how often one that ends
 within NEAR of it was: arms that are closer than the noise of their seeds cannot be told apart by anyone.
 
-The rule (`analysis.forecast`) was tuned on the families of TUNED. Those of UNSEEN were measured after it was
+The rule (`analysis.statistics.forecast`) was tuned on the families of TUNED. Those of UNSEEN were measured after it was
 fixed; of all families it was known before where the final winner ranks at 40 % of a run, and for that
 `speedruns-late` (records before and after `BatchSizeSchedule`, at equal steps) was set beside the schedules:
 CROSSING shows what rungs are refused for (`checks.CROSSING`), and that no check recognises every such study. The
@@ -29,7 +29,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import binomtest
 
-from ablate.analysis.paired import judge
+from ablate.analysis.statistics.paired import judge
 from ablate.settings import Budget, Study
 from ablate.sweep.race import Decision, decide
 from bench.curves import Race, Whole, families, whole

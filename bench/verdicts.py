@@ -23,10 +23,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
-from ablate.analysis.looks import SHARED, Noise
-from ablate.analysis.moderated import Block, fit
-from ablate.analysis.paired import Judgement, judge
-from ablate.analysis.shrink import Shrunken, shrink
+from ablate.analysis.statistics.looks import SHARED, Noise
+from ablate.analysis.statistics.moderated import Block, fit
+from ablate.analysis.statistics.paired import Judgement, judge
+from ablate.analysis.statistics.shrink import Shrunken, shrink
 from ablate.settings import Budget, Study
 from ablate.sweep.race import decide
 from bench.curves import TABLES

@@ -11,9 +11,9 @@ from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 from ablate import identity
-from ablate.identity import difference, digest, run_id, study_digest
+from ablate.identity import difference, digest, run_id
 from ablate.parse import from_plain
-from ablate.settings import NOT_HASHED, Length, Mixture, Model, Settings, Size, Study
+from ablate.settings import NOT_HASHED, Length, Mixture, Model, Settings, Size
 
 BASE = {
     "mixture": {
@@ -268,9 +268,3 @@ def test_id_tells_the_shape_of_the_run():
 def test_id_tells_patterns_apart_that_read_alike():
     ids = {run_id(Settings(model=Model(pattern=p)), "data") for p in ("A", "AA", "A" * 40, "A" * 41)}
     assert len(ids) == 4
-
-
-def test_study_digest_is_of_the_whole_declaration():
-    ids = {study_digest(Study()), study_digest(Study(seeds=[0, 1])), study_digest(Study(margin=0.02))}
-    assert len(ids) == 3
-    assert study_digest(Study(margin=1)) == study_digest(Study(margin=1.0))

@@ -70,6 +70,7 @@ def test_a_picture(capsys, tmp_path):
         (["+experiment=mix_sweep"], "has measured the noise of rest; give it with --noise"),
         ([*GIVEN, "--noise", "0"], "--noise 0.0: must be above 0"),
         ([*GIVEN, "--power", "0.4"], "--power 0.4: must be above 0.5 and below 1"),
+        ([*GIVEN, "--seeds", "0"], "--seeds 0: must be at least 1"),
         ([*GIVEN, "--noise-df", "-1"], "--noise-df -1.0: must be at least 0"),
         ([*GIVEN, "--figure", "x.pdf"], "--figure x.pdf: must end with .png"),
         ([*GIVEN, "--figure", "no/such/x.png"], "no/such is not a folder"),

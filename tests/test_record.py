@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.files import make_folder, write_atomically
-from ablate.record import Record, StudyRecord, run_record, study_record
+from ablate.record import DECLARED, Record, StudyRecord, run_record, study_record
 from ablate.settings import Mixture, Optimizer, Schedule, Settings, Stage, Study, UserError
 
 
@@ -196,7 +196,7 @@ def test_file_that_cannot_be_made_is_one_line(tmp_path):
 
 def test_study_reads_what_was_written_and_finds_its_runs(tmp_path):
     study = study_record(tmp_path, "mix")
-    study.write({"runs": {"base": {0: "a", 1: "b"}, "more": {0: "c"}}})
+    study.write(dict.fromkeys(DECLARED) | {"runs": {"base": {0: "a", 1: "b"}, "more": {0: "c"}}})
     run_record(tmp_path, "b").fail("killed", "")
     run_record(tmp_path, "c").folder.mkdir()
     run_record(tmp_path, "c").finish({"outcome": "finished"})
@@ -214,6 +214,31 @@ def test_missing_study_names_those_present(tmp_path):
     with refused("'mix'", tmp_path / "studies", "none was started yet"):
         study_record(tmp_path, "mix").read()
     for name in ("mix_sweep", "grow"):
-        study_record(tmp_path, name).write({"runs": {}})
+        study_record(tmp_path, name).write(dict.fromkeys(DECLARED) | {"runs": {}})
     with refused("'mix'", "present: grow, mix_sweep"):
         list(StudyRecord(tmp_path / "studies" / "mix").records())
+
+
+DAMAGED = {
+    "study.json": ('{"name": "mix", "arms"', "study.json: damaged, Expecting"),
+    "race.json": ("", "race.json: damaged, Expecting value"),
+    "a declaration of nothing": ("[]", "study.json: damaged, it lacks name, question"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_study_is_one_line(tmp_path, what):
+    text, said = DAMAGED[what]
+    study = study_record(tmp_path, "mix")
+    study.write(dict.fromkeys(DECLARED))
+    (study.folder / (what if "." in what else "study.json")).write_text(text)
+    with refused(said):
+        study.read(), study.decisions()
+
+
+def test_a_damaged_row_within_the_metrics_is_one_line(record):
+    begin(record).append("train", step=1)
+    with (record.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "tr\n')
+    with refused("metrics.jsonl: damaged"):
+        record.rows("train")

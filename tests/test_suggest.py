@@ -98,6 +98,7 @@ def test_a_stage_of_its_own_gets_the_weights(tmp_path, outputs, tiny):
     ("words", "message"),
     [
         (["nothing"], "no study 'nothing'"),
+        (["planted", "--runs", "0"], "--runs 0: must be at least 1"),
         (["planted", "--write", "a/b"], "--write a/b: must be a name"),
         (["planted", "--write", "following"], "--write needs the records of planted"),
     ],

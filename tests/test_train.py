@@ -64,6 +64,11 @@ BAD = {
     "study.metric=nope": "study.metric=nope: must be one of macro, micro, rest",
     "evaluation.spans=1000000": "evaluation.spans=1000000: domain",
     "+experiment=nope": "experiment=nope: no such choice; there are ",
+    "experiment=mix_sweep": "experiment: is chosen with a plus, +experiment=...",
+    "optimizer.lr": "optimizer.lr: must be a setting and its value, key=value",
+    "length.lengths=[256": "length.lengths=[256: cannot be read; brackets must be closed",
+    "optimizer.lr=${nope}": "optimizer.lr: Interpolation key 'nope' not found",
+    "study.arms={hot: [optimizer.lr=1]}": "an override within a value stands in quotes: '+study.arms.hot=[\"optimizer",
 }
 
 

@@ -24,7 +24,7 @@ import pandas as pd
 
 from ablate.analysis.evidence import Evidence, Run
 from ablate.files import make_folder, write_atomically
-from ablate.record import Record, StudyRecord
+from ablate.record import Record, StudyRecord, study_record
 
 OF_STEP = ("lr", "weight_decay", "length")  # what an evaluation's row says of the step before it
 TABLES = {"runs": "runs.csv", "evaluations": "evaluations.csv.gz"}
@@ -99,6 +99,12 @@ class Book(StudyRecord):
             at = {} if pd.isna(machine) else machines[int(machine)]
             found[run] = Kept(self.folder / "runs" / run, _deep(row), rows.get(run, []), at)
         return found
+
+
+def study_named(outputs: Path | str, name: str) -> StudyRecord:
+    """Of the lab book when the name is that of a folder there, or else of the outputs."""
+    book = Book(Path(name))
+    return book if book.exists else study_record(outputs, name)
 
 
 def keep(evidence: Evidence, folder: Path) -> None:

@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis import registry, trust
+from ablate.analysis import registry
 from ablate.analysis.compare import Verdict, bounds
 from ablate.analysis.evidence import Evidence, flops_text, tokens_text
-from ablate.analysis.paired import Interval, detectable_with
 from ablate.analysis.passages import Passages, passages
-from ablate.analysis.registry import Pairing, Past
-from ablate.analysis.shrink import Shrunken, shrink
+from ablate.analysis.registry import Past
+from ablate.analysis.spread import Gain
+from ablate.analysis.statistics.paired import Interval, detectable_with
+from ablate.analysis.statistics.shrink import Shrunken, shrink
 from ablate.analysis.table import COLOURS
+from ablate.analysis.validity import trust
 
 SEEDS = (3, 5, 8, 13, 21)  # at which a card says what could be detected
 MANY = 64  # seeds that nobody will train
@@ -54,7 +56,7 @@ class Card:
     verdict: Verdict
     shrunken: Shrunken | None  # what the effect probably is, and P(better)
     wrong_sign: float | None  # probability that the effect has not the sign of its estimate
-    pairing: Pairing | None  # measured over the study's arms of this kind
+    pairing: Gain | None  # measured over the study's arms of this kind
     kind: str  # what kind of change the arm is
     passages: Passages | None  # error of the choice of validation text
     readings: tuple[Reading, ...]
@@ -99,7 +101,7 @@ def _card(
     verdict: Verdict,
     shrunken: Shrunken | None,
     own: Past | None,
-    pairings: dict[frozenset[str], Pairing],
+    pairings: dict[frozenset[str], Gain],
 ) -> Card:
     results = [run.result for run in evidence.by_arm[verdict.arm].values() if run.done]
     effect, prior = verdict.effect, verdict.known.noise
@@ -193,8 +195,8 @@ def _sign(card: Card) -> str:
     return f"wrong sign with probability {wrong:.2g}" if wrong >= 1e-4 else "wrong sign with probability below 0.0001"
 
 
-def _pairing(kind: str, pairing: Pairing) -> str:
-    cut = f"cuts the variance x{pairing.gain:.3g}" if pairing.gain > 1 else f"does not help (x{pairing.gain:.2g})"
+def _pairing(kind: str, pairing: Gain) -> str:
+    cut = f"cuts the variance x{pairing.value:.3g}" if pairing.value > 1 else f"does not help (x{pairing.value:.2g})"
     return (
         f"{cut}: correlation {pairing.correlation:.2f} in {pairing.arms} arms ({kind}), {pairing.df} degrees of freedom"
     )

@@ -28,9 +28,9 @@ import numpy as np
 
 from ablate.analysis import registry
 from ablate.analysis.evidence import Evidence
-from ablate.analysis.looks import Noise
-from ablate.analysis.paired import Interval, Judgement, Word, detectable, interval, judge
 from ablate.analysis.registry import Known, Past
+from ablate.analysis.statistics.looks import Noise
+from ablate.analysis.statistics.paired import Interval, Judgement, Word, detectable, interval, judge
 
 NOTHING = Known(Noise(), frozenset(), 0, ())
 
@@ -205,16 +205,3 @@ def smallest_effects(evidence: Evidence, past: Sequence[Past] | None = None) -> 
     found = {domain: [e.mde for e in effects if e.metric == domain] for domain in evidence.domains}
     usable = {domain: [mde for mde in mdes if 0 < mde < math.inf] for domain, mdes in found.items()}
     return {d: float(np.median(mdes)) if mdes else evidence.declaration["margin"] for d, mdes in usable.items()}
-
-
-def pairing_gain(evidence: Evidence) -> float | None:
-    """(var arm + var base) / var (arm - base), pooled over arms: by how much pairing cut the variance."""
-    apart = together = 0.0
-    for arm in evidence.arms:
-        d = evidence.differences(arm, evidence.metric)
-        if len(d) >= 2:
-            for name in (arm, evidence.base):
-                finals = evidence.finals(name, evidence.metric)
-                apart += float(np.var([finals[seed] for seed in d], ddof=1))
-            together += float(np.var(list(d.values()), ddof=1))
-    return apart / together if together > 0 else None

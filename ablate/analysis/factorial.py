@@ -31,9 +31,9 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis.contrasts import contrasts, critical, levels, main_effects, pseudo_error
 from ablate.analysis.evidence import Evidence
-from ablate.analysis.paired import Interval, Judgement, Word, detectable, interval, judge
+from ablate.analysis.statistics.contrasts import contrasts, critical, levels, main_effects, pseudo_error
+from ablate.analysis.statistics.paired import Interval, Judgement, Word, detectable, interval, judge
 from ablate.analysis.table import COLOURS
 from ablate.fraction import Fraction, fraction, product
 

@@ -22,7 +22,7 @@ from itertools import combinations
 import numpy as np
 
 from ablate.analysis.evidence import Evidence
-from ablate.analysis.paired import judge
+from ablate.analysis.statistics.paired import judge
 
 SLACK = 0.02  # two sizes that are each within one percent of the same target
 COSTS = {"flops": "training FLOPs", "parameters": "parameters", "state_bytes": "bytes of state"}

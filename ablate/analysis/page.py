@@ -25,23 +25,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from ablate.analysis import (
-    card,
-    compare,
-    curves,
-    export,
-    figures,
-    parallel,
-    recipe,
-    registry,
-    spending,
-    strips,
-    trust,
-    vector,
-)
+from ablate.analysis import card, compare, export, registry, spending, spread
+from ablate.analysis.drawing import figures, parallel, recipe, strips, vector
+from ablate.analysis.drawing.look import DARK, LIGHT
 from ablate.analysis.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
-from ablate.analysis.look import DARK, LIGHT
-from ablate.analysis.saturation import saturation
+from ablate.analysis.scaling import curves
+from ablate.analysis.scaling.saturation import saturation
+from ablate.analysis.validity import trust
 from ablate.files import make_folder, write_atomically
 from ablate.record import StudyRecord
 
@@ -126,7 +116,7 @@ def _html(
             cards={one.verdict.arm: one for one in _cards(evidence, conclusion, past)},
             settings=parallel.settings(evidence),
             effects=_by_arm(compare.domain_effects(evidence, past)),
-            pairing=compare.pairing_gain(evidence),
+            pairing=spread.gain(evidence, evidence.arms, evidence.metric),
             saturations=[saturation(fit, eps[fit.domain]) for fit in fits],
             cooled=any(fit.points.cooled for fit in fits),
             fitted_arm=fits[0].arm if fits else None,

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from ablate.analysis.evidence import Evidence
-from ablate.analysis.paired import Interval
+from ablate.analysis.statistics.paired import Interval
 
 Rows = dict[str, dict[str, list[float]]]  # domain -> nats, bytes of each row
 

@@ -15,9 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ablate.analysis.evidence import flops_text
-from ablate.analysis.noise import Known
-from ablate.analysis.power import MOST_SEEDS, Power, dunnett, factor_noise, pairing_needed
-from ablate.analysis.race_power import race
+from ablate.analysis.spread import Measured
+from ablate.analysis.statistics.power import MOST_SEEDS, Power, dunnett, factor_noise, pairing_needed
+from ablate.analysis.statistics.race_power import race
 from ablate.fraction import fraction, saving
 from ablate.settings import Study
 
@@ -31,7 +31,7 @@ class Question:
     power: Power
     num_arms: int  # the base among them
     seeds: int = 0  # declared; 0: none are
-    known: Known | None = None  # noise that was measured
+    known: Measured | None = None  # noise that was measured
     flops: float = math.nan  # of one seed block, equal beginnings trained once
     alone: float = math.nan  # of one seed block, every run alone
     seconds: float = math.nan  # of one seed block
@@ -67,10 +67,10 @@ def _pairs(question: Question, noise: float) -> str:
     known = question.known
     if known is None:
         return f"noise of a pair {noise:.4g} as given"
-    low, high = known.interval
+    low, high = known.noise.interval
     apart = f", up to {known.largest:.4g} in one" if len(known.studies) > 1 else ""
     name = known.studies[0] if len(known.studies) == 1 else f"{len(known.studies)} studies{apart}"
-    return f"noise of a pair {known.sd:.4g} [{low:.4g}, {high:.4g}], from {name}"
+    return f"noise of a pair {known.noise.value:.4g} [{low:.4g}, {high:.4g}], from {name}"
 
 
 def table(question: Question) -> Table:

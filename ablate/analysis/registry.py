@@ -22,12 +22,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from ablate.analysis import moderated
 from ablate.analysis.evidence import Evidence, Run
 from ablate.analysis.evidence import read as read_evidence
-from ablate.analysis.looks import Noise
+from ablate.analysis.spread import Gain, Pairs, of_pairs
+from ablate.analysis.statistics import moderated
+from ablate.analysis.statistics.looks import Noise
 from ablate.record import StudyRecord, study_record
 
 REACH = 2.0
@@ -79,16 +78,6 @@ class Known:
         sd = math.sqrt(self.noise.variance)
         worth = "exactly" if self.noise.df >= moderated.MOST else f"worth {self.noise.df:.1f} degrees of freedom"
         return f"{self.arms} like arms ({kind}; {', '.join(self.studies)}): sd {sd:.4f}, {worth}"
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """By how much sharing all but the change cuts the variance of a difference, over the arms of a kind."""
-
-    gain: float  # (var arm + var base) / var (arm - base)
-    correlation: float  # of arm and base over seeds
-    arms: int
-    df: int  # of the variances, over arms
 
 
 def read(outputs: Path | str, leave_out: str = "") -> tuple[Past, ...]:
@@ -167,6 +156,14 @@ def name_of(kind: frozenset[str]) -> str:
     return " + ".join(sorted(kind)) or "no change"
 
 
+def kinds(evidence: Evidence) -> dict[str, list[str]]:
+    """Arms by the groups of settings in which they differ from the base: `model`, `mixture + schedule`."""
+    found: dict[str, list[str]] = {}
+    for arm in evidence.arms:
+        found.setdefault(name_of(kind_of(evidence.declaration["arms"].get(arm, {}))), []).append(arm)
+    return found
+
+
 def noises(own: Sequence[Past], past: Iterable[Past], metric: str) -> dict[str, Known]:
     """Of every arm of a study, what its own arms and earlier studies tell of its noise in this metric."""
     others = _others(own, past)
@@ -226,20 +223,10 @@ def _others(own: Sequence[Past], past: Iterable[Past]) -> list[Past]:
     return found
 
 
-def pairings(arms: Iterable[Past], metric: str) -> dict[frozenset[str], Pairing]:
+def pairings(arms: Iterable[Past], metric: str) -> dict[frozenset[str], Gain]:
     """The gain from pairing that was measured, by kind of arm."""
-    groups: dict[frozenset[str], list[np.ndarray]] = {}
+    groups: dict[frozenset[str], list[Pairs]] = {}
     for one in arms:
         if len(pairs := one.pairs.get(metric, [])) > 1:
-            groups.setdefault(one.kind, []).append(np.array(pairs))
-    return {kind: pairing for kind, group in groups.items() if (pairing := _pairing(group)) is not None}
-
-
-def _pairing(group: list[np.ndarray]) -> Pairing | None:
-    degrees = [len(pairs) - 1 for pairs in group]
-    total = np.sum([np.cov(pairs.T) * df for pairs, df in zip(group, degrees, strict=True)], axis=0)
-    base, arm, both = total[0, 0].item(), total[1, 1].item(), total[0, 1].item()
-    together = base + arm - 2 * both
-    if together <= 0 or base * arm == 0:
-        return None
-    return Pairing((base + arm) / together, both / math.sqrt(base * arm), len(group), sum(degrees))
+            groups.setdefault(one.kind, []).append(pairs)
+    return {kind: found for kind, group in groups.items() if (found := of_pairs(group)) is not None}

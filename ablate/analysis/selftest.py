@@ -30,8 +30,9 @@ from scipy.stats import beta
 from ablate.analysis import registry
 from ablate.analysis.evidence import Evidence
 from ablate.analysis.evidence import read as read_evidence
-from ablate.analysis.paired import interval, judge
-from ablate.analysis.registry import Known, Pairing, Past
+from ablate.analysis.registry import Known, Past
+from ablate.analysis.spread import Gain
+from ablate.analysis.statistics.paired import interval, judge
 from ablate.record import run_record, study_record
 
 SEEDS = 3  # pairs of a pseudo-arm
@@ -72,7 +73,7 @@ class SelfTest:
     plain: Rate  # likewise by the paired t test
     families: Rate  # studies with any false difference, with the family's correction
     noises: dict[str, list[Known]]  # by metric
-    pairings: dict[str, dict[frozenset[str], Pairing]]  # by metric, then by kind of arm
+    pairings: dict[str, dict[frozenset[str], Gain]]  # by metric, then by kind of arm
     positives: int  # positive controls that have been trained
     positives_found: int
 
@@ -198,7 +199,7 @@ def _pairings(test: SelfTest) -> Table:
     for name in ("variance cut", "correlation", "arms", "df"):
         out.add_column(name, justify="right", no_wrap=True)
     for kind, one in test.pairings.get(METRIC, {}).items():
-        cut, correlation = f"x{one.gain:.3g}", f"{one.correlation:.2f}"
+        cut, correlation = f"x{one.value:.3g}", f"{one.correlation:.2f}"
         out.add_row(registry.name_of(kind), cut, correlation, str(one.arms), str(one.df))
     return out
 

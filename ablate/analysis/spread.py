@@ -19,13 +19,16 @@ are pooled, but only n - 1 degrees of freedom are counted for a study with n see
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import chi2, f
 
-from ablate.analysis import registry
-from ablate.analysis.evidence import Evidence
-from ablate.analysis.paired import Interval
+from ablate.analysis.evidence import Evidence, read
+from ablate.analysis.statistics.looks import Noise
+from ablate.analysis.statistics.looks import pooled as pooled_noise
+from ablate.analysis.statistics.paired import Interval
+from ablate.record import StudyRecord
 
 Pairs = Sequence[tuple[float, float]]  # (base, arm) by seed
 
@@ -52,7 +55,8 @@ class Gain:
     interval: Interval  # 95 %
     correlation: float  # of arm and base over seeds
     noise: Sd  # of arm - base
-    df: int
+    arms: int
+    df: int  # that the interval counts
 
 
 def pooled(samples: Iterable[Sequence[float]]) -> Sd | None:
@@ -62,12 +66,13 @@ def pooled(samples: Iterable[Sequence[float]]) -> Sd | None:
     return Sd(math.sqrt(sum(variance * one for variance, one in usable) / df), df) if df else None
 
 
-def of_pairs(arms: Sequence[Pairs], df: int) -> Gain | None:
+def of_pairs(arms: Sequence[Pairs], df: int | None = None) -> Gain | None:
     """The gain over arms together, each with two seeds or more; None where pairs do not differ at all.
 
-    df: degrees of freedom that are counted for the interval of the gain.
+    df: degrees of freedom that are counted for the interval of the gain; those of all arms if not given.
     """
     degrees = [len(pairs) - 1 for pairs in arms]
+    df = sum(degrees) if df is None else df
     matrices = [np.cov(np.array(pairs).T) * n for pairs, n in zip(arms, degrees, strict=True)]
     (base, both), (_, arm) = np.sum(matrices, axis=0) / sum(degrees)
     together = base + arm - 2 * both
@@ -76,7 +81,7 @@ def of_pairs(arms: Sequence[Pairs], df: int) -> Gain | None:
     ratio = (base + arm + 2 * both) / together
     low, high = ((1 + ratio / f.ppf(p, df, df)) / 2 for p in (0.975, 0.025))
     noise = Sd(math.sqrt(together), df)
-    return Gain((base + arm) / together, (low, high), both / math.sqrt(base * arm), noise, df)
+    return Gain((base + arm) / together, (low, high), both / math.sqrt(base * arm), noise, len(arms), df)
 
 
 def pairs(evidence: Evidence, arm: str, metric: str) -> Pairs:
@@ -91,17 +96,45 @@ def gain(evidence: Evidence, arms: Iterable[str], metric: str) -> Gain | None:
     return of_pairs(usable, max(map(len, usable)) - 1) if usable else None
 
 
-def kinds(evidence: Evidence) -> dict[str, list[str]]:
-    """Arms by the groups of settings in which they differ from the base: `model`, `mixture + schedule`."""
-    found: dict[str, list[str]] = {}
-    for arm in evidence.arms:
-        kind = registry.kind_of(evidence.declaration["arms"].get(arm, {}))
-        found.setdefault(registry.name_of(kind), []).append(arm)
-    return found
-
-
 def metrics(evidence: Evidence) -> list[str]:
     """The study's own metric first, then the means and the domains."""
     names = dict.fromkeys([evidence.metric, "macro", *evidence.domains])
-    finished = [run for run in evidence.runs if run.outcome == "finished"]
-    return [name for name in names if all(name in run.result["bpb"] for run in finished)]
+    return [name for name in names if _has(evidence, name)]
+
+
+def _has(evidence: Evidence, metric: str) -> bool:
+    return all(metric in run.result["bpb"] for run in evidence.runs if run.outcome == "finished")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The noise of one paired difference in the metric's unit, pooled over arms and studies."""
+
+    noise: Sd
+    studies: tuple[str, ...]
+    largest: float  # sd of the noisiest study: kinds of arms and sizes differ by factors
+    gain: float | None = None  # from pairing; None for several studies
+
+
+def measured(outputs: Path | str, metric: str, name: str = "") -> Measured | None:
+    """Of the study of that name, or else of all studies; None where no arm has two pairs with the base."""
+    folders = sorted(path.parent for path in (Path(outputs) / "studies").glob(f"{name or '*'}/study.json"))
+    evidences = [read(StudyRecord(folder)) for folder in folders]
+    found = {one.study.name: (noise, one) for one in evidences if (noise := _noise(one, metric)) is not None}
+    if not found:
+        return None
+    noises, (_, first) = [noise for noise, _ in found.values()], next(iter(found.values()))
+    df = sum(noise.df for noise in noises)
+    variance = sum(noise.variance * noise.df for noise in noises) / df
+    pairing = gain(first, first.arms, first.metric) if len(found) == 1 else None
+    largest = max(math.sqrt(noise.variance) for noise in noises)
+    return Measured(Sd(math.sqrt(variance), df), tuple(found), largest, pairing.value if pairing else None)
+
+
+def _noise(evidence: Evidence, metric: str) -> Noise | None:
+    if not _has(evidence, metric):
+        return None
+    differences = [list(evidence.differences(arm, metric).values()) for arm in evidence.arms]
+    usable = [d for d in differences if len(d) > 1]
+    noise = pooled_noise(usable, Noise()) if usable else None
+    return noise if noise and noise.variance > 0 else None

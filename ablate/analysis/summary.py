@@ -8,23 +8,29 @@ A study of factors is judged on those: its arms are a fraction of all combinatio
 
 from dataclasses import dataclass
 
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from ablate.analysis import factorial, table, trust
+from ablate.analysis import factorial, table
 from ablate.analysis.evidence import Evidence
+from ablate.analysis.validity import trust
 
 
 @dataclass(frozen=True)
 class Summary:
     table: Table
     sentence: str
-    remarks: list[str]  # lines to go between the two
+    remarks: list[str]
     conclusion: trust.Conclusion
 
-    @property
-    def findings(self) -> Table:
-        """What was found about the study itself."""
-        return trust.table(self.conclusion.findings)
+    def show(self, console: Console) -> None:
+        """Print all but the sentence: the verdicts, and what was found about the study itself."""
+        console.print(self.table)
+        for line in self.remarks:
+            console.print(escape(line))
+        console.print()
+        console.print(trust.table(self.conclusion.findings))
 
 
 def summary(evidence: Evidence) -> Summary:

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.analysis.compare import Verdict, bounds
-from ablate.analysis.paired import Word
+from ablate.analysis.statistics.paired import Word
 
 COLOURS: dict[Word, str] = {"better": "green", "worse": "red", "equivalent": "blue", "inconclusive": "yellow"}
 

@@ -21,7 +21,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ablate.analysis import parallel
+from ablate.analysis.drawing import parallel
 from ablate.analysis.evidence import Evidence
 from ablate.files import write_atomically
 from ablate.settings import Settings, UserError, Where

@@ -6,7 +6,7 @@
     decay        which parameters decay, and their layer      code        digest of the sources that move weights
     text         spans by domain, tokenizer, table of bytes   evaluation  digest of the held-out rows by domain
 
-A configuration says what was asked for; this says what there was. `analysis.confounds` compares it between runs.
+A configuration says what was asked for; this says what there was. `validity.confounds` compares it between runs.
 """
 
 import ast

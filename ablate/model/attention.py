@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ablate.model.linear import LINEARS
-from ablate.model.parts import RMSNorm, Rotary
+from ablate.model.parts import CACHE_BYTES, RMSNorm, Rotary
 from ablate.settings import Model, Size
 
 BLOCK = 64  # queries
@@ -71,9 +71,9 @@ class Attention(nn.Module):
     def kernel(self, device: torch.device, length: int) -> str:
         return kernel(device, length)
 
-    def state_bytes(self, length: int, bytes_per_value: int = 2) -> int:
+    def state_bytes(self, length: int) -> int:
         """Bytes of the key-value cache that one sequence of `length` tokens needs at inference."""
-        return 2 * self.kv_heads * self.width * length * bytes_per_value
+        return 2 * self.kv_heads * self.width * length * CACHE_BYTES
 
 
 def causal_attention(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:

@@ -61,10 +61,6 @@ class Budget:
     settings: Settings = field(repr=False, compare=False)
 
     @property
-    def non_embedding(self) -> int:
-        return self.parameters - self.embedding
-
-    @property
     def training_flops(self) -> dict[int, int]:
         """Row length -> FLOPs per token, forward and backward; evaluation not included."""
         return {length: 3 * flops for length, flops in self.forward_flops.items()}

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ablate.model.attention import causal_attention, kernel
 from ablate.model.linear import LINEARS
-from ablate.model.parts import RMSNorm, Rotary
+from ablate.model.parts import CACHE_BYTES, RMSNorm, Rotary
 from ablate.settings import Model, Size
 
 # Of the norms of the latents, whatever `model.norm_eps`: theirs in DeepSeek's code and in transformers.
@@ -84,6 +84,6 @@ class LatentAttention(nn.Module):
     def kernel(self, device: torch.device, length: int) -> str:
         return kernel(device, length)
 
-    def state_bytes(self, length: int, bytes_per_value: int = 2) -> int:
+    def state_bytes(self, length: int) -> int:
         """Bytes of the cache of latents and rotary keys that one sequence of `length` tokens needs at inference."""
-        return (self.kv_rank + self.rope_width) * length * bytes_per_value
+        return (self.kv_rank + self.rope_width) * length * CACHE_BYTES

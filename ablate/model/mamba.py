@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from ablate.model import ssd
 from ablate.model.linear import LINEARS
+from ablate.model.parts import CACHE_BYTES
 from ablate.settings import Model, Size
 
 HAS_MAMBA_SSM = importlib.util.find_spec("mamba_ssm") is not None
@@ -77,10 +78,10 @@ class Mamba2(nn.Module):
     def kernel(self, device: torch.device, length: int) -> str:
         return f"{kernel(device).__module__}.{kernel(device).__name__}"
 
-    def state_bytes(self, length: int, bytes_per_value: int = 2) -> int:
+    def state_bytes(self, length: int) -> int:
         """Bytes that one sequence of any length keeps: state of the scan, and what the convolution looks back at."""
         scan, convolution = self.inner * self.mamba.state, (self.mamba.conv - 1) * self.conv1d.in_channels
-        return (scan + convolution) * bytes_per_value
+        return (scan + convolution) * CACHE_BYTES
 
 
 def _no_autocast(device: str) -> contextlib.AbstractContextManager:

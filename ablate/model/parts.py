@@ -20,6 +20,8 @@ from torch.autograd.function import once_differentiable
 
 from ablate.model.linear import LINEARS
 
+CACHE_BYTES = 2  # of a value that is kept at inference: 16 bits
+
 
 class RMSNorm(nn.Module):
     """`x / sqrt(mean(x^2) + eps) * weight` over the last dimension (Zhang and Sennrich, arXiv:1910.07467)."""

@@ -57,11 +57,6 @@ class Order:
         lengths = self.timeline.table["length"][:step]
         return dict(zip(self.domains, (lengths @ self.counts[:step]).tolist(), strict=True))
 
-    def epochs(self) -> dict[str, float]:
-        """How often the run reads each domain's training text."""
-        read = self.domain_tokens(len(self.timeline))
-        return {d: read[d] / (spans * self.span) for d, spans in zip(self.domains, self.spans, strict=True)}
-
     def _lay_out(self, chunk: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Domain and start of every row of a chunk of steps, and where each step begins among them."""
         first = chunk * CHUNK_STEPS

@@ -8,9 +8,10 @@ What takes long to import begins here. `run` may be called again at any time: th
 from rich.console import Console
 from rich.markup import escape
 
-from ablate.analysis import page, trust
+from ablate.analysis import page
 from ablate.analysis.evidence import read
 from ablate.analysis.summary import summary
+from ablate.analysis.validity import trust
 from ablate.record import StudyRecord, study_record
 from ablate.settings import UserError
 from ablate.sweep import study as studies
@@ -58,11 +59,7 @@ def _conclude(record: StudyRecord, console: Console) -> trust.Conclusion:
     """The verdict table, what was found about the study, and the report to read."""
     verdict = summary(read(record))
     console.print()
-    console.print(verdict.table)
-    for line in verdict.remarks:
-        console.print(line)
-    console.print()
-    console.print(verdict.findings)
+    verdict.show(console)
     console.print(f"\n[bold]{escape(verdict.sentence)}[/]")
     console.print(f"report: {page.write(record)}")
     return verdict.conclusion

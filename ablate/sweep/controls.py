@@ -1,6 +1,6 @@
 """Runs whose outcome is known before the study, so that it can fail: declared with it, trained beside its arms.
 
-    study.controls         runs                                        what must come out (`analysis.controls`)
+    study.controls         runs                                        what must come out (`analysis.validity.controls`)
     null_seeds: 1          the base of the first seed, a second time   the same bits
     aa_seeds: 0            the base under so many further seeds        nothing: they show how far equal runs lie apart
     positive:              overrides that make the base worse          worse

@@ -49,7 +49,7 @@ def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> 
     base = compose(fixed)
     study = dataclasses.replace(base.study, name=base.study.name or f"sweep-{digest([values, canonical(base)])}")
     if "seed" in values:
-        study = dataclasses.replace(study, seeds=[int(seed) for seed in values["seed"]])
+        study = dataclasses.replace(study, seeds=[_seed(text) for text in values["seed"]])
     if not swept:
         arms = {name: compose([*fixed, *more]) for name, more in _named(study).items()}
         alone = {name: compose([*fixed, *more]) for name, more in study.factors.items()}
@@ -96,6 +96,12 @@ def _plan_of_points(study: Study, base: Settings, points: dict[str, Settings], s
 
 def _values(jobs: list[list[str]], key: str) -> list[str]:
     return [o.split("=", 1)[1] for job in jobs for o in job if o.split("=", 1)[0] == key]
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise SettingsError(f"seed={text}: must be a whole number, at least 0")
+    return int(text)
 
 
 def _terminated(number: int, frame: object) -> None:

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis import picture
+from ablate.analysis.drawing import picture
 from ablate.analysis.evidence import AA, NULL, POSITIVE
-from ablate.analysis.paired import detectable_with
+from ablate.analysis.statistics.paired import detectable_with
 from ablate.fit import pace
 from ablate.model import budget
 from ablate.record import run_record, study_record
@@ -63,9 +63,9 @@ def _label(group: Alike, plan: Plan, found: Prospect) -> Text:
     return text
 
 
-def shortened(names: list[str], width: int = NAMES) -> str:
+def shortened(names: list[str]) -> str:
     """As many names as fit, and how many more there are."""
-    fit = [name for number, name in enumerate(names) if len(", ".join(names[: number + 1])) <= width] or names[:1]
+    fit = [name for number, name in enumerate(names) if len(", ".join(names[: number + 1])) <= NAMES] or names[:1]
     return ", ".join(fit) + (f" and {len(names) - len(fit)} more" if len(fit) < len(names) else "")
 
 

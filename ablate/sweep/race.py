@@ -15,14 +15,14 @@ made after it was stopped change nothing.
 A look needs the base and every active arm on its first n seeds. It asks, in this order, of each arm:
 
     decided     does the interval that holds over all looks and arms leave out 0, or lie within the margin?
-                (`analysis.looks`; only these stops are verdicts)
+                (`analysis.statistics.looks`; only these stops are verdicts)
     futile      is the predictive probability of `better` at the last look below `budget.futility`? Those that go
                 now tell that look nothing more of the noise, so the others are asked again.
     beaten      with race=best: is it among those that together are the best with at most the probability
                 (1 - keep) x looks so far / looks? What was dropped before counts.
 
 Rungs (race=best) act within the first seed block alone: afterwards few arms are left, and whole blocks tell
-more. They take RUNG_SHARE of 1 - keep, in the same way, for forecasts of the final loss (`analysis.forecast`).
+more. They take RUNG_SHARE of 1 - keep, in the same way, for forecasts of the final loss (`statistics.forecast`).
 """
 
 import math
@@ -33,10 +33,10 @@ from typing import Literal
 
 import numpy as np
 
-from ablate.analysis.forecast import forecast
-from ablate.analysis.looks import Design, Noise, best, chance_of_better, droppable, pool, pooled, spread
-from ablate.analysis.moderated import scatter
-from ablate.analysis.paired import Interval, Word
+from ablate.analysis.statistics.forecast import forecast
+from ablate.analysis.statistics.looks import Design, Noise, best, chance_of_better, droppable, pool, pooled, spread
+from ablate.analysis.statistics.moderated import scatter
+from ablate.analysis.statistics.paired import Interval, Word
 from ablate.settings import Study
 
 Evidence = Mapping[str, Mapping[int, float]]  # arm -> seed -> final value; inf: diverged, nan: failed

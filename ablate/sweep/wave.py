@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ablate.analysis import trust
 from ablate.analysis.evidence import POSITIVE, read
+from ablate.analysis.validity import trust
 from ablate.plan.timeline import timeline
 from ablate.record import StudyRecord, run_record
 from ablate.sweep.prior import informed

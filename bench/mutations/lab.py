@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ablate.analysis import confounds
 from ablate.analysis.evidence import read
-from ablate.analysis.finding import Finding
+from ablate.analysis.validity import confounds
+from ablate.analysis.validity.finding import Finding
 from ablate.data.tokens import prepare
 from ablate.fit.run import train_run
 from ablate.identity import run_id

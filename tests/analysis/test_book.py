@@ -4,9 +4,11 @@ import filecmp
 
 import pytest
 
-from ablate.analysis import compare, curves, page, trust
+from ablate.analysis import compare, page, spread
 from ablate.analysis.book import TABLES, Book, keep
 from ablate.analysis.evidence import read
+from ablate.analysis.scaling import curves
+from ablate.analysis.validity import trust
 from ablate.report import main
 from tests.analysis.worlds import World, write
 
@@ -24,7 +26,7 @@ def studies(tmp_path):
 def test_verdicts_and_fits_are_the_same(studies):
     records, book, _ = studies
     assert repr(compare.verdicts(book)) == repr(compare.verdicts(records))
-    assert compare.pairing_gain(book) == compare.pairing_gain(records)
+    assert spread.gain(book, book.arms, book.metric) == spread.gain(records, records.arms, records.metric)
     for domain in records.domains:
         assert repr(curves.fit(book, "base", domain).law) == repr(curves.fit(records, "base", domain).law)
 

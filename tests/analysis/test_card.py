@@ -29,7 +29,7 @@ def test_a_card_holds_the_verdict_and_what_it_rests_on(tmp_path):
     assert one.wrong_sign is not None
     assert one.wrong_sign < 0.01 < (found["qa_12"].wrong_sign or 0)
     assert one.pairing is not None
-    assert one.pairing.gain > 10
+    assert one.pairing.value > 10
     assert one.level == pytest.approx(0.05 / 3)
     assert (one.kind, one.runs, one.passages) == ("mixture", 4, None)
     assert one.flops == sum(run.result["flops"] for run in evidence.by_arm["qa_20"].values())

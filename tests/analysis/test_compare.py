@@ -86,13 +86,6 @@ def test_one_seed_is_inconclusive_and_says_why(tmp_path):
     assert "one seed gives no interval" in text(found)
 
 
-def test_pairing_removes_what_the_seeds_share(tmp_path):
-    gain = compare.pairing_gain(study(tmp_path, seeds=tuple(range(8))))
-    assert gain is not None
-    assert gain > 10
-    assert compare.pairing_gain(study(tmp_path / "one", seeds=(0,))) is None
-
-
 def test_sentences(tmp_path):
     found = compare.verdicts(study(tmp_path))
     assert compare.sentence(found).startswith("`qa_20` is better than `base` by 0.02")

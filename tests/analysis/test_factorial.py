@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 from scipy.stats import binomtest
 
-from ablate.analysis.contrasts import contrasts, critical, levels, main_effects, pseudo_error
 from ablate.analysis.evidence import read
 from ablate.analysis.factorial import allowed, effects, remarks, sentence, table
-from ablate.analysis.paired import judge
+from ablate.analysis.statistics.contrasts import contrasts, critical, levels, main_effects, pseudo_error
+from ablate.analysis.statistics.paired import judge
 from ablate.fraction import fraction, saving
 from ablate.record import StudyRecord
 from tests.analysis import worlds

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from ablate.analysis import book, compare, moderated, registry
+from ablate.analysis import book, compare, registry
 from ablate.analysis.evidence import Evidence, read
 from ablate.analysis.registry import Past, noises, pairings
+from ablate.analysis.statistics import moderated
 from tests.analysis.worlds import World, write
 
 MIXTURE, LENGTH = frozenset({"mixture"}), frozenset({"length"})
@@ -90,7 +91,7 @@ def test_pairing_is_what_the_values_say():
     shared, own = rng.standard_normal((2000, 3, 1)) * 3, rng.standard_normal((2000, 3, 2))
     arms = [arm("a", i, pairs={"macro": [tuple(pair) for pair in rows]}) for i, rows in enumerate(shared + own)]
     one = pairings(arms, "macro")[MIXTURE]
-    assert one.gain == pytest.approx(10, rel=0.1)
+    assert one.value == pytest.approx(10, rel=0.1)
     assert one.correlation == pytest.approx(0.9, abs=0.01)
     assert (one.arms, one.df) == (2000, 4000)
 
@@ -152,3 +153,7 @@ def test_equal_runs_under_other_names_count_once(tmp_path):
     rename_runs(recorded(tmp_path / "outputs", "first", seeds=(0, 1, 2)))
     second = rename_runs(recorded(tmp_path / "outputs", "second", seeds=(0, 1, 2)))
     assert compare.verdicts(second)[0].known.arms == len(MANY)
+
+
+def test_kinds_are_those_of_the_declaration(tmp_path):
+    assert registry.kinds(read(write(tmp_path, World()))) == {"mixture": ["qa_20", "qa_40", "qa_12"]}

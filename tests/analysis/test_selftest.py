@@ -52,7 +52,7 @@ def test_a_lab_that_keeps_its_level_says_so(tmp_path):
     (macro,) = found.noises["macro"]
     assert macro.arms == len(EFFECTS)
     assert macro.noise.variance**0.5 == pytest.approx(0.0015, rel=0.5)  # four domains: sqrt 2 x 0.0021 / 2
-    assert found.pairings["macro"][frozenset({"mixture"})].gain > 5
+    assert found.pairings["macro"][frozenset({"mixture"})].value > 5
     assert (found.positives, found.positives_found) == (0, 0)
 
 

@@ -1,13 +1,14 @@
 """Noise of runs and of pairs, and how often the intervals hold."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
-from ablate.analysis.compare import pairing_gain
 from ablate.analysis.evidence import read
-from ablate.analysis.spread import Gain, Sd, gain, kinds, metrics, of_pairs, pairs, pooled
+from ablate.analysis.spread import Gain, Sd, gain, measured, metrics, of_pairs, pairs, pooled
+from ablate.analysis.statistics.looks import Noise, pool
 from tests.analysis.worlds import World, write
 
 WORLD = World(seeds=tuple(range(60)), shared_noise=0.012, own_noise=0.003, evaluation_noise=0.0, evaluations=2)
@@ -45,10 +46,6 @@ def test_planted_noise_is_found(evidence):
     assert found.interval[0] < (seed / own) ** 2 < found.interval[1]
     sd = sd_of(list(evidence.finals(arm, "code").values()) for arm in evidence.by_arm)
     assert sd.interval[0] < seed < sd.interval[1]
-
-
-def test_the_gain_is_that_of_the_report(evidence):
-    assert within(evidence, evidence.arms, evidence.metric).value == pytest.approx(pairing_gain(evidence), rel=1e-9)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.9, -0.5])
@@ -91,6 +88,34 @@ def test_runs_that_are_the_same_have_no_gain():
     assert pooled([[1.0], []]) is None
 
 
-def test_kinds_and_metrics_are_those_of_the_declaration(evidence):
-    assert kinds(evidence) == {"mixture": ["qa_20", "qa_40", "qa_12"]}
+def test_metrics_are_those_of_the_declaration(evidence):
     assert metrics(evidence) == ["macro", "general", "code", "science", "qa"]
+
+
+def test_noise_is_read_from_the_records(tmp_path):
+    assert measured(tmp_path, "macro") is None
+    world = World(seeds=tuple(range(8)), own_noise=0.002, evaluation_noise=0.0)
+    evidence = read(write(tmp_path, world, "one"))
+    found = measured(tmp_path, "macro", "one")
+    assert found is not None
+    d = np.array([list(evidence.differences(arm, "macro").values()) for arm in evidence.arms])
+    assert found.noise.value == pytest.approx(math.sqrt(d.var(axis=1, ddof=1).mean()))
+    assert found.noise.df == pytest.approx(3 * 7 / 1.5)  # three arms share a base: worth two
+    assert found.gain is not None
+    assert found.gain > 3
+    write(tmp_path, dataclasses.replace(world, own_noise=0.02, seeds=tuple(range(20, 28))), "two")
+    both = measured(tmp_path, "macro")
+    assert both is not None
+    assert both.studies == ("one", "two")
+    assert found.noise.value < both.noise.value < both.largest
+    assert measured(tmp_path, "no such metric") is None
+
+
+def test_the_interval_of_the_noise_holds_it():
+    """Arms that share a base tell less of the noise than as many that do not."""
+    rng, arms, seeds = np.random.default_rng(9), 4, 5
+    runs = rng.normal(0, math.sqrt(0.5), (20_000, arms + 1, seeds))
+    d = runs[:, 1:] - runs[:, :1]
+    variance, df = pool(d.var(axis=2).sum(1) * seeds, arms * (seeds - 1), arms, Noise())
+    low, high = Sd(np.sqrt(variance), df).interval  # pyrefly: ignore
+    assert ((np.asarray(low) < 1) & (np.asarray(high) > 1)).mean() == pytest.approx(0.95, abs=0.01)

@@ -259,7 +259,6 @@ def test_tokens_read_are_those_of_the_rows(settings):
         for domain, _, length in rows:
             read[domain] += length
     assert order.domain_tokens(settings.steps) == {domain: read[d] for d, domain in enumerate(DOMAINS)}
-    assert order.epochs() == {domain: read[d] / (64 * SPANS[d]) for d, domain in enumerate(DOMAINS)}
 
 
 def test_pieces_in_which_rows_are_laid_out_do_not_matter(monkeypatch):

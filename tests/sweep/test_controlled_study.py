@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 from runs import record_of
 
-from ablate.analysis import trust
 from ablate.analysis.evidence import AA, NULL, POSITIVE, read
+from ablate.analysis.validity import trust
 from ablate.fit.run import train_run
 from ablate.parse import from_config
 from ablate.record import run_record, study_record

@@ -34,6 +34,12 @@ def test_named_arms():
     assert plan.study.seeds == [0, 1, 2]
 
 
+@pytest.mark.parametrize("seed", ["a", "0.5", "-1"])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(SettingsError, match=f"seed={seed}: must be a whole number"):
+        plan_of([[f"seed={seed}"], ["seed=1"]], compose(ARMS))
+
+
 def test_swept_seeds_are_the_seeds_of_the_study():
     plan = plan_of([["seed=3"], ["seed=4"]], compose(ARMS))
     assert plan.study.seeds == [3, 4]

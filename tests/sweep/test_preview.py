@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from ablate.analysis.paired import detectable_with
+from ablate.analysis.statistics.paired import detectable_with
 from ablate.parse import from_config
 from ablate.settings import Budget, Study
 from ablate.sweep.cost import prospect

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from ablate.analysis.looks import Design, Noise, pool
+from ablate.analysis.statistics.looks import Design, Noise, pool
 from ablate.parse import from_plain
 from ablate.settings import Budget, SettingsError, Study
 from ablate.sweep.race import Decision, decide, looks_of
