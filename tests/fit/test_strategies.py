@@ -212,10 +212,10 @@ def train_late(settings: Settings, rank: int, port: int) -> None:
     os.environ.update(strategy.rank_environment(rank, settings.where, port))
     save = checkpoint.Saver.save
 
-    def late(saver: checkpoint.Saver, trainer: Any) -> Path:
-        while rank == 1 and not saver._path(trainer.global_step).exists():
+    def late(self: checkpoint.Saver, trainer: Any) -> Path:
+        while rank == 1 and not self._path(trainer.global_step).exists():
             time.sleep(0.01)
-        return save(saver, trainer)
+        return save(self, trainer)
 
     checkpoint.Saver.save = late
     train_run(settings)

@@ -1,7 +1,6 @@
 """From a surrogate to mixtures: the best one, those that may be as good, and what to train next.
 
     best(found, rng)                   lowest expected metric plus CAUTION sd: not where nobody has been
-    trained(found)                     the same among the runs there are: what to choose when no more can be trained
     next_runs(found, 4, rng)           what each VIEW of the surrogate would train, different ones
     doubt(found, mixture, noise, rng)  {domain: (least, most)} over mixtures that noise cannot tell from it
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from ablate.analysis.mixtures.surrogate import Surrogate
 
-CAUTION = 0.5
+CAUTION = 2.0
 VIEWS = ((True, 0.0), (False, -1.0), (True, -1.0), (False, 0.0), (False, -2.0), (True, -2.0))  # laws too, sd
 CLOSE = 0.01  # mixtures whose weights all differ by less are the same
 DRAWN, PARENTS, ROUNDS, CHILDREN = 600, 10, 4, 200
@@ -27,12 +26,6 @@ Score = Callable[[np.ndarray], np.ndarray]  # mixtures -> the lower, the better
 def best(found: Surrogate, rng: np.random.Generator) -> np.ndarray:
     """The mixture to choose, domains."""
     return lowest(_view(found, True, CAUTION), found, rng)
-
-
-def trained(found: Surrogate) -> np.ndarray:
-    """The mixture to choose among those that were trained, domains."""
-    runs = found.swarm.weights
-    return runs[np.argmin(_view(found, True, CAUTION)(runs))]
 
 
 def next_runs(found: Surrogate, count: int, rng: np.random.Generator) -> np.ndarray:

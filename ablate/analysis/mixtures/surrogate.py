@@ -9,13 +9,15 @@ Matern-5/2 on a root of the weights, where a step from 0 to 1 % counts about as 
 are averaged by their errors at runs left out, near the best ones above all: a law extrapolates well where it is true
 and cannot know where it is not. One law on the sum instead would put the optimum on a vertex.
 
-The laws' share is shrunk by n / (n + FEW): errors of so few runs do not tell models apart.
+Few errors do not tell models apart. As the laws of a study tend to hold or to fail together, the odds of a set rest as
+much on the errors of all sets as on its own, and the laws' share is shrunk by n / (n + FEW) for n losses in all.
 """
 
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -23,7 +25,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from ablate.analysis.mixtures.mixture_laws import Law, effective
 
 ROOTS = (0.25, 0.5)  # powers of the weights that distances are taken on; the likelier one is used
-FEW = 12.0  # runs
+FEW = 24.0  # losses: runs x validation sets
 LOWEST = 0.05  # of 1 + gap: a law may promise a loss far below every run, but not without end
 LOOSE, LOOSER, LOOSEST = 0.5, 1.5, 6.0  # what a law may miss: at the best run, more per median gap behind, at most
 
@@ -123,7 +125,8 @@ def fit(swarm: Swarm) -> Surrogate:
     by_process = _left_out(process, values)
     near = (1 / (1 + gap) ** 2)[:, None]
     law_error, process_error = ((near * errors**2).sum(0) / near.sum() + 1e-18 for errors in (by_law, by_process))
-    share = process_error / (process_error + law_error) * len(gap) / (len(gap) + FEW)
+    odds = np.log(process_error / law_error)
+    share = expit(odds + odds.mean()) * values.size / (values.size + FEW)
     left_out = share * by_law + (1 - share) * by_process
     return Surrogate(swarm, bent, laws, process, root, share, np.sqrt(law_error), left_out)
 

@@ -12,15 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-<<<<<<< HEAD:ablate/analysis/statistics/race_power.py
 from ablate.analysis.statistics.looks import SHARED, Design, Noise, chance_of_better, pool
 from ablate.analysis.statistics.moderated import scatters
 from ablate.analysis.statistics.power import Power
-=======
-from ablate.analysis.statistics.looks import SHARED, Design, Noise, pool
-from ablate.analysis.statistics.moderated import scatters
-from ablate.analysis.statistics.power import Power
->>>>>>> s8-house:ablate/analysis/statistics/race_power.py
 
 DRAWS = 1.5e6  # normal numbers for one effect
 

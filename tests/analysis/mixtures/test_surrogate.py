@@ -64,6 +64,15 @@ def test_where_no_law_holds_the_process_decides():
     assert share["law"] > 1.5 * share["wave"]
 
 
+def test_sets_on_which_laws_hold_speak_for_laws_on_the_others():
+    """The wave beside losses that fall as laws do, and alone."""
+    weights = design(mixtures=24)
+    wave, falling = np.sin(7 * weights[:, :1]), (0.05 + weights[:, 1:]) ** -0.4
+    together = surrogate.Swarm(tuple("abcd"), weights, np.hstack([wave, falling]), (0, 1, 2, 3), np.full(4, 0.25))
+    alone = surrogate.Swarm(tuple("abcd"), weights, wave, (0,), np.ones(1))
+    assert surrogate.fit(together).share[0] > 2 * surrogate.fit(alone).share[0]
+
+
 def test_errors_at_runs_left_out_are_larger_than_those_of_the_fit(found):
     swarm = found.swarm
     fitted = np.abs(found.losses(swarm.weights)[0] - swarm.losses).mean()
@@ -76,6 +85,15 @@ def test_the_best_mixture_is_near_the_best_there_is(found):
     assert mixture.sum() == pytest.approx(1)
     assert (WORLD.macro(mixture)[0] - least) / WORLD.sd < 1.5
     assert (WORLD.macro(design()[:1])[0] - least) / WORLD.sd > 4  # the base
+
+
+def test_the_best_is_chosen_where_the_surrogate_is_sure(found):
+    """Surer than where it expects the lowest metric, which it may promise where nobody has been."""
+    lowest = proposal.lowest(lambda drawn: found.metric(drawn)[0], found, np.random.default_rng(0))
+    chosen = proposal.best(found, np.random.default_rng(0))
+    (expected, expected_best), (sd, sd_best) = found.metric(np.stack([chosen, lowest]))
+    assert expected >= expected_best
+    assert sd < sd_best
 
 
 def test_next_runs_differ_from_each_other(found):
