@@ -22,6 +22,7 @@ ROUNDS = 5
 ARMS, SEEDS = ("0.0", "0.05", "0.15", "0.4"), ("0", "1", "2")
 STEPS = 4
 COMMON = [
+    "controls=none",
     "data.span=256",
     "step_tokens=1024",
     f"tokens={STEPS * 1024}",
