@@ -25,6 +25,7 @@ def check(settings: "Settings") -> None:
     _check_mixture(settings)
     _check_techniques(settings)
     _check_averaging(settings)
+    _check_devices(settings)
     _check_budget(settings.study)
     _check_factors(settings.study)
 
@@ -142,6 +143,16 @@ def _check_techniques(s: "Settings") -> None:
     if lerac.lowest < 1:
         until = steps_of(lerac.until, s.steps)
         _require(1 <= until <= s.steps, "optimizer.lerac.until", lerac.until, "within the run and after the first step")
+
+
+def _check_devices(s: "Settings") -> None:
+    """Several processes need a strategy that shares the work, and average whole weights only where some are whole."""
+    where = s.where
+    alone = where.devices * where.nodes == 1 or where.strategy != "single"
+    _require(alone, "where.devices", where.devices, "1 with where.strategy=single; where.strategy=ddp takes several")
+    whole = s.averaging.kind == "none" or where.strategy not in ("fsdp", "zero3")
+    allowed = f"none with where.strategy={where.strategy}, where no process has all weights; zero2 has them"
+    _require(whole, "averaging.kind", s.averaging.kind, allowed)
 
 
 def _check_averaging(s: "Settings") -> None:

@@ -25,7 +25,8 @@ UNDER_SYSTEM = ("data", "mixture", "length", "model", "optimizer", "schedule")
 def from_config(config: DictConfig | dict) -> Settings:
     """Typed settings from composed configuration. Raises SettingsError, one line, naming key and value."""
     try:
-        plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True, throw_on_missing=True)
+        tree = config if isinstance(config, DictConfig) else OmegaConf.create(config)
+        plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise SettingsError(f"{error.full_key}=???: must be given") from None
     except OmegaConfBaseException as error:

@@ -2,7 +2,7 @@
 
     python -m ablate.power +experiment=mix_sweep                  with what it costs; noise from its own runs,
                                                                   or else from all studies on disk
-    python -m ablate.power mix_sweep                              a study that has begun
+    python -m ablate.power mix_sweep                              a study that has begun, or experiments/mix_sweep
     python -m ablate.power --noise 0.004 --margin 0.01 --arms 5   no study at all
 
 The numbers are those of the verdict's own rules (`ablate.analysis.statistics.power`), not of a normal approximation,
@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from ablate.analysis import registry
+from ablate.analysis.book import study_named
 from ablate.analysis.evidence import read
 from ablate.analysis.planner import Question, rows, show
 from ablate.analysis.spread import Measured, measured
 from ablate.analysis.statistics.power import Power, factor_noise
 from ablate.fraction import fraction
-from ablate.record import study_record
+from ablate.record import StudyRecord, study_record
 from ablate.settings import Study, UserError
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def _of_plan(options: argparse.Namespace, plan: "Plan") -> Question:
     from ablate.sweep.cost import prospect  # imports torch
 
     study, outputs = plan.study, plan.arms[0].settings.where.outputs
-    known = None if options.noise is not None else _measured(options, outputs, study)
+    known = None if options.noise is not None else _measured(study_record(outputs, study.name), outputs, study)
     family = len(study.factors) or max(1, sum(bool(arm.difference) for arm in plan.arms[1:]))
     first = dataclasses.replace(study, seeds=study.seeds[:1])
     cost = prospect(dataclasses.replace(plan, study=first))
@@ -126,11 +128,12 @@ def _seconds_per_flop(outputs: str, name: str, plan: "Plan") -> float:
 
 
 def _of_record(options: argparse.Namespace, name: str) -> Question:
-    evidence = read(study_record(options.outputs, name))
+    record = study_named(options.outputs, name)
+    evidence = read(record)
     declared = evidence.declaration
     fields = {field.name for field in dataclasses.fields(Study)} - {"arms"}  # there, what they change
     study = Study(**{key: value for key, value in declared.items() if key in fields})
-    known = None if options.noise is not None else _measured(options, options.outputs, study)
+    known = None if options.noise is not None else _measured(record, options.outputs, study)
     flops = [run.result["flops"] for run in evidence.distinct_runs if run.outcome == "finished"]
     num_arms = len(evidence.arms) + 1
     mean = sum(flops) / len(flops) * num_arms if flops else math.nan
@@ -144,9 +147,12 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
     )
 
 
-def _measured(options: argparse.Namespace, outputs: str, study: Study) -> Measured | None:
-    """Noise of the study itself, or of all; without any, what the study assumes. Raises UserError without that."""
-    known = measured(outputs, study.metric, study.name) or measured(outputs, study.metric)
+def _measured(own: StudyRecord, outputs: str, study: Study) -> Measured | None:
+    """Noise of the study itself, or of all there are, the lab book's among them; without any, what the study assumes.
+
+    Raises UserError without that.
+    """
+    known = measured([own] if own.exists else [], study.metric) or measured(registry.studies(outputs), study.metric)
     if known is None and not study.budget.noise:
         raise UserError(f"no study in {outputs} has measured the noise of {study.metric}; give it with --noise")
     return known

@@ -257,7 +257,7 @@ class Slurm:
 class Where:
     """Where and how a run is carried out: recorded, never part of what the run is."""
 
-    outputs: str = "outputs"
+    outputs: Annotated[str, Field(min_length=1)] = "outputs"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     strategy: Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"] = "single"
     devices: Count = 1  # processes per node

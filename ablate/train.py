@@ -11,6 +11,8 @@ from ablate.sweep.worker import train_claimed
 
 def train(settings: Settings) -> None:
     """Train one configuration and say what came out."""
+    if settings.study.name:
+        print(f"one run, the base of {settings.study.name}; -m trains the whole study", flush=True)
     record, result = train_claimed(settings)
     print(f"{record.folder}: {result['outcome']}, {result['tokens']:,} tokens, {result['seconds']:.1f} s")
     if result["reason"]:

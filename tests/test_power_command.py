@@ -2,6 +2,9 @@
 
 import pytest
 
+from ablate.analysis.book import keep
+from ablate.analysis.evidence import read
+from ablate.analysis.registry import BOOK
 from ablate.power import main
 from tests.analysis.worlds import World, write
 
@@ -33,6 +36,13 @@ def test_a_study_on_disk_brings_its_noise_and_its_cost(capsys, tmp_path):
     assert "from mix_sweep" in text
     assert "4 * 16 317 TFLOP" in text
     assert "(here it is " in text
+
+
+def test_a_study_out_of_the_lab_book_and_its_noise_for_an_experiment(capsys, tmp_path):
+    outputs = tmp_path / "outputs"
+    keep(read(write(tmp_path / "elsewhere", World())), tmp_path / BOOK / "mix_sweep")
+    assert "from mix_sweep" in said(capsys, str(tmp_path / BOOK / "mix_sweep"), "--outputs", str(outputs))
+    assert "from mix_sweep" in said(capsys, "+experiment=mix_sweep", "controls=none", f"where.outputs={outputs}")
 
 
 def test_an_experiment_with_its_cost_and_race(capsys, tmp_path):

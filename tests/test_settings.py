@@ -36,6 +36,8 @@ REFUSED = {
     "exponential to 0": ({"schedule": {"shape": "exponential", "final": 0}}, ["schedule.final=0.0:", "above 0"]),
     "all held out": ({"data": {"validation": 0.9}}, ["data.validation=0.9:", "0.5"]),
     "no device": ({"where": {"devices": 0}}, ["where.devices=0:", "1"]),
+    "two devices, one process": ({"where": {"devices": 2}}, ["where.devices=2", "where.strategy=ddp"]),
+    "no folder": ({"where": {"outputs": ""}}, ["where.outputs="]),
     "no step": ({"tokens": 1023}, ["tokens=1023:", "step_tokens=1024"]),
     "negative seed": ({"seed": -1}, ["seed=-1:", "0"]),
     "seed of 64 bits": ({"seed": 2**63}, ["seed=9223372036854775808:", "less than"]),

@@ -14,6 +14,7 @@ import yaml
 
 from ablate.parse import all_keys, from_config
 from ablate.settings import Settings
+from ablate.train import train
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -145,6 +146,7 @@ def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs):
     assert code == 0, err
     assert "16 runs (4 of them controls), seeds 0, 1, 2: 0 done, 16 missing" in out
     assert "FLOPs" in out
+    assert re.search(r"memory: [\d,]+ MiB in a step of none, the largest", out)
     assert [path.name for path in (outputs / "studies").glob("*/*")] == ["plan.png"]
     assert not (outputs / "runs").exists()
 
@@ -208,3 +210,8 @@ def test_defaults_in_conf_are_the_defaults_of_the_code():
 
 
 os.environ.setdefault("WANDB_SILENT", "true")
+
+
+def test_a_study_without_m_says_that_it_is_one_run(tiny, capsys):
+    train(tiny(study={"name": "mix_sweep"}))
+    assert "one run, the base of mix_sweep; -m trains the whole study" in capsys.readouterr().out

@@ -85,7 +85,12 @@ def read(outputs: Path | str, leave_out: str = "") -> tuple[Past, ...]:
 
     leave_out: the name of a study that is not read.
     """
-    return _of([*_recorded(Path(outputs)), *_kept(Path(outputs).parent / BOOK)], leave_out)
+    return _of(studies(outputs), leave_out)
+
+
+def studies(outputs: Path | str) -> list[StudyRecord]:
+    """In a folder of records and in the lab book beside it."""
+    return [*_recorded(Path(outputs)), *_kept(Path(outputs).parent / BOOK)]
 
 
 def earlier(evidence: Evidence) -> tuple[Past, ...]:
@@ -106,10 +111,10 @@ def _kept(folder: Path) -> list[StudyRecord]:
     return [book for path in sorted(folder.glob("*/study.json")) if (book := Book(path.parent)).exists]
 
 
-def _of(studies: Iterable[StudyRecord], leave_out: str) -> tuple[Past, ...]:
+def _of(records: Iterable[StudyRecord], leave_out: str) -> tuple[Past, ...]:
     """Each run once, though a study may be recorded and in the book too."""
     found: dict[frozenset[str], Past] = {}
-    for study in studies:
+    for study in records:
         if study.read()["name"] != leave_out:
             found = {one.ids: one for one in arms_of(read_evidence(study))} | found
     return tuple(found.values())

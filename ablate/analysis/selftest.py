@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from ablate.analysis import registry
 from ablate.analysis.evidence import Evidence
@@ -56,12 +56,12 @@ class Rate:
     @property
     def low(self) -> float:
         count = math.floor(self.found + 1e-9)
-        return 0.0 if count == 0 else float(beta.ppf(0.025, count, self.trials - count + 1))
+        return 0.0 if count == 0 else float(betaincinv(count, self.trials - count + 1, 0.025))
 
     @property
     def bound(self) -> float:
         count = math.ceil(self.found - 1e-9)
-        return 1.0 if count >= self.trials else float(beta.ppf(0.975, count + 1, self.trials - count))
+        return 1.0 if count >= self.trials else float(betaincinv(count + 1, self.trials - count, 0.975))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,10 +19,9 @@ are pooled, but only n - 1 degrees of freedom are counted for a study with n see
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from scipy.stats import chi2, f
+from scipy.special import fdtri, gammaincinv
 
 from ablate.analysis.evidence import Evidence, read
 from ablate.analysis.statistics.looks import Noise
@@ -43,7 +42,7 @@ class Sd:
     @property
     def interval(self) -> Interval:
         """95 %, of normal noise that is the same in all arms."""
-        low, high = (self.value * math.sqrt(self.df / chi2.ppf(p, self.df)) for p in (0.975, 0.025))
+        low, high = (self.value * math.sqrt(self.df / (2 * gammaincinv(self.df / 2, p))) for p in (0.975, 0.025))
         return (low, high)
 
 
@@ -79,7 +78,7 @@ def of_pairs(arms: Sequence[Pairs], df: int | None = None) -> Gain | None:
     if together <= 0 or base * arm <= 0:
         return None
     ratio = (base + arm + 2 * both) / together
-    low, high = ((1 + ratio / f.ppf(p, df, df)) / 2 for p in (0.975, 0.025))
+    low, high = ((1 + ratio / fdtri(df, df, p)) / 2 for p in (0.975, 0.025))
     noise = Sd(math.sqrt(together), df)
     return Gain((base + arm) / together, (low, high), both / math.sqrt(base * arm), noise, len(arms), df)
 
@@ -116,11 +115,10 @@ class Measured:
     gain: float | None = None  # from pairing; None for several studies
 
 
-def measured(outputs: Path | str, metric: str, name: str = "") -> Measured | None:
-    """Of the study of that name, or else of all studies; None where no arm has two pairs with the base."""
-    folders = sorted(path.parent for path in (Path(outputs) / "studies").glob(f"{name or '*'}/study.json"))
-    evidences = [read(StudyRecord(folder)) for folder in folders]
-    found = {one.study.name: (noise, one) for one in evidences if (noise := _noise(one, metric)) is not None}
+def measured(studies: Iterable[StudyRecord], metric: str) -> Measured | None:
+    """Of some studies together, of one name the first; None where no arm has two pairs with the base."""
+    evidences = {study.name: read(study) for study in reversed(list(studies))}
+    found = {name: (noise, one) for name, one in evidences.items() if (noise := _noise(one, metric)) is not None}
     if not found:
         return None
     noises, (_, first) = [noise for noise, _ in found.values()], next(iter(found.values()))

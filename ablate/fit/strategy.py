@@ -73,21 +73,11 @@ def check(settings: Settings) -> None:
     """Every process must get equally many rows of every step."""
     where = settings.where
     world = processes(where)
-    if world > 1 and where.strategy == "single":
-        raise SettingsError(f"where.devices={where.devices}: one process with strategy=single; use where.strategy=ddp")
-    _check_parts(settings)
+    if where.strategy in ZERO and not zero.installed():
+        raise SettingsError(f"where.strategy={where.strategy}: needs DeepSpeed; pip install 'ablate[deepspeed]'")
     for rows in {int(count) for count in timeline(settings).table["rows"]}:
         if rows % world:
             raise SettingsError(f"where.devices={where.devices}: {rows} rows of a step do not divide by {world}")
-
-
-def _check_parts(settings: Settings) -> None:
-    """What strategies cannot do whose processes hold parts of something."""
-    name, average = settings.where.strategy, settings.averaging.kind
-    if name in ZERO and not zero.installed():
-        raise SettingsError(f"where.strategy={name}: DeepSpeed is not installed; pip install 'ablate[deepspeed]'")
-    if name in ("fsdp", "zero3") and average != "none":
-        raise SettingsError(f"averaging.kind={average}: no process of where.strategy={name} has all weights; use zero2")
 
 
 def weights(trainer: L.Trainer) -> dict[str, Any]:

@@ -77,7 +77,8 @@ class LanguageModel(nn.Module):
     def __init__(self, model: Model, size: Size, vocabulary: int) -> None:
         super().__init__()
         assert size.match == "none", "the declared size is not the one to build: see match.sized"
-        self.embedding = nn.Embedding(vocabulary, size.width)
+        # torch would draw the weights here, and to do that on no device load its compiler, which takes seconds
+        self.embedding = nn.Embedding(vocabulary, size.width, _weight=torch.empty(vocabulary, size.width))
         self.blocks = nn.ModuleList(Block(letter, model, size) for letter in letters(model.pattern, size.depth))
         self.norm = RMSNorm(size.width, model.norm_eps)
         self.head = None if model.tied else LINEARS["dense"](size.width, vocabulary)

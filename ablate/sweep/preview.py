@@ -46,6 +46,7 @@ def preview(plan: Plan, console: Console) -> Prospect:
     console.print(_controls(plan, found))
     console.print(_detectable(plan))
     if base.where.dry_run:
+        console.print(_memory(plan))
         console.print(f"timeline: {escape(str(_draw(plan, found)))}", soft_wrap=True)
     return found
 
@@ -117,6 +118,15 @@ def _costs_of(plan: Plan, found: Prospect) -> list[str]:
         minutes = max(found.left / workers, longest) / speed / 60
         lines.append(f"about {minutes:.1f} minutes with {workers} at once ({source}), evaluations not counted")
     return lines
+
+
+def _memory(plan: Plan) -> str:
+    """Of the largest arm on one device; traced, and so for one arm alone."""
+    largest = max(plan.arms, key=lambda arm: budget.of(arm.settings).parameters)
+    if largest.settings.where.strategy not in ("single", "ddp"):
+        return f"memory: not known for where.strategy={largest.settings.where.strategy}, which holds it in parts"
+    held = budget.of(largest.settings).memory.total / 2**20
+    return f"memory: {held:,.0f} MiB in a step of {escape(largest.name)}, the largest, beside what Python takes"
 
 
 def _flops_per_second(plan: Plan, found: Prospect) -> tuple[float, str]:

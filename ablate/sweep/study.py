@@ -11,6 +11,7 @@ is refused by name: its verdict would not be about the factor.
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ablate.identity import difference, digest, record_name
@@ -55,12 +56,12 @@ class Plan:
     arms: list[Arm]
     controls: list[Control] = field(default_factory=list)
 
-    @property
+    @cached_property
     def runs(self) -> list[Run]:
         """All runs of arms, seed block by seed block, so that an unfinished study has whole blocks."""
         return [self.run(arm, seed) for seed in self.study.seeds for arm in self.arms]
 
-    @property
+    @cached_property
     def control_runs(self) -> list[Run]:
         return [self.run(control, seed) for control in self.controls for seed in control.seeds]
 

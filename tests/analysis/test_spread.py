@@ -93,22 +93,23 @@ def test_metrics_are_those_of_the_declaration(evidence):
 
 
 def test_noise_is_read_from_the_records(tmp_path):
-    assert measured(tmp_path, "macro") is None
+    assert measured([], "macro") is None
     world = World(seeds=tuple(range(8)), own_noise=0.002, evaluation_noise=0.0)
-    evidence = read(write(tmp_path, world, "one"))
-    found = measured(tmp_path, "macro", "one")
+    one = write(tmp_path, world, "one")
+    evidence = read(one)
+    found = measured([one], "macro")
     assert found is not None
     d = np.array([list(evidence.differences(arm, "macro").values()) for arm in evidence.arms])
     assert found.noise.value == pytest.approx(math.sqrt(d.var(axis=1, ddof=1).mean()))
     assert found.noise.df == pytest.approx(3 * 7 / 1.5)  # three arms share a base: worth two
     assert found.gain is not None
     assert found.gain > 3
-    write(tmp_path, dataclasses.replace(world, own_noise=0.02, seeds=tuple(range(20, 28))), "two")
-    both = measured(tmp_path, "macro")
+    two = write(tmp_path, dataclasses.replace(world, own_noise=0.02, seeds=tuple(range(20, 28))), "two")
+    both = measured([one, two], "macro")
     assert both is not None
-    assert both.studies == ("one", "two")
+    assert set(both.studies) == {"one", "two"}
     assert found.noise.value < both.noise.value < both.largest
-    assert measured(tmp_path, "no such metric") is None
+    assert measured([one, two], "no such metric") is None
 
 
 def test_the_interval_of_the_noise_holds_it():

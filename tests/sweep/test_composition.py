@@ -15,6 +15,9 @@ from ablate.sweep.composition import Composer
 OVERRIDES = [
     [],
     ["optimizer.lr=0.001"],
+    ["optimizer.lr=2", "data.span=512", "seed=3", "schedule.shape=cosine", "mixture.share=null", "where.arm=''"],
+    ["length.lengths=[${data.span}]", "data.span=512"],
+    ["length.lengths=['${data.span}']", "tokens=${step_tokens}"],
     ["schedule=cosine", "schedule.final=0.2"],
     ["schedule.final=0.2", "schedule=cosine"],
     ["length={lengths: [256, 512], starts: [0.0, 0.7]}"],
@@ -48,7 +51,7 @@ def test_arms_that_choose_the_same_files_read_them_once(composer):
     assert dataclasses.replace(first, seed=2) == second
 
 
-@pytest.mark.parametrize("override", ["schedule.no_such=1", "no_such=1", "schedule=no_such"])
+@pytest.mark.parametrize("override", ["schedule.no_such=1", "no_such=1", "schedule=no_such", "tokens.no=1"])
 def test_what_hydra_refuses_is_refused(composer, override):
     with pytest.raises(HydraException):
         composer([override])

@@ -26,8 +26,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr, ndtri, stdtr, stdtrit
-from scipy.stats import chi2
+from scipy.special import gammaincinv, log_ndtr, ndtr, ndtri, stdtr, stdtrit
 
 SHAPE = 0.25
 SHARED = 0.5  # correlation of the differences of two arms from one base
@@ -136,7 +135,7 @@ def _scales(df: float, nodes: int) -> list[float]:
     """Equally likely ratios of the true to the estimated scale."""
     if math.isinf(df):
         return [1.0]
-    return [math.sqrt(df / chi2.ppf((node + 0.5) / nodes, df)) for node in range(nodes)]
+    return [math.sqrt(df / (2 * gammaincinv(df / 2, (node + 0.5) / nodes))) for node in range(nodes)]
 
 
 def droppable(chances: Sequence[float] | np.ndarray, allowance: float) -> tuple[list[int], float]:

@@ -27,8 +27,7 @@ from functools import cached_property
 import numpy as np
 from scipy.integrate import quad
 from scipy.optimize import brentq
-from scipy.special import gammaln, ndtr, roots_hermitenorm, roots_legendre, stdtrit
-from scipy.stats import chi2
+from scipy.special import gammaincinv, gammaln, ndtr, roots_hermitenorm, roots_legendre, stdtrit
 
 from ablate.analysis.statistics.paired import POWER, power
 
@@ -129,7 +128,7 @@ def dunnett(arms: int, df: float, confidence: float = 0.95) -> float:
     """
     z, weights = roots_hermitenorm(80)
     parts, shares = roots_legendre(80)
-    scales = np.sqrt(chi2.ppf((parts + 1) / 2, df) / df) if math.isfinite(df) else np.ones(80)
+    scales = np.sqrt(2 * gammaincinv(df / 2, (parts + 1) / 2) / df) if math.isfinite(df) else np.ones(80)
 
     def covered(c: float) -> float:
         width = math.sqrt(2) * c * scales[:, None]

@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
-from scipy.stats import chi2
+from scipy.special import gammaincinv, ndtr
 
 from ablate.analysis.statistics.paired import Interval
 
@@ -46,7 +45,7 @@ def shrink(
 ) -> list[Shrunken]:
     """The effects behind finite estimates of one family; `scale` is the margin of the study."""
     m, taus = np.asarray(means, float)[:, None, None], scale * TAUS[None, :, None]
-    ratios = np.sqrt([df / chi2.ppf((np.arange(NODES) + 0.5) / NODES, df) for df in dfs])
+    ratios = np.sqrt([df / (2 * gammaincinv(df / 2, (np.arange(NODES) + 0.5) / NODES)) for df in dfs])
     e = np.maximum(np.asarray(errors, float)[:, None, None] * ratios[:, None, :], 1e-12 * scale)
     variance = taus**2 + e**2  # (arms, taus, nodes)
     density = np.exp(-0.5 * m**2 / variance) / np.sqrt(variance) + 1e-300
