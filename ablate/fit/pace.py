@@ -14,7 +14,7 @@ from ablate.model import budget, match
 from ablate.model.language import build
 from ablate.plan.timeline import Timeline
 
-SECONDS = 0.7  # spent on each row length after the first step, which is not counted
+SECONDS = 0.4  # spent on each row length after the first step, which is not counted
 
 
 def flops_per_second(timeline: Timeline) -> float:

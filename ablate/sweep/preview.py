@@ -23,6 +23,7 @@ from ablate.sweep.study import Arm, Control, Plan
 from ablate.sweep.tree import Alike, drawn
 
 SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
+LARGE = 5e6  # parameters of a model that somebody may wonder whether it fits
 NAMES = 60  # characters that the arms of a segment may take
 
 
@@ -46,7 +47,8 @@ def preview(plan: Plan, console: Console) -> Prospect:
     console.print(_controls(plan, found))
     console.print(_detectable(plan))
     if base.where.dry_run:
-        console.print(_memory(plan))
+        for line in _memory(plan):
+            console.print(line)
         console.print(f"timeline: {escape(str(_draw(plan, found)))}", soft_wrap=True)
     return found
 
@@ -120,13 +122,16 @@ def _costs_of(plan: Plan, found: Prospect) -> list[str]:
     return lines
 
 
-def _memory(plan: Plan) -> str:
-    """Of the largest arm on one device; traced, and so for one arm alone."""
+def _memory(plan: Plan) -> list[str]:
+    """Of the largest arm on one device, once it may be too large: tracing it takes most of a second."""
     largest = max(plan.arms, key=lambda arm: budget.of(arm.settings).parameters)
-    if largest.settings.where.strategy not in ("single", "ddp"):
-        return f"memory: not known for where.strategy={largest.settings.where.strategy}, which holds it in parts"
-    held = budget.of(largest.settings).memory.total / 2**20
-    return f"memory: {held:,.0f} MiB in a step of {escape(largest.name)}, the largest, beside what Python takes"
+    cost, strategy = budget.of(largest.settings), largest.settings.where.strategy
+    if cost.parameters < LARGE:
+        return []
+    if strategy not in ("single", "ddp"):
+        return [f"memory: not known for where.strategy={strategy}, which holds it in parts"]
+    held = f"{cost.memory.total / 2**30:.2g} GiB a device"
+    return [f"memory: {held} in a step of {escape(largest.name)}, the largest, beside what Python takes"]
 
 
 def _flops_per_second(plan: Plan, found: Prospect) -> tuple[float, str]:

@@ -44,6 +44,22 @@ def test_an_arm_that_is_not_matched_shows_that_it_is_larger(tmp_path):
     assert "1.291 M" in lines["mamba"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, ""),
+        ({"size": {"width": 512, "heads": 8}}, "GiB a device in a step of base, the largest"),
+        ({"size": {"width": 512, "heads": 8}, "where": {"strategy": "zero3"}}, "memory: not known for where.strategy"),
+    ],
+)
+def test_memory_is_shown_of_a_model_that_may_not_fit(tmp_path, changes, line):
+    where = {"where": {"outputs": str(tmp_path), "dry_run": True} | changes.get("where", {})}
+    base, text = from_config(changes | where), io.StringIO()
+    preview(plan(Study(name="s", seeds=[0]), base, {}), Console(file=text, width=160))
+    assert line in text.getvalue()
+    assert ("memory:" in text.getvalue()) == bool(line)
+
+
 def planned(tmp_path, where: dict | None = None, seeds: tuple[int, ...] = (0, 1)) -> tuple[Plan, str]:
     """Two decays that share their first 80 steps, and what is shown of them."""
     common = {"tokens": 102_400, "step_tokens": 1024, "where": {"outputs": str(tmp_path), **(where or {})}}

@@ -37,7 +37,6 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import gammaln, ndtr, stdtr, stdtrit
 
@@ -171,6 +170,8 @@ def power(noncentrality: float, df: float, level: float) -> float:
     end = math.sqrt(df) + 10
     # the integrand falls within some 1 / critical of noncentrality / critical: sharply for a small level
     cuts = np.clip([1e-300, *(noncentrality + np.array([-8, 0, 8])) / critical, end], 1e-300, end)
+    from scipy.integrate import quad  # slow to import, and few verdicts need it
+
     return sum(quad(integrand, a, b, limit=200)[0] for a, b in pairwise(cuts) if b > a)
 
 

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import gammaincinv, gammaln, ndtr, roots_hermitenorm, roots_legendre, stdtrit
 
@@ -80,6 +79,8 @@ class Power:
 
         # beyond `end` the interval is wider than the margin whatever its centre
         low, end = max(0.0, math.sqrt(df) - 10), min(self.margin / error / critical, math.sqrt(df) + 10)
+        from scipy.integrate import quad  # slow to import, and few verdicts need it
+
         return float(quad(integrand, low, end, limit=200)[0]) if end > low else 0.0
 
     def seeds_to_see(self, effect: float) -> float:
