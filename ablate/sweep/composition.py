@@ -11,7 +11,7 @@ choose the same groups are values on top of one composition.
 import contextlib
 import copy
 import re
-from typing import Any
+from typing import Any, cast
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -62,7 +62,7 @@ class Composer:
             plain = OmegaConf.to_container(self.loader.load_sweep_config(self.master, list(groups)), resolve=False)
             assert isinstance(plain, dict)
             plain.pop("hydra")
-            self.composed[groups] = plain
+            self.composed[groups] = cast(dict[str, Any], plain)
         return self.composed[groups]
 
 

@@ -12,7 +12,7 @@ from ablate.analysis import page
 from ablate.analysis.evidence import read
 from ablate.analysis.summary import summary
 from ablate.analysis.validity import trust
-from ablate.record import StudyRecord, study_record
+from ablate.record import StudyRecord, run_record, study_record
 from ablate.settings import UserError
 from ablate.sweep import study as studies
 from ablate.sweep import trunk
@@ -32,6 +32,8 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     console = console or Console(highlight=False, soft_wrap=True)
     where = plan.arms[0].settings.where
     record = study_record(where.outputs, plan.study.name)
+    if not where.dry_run and not all(run_record(where.outputs, run.id).done for run in plan.distinct()):
+        EXECUTORS[where.executor].prepare(where)
     found = preview(plan, console)
     if where.dry_run:
         return

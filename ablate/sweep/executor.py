@@ -45,6 +45,11 @@ class Executor(ABC):
     until: dict[str, int] = field(default_factory=dict)
     outcomes: list[Outcome] = field(init=False)
 
+    @classmethod
+    @abstractmethod
+    def prepare(cls, where: Where) -> None:
+        """Begin what every run will need, without waiting for it: before the plan is shown."""
+
     def __post_init__(self) -> None:
         self.outcomes = [Outcome(run, self.until.get(run.id)) for run in self.runs]
 

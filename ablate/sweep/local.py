@@ -10,9 +10,10 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable
+from multiprocessing import forkserver
 
 from ablate.record import PAUSED, Record
-from ablate.settings import UserError
+from ablate.settings import UserError, Where
 from ablate.sweep import attempt as attempts
 from ablate.sweep import ledger
 from ablate.sweep.attempt import Attempt
@@ -21,9 +22,9 @@ from ablate.sweep.slots import slots
 from ablate.sweep.trunk import missing
 from ablate.sweep.worker import CLAIMED, Failure
 
-# hydra: every process imports the command that it was started by. wandb.sdk.launch: W&B imports it when
-# a run begins, half a second each time
-PRELOADED = ["ablate.fit.run", "hydra", "wandb.sdk.launch"]
+# warm: all that trains a run. hydra: every process imports the command that it was started by. wandb.sdk.launch:
+# W&B imports it when a run begins, half a second each time
+PRELOADED = ["ablate.fit.warm", "hydra", "wandb.sdk.launch"]
 POLL_SECONDS = 0.2
 RETRIED = ("killed", "hung", "out of memory")  # goes on from its checkpoint; one that raised would raise again
 
@@ -31,17 +32,23 @@ RETRIED = ("killed", "hung", "out of memory")  # goes on from its checkpoint; on
 class Local(Executor):
     """Trains runs several at a time."""
 
+    @classmethod
+    def prepare(cls, where: Where) -> None:
+        """Start the server that runs are forked from: what it imports takes seconds, on another core than the plan."""
+        if where.threads:  # its children inherit it
+            os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(where.threads)
+        multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+        forkserver.ensure_running()
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.slots = slots(self.where)
+        self.prepare(self.where)
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(PRELOADED)
         self.attempts: list[tuple[Attempt, Outcome]] = []
 
     def train(self, show: Callable[[], None]) -> None:
         """Train everything that is missing; `show` is called a few times a second. Ctrl-C saves and stops."""
-        if self.where.threads:  # before the server starts: its children inherit it
-            os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(self.where.threads)
         waiting = deque(self.outcomes)
         try:
             while waiting or self.attempts or self._elsewhere():

@@ -47,6 +47,10 @@ class Slurm(Executor):
         self.jobs: dict[str, str] = {}  # by run: the job that this launcher watches
         self.over: set[str] = set()  # jobs that had ended when Slurm was last asked
 
+    @classmethod
+    def prepare(cls, where: Where) -> None:
+        """Nothing here: a job imports where it runs."""
+
     def num_held(self) -> int:
         """Runs that wait for a trunk."""
         return sum(outcome.state == "waiting" and outcome.waits_for == DEPENDENCY for outcome in self.outcomes)
