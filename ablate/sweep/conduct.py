@@ -32,7 +32,8 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     console = console or Console(highlight=False, soft_wrap=True)
     where = plan.arms[0].settings.where
     record = study_record(where.outputs, plan.study.name)
-    if not where.dry_run and not all(run_record(where.outputs, run.id).done for run in plan.distinct()):
+    # the runs of arms: a control may never be wanted, and a study that is done should start nothing
+    if not where.dry_run and not all(run_record(where.outputs, run.id).done for run in plan.runs):
         EXECUTORS[where.executor].prepare(where)
     found = preview(plan, console)
     if where.dry_run:
