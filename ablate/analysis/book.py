@@ -38,8 +38,8 @@ class Kept(Record):
     """One run out of the book: what its record held, without the folder."""
 
     outcome: dict[str, Any] = field(default_factory=dict)
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
     machine: dict[str, Any] = field(default_factory=dict)
+    book: "Book | None" = field(default=None, repr=False, compare=False)  # its own rows are in it
 
     @property
     def done(self) -> bool:
@@ -56,9 +56,10 @@ class Kept(Record):
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """Evaluations; of training, the steps that were evaluated."""
+        evaluations = self.book.rows.get(self.id, []) if self.book else []
         if kind == "evaluation":
-            return self.evaluations
-        return [{name: row.get(name) for name in ("step", "tokens", *OF_STEP)} for row in self.evaluations]
+            return evaluations
+        return [{name: row.get(name) for name in ("step", "tokens", *OF_STEP)} for row in evaluations]
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,19 @@ class Book(StudyRecord):
 
     @cached_property
     def _kept(self) -> dict[str, Kept]:
-        runs, evaluations = (_table(self.folder / file) for file in TABLES.values())
         machines = json.loads((self.folder / ENVIRONMENTS).read_text(encoding="utf-8"))
-        rows = {run: [_deep(row) for row in group.to_dict("records")] for run, group in evaluations.groupby("id")}
         found = {}
-        for row in runs.to_dict("records"):
+        for row in _table(self.folder / TABLES["runs"]).to_dict("records"):
             run, machine = row.pop("id"), row.pop("environment")
             at = {} if pd.isna(machine) else machines[int(machine)]
-            found[run] = Kept(self.folder / "runs" / run, _deep(row), rows.get(run, []), at)
+            found[run] = Kept(self.folder / "runs" / run, _deep(row), at, self)
         return found
+
+    @cached_property
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """Evaluations by run id: read when asked for, since a study's noise is known without them."""
+        table = _table(self.folder / TABLES["evaluations"])
+        return {str(run): [_deep(row) for row in group.to_dict("records")] for run, group in table.groupby("id")}
 
 
 def study_named(outputs: Path | str, name: str) -> StudyRecord:

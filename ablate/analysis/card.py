@@ -78,9 +78,9 @@ class Card:
         return self.passages.interval(self.verdict.confidence) if self.passages else None
 
 
-def cards(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Card]:
-    """A card for every arm, in the order declared. `past` as in `compare.verdicts`."""
-    verdicts = trust.conclude(evidence, past).verdicts
+def cards(evidence: Evidence, verdicts: Sequence[Verdict] | None = None) -> list[Card]:
+    """A card for every arm, in the order declared. verdicts: those concluded, if they are at hand."""
+    verdicts = trust.conclude(evidence).verdicts if verdicts is None else verdicts
     own = {one.arm: one for one in registry.arms_of(evidence)}
     pairings = registry.pairings(own.values(), evidence.metric)
     shrunken = _shrunken(verdicts)

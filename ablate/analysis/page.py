@@ -42,10 +42,13 @@ MIXTURES = 14  # arms in the figure of mixtures
 
 def write(study: StudyRecord) -> Path:
     """Write the page of a study, finished or not; returns the path of index.html."""
-    evidence = read(study)
+    return of(evidence := read(study), trust.conclude(evidence))
+
+
+def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
+    """Write the page of what was read and concluded."""
     past = registry.earlier(evidence)
-    conclusion = trust.conclude(evidence, past)
-    folder = study.folder / "report"
+    folder = evidence.study.folder / "report"
     make_folder(folder)
     detailed = strips.foremost(conclusion.verdicts, DETAILED)
     arms = [arm for arm in [evidence.base, *(v.arm for v in detailed)] if evidence.finished(arm)]
@@ -113,7 +116,7 @@ def _html(
             conclusion=conclusion,
             lists=_lists(evidence, conclusion),
             headline=strips.headline(conclusion.verdicts),
-            cards={one.verdict.arm: one for one in _cards(evidence, conclusion, past)},
+            cards={one.verdict.arm: one for one in _cards(evidence, conclusion)},
             settings=parallel.settings(evidence),
             effects=_by_arm(compare.domain_effects(evidence, past)),
             pairing=spread.gain(evidence, evidence.arms, evidence.metric),
@@ -161,10 +164,10 @@ def _lists(evidence: Evidence, conclusion: trust.Conclusion) -> list[tuple[str, 
     return [(name, rows, strips.Scale.over(rows, margin)) for name, rows in found if rows]
 
 
-def _cards(evidence: Evidence, conclusion: trust.Conclusion, past: Sequence[registry.Past]) -> list[card.Card]:
+def _cards(evidence: Evidence, conclusion: trust.Conclusion) -> list[card.Card]:
     """Of the arms in detail."""
     detailed = {verdict.arm for verdict in strips.foremost(conclusion.verdicts, DETAILED)}
-    return [one for one in card.cards(evidence, past) if one.verdict.arm in detailed]
+    return [one for one in card.cards(evidence, conclusion.verdicts) if one.verdict.arm in detailed]
 
 
 def _by_arm(effects: list[compare.DomainEffect]) -> dict[str, dict[str, compare.DomainEffect]]:

@@ -59,6 +59,8 @@ def loss_sums(
     `domain_B` holds each row's domain in 0..num_domains-1, `bytes_per_token_V` the UTF-8 bytes that
     each token stands for. Targets equal to IGNORED count for nothing.
     """
+    if not torch.is_grad_enabled():  # a Function's context asks the weight alone, and would work out its gradient
+        head_weight_VD = head_weight_VD.detach()
     total, nats_N = _ChunkedNats.apply(hidden_BLD.flatten(0, 1), head_weight_VD, targets_BL.flatten())
     counted_BL = targets_BL != IGNORED
     bytes_BL = bytes_per_token_V[targets_BL.clamp(min=0)] * counted_BL

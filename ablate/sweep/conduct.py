@@ -60,9 +60,10 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
 
 def _conclude(record: StudyRecord, console: Console) -> trust.Conclusion:
     """The verdict table, what was found about the study, and the report to read."""
-    verdict = summary(read(record))
+    evidence = read(record)
+    verdict = summary(evidence)
     console.print()
     verdict.show(console)
     console.print(f"\n[bold]{escape(verdict.sentence)}[/]")
-    console.print(f"report: {page.write(record)}")
+    console.print(f"report: {page.of(evidence, verdict.conclusion)}")
     return verdict.conclusion

@@ -43,6 +43,16 @@ def test_chunked_is_whole(rows, length, vocabulary, chunk):
         torch.testing.assert_close(ours, its, rtol=1e-4, atol=1e-5)
 
 
+def test_an_evaluation_works_out_no_gradient(monkeypatch):
+    hidden, head, wanted = random(2, 9, 8).detach(), nn.Parameter(random(20, 8, seed=1).detach()), targets(20, 2, 9)
+    trained = sums(hidden, head, wanted)
+    monkeypatch.delattr(loss, "_grad_of_logits")
+    with torch.no_grad():
+        evaluated = sums(hidden, head, wanted)
+    for ours, its in zip(evaluated, trained, strict=True):
+        assert torch.equal(ours, its)
+
+
 def test_sums_by_domain():
     hidden, head, wanted = random(5, 7, 8), random(20, 8, seed=1), targets(20, 5, 7)
     domain_B = torch.tensor([2, 0, 2, 0, 3])
