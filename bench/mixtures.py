@@ -1,13 +1,13 @@
 """How well mixtures are found: planted worlds that no tuning has seen, and RegMix's own runs with fewer of them.
 
 Planted (`tests/worlds`): RUNS runs, three of them the trivial priors (the mixture nearest to the targets, natural,
-uniform), the others in batches that `analysis.mixtures.proposal` asks for. Regret is the true metric of the mixture
-chosen less that of the best there is, in seed-sds of one run; `loses` is how often the best trivial prior would have
-been better by more than half of one, with its Clopper-Pearson interval of 95 %. `covered`: how often the interval of
-the gain over the uniform mixture held the true gain. On the same worlds, with the same noise: a Gaussian process alone
-with as many runs, and, in worlds of five domains, a grid of 495 runs whose best run is taken. Two bounds
-say what is left to gain: `best run`, the truly best of the runs asked for, and `no noise`, the same search where
-every run tells its expected losses.
+uniform), the others one after another as `analysis.mixtures.proposal` asks for them, or in batches. Regret is the true
+metric of the mixture chosen less that of the best there is, in seed-sds of one run; `loses` is how often the best
+trivial prior would have been better by more than half of one, with its Clopper-Pearson interval of 95 %. `covered`:
+how often the interval of the gain over the uniform mixture held the true gain. On the same worlds, with the same
+noise: a Gaussian process alone with as many runs, and, in worlds of five domains, a grid of 495 runs whose best run is
+taken. Two bounds say what is left to gain: `best run`, the truly best of the runs asked for, and `no noise`, the same
+search where every run tells its expected losses.
 
 RegMix (sail-sg/regmix, 512 runs of 1M parameters, 17 domains): Spearman between predictions from a random subset of
 them and the Pile-CC loss of 64 other mixtures at 1B. `ours`, the average of laws and process, was chosen on the other
@@ -67,7 +67,8 @@ def planted(worlds: list[World]) -> list[Row]:
     found = [search(one, np.random.default_rng(one.seed)) for one in worlds]
     ours = [regret(*each) for each in zip(worlds, (f[0] for f in found), least, strict=True)]
     prior = [min(regret(one, p, low) for p in one.priors.values()) for one, low in zip(worlds, least, strict=True)]
-    alone = [process_choice(search(one, np.random.default_rng(one.seed), process_alone)[1]) for one in worlds]
+    batches = [search(one, np.random.default_rng(one.seed), batch=BATCH)[0] for one in worlds]
+    alone = [process_choice(search(one, np.random.default_rng(one.seed), process_alone, BATCH)[1]) for one in worlds]
     runs = [f[1].swarm.weights for f in found]
     best_run = [
         min(regret(one, run, low) for run in weights) for one, weights, low in zip(worlds, runs, least, strict=True)
@@ -80,6 +81,7 @@ def planted(worlds: list[World]) -> list[Row]:
         *_regrets(case, ours, HALF, 1.0),
         Rate(case, "loses", [float(r > t + HALF) for r, t in zip(ours, prior, strict=True)], 0.05, "at most"),
         Rate(case, "covered", [held(one, *f) for one, f in zip(worlds, found, strict=True)]),
+        *_regrets(f"planted, batches of {BATCH}", [regret(*each) for each in zip(worlds, batches, least, strict=True)]),
         *_regrets("planted, best prior", prior),
         *_regrets("planted, best run", best_run),
         *_regrets("planted, no noise", [regret(*each) for each in zip(worlds, quiet, least, strict=True)]),
@@ -101,13 +103,13 @@ def _regrets(case: str, values: list[float], median: float | None = None, decile
     return [Row(case, "regret", values, median, "at most"), Quantile(case, "regret, p90", values, decile, "at most")]
 
 
-def search(one: World, rng: np.random.Generator, propose: Propose = next_runs) -> Found:
+def search(one: World, rng: np.random.Generator, propose: Propose = next_runs, batch: int = 1) -> Found:
     """The mixture chosen after RUNS runs, and the last surrogate."""
     weights, names = np.stack(list(one.priors.values())), tuple(map(str, range(one.num_domains)))
     importance = np.full(len(one.own), 1 / len(one.own))
     swarm = Swarm(names, weights, one.run(weights, rng), one.own, importance)
     while len(swarm.weights) < RUNS:
-        new = propose(fit(swarm), min(BATCH, RUNS - len(swarm.weights)), rng)
+        new = propose(fit(swarm), min(batch, RUNS - len(swarm.weights)), rng)
         swarm = swarm.with_runs(new, one.run(new, rng))
     found = fit(swarm)
     return best(found, rng), found

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,18 @@ def test_next_runs_differ_from_each_other(found):
     assert 1 < len(asked) <= 4
     assert asked.sum(1) == pytest.approx(np.ones(len(asked)))
     assert all(np.abs(a - b).max() > proposal.CLOSE for i, a in enumerate(asked) for b in asked[:i])
+
+
+def test_the_views_take_turns(found):
+    """Each run that is asked for alone is asked of another view, and none is one that was trained."""
+    swarm, asked = found.swarm, []
+    for more in range(len(proposal.VIEWS)):
+        again = replace(found, swarm=swarm.with_runs(swarm.weights[:more], swarm.losses[:more]))
+        asked.append(proposal.next_runs(again, 1, np.random.default_rng(0))[0])
+    runs = swarm.weights
+    assert all(np.abs(one - run).max() > proposal.CLOSE for one in asked for run in runs)
+    distance = [np.abs(a - b).max() for i, a in enumerate(asked) for b in asked[:i]]
+    assert max(distance) > 5 * proposal.CLOSE
 
 
 def test_more_noise_leaves_more_in_doubt(found):
