@@ -12,19 +12,16 @@ from ablate.analysis import page
 from ablate.analysis.evidence import read
 from ablate.analysis.summary import summary
 from ablate.analysis.validity import trust
-from ablate.record import StudyRecord, run_record, study_record
+from ablate.record import StudyRecord, study_record
 from ablate.settings import UserError
 from ablate.sweep import study as studies
 from ablate.sweep import trunk
 from ablate.sweep.executor import Executor, Outcome
-from ablate.sweep.local import Local
+from ablate.sweep.executors import EXECUTORS
 from ablate.sweep.preview import preview
 from ablate.sweep.promise import promises
 from ablate.sweep.screen import Screen
-from ablate.sweep.slurm import Slurm
 from ablate.sweep.wave import waves
-
-EXECUTORS: dict[str, type[Executor]] = {"local": Local, "slurm": Slurm}
 
 
 def run(plan: studies.Plan, console: Console | None = None) -> None:
@@ -32,9 +29,6 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     console = console or Console(highlight=False, soft_wrap=True)
     where = plan.arms[0].settings.where
     record = study_record(where.outputs, plan.study.name)
-    # the runs of arms: a control may never be wanted, and a study that is done should start nothing
-    if not where.dry_run and not all(run_record(where.outputs, run.id).done for run in plan.runs):
-        EXECUTORS[where.executor].prepare(where)
     found = preview(plan, console)
     if where.dry_run:
         return

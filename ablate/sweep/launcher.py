@@ -1,6 +1,6 @@
 """Hydra's launcher for studies: the whole multirun at once, audited before anything is trained.
 
-    compose arms -> audit -> prepare data -> `sweep.conduct`
+    compose arms -> audit -> prepare data -> `sweep.executors` begin -> `sweep.conduct`
 
 Arms come from `study.arms` (names with lists of overrides), or from the multirun's own parameters, each
 combination an arm. Values swept for `seed` are the study's seeds. Nothing here remembers: the records
@@ -36,6 +36,7 @@ class StudyLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         signal.signal(signal.SIGTERM, _terminated)
         plan = prepared(plan_of([list(overrides) for overrides in job_overrides], self.compose))
+        importlib.import_module("ablate.sweep.executors").begin(plan)
         # loads torch and much else, which takes seconds that --help and mistakes should not wait for
         importlib.import_module("ablate.sweep.conduct").run(plan)
         return []
