@@ -16,7 +16,7 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from ablate.analysis import card, compare, export, registry, spending, spread
+from ablate.analysis import card, compare, export, spending, spread
 from ablate.analysis.drawing import figures, parallel, recipe, strips, vector
 from ablate.analysis.drawing.look import DARK, LIGHT
 from ablate.analysis.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
@@ -42,22 +42,22 @@ MIXTURES = 14  # arms in the figure of mixtures
 
 def write(study: StudyRecord) -> Path:
     """Write the page of a study, finished or not; returns the path of index.html."""
-    return of(evidence := read(study), trust.conclude(evidence))
+    evidence = read(study)
+    return of(evidence, trust.conclude(evidence))
 
 
 def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
     """Write the page of what was read and concluded."""
-    past = registry.earlier(evidence)
     folder = evidence.study.folder / "report"
     make_folder(folder)
     detailed = strips.foremost(conclusion.verdicts, DETAILED)
     arms = [arm for arm in [evidence.base, *(v.arm for v in detailed)] if evidence.finished(arm)]
     fits = [curves.fit(evidence, arm, domain) for arm in arms for domain in evidence.domains]
-    eps = compare.smallest_effects(evidence, past)
+    eps = compare.smallest_effects(evidence, conclusion.past)
     pictures = _pictures(_drawings(evidence, conclusion.verdicts, fits, eps), folder)
     for name, text in export.tables(evidence, conclusion.verdicts).items():
         write_atomically(folder / f"{name}.csv", text)
-    write_atomically(folder / "index.html", _html(evidence, conclusion, past, fits, eps, pictures))
+    write_atomically(folder / "index.html", _html(evidence, conclusion, fits, eps, pictures))
     return folder / "index.html"
 
 
@@ -101,7 +101,6 @@ def _png(figure: Figure) -> bytes:
 def _html(
     evidence: Evidence,
     conclusion: trust.Conclusion,
-    past: Sequence[registry.Past],
     fits: list[curves.Fit],
     eps: dict[str, float],
     pictures: dict[str, Markup],
@@ -118,7 +117,7 @@ def _html(
             headline=strips.headline(conclusion.verdicts),
             cards={one.verdict.arm: one for one in _cards(evidence, conclusion)},
             settings=parallel.settings(evidence),
-            effects=_by_arm(compare.domain_effects(evidence, past)),
+            effects=_by_arm(compare.domain_effects(evidence, conclusion.past)),
             pairing=spread.gain(evidence, evidence.arms, evidence.metric),
             saturations=[saturation(fit, eps[fit.domain]) for fit in fits],
             cooled=any(fit.points.cooled for fit in fits),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis import compare, factorial
+from ablate.analysis import compare, factorial, registry
 from ablate.analysis.compare import Verdict
 from ablate.analysis.evidence import Evidence
 from ablate.analysis.registry import Past
@@ -35,6 +35,7 @@ class Conclusion:
     verdicts: list[Verdict]
     findings: list[Finding]
     effects: factorial.Effects | None = None  # of a study of factors: every arm is part of each
+    past: Sequence[Past] = ()  # arms of earlier studies, which told of the noise
 
     @property
     def words(self) -> list[Word]:
@@ -63,15 +64,13 @@ class Conclusion:
         return f"Void: {reasons}. {rest}" if reasons else rest
 
 
-def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusion:
-    """Judge every arm, check the study, and withhold the words that the checks do not bear.
-
-    past: as in `compare.verdicts`.
-    """
+def conclude(evidence: Evidence) -> Conclusion:
+    """Judge every arm, check the study, and withhold the words that the checks do not bear."""
+    past = registry.earlier(evidence)
     found = [finding for check in CHECKS for finding in check(evidence)]
     effects = factorial.effects(evidence) if factorial.is_factorial(evidence.declaration) else None
     verdicts = withheld(compare.verdicts(evidence, past), found, evidence.base)
-    return Conclusion(evidence.base, verdicts, found, effects and _without(effects, found))
+    return Conclusion(evidence.base, verdicts, found, effects and _without(effects, found), past)
 
 
 def withheld(verdicts: list[Verdict], found: list[Finding], base: str) -> list[Verdict]:
