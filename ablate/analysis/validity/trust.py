@@ -64,9 +64,12 @@ class Conclusion:
         return f"Void: {reasons}. {rest}" if reasons else rest
 
 
-def conclude(evidence: Evidence) -> Conclusion:
-    """Judge every arm, check the study, and withhold the words that the checks do not bear."""
-    past = registry.earlier(evidence)
+def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusion:
+    """Judge every arm, check the study, and withhold the words that the checks do not bear.
+
+    past: as in `compare.verdicts`.
+    """
+    past = registry.earlier(evidence) if past is None else past
     found = [finding for check in CHECKS for finding in check(evidence)]
     effects = factorial.effects(evidence) if factorial.is_factorial(evidence.declaration) else None
     verdicts = withheld(compare.verdicts(evidence, past), found, evidence.base)
