@@ -1,17 +1,89 @@
-"""Weights & Biases as a mirror of the record: never read back, never the only copy.
+"""Weights & Biases as a mirror of the record: never read back, never the only copy, and no loss to a run when lost.
 
 run id = our id, group = study, job type = arm, x-axis = tokens. Offline runs lie under
 `outputs/wandb`; `wandb sync` sends them later.
 """
 
+import contextlib
 import dataclasses
 import logging
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import wandb
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
+from ablate.fit import strategy
 from ablate.record import Record
-from ablate.settings import Settings
+from ablate.settings import Settings, UserError
+
+
+class Mirror(Logger):
+    """Lightning's logger of W&B, begun with the first row; online at once, so that a missing login is told early.
+
+    W&B's service takes a fifth of a second to start, so it starts on the side, while the run gets ready.
+    """
+
+    def __init__(self, settings: wandb.Settings, options: dict[str, Any]):
+        self.settings, self.options = settings, options
+        self.logger: WandbLogger | None = None
+        self.lost = False
+        if strategy.is_first():
+            self.service = threading.Thread(target=_start, args=(settings,), daemon=True)
+            self.service.start()
+            if not options["offline"]:
+                self._begin_online()
+
+    @property
+    def name(self) -> str:
+        return self.options["project"]
+
+    @property
+    def version(self) -> str:
+        return self.options["id"]
+
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
+        """They are in the options."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """A row, as long as there is somebody to take it."""
+        if not self.lost:
+            with self._letting_go():
+                self._begun().log_metrics(metrics, step)
+
+    @rank_zero_only
+    def close(self) -> None:
+        """End the W&B run."""
+        if not self.lost:
+            with self._letting_go():
+                wandb.finish()
+
+    def _begun(self) -> WandbLogger:
+        if self.logger is None:
+            self.service.join()
+            self.logger = WandbLogger(settings=self.settings, **self.options)
+            self.logger.experiment.define_metric("*", step_metric="tokens")
+        return self.logger
+
+    def _begin_online(self) -> None:
+        try:
+            self._begun()
+        except wandb.errors.Error as error:
+            raise UserError(f"where.wandb=online: {' '.join(str(error).split())}") from error
+
+    @contextlib.contextmanager
+    def _letting_go(self) -> Iterator[None]:
+        """Go on without W&B when its service was killed or its disk is full: the record has all that it had."""
+        try:
+            yield
+        except Exception as error:  # whatever its sockets raise, which it does not say
+            self.lost = True
+            print(f"W&B was lost, and the run goes on without it: {type(error).__name__}: {error}", flush=True)
+            with contextlib.suppress(Exception):
+                wandb.teardown()
 
 
 def loggers(settings: Settings, record: Record) -> list[Logger]:
@@ -20,24 +92,35 @@ def loggers(settings: Settings, record: Record) -> list[Logger]:
     if where.wandb == "off":
         return []
     logging.getLogger("wandb").setLevel(logging.ERROR)
-    logger = WandbLogger(
-        project=where.wandb_project,
-        id=record.id,
-        name=f"{where.arm} s{settings.seed}" if where.arm else record.id,
-        group=settings.study.name or None,
-        job_type=where.arm or None,
-        offline=where.wandb == "offline",
-        save_dir=where.outputs,
-        config=dataclasses.asdict(settings),
-        # what the record has already (packages, commit) is not collected again: 0.2 s a run
-        settings=wandb.Settings(
-            silent=True, console="off", x_disable_stats=True, disable_git=True, x_save_requirements=False
-        ),
+    # what the record has already (packages, commit) is not collected again: 0.2 s a run
+    how = wandb.Settings(
+        mode=where.wandb,
+        silent=True,
+        console="off",
+        x_disable_stats=True,
+        disable_git=True,
+        x_save_requirements=False,
     )
-    logger.experiment.define_metric("*", step_metric="tokens")
-    return [logger]
+    options = {
+        "project": where.wandb_project,
+        "id": record.id,
+        "name": f"{where.arm} s{settings.seed}" if where.arm else record.id,
+        "group": settings.study.name or None,
+        "job_type": where.arm or None,
+        "offline": where.wandb == "offline",
+        "save_dir": where.outputs,
+        "config": dataclasses.asdict(settings),
+    }
+    return [Mirror(how, options)]
 
 
-def close() -> None:
+def close(loggers: Sequence[Logger]) -> None:
     """End the W&B run of this process, if there is one."""
-    wandb.finish()
+    for logger in loggers:
+        if isinstance(logger, Mirror):
+            logger.close()
+
+
+def _start(settings: wandb.Settings) -> None:
+    with contextlib.suppress(Exception):  # the run that begins tells what is wrong
+        wandb.setup(settings)

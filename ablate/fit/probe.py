@@ -4,12 +4,12 @@ Constants that no configuration shows (an eps, a rotary base, a dropout, a shift
 a rounded state) are seen in what they do. Three steps of the very method that trains, on the initial
 weights, at rates and shares of the average that are the same for every run, then one evaluation:
 
-    step   rates           tokens that the loss is divided by    share in the average
-    0      1e-3, 0.1       those of the batch                    0
-    1      1e-3, 0.1       1: gradients large enough to clip     1
-    2      1e-3, 0.1       those of the batch                    0.5
+    step   rows             rates        tokens that the loss is divided by    share in the average
+    0      of all domains   1e-3, 0.1    those of the rows                     0
+    1      of the first     1e-3, 0.1    1: gradients large enough to clip     1
+    2      of the first     1e-3, 0.1    those of the row                      0.5
 
-The batch is the beginning of the first validation row of each domain, one row at a time, so that gradients
+The rows are the beginning of the first validation row of each domain, one row at a time, so that gradients
 are added up, and no setting of rows or micro-batches changes it. Afterwards all is as before, bit for bit:
 weights, sums, average, the state of torch's generators. The optimizer is one of its own.
 """
@@ -70,8 +70,9 @@ def digest(tensors: list[Tensor]) -> str:
 
 
 def _steps(trainer: L.Trainer, module: Pretraining, outcome: dict[str, Any]) -> None:
-    timeline, batch = module.timeline, module.validation
+    timeline, rows = module.timeline, module.validation
     for step in range(len(SHARES)):
+        batch = {name: value[: 1 if step else None] for name, value in rows.items()}
         module.timeline = _row(timeline, step, batch)
         trainer.strategy.training_step(batch, step)
         named = dict(module.model.named_parameters())

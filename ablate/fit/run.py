@@ -101,7 +101,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
         last = {"outcome": outcome, "reason": reason, "weights_sha256": checkpoint.sha256(weights)}
         record.finish(last | watch.summary())  # the last file: its existence means that all is there
         checkpoint.remove(record.checkpoints)
-    mirror.close()
+    mirror.close(trainer.loggers)
 
 
 def _leave(growth: Growth, record: Record, watch: Watch) -> dict[int, Callable[[Path], None]]:

@@ -97,6 +97,11 @@ def hardware(where: Where) -> dict[str, Any]:
     }
 
 
+def is_first() -> bool:
+    """Whether this process is the first of its run, as it can be known before there is a trainer."""
+    return all(int(os.environ.get(name, 0)) == 0 for name in ("NODE_RANK", "LOCAL_RANK"))
+
+
 def rank_environment(local_rank: int, where: Where, port: int) -> dict[str, str]:
     """What one process of several must find in its environment."""
     return {
