@@ -25,6 +25,7 @@ from ablate.settings import UserError
 
 if TYPE_CHECKING:
     from ablate.analysis.evidence import Evidence
+    from ablate.analysis.validity.trust import Conclusion
 
 REASONS = 8  # of runs that have not finished, in the foot of the table
 
@@ -87,25 +88,28 @@ def _self_test(outputs: Path) -> None:
 
 def report(study: StudyRecord) -> None:
     """Print the verdict, write the page, and say where it is. Raises UserError when there is no such study."""
+    from ablate.analysis import evidence  # as in `show`
+    from ablate.analysis.validity import trust
+
     console = Console(highlight=False)
-    show(study, console)
+    found = evidence.read(study)
+    conclusion = trust.conclude(found)
+    show(found, conclusion, console)
     from ablate.analysis import page  # draws: matplotlib is slow to import, the table should not wait
 
-    path = page.write(study)
-    console.print(f"\npage     {escape(str(path))}", soft_wrap=True)
+    console.print(f"\npage     {escape(str(page.of(found, conclusion)))}", soft_wrap=True)
 
 
-def show(study: StudyRecord, console: Console) -> None:
+def show(found: "Evidence", conclusion: "Conclusion", console: Console) -> None:
     """Print the question, the verdicts, what was found about the study, and the verdict in a sentence."""
-    from ablate.analysis import evidence, summary  # not needed to list studies
+    from ablate.analysis import summary  # not needed to list studies
 
-    found = evidence.read(study)
-    console.print(f"[bold]{escape(study.name)}[/]  {escape(found.declaration['question'])}\n")
+    console.print(f"[bold]{escape(found.study.name)}[/]  {escape(found.declaration['question'])}\n")
     if not found.any_finished:
         console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
         _print_remarks(found, console)
         return
-    verdict = summary.summary(found)
+    verdict = summary.summary(conclusion)
     verdict.show(console)
     _print_remarks(found, console)
     console.print(f"\n[bold]{escape(verdict.sentence)}[/]")

@@ -1,6 +1,6 @@
 """What a terminal shows of a study's verdict, whether it is about arms or about factors.
 
-    found = summary(read(study_record("outputs", "mix_sweep")))
+    found = summary(conclude(read(study_record("outputs", "mix_sweep"))))
     found.sentence       `qa_10` is better than `base` by ...
 
 A study of factors is judged on those: its arms are a fraction of all combinations, none of them a candidate.
@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ablate.analysis import factorial, table
-from ablate.analysis.evidence import Evidence
 from ablate.analysis.validity import trust
+from ablate.analysis.validity.finding import Finding
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Summary:
     table: Table
     sentence: str
     remarks: list[str]
-    conclusion: trust.Conclusion
+    findings: list[Finding]
 
     def show(self, console: Console) -> None:
         """Print all but the sentence: the verdicts, and what was found about the study itself."""
@@ -30,12 +30,12 @@ class Summary:
         for line in self.remarks:
             console.print(escape(line))
         console.print()
-        console.print(trust.table(self.conclusion.findings))
+        console.print(trust.table(self.findings))
 
 
-def summary(evidence: Evidence) -> Summary:
+def summary(found: trust.Conclusion) -> Summary:
     """Of a study with at least one finished run."""
-    found = trust.conclude(evidence)
     if found.effects:
-        return Summary(factorial.table(found.effects), found.sentence, factorial.remarks(found.effects), found)
-    return Summary(table.table(found.verdicts), found.sentence, [], found)
+        remarks = factorial.remarks(found.effects)
+        return Summary(factorial.table(found.effects), found.sentence, remarks, found.findings)
+    return Summary(table.table(found.verdicts), found.sentence, [], found.findings)

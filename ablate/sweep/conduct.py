@@ -55,9 +55,10 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
 def _conclude(record: StudyRecord, console: Console) -> trust.Conclusion:
     """The verdict table, what was found about the study, and the report to read."""
     evidence = read(record)
-    verdict = summary(evidence)
+    conclusion = trust.conclude(evidence)
+    verdict = summary(conclusion)
     console.print()
     verdict.show(console)
     console.print(f"\n[bold]{escape(verdict.sentence)}[/]")
-    console.print(f"report: {page.of(evidence, verdict.conclusion)}")
-    return verdict.conclusion
+    console.print(f"report: {page.of(evidence, conclusion)}")
+    return conclusion

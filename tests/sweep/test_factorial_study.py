@@ -10,6 +10,7 @@ from rich.console import Console
 from ablate import report
 from ablate.analysis.evidence import read
 from ablate.analysis.factorial import effects
+from ablate.analysis.validity import trust
 from ablate.record import study_record
 from ablate.settings import Settings, Study
 from ablate.sweep import conduct, factors, launcher
@@ -66,7 +67,7 @@ def test_from_the_declaration_to_the_verdict(tiny):
     assert "slow" in text.getvalue()
     assert "of 3 factors" in text.getvalue()
     again = io.StringIO()
-    report.show(evidence.study, Console(file=again, width=100))
+    report.show(evidence, trust.conclude(evidence), Console(file=again, width=100))
     assert "3 factors in 4 arms, resolution 3: every effect is measured on all arms of 2 seeds" in again.getvalue()
     assert "resolution III" in again.getvalue()
     page = (evidence.study.folder / "report" / "index.html").read_text()

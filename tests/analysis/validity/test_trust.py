@@ -63,7 +63,7 @@ def test_whatever_is_broken_withholds_every_word_on_factors(tmp_path, monkeypatc
     conclusion = concluded(evidence, monkeypatch, Finding("drift", evidence.arms[0], False, "two processors"))
     assert conclusion.void
     assert set(conclusion.words) == {"inconclusive"}
-    assert summary(evidence).sentence == "Void: drift: two processors."
+    assert summary(conclusion).sentence == "Void: drift: two processors."
 
 
 def test_a_terminal_shows_what_voids_first_and_counts_what_is_too_much():
@@ -79,7 +79,8 @@ def test_a_terminal_shows_what_voids_first_and_counts_what_is_too_much():
 def test_page_and_table_show_findings_and_what_is_void(study):
     def shown() -> tuple[str, str]:
         text = io.StringIO()
-        show(study, Console(file=text, width=200))
+        evidence = read(study)
+        show(evidence, trust.conclude(evidence), Console(file=text, width=200))
         return text.getvalue(), page.write(study).read_text()
 
     terminal, html = shown()
