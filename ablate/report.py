@@ -155,7 +155,15 @@ def _list(outputs: Path) -> None:
             f"no study in {outputs / 'studies'}; start one with: python -m ablate.train +experiment=NAME -m"
         )
     for folder in studies:
-        console.print(f"{folder.name:24} {escape(StudyRecord(folder).read()['question'])}", soft_wrap=True)
+        console.print(f"{folder.name:24} {escape(_question(StudyRecord(folder)))}", soft_wrap=True)
+
+
+def _question(study: StudyRecord) -> str:
+    """What a study asks, or why it cannot be read: the others are listed all the same."""
+    try:
+        return study.read()["question"]
+    except UserError as error:
+        return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

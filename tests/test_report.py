@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -56,6 +57,17 @@ def test_without_a_name_the_studies_are_listed(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "one" in shown
     assert "two" not in shown
+
+
+def test_a_damaged_study_is_listed_with_its_reason_beside_the_others(tmp_path, capsys):
+    one = write(tmp_path, QUICK, name="one").folder
+    shutil.copytree(one, one.parent / "broken")
+    (one.parent / "broken" / "study.json").write_text('{"name": ')
+    report.main(["--outputs", str(tmp_path)])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("broken ")
+    assert "study.json: damaged" in first
+    assert second.startswith("one ")
 
 
 @pytest.mark.parametrize("arguments", [["nope"], []])
