@@ -88,7 +88,7 @@ def _self_test(outputs: Path) -> None:
 
 def report(study: StudyRecord) -> None:
     """Print the verdict, write the page, and say where it is. Raises UserError when there is no such study."""
-    from ablate.analysis import evidence  # as in `show`
+    from ablate.analysis import evidence  # not needed to list studies
     from ablate.analysis.validity import trust
 
     console = Console(highlight=False)

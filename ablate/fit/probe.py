@@ -71,8 +71,9 @@ def digest(tensors: list[Tensor]) -> str:
 
 def _steps(trainer: L.Trainer, module: Pretraining, outcome: dict[str, Any]) -> None:
     timeline, rows = module.timeline, module.validation
+    first: Batch = {name: value[:1] for name, value in rows.items()}
     for step in range(len(SHARES)):
-        batch = {name: value[: 1 if step else None] for name, value in rows.items()}
+        batch = first if step else rows
         module.timeline = _row(timeline, step, batch)
         trainer.strategy.training_step(batch, step)
         named = dict(module.model.named_parameters())
