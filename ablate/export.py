@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ablate.files import make_folder
-from ablate.record import Record
-from ablate.settings import Settings, UserError
+from ablate.run.files import make_folder
+from ablate.run.record import Record
+from ablate.run.settings import Settings, UserError
 
 if TYPE_CHECKING:
     from ablate.data.tokens import Corpus

@@ -5,7 +5,7 @@
     python -m ablate.power mix_sweep                              a study that has begun, or experiments/mix_sweep
     python -m ablate.power --noise 0.004 --margin 0.01 --arms 5   no study at all
 
-The numbers are those of the verdict's own rules (`ablate.analysis.statistics.power`), not of a normal approximation,
+The numbers are those of the verdict's own rules (`ablate.verdict.statistics.power`), not of a normal approximation,
 which at three seeds would promise twice too much.
 """
 
@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from ablate.analysis import registry
-from ablate.analysis.book import study_named
-from ablate.analysis.evidence import read
-from ablate.analysis.planner import Question, rows, show
-from ablate.analysis.spread import Measured, measured
-from ablate.analysis.statistics.power import Power, factor_noise
 from ablate.fraction import fraction
-from ablate.record import StudyRecord, study_record
-from ablate.settings import Study, UserError
+from ablate.page.planner import Question, rows, show
+from ablate.run.record import StudyRecord, study_record
+from ablate.run.settings import Study, UserError
+from ablate.verdict import registry
+from ablate.verdict.book import study_named
+from ablate.verdict.evidence import read
+from ablate.verdict.spread import Measured, measured
+from ablate.verdict.statistics.power import Power, factor_noise
 
 if TYPE_CHECKING:
     from ablate.sweep.study import Plan
@@ -69,7 +69,7 @@ def ask(options: argparse.Namespace) -> Question:
 
 def draw(question: Question, path: Path) -> Path:
     """The picture of chance against effect."""
-    from ablate.analysis.drawing import power_figure  # matplotlib is slow to import
+    from ablate.page.drawing import power_figure  # matplotlib is slow to import
 
     if path.suffix != ".png":
         raise UserError(f"--figure {path}: must end with .png")
@@ -87,7 +87,7 @@ def curves(question: Question) -> list[int]:
 
 
 def _planned(overrides: list[str]) -> "Plan":
-    from ablate.compose import loaded, user_errors  # Hydra and torch, which --help should not wait for
+    from ablate.console.compose import loaded, user_errors  # Hydra and torch, which --help should not wait for
     from ablate.sweep.composition import Composer
     from ablate.sweep.launcher import plan_of
 
@@ -117,7 +117,7 @@ def _of_plan(options: argparse.Namespace, plan: "Plan") -> Question:
 
 def _seconds_per_flop(outputs: str, name: str, plan: "Plan") -> float:
     """Of the study's finished runs, as many at a time as this machine trains; nan without any."""
-    from ablate.sweep.slots import slots  # as above
+    from ablate.sweep.executors.slots import slots  # as above
 
     if not study_record(outputs, name).exists:
         return math.nan

@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ablate.compose import command
+from ablate.console.compose import command
 from ablate.data.tokens import SPLITS, Corpus, prepare
-from ablate.settings import Settings
+from ablate.run.settings import Settings
 
 
 def describe(corpus: Corpus) -> Table:

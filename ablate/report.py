@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from ablate.record import StudyRecord
-from ablate.settings import UserError
+from ablate.run.record import StudyRecord
+from ablate.run.settings import UserError
 
 if TYPE_CHECKING:
-    from ablate.analysis.evidence import Evidence
-    from ablate.analysis.validity.trust import Conclusion
+    from ablate.verdict.evidence import Evidence
+    from ablate.verdict.validity.trust import Conclusion
 
 REASONS = 8  # of runs that have not finished, in the foot of the table
 
@@ -59,7 +59,8 @@ def _named(options: argparse.Namespace, wanted: str) -> str:
 
 
 def _card(study: StudyRecord, arm: str) -> None:
-    from ablate.analysis import card, evidence  # as in `show`
+    from ablate.page import card  # as in `show`
+    from ablate.verdict import evidence
 
     found = {one.verdict.arm: one for one in card.cards(evidence.read(study))}
     if arm not in found:
@@ -68,41 +69,42 @@ def _card(study: StudyRecord, arm: str) -> None:
 
 
 def _workspace(study: StudyRecord, path: Path) -> None:
-    from ablate.analysis import evidence, workspace  # as in `show`
+    from ablate.page import workspace
+    from ablate.verdict import evidence  # as in `show`
 
     workspace.write(evidence.read(study), path)
     print(f"workspace {path}; put it on wandb.ai with: python -m ablate.report --apply {path}")
 
 
 def _apply(path: Path, entity: str) -> None:
-    from ablate.analysis import workspace  # as in `show`
+    from ablate.page import workspace  # as in `show`
 
     print(f"workspace {workspace.apply(path, entity)}")
 
 
 def _self_test(outputs: Path) -> None:
-    from ablate.analysis import selftest  # as in `show`
+    from ablate.verdict import selftest  # as in `show`
 
     Console(highlight=False).print(selftest.table(selftest.self_test(outputs)))
 
 
 def report(study: StudyRecord) -> None:
     """Print the verdict, write the page, and say where it is. Raises UserError when there is no such study."""
-    from ablate.analysis import evidence  # not needed to list studies
-    from ablate.analysis.validity import trust
+    from ablate.verdict import evidence  # not needed to list studies
+    from ablate.verdict.validity import trust
 
     console = Console(highlight=False)
     found = evidence.read(study)
     conclusion = trust.conclude(found)
     show(found, conclusion, console)
-    from ablate.analysis import page  # draws: matplotlib is slow to import, the table should not wait
+    from ablate.page import page  # draws: matplotlib is slow to import, the table should not wait
 
     console.print(f"\npage     {escape(str(page.of(found, conclusion)))}", soft_wrap=True)
 
 
 def show(found: "Evidence", conclusion: "Conclusion", console: Console) -> None:
     """Print the question, the verdicts, what was found about the study, and the verdict in a sentence."""
-    from ablate.analysis import summary  # not needed to list studies
+    from ablate.page import summary  # not needed to list studies
 
     console.print(f"[bold]{escape(found.study.name)}[/]  {escape(found.declaration['question'])}\n")
     if not found.any_finished:
@@ -121,7 +123,7 @@ def _print_remarks(found: "Evidence", console: Console) -> None:
 
 
 def _remarks(found: "Evidence") -> list[str]:
-    from ablate.analysis.evidence import spending_text  # as above
+    from ablate.verdict.evidence import spending_text  # as above
 
     lines = [f"\n{spending_text(found)}"]
     if found.null_arms:
@@ -135,13 +137,13 @@ def _remarks(found: "Evidence") -> list[str]:
 
 
 def _study(outputs: str, name: str) -> StudyRecord:
-    from ablate.analysis.book import study_named  # pandas is slow to import, and not needed to list studies
+    from ablate.verdict.book import study_named  # pandas is slow to import, and not needed to list studies
 
     return study_named(outputs, name)
 
 
 def _keep(study: StudyRecord, folder: Path) -> None:
-    from ablate.analysis import book, evidence
+    from ablate.verdict import book, evidence
 
     book.keep(evidence.read(study), folder)
     print(f"kept     {folder}")

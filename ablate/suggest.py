@@ -22,13 +22,13 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from ablate.analysis.book import study_named
-from ablate.analysis.evidence import Evidence, read
-from ablate.analysis.mixtures.proposal import best, doubt, next_runs
-from ablate.analysis.mixtures.surrogate import Surrogate, fit
-from ablate.analysis.mixtures.swarm import MixtureStudy, read_study
-from ablate.files import make_folder, write_atomically
-from ablate.settings import UserError
+from ablate.laws.proposal import best, doubt, next_runs
+from ablate.laws.surrogate import Surrogate, fit
+from ablate.laws.swarm import MixtureStudy, read_study
+from ablate.run.files import make_folder, write_atomically
+from ablate.run.settings import UserError
+from ablate.verdict.book import study_named
+from ablate.verdict.evidence import Evidence, read
 
 CONF = Path(__file__).parent.parent / "conf" / "experiment"
 Z = 1.96  # of an interval of 95 %
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
             console.print(f"\nwritten  {path}", soft_wrap=True)
             console.print(f"train    python -m ablate.train +experiment={options.write} -m", soft_wrap=True)
         if options.picture:
-            from ablate.analysis.drawing import surfaces  # matplotlib is slow to import, the table should not wait
+            from ablate.page.drawing import surfaces  # matplotlib is slow to import, the table should not wait
 
             console.print(f"\npicture  {surfaces.write(suggestion.found, suggestion.mixture, options.picture)}")
     except UserError as error:

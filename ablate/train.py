@@ -4,8 +4,8 @@ python -m ablate.train key=value ...                 one configuration -> one re
 python -m ablate.train +experiment=mix_sweep -m      a study -> its runs, a verdict and a report
 """
 
-from ablate.compose import command
-from ablate.settings import Settings, UserError
+from ablate.console.compose import command
+from ablate.run.settings import Settings, UserError
 from ablate.sweep.worker import train_claimed
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ablate.record import Trunk, trunks
-from ablate.settings import UserError
+from ablate.run.record import Trunk, trunks
+from ablate.run.settings import UserError
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 BLOCK = 512  # bytes in which st_blocks counts, whatever the file system

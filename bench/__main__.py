@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ablate.machine import environment
+from ablate.run.machine import environment
 from bench.aa import aa
 from bench.confounds import confounds
 from bench.extrapolation import extrapolation

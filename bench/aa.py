@@ -2,14 +2,14 @@
 
     python -m bench aa --outputs outputs
 
-Seeds of an arm differ by noise alone: `analysis.selftest` makes pseudo-arms of their contrasts, which have mean zero in
+Seeds of an arm differ by noise alone: `verdict.selftest` makes pseudo-arms of their contrasts, which have mean zero in
 truth, and judges them as verdicts are. Beside it the rules that do without: the sign of one pair, and the plain t.
 Rates are means over many groupings of the same pairs; from, to: Clopper-Pearson 95 % of one grouping.
 """
 
 from pathlib import Path
 
-from ablate.analysis.selftest import Rate, self_test
+from ablate.verdict.selftest import Rate, self_test
 from bench.rounds import Row
 
 ALPHA = 0.05

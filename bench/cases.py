@@ -16,10 +16,10 @@ import yaml
 
 from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import prepare
-from ablate.parse import from_plain
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.settings import Settings
+from ablate.run.parse import from_plain
+from ablate.run.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "outputs" / "data"  # prepared once, and shared with everything else

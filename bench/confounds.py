@@ -17,7 +17,7 @@ from typing import Any
 
 from scipy.stats import beta
 
-from ablate.settings import Settings
+from ablate.run.settings import Settings
 from bench import cases
 from bench.mutations import arithmetic, data, training
 from bench.mutations.data import Tampering

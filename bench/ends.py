@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.scaling.curves import is_late
-from ablate.analysis.scaling.laws import MIN_POINTS
+from ablate.laws.curve_laws import MIN_POINTS
+from ablate.laws.curves import is_late
 from bench.curves import ROOT, TABLES, recipes
 
 SCOPE = ("schedules", "sizes", "speedruns")

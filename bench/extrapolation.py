@@ -1,6 +1,6 @@
 """How far off extrapolated losses are, and how often their intervals hold: every source graded when left out.
 
-An interval is mean -+ factor x spread of the laws (`analysis.scaling.extrapolation`); the factor for a source is the
+An interval is mean -+ factor x spread of the laws (`laws.extrapolation`); the factor for a source is the
 conformal quantile of |truth - mean| / spread over the other sources, each weighing the same. What ships is the
 quantile over all sources in scope: the rows `shipped` must be what the module says, and a test compares them.
 
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablate.analysis.scaling import extrapolation as calibrated
-from ablate.analysis.scaling.laws import BENT, EXPONENT, bend, fit_laws, fit_power_law
+from ablate.laws import extrapolation as calibrated
+from ablate.laws.curve_laws import BENT, EXPONENT, bend, fit_laws, fit_power_law
 from bench.ends import BEYOND, SCOPE, Prefix, prefixes
 from bench.isoflops import REPEATS, Share, isoflops
 from bench.places import located, wrong

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
-from ablate.analysis.scaling import chinchilla
+from ablate.laws import chinchilla
 from bench.curves import TABLES
 from bench.races import Rate
 from bench.rounds import Row

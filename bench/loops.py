@@ -26,10 +26,10 @@ from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
 from ablate.fit import run
 from ablate.fit.checkpoint import sha256
-from ablate.fit.loss import loss_sums
 from ablate.model.convert import config_to_hf
 from ablate.model.language import LanguageModel, build
-from ablate.settings import Settings
+from ablate.run.settings import Settings
+from ablate.scores.loss import loss_sums
 from bench import cases
 
 Report = dict[str, Any]

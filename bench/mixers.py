@@ -21,7 +21,7 @@ import yaml
 
 from ablate.model.language import build
 from ablate.model.ssd import ssd, ssd_recurrent
-from ablate.settings import Model, Size
+from ablate.run.settings import Model, Size
 from bench import cases
 from bench.rounds import Row, ratios, report, run
 

@@ -1,7 +1,7 @@
 """How well mixtures are found: planted worlds that no tuning has seen, and RegMix's own runs with fewer of them.
 
 Planted (`tests/worlds`): RUNS runs, three of them the trivial priors (the mixture nearest to the targets, natural,
-uniform), the others one after another as `analysis.mixtures.proposal` asks for them, or in batches. Regret is the true
+uniform), the others one after another as `laws.proposal` asks for them, or in batches. Regret is the true
 metric of the mixture chosen less that of the best there is, in seed-sds of one run; `loses` is how often the best
 trivial prior would have been better by more than half of one, with its Clopper-Pearson interval of 95 %. `covered`:
 how often the interval of the gain over the uniform mixture held the true gain. On the same worlds, with the same
@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from ablate.analysis.mixtures import mixture_laws as laws
-from ablate.analysis.mixtures.proposal import best, lowest, next_runs
-from ablate.analysis.mixtures.surrogate import Surrogate, Swarm, fit
+from ablate.laws import mixture_laws as laws
+from ablate.laws.proposal import best, lowest, next_runs
+from ablate.laws.surrogate import Surrogate, Swarm, fit
 from bench.curves import TABLES
 from bench.races import Mean, Rate
 from bench.rounds import Row

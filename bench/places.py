@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from ablate.analysis.scaling.curves import Points, fit_points, is_late
-from ablate.analysis.scaling.saturation import Saturation, saturation
+from ablate.laws.curves import Points, fit_points, is_late
+from ablate.laws.saturation import Saturation, saturation
 from bench.planted import NOISE, Curve, worlds
 
 EVALUATIONS, SEEDS, LUCK = 20, 3, 0.003  # LUCK: by which seeds lie higher or lower, standard deviation

@@ -1,11 +1,11 @@
-"""What racing saves and what it costs: curves of whole runs, replayed through `sweep.race.decide`.
+"""What racing saves and what it costs: curves of whole runs, replayed through `verdict.race.decide`.
 
 Every arm but the base may leave at any evaluation from the third on; the base is trained to its end, and that
 is counted. `compute` is the share of the steps that all arms would have taken, `kept` how often the arm with
 the lowest final loss was still there, with its Clopper-Pearson interval of 95 %, `near` how often one that ends
 within NEAR of it was: arms that are closer than the noise of their seeds cannot be told apart by anyone.
 
-The rule (`analysis.statistics.forecast`) was tuned on the families of TUNED. Those of UNSEEN were measured after it was
+The rule (`verdict.statistics.forecast`) was tuned on the families of TUNED. Those of UNSEEN were measured after it was
 fixed; of all families it was known before where the final winner ranks at 40 % of a run, and for that
 `speedruns-late` (records before and after `BatchSizeSchedule`, at equal steps) was set beside the schedules:
 CROSSING shows what rungs are refused for (`checks.CROSSING`), and that no check recognises every such study. The
@@ -29,9 +29,9 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import binomtest
 
-from ablate.analysis.statistics.paired import judge
-from ablate.settings import Budget, Study
-from ablate.sweep.race import Decision, decide
+from ablate.run.settings import Budget, Study
+from ablate.verdict.race import Decision, decide
+from ablate.verdict.statistics.paired import judge
 from bench.curves import Race, Whole, families, whole
 from bench.rounds import Row
 

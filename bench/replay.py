@@ -13,17 +13,17 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
-from ablate.analysis import compare
-from ablate.analysis.book import Book
-from ablate.analysis.evidence import Evidence, read
-from ablate.compose import loaded
-from ablate.settings import Budget
+from ablate.console.compose import loaded
+from ablate.run.settings import Budget
 from ablate.sweep.composition import Composer
 from ablate.sweep.cost import Prospect, prospect
 from ablate.sweep.launcher import plan_of
-from ablate.sweep.race import Decision, decide
-from ablate.sweep.standing import standing
 from ablate.sweep.study import Plan
+from ablate.verdict import compare
+from ablate.verdict.book import Book
+from ablate.verdict.evidence import Evidence, read
+from ablate.verdict.race import Decision, decide
+from ablate.verdict.standing import standing
 from bench.cases import ROOT
 from bench.rounds import Row
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ablate.settings import Settings
+from ablate.run.settings import Settings
 from bench import cases
 from bench.rounds import Row, ratios, report, run
 

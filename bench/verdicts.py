@@ -23,12 +23,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
-from ablate.analysis.statistics.looks import SHARED, Noise
-from ablate.analysis.statistics.moderated import Block, fit
-from ablate.analysis.statistics.paired import Judgement, judge
-from ablate.analysis.statistics.shrink import Shrunken, shrink
-from ablate.settings import Budget, Study
-from ablate.sweep.race import decide
+from ablate.run.settings import Budget, Study
+from ablate.verdict.race import decide
+from ablate.verdict.statistics.looks import SHARED, Noise
+from ablate.verdict.statistics.moderated import Block, fit
+from ablate.verdict.statistics.paired import Judgement, judge
+from ablate.verdict.statistics.shrink import Shrunken, shrink
 from bench.curves import TABLES
 from bench.races import Mean, Rate
 from bench.rounds import Row

@@ -24,8 +24,8 @@ from pathlib import Path  # noqa: E402
 import pytest  # noqa: E402
 from tiny import TINY, merged  # noqa: E402
 
-from ablate.parse import from_config  # noqa: E402
-from ablate.settings import Settings  # noqa: E402
+from ablate.run.parse import from_config  # noqa: E402
+from ablate.run.settings import Settings  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ from ablate.data.tokens import prepare
 from ablate.fit import checkpoint
 from ablate.fit.optimizer import OPTIMIZERS
 from ablate.fit.run import train_run
-from ablate.identity import record_name
-from ablate.record import Record, run_record
-from ablate.settings import Settings
+from ablate.run.identity import record_name
+from ablate.run.record import Record, run_record
+from ablate.run.settings import Settings
 from ablate.sweep.trunk import Segment
 from ablate.sweep.worker import work
 

@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ablate import export
 from ablate.fit.run import train_run
-from ablate.identity import run_id
 from ablate.model import match
 from ablate.model.language import LanguageModel
 from ablate.model.linear import packed_bytes
-from ablate.parse import from_plain
-from ablate.record import Record, run_record
+from ablate.run.identity import run_id
+from ablate.run.parse import from_plain
+from ablate.run.record import Record, run_record
 
 ROOT = Path(__file__).parent.parent
 TEXT = "def naïve(n):\n    return 12 + n  # what is it?\n"

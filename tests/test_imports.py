@@ -11,65 +11,43 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ANY = "any"
 
-# A strand, and the strands or modules of ablate that it may import
+# A room or a command, and the rooms or modules of ablate that it may import: arrows run down only
+COMMANDS = ["train", "prepare", "report", "suggest", "power", "trunks", "export"]
 INSIDE = {
-    "moments": [],
-    "processes": [],
     "fraction": [],
-    "checks": ["fraction", "moments", "settings"],  # the latter for types alone
-    "settings": ["checks", "moments"],
-    "parse": ["settings"],
-    "identity": ["settings"],
-    "files": ["settings"],
-    "machine": [],
-    "record": ["settings", "parse", "identity", "files", "machine"],
-    "plan": ["moments", "settings", "identity", "plan"],
-    "data": ["settings", "record", "plan", "data"],
-    "model": ["settings", "model"],
-    "fit": ["processes", "settings", "identity", "machine", "record", "plan", "data", "model", "fit"],
-    "analysis": ["fraction", "settings", "files", "record", "analysis"],
+    "run": ["run", "fraction"],
+    "plan": ["run.identity", "run.settings", "run.steps", "plan"],
+    "data": ["run", "plan", "data"],
+    "model": ["run.settings", "model"],
+    "scores": ["run.settings", "model", "scores"],
+    "fit": ["run", "plan", "data", "model", "scores", "fit"],
+    "verdict": ["fraction", "run", "verdict"],
+    "laws": ["run", "verdict", "laws"],
+    "page": ["fraction", "run", "verdict", "laws", "page"],
+    "console": ["run", "console"],
     "sweep": [
-        *[
-            "processes",
-            "fraction",
-            "settings",
-            "parse",
-            "identity",
-            "files",
-            "machine",
-            "record",
-            "plan",
-            "analysis",
-            "sweep",
-        ],
-        *["data.tokens", "model.budget", "fit.run", "fit.pace"],
+        *["fraction", "run", "plan", "verdict", "page", "console", "sweep"],
+        *["data.tokens", "model.budget", "fit.run", "fit.pace", "fit.processes"],
     ],
-    "compose": ["settings", "parse"],
-    "train": [ANY],
-    "prepare": [ANY],
-    "report": [ANY],
-    "suggest": ["settings", "files", "record", "analysis"],
-    "power": [ANY],
-    "trunks": [ANY],
-    "export": [ANY],
+    **{command: [ANY] for command in COMMANDS},
 }
-# Parts of analysis that stand apart from the records, and all that they may import of ablate
-APART = {"analysis.statistics": ["analysis.statistics", "fraction"]}
-# A package that belongs to some files only, and those strands or modules
+# Parts of the verdict that stand apart from the records, and all that they may import of ablate
+APART = {"verdict.statistics": ["verdict.statistics", "fraction"]}
+# A package that belongs to some files only, and those rooms or modules
 OUTSIDE = {
-    "hydra": ["train", "prepare", "compose", "sweep.launcher", "sweep.composition"],
+    "hydra": ["console.compose", "sweep.launcher", "sweep.composition"],
     "lightning": ["fit", "data.batches"],
-    "torch": ["fit", "model", "data.batches", "sweep", "train", "export"],
+    "torch": ["fit", "model", "scores.loss", "data.batches", "sweep", "export"],
     "deepspeed": ["fit.zero"],
-    "wandb": ["fit", "analysis.workspace"],
-    "wandb_workspaces": ["analysis.workspace"],
-    "matplotlib": ["analysis", "report"],
-    "sklearn": ["analysis.mixtures.surrogate"],  # its import takes a second
+    "wandb": ["fit", "page.workspace"],
+    "wandb_workspaces": ["page.workspace"],
+    "matplotlib": ["page", "report"],
+    "sklearn": ["laws.surrogate"],  # its import takes a second
     "tokenizers": ["data"],
     "bitsandbytes": ["fit.eightbit"],  # its import takes a second
 }
-# The strands that need nothing but these besides the standard library
-ONLY = {"plan": {"numpy"}, "identity": set(), "model": {"torch", "numpy", "transformers", "mamba_ssm", "causal_conv1d"}}
+# The rooms that need nothing but these besides the standard library
+ONLY = {"plan": {"numpy"}, "model": {"torch", "numpy", "transformers", "mamba_ssm", "causal_conv1d"}}
 
 
 def name_of(path: Path) -> str:
@@ -114,7 +92,7 @@ def belongs(module: str, to: list[str]) -> bool:
     return any(part == ANY or module == part or module.startswith(part + ".") for part in to)
 
 
-def strand(module: str) -> str:
+def room(module: str) -> str:
     return module.split(".")[0]
 
 
@@ -123,8 +101,8 @@ CODE = [module for module in MODULES if MODULES[module].name != "__init__.py"]
 
 @pytest.mark.parametrize("module", CODE)
 def test_imports_go_one_way(module):
-    wrong = {other for other in inside(module) if not belongs(other, INSIDE[strand(module)])}
-    assert not wrong, f"{module} may import {INSIDE[strand(module)]}"
+    wrong = {other for other in inside(module) if not belongs(other, INSIDE[room(module)])}
+    assert not wrong, f"{module} may import {INSIDE[room(module)]}"
 
 
 @pytest.mark.parametrize("part", APART)
@@ -140,9 +118,9 @@ def test_packages_stay_in_their_files(module):
     assert not wrong, {package: OUTSIDE[package] for package in wrong}
 
 
-@pytest.mark.parametrize("module", [module for module in CODE if strand(module) in ONLY])
-def test_small_strands_need_little(module):
-    assert outside(module) - sys.stdlib_module_names <= ONLY[strand(module)]
+@pytest.mark.parametrize("module", [module for module in CODE if room(module) in ONLY])
+def test_small_rooms_need_little(module):
+    assert outside(module) - sys.stdlib_module_names <= ONLY[room(module)]
 
 
 def test_no_circles():
@@ -159,7 +137,7 @@ def test_every_folder_is_a_package():
 
 
 def test_reading_records_loads_neither_torch_nor_lightning_nor_hydra():
-    names = [f"ablate.{module}" for module in CODE if strand(module) == "analysis"]
+    names = [f"ablate.{module}" for module in CODE if room(module) in ("run", "verdict", "laws", "page")]
     heavy = "{'torch', 'lightning', 'hydra'}"
     code = f"import sys, {', '.join(names)}; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -187,7 +165,7 @@ def test_help_and_mistakes_wait_for_nothing_that_only_training_needs(command, sa
     done = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, cwd=ROOT)
     modules = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert said in done.stdout + done.stderr
-    assert "ablate.settings" in modules
+    assert "ablate.run.settings" in modules
     assert {module.split(".")[0] for module in modules} & HEAVY == set()
 
 

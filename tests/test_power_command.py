@@ -2,11 +2,11 @@
 
 import pytest
 
-from ablate.analysis.book import keep
-from ablate.analysis.evidence import read
-from ablate.analysis.registry import BOOK
 from ablate.power import main
-from tests.analysis.worlds import World, write
+from ablate.verdict.book import keep
+from ablate.verdict.evidence import read
+from ablate.verdict.registry import BOOK
+from tests.verdict.worlds import World, write
 
 GIVEN = ["--noise", "0.004", "--margin", "0.01", "--arms", "5"]
 

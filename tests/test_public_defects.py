@@ -25,7 +25,6 @@ from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import Corpus, prepare
 from ablate.fit import checkpoint, module
 from ablate.fit import optimizer as optimizers
-from ablate.fit.loss import Sums
 from ablate.fit.run import train_run
 from ablate.model import mamba
 from ablate.model.language import MIXERS, Block, build
@@ -35,7 +34,8 @@ from ablate.model.parts import RMSNorm
 from ablate.plan import lerac, schedule
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.settings import Latent, LeRaC, Mamba, Model, Settings, SettingsError, Size
+from ablate.run.settings import Latent, LeRaC, Mamba, Model, Settings, SettingsError, Size
+from ablate.scores.loss import Sums
 
 SIZE = Size(width=32, depth=2, heads=2, kv_heads=1, hidden=48)
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from ablate import report
-from ablate.analysis.evidence import flops_text
-from tests.analysis.worlds import World, write
+from ablate.verdict.evidence import flops_text
+from tests.verdict.worlds import World, write
 
 QUICK = World(evaluations=12, tokens=600_000)
 
@@ -87,6 +87,6 @@ def test_help_explains():
 
 
 def test_the_table_does_not_wait_for_what_only_draws_or_trains():
-    code = "import sys, ablate.report, ablate.analysis.compare; print(sorted({m.split('.')[0] for m in sys.modules}))"
+    code = "import sys, ablate.report, ablate.verdict.compare; print(sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"'matplotlib'", "'torch'", "'lightning'", "'hydra'", "'pandas'"} & set(loaded.strip("[]\n").split(", "))

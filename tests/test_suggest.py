@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from ablate import suggest
-from ablate.analysis.evidence import read
-from ablate.identity import canonical
-from ablate.parse import from_plain
+from ablate.run.identity import canonical
+from ablate.run.parse import from_plain
+from ablate.verdict.evidence import read
 from tests.worlds.study import design, names, validated, write
 
 ROOT = Path(__file__).parents[1]

@@ -15,14 +15,14 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from ablate.compose import settings_of
+from ablate.console.compose import settings_of
 from ablate.model import budget
 from ablate.model.language import LanguageModel
-from ablate.moments import ramp_steps, steps_of
-from ablate.parse import check_choices
 from ablate.plan import schedule
 from ablate.plan.timeline import timeline
-from ablate.settings import Settings, SettingsError
+from ablate.run.parse import check_choices
+from ablate.run.settings import Settings, SettingsError
+from ablate.run.steps import ramp_steps, steps_of
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = ["zagreus", "davinci", "elleci", "vitruvian"]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablate.parse import all_keys, from_config
-from ablate.settings import Settings
+from ablate.run.parse import all_keys, from_config
+from ablate.run.settings import Settings
 from ablate.train import train
 
 ROOT = Path(__file__).parent.parent
@@ -177,7 +177,7 @@ def test_every_file_of_every_group_composes(group):
     """Through Hydra itself, in this process: names, interpolations, ranges."""
     from hydra import compose, initialize_config_dir
 
-    from ablate.compose import settings_of
+    from ablate.console.compose import settings_of
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         for path in sorted((ROOT / "conf" / group).glob("*.yaml")):

@@ -7,8 +7,8 @@ import os
 import pytest
 from rich.console import Console
 
-from ablate.record import Trunk, trunks
-from ablate.settings import UserError
+from ablate.run.record import Trunk, trunks
+from ablate.run.settings import UserError
 from ablate.trunks import RECENT_SECONDS, bytes_of, held, main, prune, show
 
 SIZE = 40_960

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablate.data.tokens import Corpus, check_held_out, num_spans
 from ablate.plan.order import Order
-from ablate.settings import Settings
+from ablate.run.settings import Settings
 
 Batch = dict[str, Tensor]
 

@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ablate.settings import UserError
+from ablate.run.settings import UserError
 
 # Newlines and tabs are text. Other control characters, byte-order marks and halves of surrogate
 # pairs (legal in JSON, not in UTF-8) are not.

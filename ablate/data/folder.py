@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ablate.data.documents import Document, order_key
-from ablate.settings import Data, UserError
+from ablate.run.settings import Data, UserError
 
 
 class Folder:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ablate.data.documents import Document, order_key
-from ablate.settings import Data, UserError
+from ablate.run.settings import Data, UserError
 
 SPLIT = "train"
 COLUMN = "text"

@@ -26,7 +26,7 @@ from typing import Any
 
 from ablate.data.documents import Document, capped, order_key
 from ablate.data.questions import question
-from ablate.settings import Data, UserError
+from ablate.run.settings import Data, UserError
 
 RECIPE = 1  # raise it when this file or `questions` gives other text for the same installation
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ablate.data.documents import Document, Split
-from ablate.settings import UserError
+from ablate.run.settings import UserError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -23,7 +23,7 @@ from ablate.data.documents import Document, cleaned, order_key
 from ablate.data.folder import Folder
 from ablate.data.hub import Hub
 from ablate.data.installed import Installed
-from ablate.settings import Data
+from ablate.run.settings import Data
 
 
 class Source(Protocol):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from ablate.settings import UserError
+from ablate.run.settings import UserError
 
 END = "<|end|>"  # ends every document
 END_NAMES = (END, "<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "<|eos|>", "<end_of_text>")

@@ -30,7 +30,7 @@ from ablate.data.documents import Split, capped, split
 from ablate.data.progress import Say, steps
 from ablate.data.shards import SPLITS, dtype_of, sha256_of, shard_name
 from ablate.data.text import Source, domain_documents, open_source
-from ablate.settings import Data, UserError
+from ablate.run.settings import Data, UserError
 
 # Imports inside functions below: a run whose data is ready (every run but the first) needs none of them.
 if TYPE_CHECKING:

@@ -26,11 +26,22 @@ from ablate.data.tokens import Corpus
 from ablate.fit import strategy
 from ablate.fit.module import Pretraining
 from ablate.fit.probe import digest
-from ablate.machine import PACKAGES, package_version, processor
 from ablate.model import linear
 from ablate.plan.order import Order
+from ablate.run.machine import PACKAGES, package_version, processor
 
-CODE = ("settings", "checks", "moments", "identity", "parse", "plan", "data", "model", "fit")
+CODE = (
+    "run/settings",
+    "run/checks",
+    "run/steps",
+    "run/identity",
+    "run/parse",
+    "plan",
+    "data",
+    "model",
+    "scores",
+    "fit",
+)
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 RATES = ("lr", "weight_decay", "initial_lr")  # of a group: set anew at every step
 TENSORS = ("params", "splits")

@@ -16,8 +16,8 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ablate.fit import strategy
-from ablate.record import Record
-from ablate.settings import Settings, UserError
+from ablate.run.record import Record
+from ablate.run.settings import Settings, UserError
 
 
 class Mirror(Logger):

@@ -21,12 +21,12 @@ from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
 from ablate.fit.averaging import Average
 from ablate.fit.fsdp import FSDP
-from ablate.fit.loss import Sums, loss_sums
 from ablate.fit.zero import Zero
 from ablate.model import match
 from ablate.model.language import LanguageModel, build
 from ablate.plan.timeline import Timeline
-from ablate.settings import Settings
+from ablate.run.settings import Settings
+from ablate.scores.loss import Sums, loss_sums
 
 
 class Diverged(Exception):

@@ -15,7 +15,7 @@ from torch.optim.optimizer import Optimizer as TorchOptimizer
 
 from ablate.fit.muon import Both, Muon
 from ablate.model.language import LanguageModel, decay_groups, layer_of, matrices
-from ablate.settings import Optimizer
+from ablate.run.settings import Optimizer
 
 Groups = list[dict[str, Any]]
 

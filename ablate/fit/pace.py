@@ -9,10 +9,10 @@ import time
 import torch
 
 from ablate.fit import optimizer as optimizers
-from ablate.fit.loss import loss_sums
 from ablate.model import budget, match
 from ablate.model.language import build
 from ablate.plan.timeline import Timeline
+from ablate.scores.loss import loss_sums
 
 SECONDS = 0.4  # spent on each row length after the first step, which is not counted
 

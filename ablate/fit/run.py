@@ -20,19 +20,18 @@ import lightning as L
 import torch
 from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfiler
 
-from ablate import processes
 from ablate.data.batches import Batches, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepare
-from ablate.fit import checkpoint, mirror, strategy
+from ablate.fit import checkpoint, mirror, processes, strategy
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.trace import Trace
 from ablate.fit.watch import Watch
-from ablate.identity import record_name
 from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.record import PAUSED, Growth, Record, run_record
-from ablate.settings import OutOfMemory, Settings
+from ablate.run.identity import record_name
+from ablate.run.record import PAUSED, Growth, Record, run_record
+from ablate.run.settings import OutOfMemory, Settings
 
 ALONE = Growth()
 NO_MEMORY = ("DefaultCPUAllocator", "could not create a primitive", "could not create a memory object")

@@ -11,7 +11,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from ablate.fit import zero
 from ablate.fit.fsdp import FSDP
 from ablate.plan.timeline import timeline
-from ablate.settings import Settings, SettingsError, Where
+from ablate.run.settings import Settings, SettingsError, Where
 
 
 def single(settings: Settings) -> str:

@@ -1,7 +1,7 @@
 """What a run really took in, noted while it trains, so that a contrast is checked on what happened.
 
     Pretraining.forward <── rows ──┐            rates, read back from the optimizer ──┐
-                                   └── held until a row is due ── digests (`plan.streams`) ── metrics, "trace"
+                                   └── held until a row is due ── digests (`plan.digests`) ── metrics, "trace"
 
 Rows are caught where they enter the model, on any device, and looked at when a row of the metrics is due
 anyway: nothing is copied in between. Several devices give the same digests as one. Besides the streams
@@ -30,9 +30,9 @@ from torch import Tensor
 from ablate.data.tokens import Corpus
 from ablate.fit import conditions, probe
 from ablate.fit.module import Pretraining
+from ablate.plan.digests import START, link, of_step
 from ablate.plan.order import Order
-from ablate.plan.streams import START, link, of_step
-from ablate.record import Record
+from ablate.run.record import Record
 
 SAMPLE = 1024  # numbers of a tensor that are looked at when it is saved and loaded
 MARKS = 256  # notes of a domain's windows in a run, at most twice as many

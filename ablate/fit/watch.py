@@ -14,12 +14,12 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ablate.fit import optimizer as optimizers
-from ablate.fit.loss import bits_per_byte, implausible
 from ablate.fit.module import Diverged, Pretraining
 from ablate.model import budget
 from ablate.plan.order import Order
-from ablate.record import Record, Trunk
-from ablate.settings import Settings
+from ablate.run.record import Record, Trunk
+from ablate.run.settings import Settings
+from ablate.scores.loss import bits_per_byte, implausible
 
 LOG_ROWS = 200
 BEAT_SECONDS = 1.0

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ablate.model.language import Block
-from ablate.settings import Settings
+from ablate.run.settings import Settings
 
 BUCKET = 2**25  # parameters whose gradients are added up, or that are gathered, at a time
 WHOLE = 8  # times the width: smaller parameters (vectors, short convolutions) are not cut at stage 3

@@ -32,7 +32,7 @@ from torch.autograd.function import once_differentiable
 
 from ablate.model.linear import LINEARS
 from ablate.model.parts import CACHE_BYTES, RMSNorm, Rotary
-from ablate.settings import Model, Size
+from ablate.run.settings import Model, Size
 
 BLOCK = 64  # queries
 LONGEST = 1024  # tokens of a row in `_Blocks`

@@ -25,7 +25,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ablate.model import match
 from ablate.model.language import LanguageModel, matrices
 from ablate.model.linear import product
-from ablate.settings import Model, Settings, Size
+from ablate.run.settings import Model, Settings, Size
 
 FP32 = 4  # bytes; parameters, gradients and moments that are not quantised, in either precision
 # Of bitsandbytes: values in its table of 8 bits and in a block of one scale, and values below which a

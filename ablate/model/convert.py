@@ -23,7 +23,7 @@ from ablate.model.families.deepseek import DeepseekV3
 from ablate.model.families.llama import Llama, Qwen3
 from ablate.model.language import LanguageModel, letters, std
 from ablate.model.linear import NORM_EPS
-from ablate.settings import Model, Size
+from ablate.run.settings import Model, Size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel

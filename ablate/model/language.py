@@ -15,7 +15,7 @@ in every mixer alike. `Mamba2.forward` can be told of borders (`seq_idx`); no ba
 attention beside it could not keep to them.
 
 `forward` ends with hidden states, not logits: the loss multiplies them by `head_weight` piece by
-piece and never holds all logits (`fit.loss`).
+piece and never holds all logits (`scores.loss`).
 
 Shapes: B rows, L tokens of a row, D width, V vocabulary.
 """
@@ -33,7 +33,7 @@ from ablate.model.latent import LatentAttention
 from ablate.model.linear import LINEARS, Dense
 from ablate.model.mamba import INITIAL, Mamba2
 from ablate.model.parts import FEEDS, RMSNorm
-from ablate.settings import Model, Size
+from ablate.run.settings import Model, Size
 
 MIXERS = {"A": Attention, "L": LatentAttention, "M": Mamba2}
 
@@ -102,7 +102,7 @@ class LanguageModel(nn.Module):
         return self.norm(x_BLD)
 
     def logits(self, tokens_BL: Tensor) -> Tensor:
-        """All logits (B, L, V): for tests and samples; training uses `fit.loss` instead."""
+        """All logits (B, L, V): for tests and samples; training uses `scores.loss` instead."""
         return nn.functional.linear(self(tokens_BL), self.head_weight)
 
     def flops(self, length: int) -> int:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ablate.model.attention import causal_attention, kernel
 from ablate.model.linear import LINEARS
 from ablate.model.parts import CACHE_BYTES, RMSNorm, Rotary
-from ablate.settings import Model, Size
+from ablate.run.settings import Model, Size
 
 # Of the norms of the latents, whatever `model.norm_eps`: theirs in DeepSeek's code and in transformers.
 LATENT_EPS = 1e-6

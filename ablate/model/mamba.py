@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from ablate.model import ssd
 from ablate.model.linear import LINEARS
 from ablate.model.parts import CACHE_BYTES
-from ablate.settings import Model, Size
+from ablate.run.settings import Model, Size
 
 HAS_MAMBA_SSM = importlib.util.find_spec("mamba_ssm") is not None
 
@@ -40,7 +40,7 @@ class Mamba2(nn.Module):
         super().__init__()
         mamba, inner = model.mamba, model.mamba.expand * size.width
         self.heads = inner // mamba.head_width
-        assert inner == self.heads * mamba.head_width  # `ablate.checks` says it politely
+        assert inner == self.heads * mamba.head_width  # `ablate.run.checks` says it politely
         assert self.heads % mamba.groups == 0
         self.mamba, self.inner, self.states = mamba, inner, mamba.groups * mamba.state
         channels = inner + 2 * self.states

@@ -10,7 +10,7 @@ or as many bytes of state as that one, both in rows of `data.span` tokens:
 First the width, over those that keep all heads whole, with `hidden` in the declared proportion; then
 `hidden` closes what is left. State does not depend on `hidden`, so there the nearest width is the answer.
 Depth, heads and everything in `model` stay as declared: what a run is called and compared by
-(`ablate.identity`) is the declaration, and its solution follows from it.
+(`ablate.run.identity`) is the declaration, and its solution follows from it.
 """
 
 import bisect
@@ -22,7 +22,7 @@ import torch
 
 from ablate.model.language import LanguageModel
 from ablate.model.parts import FEEDS, SwiGLU
-from ablate.settings import Model, Settings, SettingsError, Size
+from ablate.run.settings import Model, Settings, SettingsError, Size
 
 UNITS = {"parameters": "parameters", "flops": "FLOPs per token", "state": "bytes of state"}
 # Largest relative distance from what is to be matched; widths come in steps of several percent

@@ -12,8 +12,8 @@ the early weights it would have to forget.
 
 import numpy as np
 
-from ablate.moments import steps_of
-from ablate.settings import Averaging
+from ablate.run.settings import Averaging
+from ablate.run.steps import steps_of
 
 
 def shares(averaging: Averaging, total: int) -> np.ndarray:

@@ -10,8 +10,8 @@ A ramp multiplies the rows, whatever their length.
 
 import numpy as np
 
-from ablate.moments import ramp_steps, steps_of
-from ablate.settings import Length, Settings
+from ablate.run.settings import Length, Settings
+from ablate.run.steps import ramp_steps, steps_of
 
 
 def row_lengths(length: Length, total: int) -> np.ndarray:

@@ -14,8 +14,8 @@ converge; here the factor is exactly 1 from step k on.
 
 import numpy as np
 
-from ablate.moments import steps_of
-from ablate.settings import LeRaC
+from ablate.run.settings import LeRaC
+from ablate.run.steps import steps_of
 
 
 def factors(lerac: LeRaC, layers: int, total: int) -> np.ndarray:

@@ -16,9 +16,9 @@ is what makes their difference a paired one.
 
 import numpy as np
 
-from ablate.moments import steps_of
 from ablate.plan import keyed
-from ablate.settings import Settings
+from ablate.run.settings import Settings
+from ablate.run.steps import steps_of
 
 OFFSET_BITS = 32
 

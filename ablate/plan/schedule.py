@@ -17,8 +17,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ablate.moments import steps_of
-from ablate.settings import Rewarm, Schedule
+from ablate.run.settings import Rewarm, Schedule
+from ablate.run.steps import steps_of
 
 
 def rates(schedule: Schedule, peak: float, total: int) -> np.ndarray:

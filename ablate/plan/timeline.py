@@ -16,9 +16,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ablate.identity import SEMANTICS, canonical, digest
 from ablate.plan import average, length, lerac, mixture, schedule
-from ablate.settings import Settings
+from ablate.run.identity import SEMANTICS, canonical, digest
+from ablate.run.settings import Settings
 
 # `average`: the share of the step's weights in their running average, 0 while there is none
 ROW = np.dtype(

@@ -18,8 +18,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
-from ablate.parse import check_choices, from_config, from_plain
-from ablate.settings import Settings
+from ablate.run.parse import check_choices, from_config, from_plain
+from ablate.run.settings import Settings
 
 REFERENCE = re.compile(r"\$\{(\w[\w.]*)\}")
 

@@ -8,20 +8,20 @@ What takes long to import begins here. `run` may be called again at any time: th
 from rich.console import Console
 from rich.markup import escape
 
-from ablate.analysis import page
-from ablate.analysis.evidence import read
-from ablate.analysis.summary import summary
-from ablate.analysis.validity import trust
-from ablate.record import StudyRecord, study_record
-from ablate.settings import UserError
+from ablate.page import page
+from ablate.page.summary import summary
+from ablate.run.record import StudyRecord, study_record
+from ablate.run.settings import UserError
 from ablate.sweep import study as studies
 from ablate.sweep import trunk
-from ablate.sweep.executor import Executor, Outcome
-from ablate.sweep.executors import EXECUTORS
+from ablate.sweep.executors.executor import Executor, Outcome
+from ablate.sweep.executors.table import EXECUTORS
 from ablate.sweep.preview import preview
 from ablate.sweep.promise import promises
 from ablate.sweep.screen import Screen
 from ablate.sweep.wave import waves
+from ablate.verdict.evidence import read
+from ablate.verdict.validity import trust
 
 
 def run(plan: studies.Plan, console: Console | None = None) -> None:

@@ -1,6 +1,6 @@
 """Runs whose outcome is known before the study, so that it can fail: declared with it, trained beside its arms.
 
-    study.controls         runs                                        what must come out (`analysis.validity.controls`)
+    study.controls         runs                                        what must come out (`verdict.validity.controls`)
     null_seeds: 1          the base of the first seed, a second time   the same bits
     aa_seeds: 0            the base under so many further seeds        nothing: they show how far equal runs lie apart
     positive:              overrides that make the base worse          worse
@@ -28,11 +28,11 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-from ablate.analysis.evidence import AA, NULL, POSITIVE
-from ablate.identity import difference
-from ablate.parse import unknown_key
-from ablate.settings import Settings, SettingsError
+from ablate.run.identity import difference
+from ablate.run.parse import unknown_key
+from ablate.run.settings import Settings, SettingsError
 from ablate.sweep.study import Control, Plan
+from ablate.verdict.evidence import AA, NULL, POSITIVE
 
 TIMES = "*="
 MEASURE = ("data", "evaluation", "seed")  # what the metric and the pairs are made of

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablate.model import budget
-from ablate.record import run_record
-from ablate.settings import Where
+from ablate.run.record import run_record
+from ablate.run.settings import Where
 from ablate.sweep.study import Plan
 from ablate.sweep.trunk import Beginning, Segment, Stored, beginnings, forest, key, stored
 

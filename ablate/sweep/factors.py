@@ -15,8 +15,8 @@ measured would be neither's.
 from typing import Any
 
 from ablate.fraction import Fraction, fraction
-from ablate.identity import difference
-from ablate.settings import Settings, SettingsError, Study
+from ablate.run.identity import difference
+from ablate.run.settings import Settings, SettingsError, Study
 from ablate.sweep.study import within
 
 Change = dict[str, tuple[Any, Any]]

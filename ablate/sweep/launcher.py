@@ -1,6 +1,6 @@
 """Hydra's launcher for studies: the whole multirun at once, audited before anything is trained.
 
-    compose arms -> audit -> prepare data -> `sweep.executors` begin -> `sweep.conduct`
+    compose arms -> audit -> prepare data -> `sweep.executors.table` begin -> `sweep.conduct`
 
 Arms come from `study.arms` (names with lists of overrides), or from the multirun's own parameters, each
 combination an arm. Values swept for `seed` are the study's seeds. Nothing here remembers: the records
@@ -19,8 +19,8 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
 from ablate.data.tokens import Corpus, check_held_out, prepare
-from ablate.identity import canonical, difference, digest
-from ablate.settings import Settings, SettingsError, Study
+from ablate.run.identity import canonical, difference, digest
+from ablate.run.settings import Settings, SettingsError, Study
 from ablate.sweep import factors
 from ablate.sweep import study as studies
 from ablate.sweep.composition import Composer
@@ -36,7 +36,7 @@ class StudyLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         signal.signal(signal.SIGTERM, _terminated)
         plan = prepared(plan_of([list(overrides) for overrides in job_overrides], self.compose))
-        importlib.import_module("ablate.sweep.executors").begin(plan)
+        importlib.import_module("ablate.sweep.executors.table").begin(plan)
         # loads torch and much else, which takes seconds that --help and mistakes should not wait for
         importlib.import_module("ablate.sweep.conduct").run(plan)
         return []

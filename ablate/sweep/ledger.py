@@ -26,9 +26,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ablate.files import make_folder, write_atomically
-from ablate.record import Record
-from ablate.settings import UserError
+from ablate.run.files import make_folder, write_atomically
+from ablate.run.record import Record
+from ablate.run.settings import UserError
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0

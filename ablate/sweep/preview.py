@@ -10,17 +10,17 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis.drawing import picture
-from ablate.analysis.evidence import AA, NULL, POSITIVE
-from ablate.analysis.statistics.paired import detectable_with
 from ablate.fit import pace
 from ablate.model import budget
-from ablate.record import run_record, study_record
-from ablate.settings import Settings, Study
+from ablate.page.drawing import picture
+from ablate.run.record import run_record, study_record
+from ablate.run.settings import Settings, Study
 from ablate.sweep.cost import Prospect, prospect
-from ablate.sweep.slots import slots
+from ablate.sweep.executors.slots import slots
 from ablate.sweep.study import Arm, Control, Plan
 from ablate.sweep.tree import Alike, drawn
+from ablate.verdict.evidence import AA, NULL, POSITIVE
+from ablate.verdict.statistics.paired import detectable_with
 
 SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
 LARGE = 5e6  # parameters of a model that somebody may wonder whether it fits

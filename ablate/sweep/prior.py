@@ -9,12 +9,12 @@ noise of the noisiest and the least that is known of any. `study.budget.noise` g
 
 import dataclasses
 
-from ablate.analysis import registry
-from ablate.analysis.registry import Known, Past
 from ablate.model import budget
-from ablate.record import StudyRecord
-from ablate.settings import Study
+from ablate.run.record import StudyRecord
+from ablate.run.settings import Study
 from ablate.sweep.study import Arm, Plan
+from ablate.verdict import registry
+from ablate.verdict.registry import Known, Past
 
 
 def informed(plan: Plan, record: StudyRecord) -> Study:

@@ -1,11 +1,11 @@
 """What every run of a study will do, worked out by the launcher before the first run, as digests by step.
 
 A run is trained by another process, later, perhaps on another machine or after the sources have changed. Its
-trace must show the layout, the interleaving, the rates and the shares that were meant (`analysis.validity.confounds`),
+trace must show the layout, the interleaving, the rates and the shares that were meant (`verdict.validity.confounds`),
 also where the declared factor explains that they differ from the base's.
 """
 
-from ablate.plan.streams import planned
+from ablate.plan.digests import planned
 from ablate.plan.timeline import timeline
 from ablate.sweep.study import Plan
 

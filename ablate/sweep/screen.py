@@ -15,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ablate.record import Record
+from ablate.run.record import Record
 from ablate.sweep.cost import Prospect
-from ablate.sweep.executor import Executor, Outcome
+from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.tree import Alike, drawn
 from ablate.sweep.trunk import Segment, growth
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ablate.identity import difference, digest, record_name
-from ablate.record import StudyRecord
-from ablate.settings import Settings, SettingsError, Study
+from ablate.run.identity import difference, digest, record_name
+from ablate.run.record import StudyRecord
+from ablate.run.settings import Settings, SettingsError, Study
 
 FACTORIAL = ("factors", "num_arms", "resolution")
 

@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ablate.identity import digest
-from ablate.machine import package_version, processor
 from ablate.plan.timeline import Timeline, prefix_key, timeline
-from ablate.record import Growth, Record, trunk_record, trunks
-from ablate.settings import Settings, Where
+from ablate.run.identity import digest
+from ablate.run.machine import package_version, processor
+from ablate.run.record import Growth, Record, trunk_record, trunks
+from ablate.run.settings import Settings, Where
 from ablate.sweep.study import Plan
 
 # What the bits of a run depend on besides what it is

@@ -12,14 +12,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ablate.analysis.evidence import POSITIVE, read
-from ablate.analysis.validity import trust
 from ablate.plan.timeline import timeline
-from ablate.record import StudyRecord, run_record
+from ablate.run.record import StudyRecord, run_record
 from ablate.sweep.prior import informed
-from ablate.sweep.race import Decision, decide
-from ablate.sweep.standing import standing
 from ablate.sweep.study import Plan, Run
+from ablate.verdict.evidence import POSITIVE, read
+from ablate.verdict.race import Decision, decide
+from ablate.verdict.standing import standing
+from ablate.verdict.validity import trust
 
 FOUND = ("better", "worse")
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ablate.data.tokens import check_held_out, prepare
-from ablate.files import make_folder
-from ablate.identity import record_name
-from ablate.processes import stop_with_parent
-from ablate.record import Growth, Record, run_record
-from ablate.settings import OutOfMemory, Settings, UserError
+from ablate.fit.processes import stop_with_parent
+from ablate.run.files import make_folder
+from ablate.run.identity import record_name
+from ablate.run.record import Growth, Record, run_record
+from ablate.run.settings import OutOfMemory, Settings, UserError
 from ablate.sweep.ledger import Claimed, claim
 from ablate.sweep.trunk import Branch, branches_of, growth, missing
 

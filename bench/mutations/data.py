@@ -11,10 +11,11 @@ import torch
 from ablate.data import tokens
 from ablate.data.batches import Batch, Steps
 from ablate.data.tokens import Corpus
-from ablate.fit import conditions, loss, module, run
+from ablate.fit import conditions, module, run
 from ablate.fit.module import Pretraining
 from ablate.plan import keyed, mixture, order, timeline
 from ablate.plan.order import Order, Rows
+from ablate.scores import loss
 
 Change = Callable[..., Any]
 Tampering = Callable[[], AbstractContextManager[Any]]

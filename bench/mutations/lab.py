@@ -17,17 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ablate.analysis.evidence import read
-from ablate.analysis.validity import confounds
-from ablate.analysis.validity.finding import Finding
 from ablate.data.tokens import prepare
 from ablate.fit.run import train_run
-from ablate.identity import run_id
-from ablate.parse import from_plain
-from ablate.record import Growth, Record, StudyRecord, run_record, study_record, trunk_record
-from ablate.settings import Settings, Study
+from ablate.run.identity import run_id
+from ablate.run.parse import from_plain
+from ablate.run.record import Growth, Record, StudyRecord, run_record, study_record, trunk_record
+from ablate.run.settings import Settings, Study
 from ablate.sweep.promise import promises
 from ablate.sweep.study import Plan, declare, plan, with_fingerprints
+from ablate.verdict.evidence import read
+from ablate.verdict.validity import confounds
+from ablate.verdict.validity.finding import Finding
 
 STEPS = 8
 TINY: dict[str, Any] = {

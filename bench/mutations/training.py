@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate.fit import checkpoint, loss, module, optimizer, run
+from ablate.fit import checkpoint, module, optimizer, run
 from ablate.fit.averaging import Average
-from ablate.fit.loss import Sums
 from ablate.fit.module import Pretraining
 from ablate.model.language import LanguageModel
 from ablate.plan import timeline
-from ablate.settings import Settings
+from ablate.run.settings import Settings
+from ablate.scores import loss
+from ablate.scores.loss import Sums
 from bench.mutations.data import Change, Tampering, around, value
 
 

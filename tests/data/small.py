@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.data.questions import question
-from ablate.settings import Data
+from ablate.run.settings import Data
 
 
 def write_jsonl(path: Path, rows: list[dict]) -> None:

@@ -9,7 +9,7 @@ from ablate.data.batches import From, Steps, training_spans, validation_rows
 from ablate.data.tokens import prepare
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.settings import Settings, UserError
+from ablate.run.settings import Settings, UserError
 
 
 @pytest.fixture

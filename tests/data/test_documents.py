@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.data.documents import Document, capped, clean, cleaned, held_out, split
-from ablate.settings import UserError
+from ablate.run.settings import UserError
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate pairs included
 SIZES = st.dictionaries(st.text(min_size=1), st.integers(1, 10_000), min_size=2)

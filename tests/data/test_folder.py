@@ -17,7 +17,7 @@ from small import write_jsonl  # pyrefly: ignore  # beside this file
 
 from ablate.data.documents import Document
 from ablate.data.folder import Folder, read_file
-from ablate.settings import Data, UserError
+from ablate.run.settings import Data, UserError
 
 ROWS = [{"text": "one", "source": "a"}, {"text": "zwei \u00e9\u4e2d", "source": "b"}, {"text": "three"}]
 

@@ -13,7 +13,7 @@ from ablate.data.hub import Dataset, Hub
 from ablate.data.questions import question
 from ablate.data.text import domain_documents, open_source
 from ablate.data.tokens import prepare
-from ablate.settings import Data, UserError
+from ablate.run.settings import Data, UserError
 
 ROWS = 2000
 

@@ -9,7 +9,7 @@ import pytest
 
 from ablate.data.documents import capped, cleaned, split
 from ablate.data.installed import DOMAINS, Installed, docstrings, stdlib_files, without_docstrings
-from ablate.settings import Data, UserError
+from ablate.run.settings import Data, UserError
 
 LIMIT = 300_000
 MODULE = '''"""Module.
@@ -71,7 +71,7 @@ def test_nothing_heavy_is_imported():
     script = (
         "import itertools, sys\n"
         "from ablate.data.installed import Installed, DOMAINS\n"
-        "from ablate.settings import Data\n"
+        "from ablate.run.settings import Data\n"
         "Installed(Data()).signature()\n"
         "for domain in DOMAINS.values(): list(itertools.islice(domain(), 20))\n"
         "print({'torch', 'scipy', 'pandas', 'matplotlib', 'networkx'} & set(sys.modules))"

@@ -8,7 +8,7 @@ from small import small_data, write_corpora, write_jsonl  # pyrefly: ignore  # b
 from ablate.data.documents import cleaned
 from ablate.data.text import domain_documents, open_source
 from ablate.data.tokens import prepare
-from ablate.settings import Data, UserError
+from ablate.run.settings import Data, UserError
 
 
 def documents(data: Data) -> dict[str, list]:

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from ablate.data.documents import clean
 from ablate.data.questions import question
 from ablate.data.tokenizer import END, bytes_per_token, end_of, load, read, train
-from ablate.settings import UserError
+from ablate.run.settings import UserError
 
 TEXTS = [question(i).text for i in range(300)] + ["na\u00efve \u4e2d\u6587 caf\u00e9\n\n\tindented  code"]
 OURS = load(train(TEXTS, 500).to_str())

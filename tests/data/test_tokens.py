@@ -17,7 +17,7 @@ from ablate.data.documents import cleaned, split
 from ablate.data.text import open_source
 from ablate.data.tokens import SPLITS, num_spans, prepare
 from ablate.prepare import describe
-from ablate.settings import Data, UserError
+from ablate.run.settings import Data, UserError
 
 
 def refused(data: Data, outputs: Path) -> str:
@@ -34,7 +34,7 @@ def start(data: Data, outputs: Path, before: str = "") -> subprocess.Popen:
         f"{before}\n"
         "from pathlib import Path\n"
         "from ablate.data.tokens import prepare\n"
-        "from ablate.settings import Data, UserError\n"
+        "from ablate.run.settings import Data, UserError\n"
         "try: print(prepare("
         f"Data(source='folder', root={data.root!r}, domains={data.domains!r}, vocabulary={data.vocabulary}, "
         f"span={data.span}, validation={data.validation}), Path({str(outputs)!r}), progress=True).fingerprint)\n"

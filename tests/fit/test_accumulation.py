@@ -9,13 +9,13 @@ from torch import nn
 
 from ablate.data.batches import Batch, Steps, training_spans
 from ablate.data.tokens import prepare
-from ablate.fit.loss import Sums
 from ablate.fit.module import Pretraining
 from ablate.fit.run import train_run
 from ablate.model.language import build
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.settings import Settings
+from ablate.run.settings import Settings
+from ablate.scores.loss import Sums
 
 # Rows grow from 32 to 64 tokens while the batch grows from 512 to 1536, not at the same steps
 GROWING = {

@@ -14,10 +14,10 @@ from ablate.data.batches import validation_rows
 from ablate.data.tokens import prepare
 from ablate.fit import module
 from ablate.fit.averaging import Average
-from ablate.fit.loss import loss_sums
 from ablate.fit.run import train_run
 from ablate.model.language import build
-from ablate.settings import Settings, SettingsError
+from ablate.run.settings import Settings, SettingsError
+from ablate.scores.loss import loss_sums
 
 UNIFORM = {"kind": "uniform", "start": 0.6}
 EMA = {"kind": "ema", "start": 0.5, "decay": 0.8}

@@ -8,8 +8,8 @@ from tiny import merged
 
 from ablate.fit.run import train_run
 from ablate.plan.timeline import timeline
-from ablate.record import Growth, trunk_record
-from ablate.settings import Settings
+from ablate.run.record import Growth, trunk_record
+from ablate.run.settings import Settings
 from ablate.sweep.trunk import Branch, beginning, branches
 
 # The last fifth is another one

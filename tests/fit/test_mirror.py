@@ -12,8 +12,8 @@ import pytest
 from ablate.fit import mirror
 from ablate.fit.run import train_run
 from ablate.fit.watch import Watch
-from ablate.record import Record
-from ablate.settings import Settings, UserError
+from ablate.run.record import Record
+from ablate.run.settings import Settings, UserError
 
 OFFLINE = {"wandb": "offline"}
 

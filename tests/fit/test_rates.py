@@ -14,7 +14,7 @@ from ablate.fit.optimizer import OPTIMIZERS
 from ablate.fit.run import train_run
 from ablate.model.language import build, layer_of
 from ablate.plan.timeline import timeline
-from ablate.settings import Settings
+from ablate.run.settings import Settings
 
 # All that can move a rate, within some twenty steps
 PLAN = {

@@ -13,14 +13,14 @@ from runs import asked_to_stop, elsewhere, record_of
 from safetensors.torch import load_file
 
 from ablate.fit import checkpoint
-from ablate.fit.loss import bits_per_byte
 from ablate.fit.module import Pretraining
 from ablate.fit.run import train_run
 from ablate.fit.trace import STREAMS
-from ablate.identity import SEMANTICS
 from ablate.model import budget, match
 from ablate.plan.timeline import timeline
-from ablate.settings import UserError
+from ablate.run.identity import SEMANTICS
+from ablate.run.settings import UserError
+from ablate.scores.loss import bits_per_byte
 from ablate.sweep.worker import work
 
 

@@ -16,13 +16,12 @@ from runs import asked_to_stop, record_of
 from safetensors.torch import load_file
 from tiny import TINY, merged
 
-from ablate import processes
-from ablate.fit import checkpoint, strategy, zero
+from ablate.fit import checkpoint, processes, strategy, zero
 from ablate.fit.module import share
 from ablate.fit.run import train_run
-from ablate.parse import from_config
-from ablate.record import Record
-from ablate.settings import Settings, SettingsError
+from ablate.run.parse import from_config
+from ablate.run.record import Record
+from ablate.run.settings import Settings, SettingsError
 
 needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")
 SPREAD = ["ddp", "fsdp", *(pytest.param(name, marks=needs_deepspeed) for name in strategy.ZERO)]

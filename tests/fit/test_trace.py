@@ -16,8 +16,8 @@ from ablate.fit import checkpoint, probe, run
 from ablate.fit.conditions import executed
 from ablate.fit.run import train_run
 from ablate.fit.trace import Windows
+from ablate.plan.digests import PLANNED, START, link, planned
 from ablate.plan.order import Order
-from ablate.plan.streams import PLANNED, START, link, planned
 from ablate.plan.timeline import timeline
 
 SHORT = {"tokens": 4096, "evaluation": {"times": 2}}

@@ -10,8 +10,8 @@ sys.path.insert(0, str(HERE.parent))
 
 from tiny import TINY, merged  # noqa: E402
 
-from ablate.identity import SEMANTICS  # noqa: E402
-from ablate.parse import from_config  # noqa: E402
+from ablate.run.identity import SEMANTICS  # noqa: E402
+from ablate.run.parse import from_config  # noqa: E402
 from ablate.sweep.worker import train_claimed  # noqa: E402
 
 if __name__ == "__main__":

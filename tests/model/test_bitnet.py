@@ -12,7 +12,7 @@ from ablate.model import linear
 from ablate.model.convert import from_hf, settings_from_hf, to_hf
 from ablate.model.families.bitnet import QUANTIZATION, BitNet
 from ablate.model.language import build
-from ablate.settings import Model, Size
+from ablate.run.settings import Model, Size
 
 SIZE = Size(width=48, depth=3, heads=6, kv_heads=2, hidden=80)
 EDGE = 1e-4  # of a step: the float32 noise of 127 of them, after three layers

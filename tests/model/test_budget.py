@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.model import budget
 from ablate.model.language import LanguageModel, build
-from ablate.settings import Data, Latent, Length, Mamba, Model, Settings, Size, Where
+from ablate.run.settings import Data, Latent, Length, Mamba, Model, Settings, Size, Where
 
 CONVOLUTION, CONVOLUTION_BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
 SIZES = [

@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from ablate.model.convert import from_hf, model_type, settings_from_hf, to_hf
 from ablate.model.language import build
-from ablate.settings import Latent, Mamba, Model, Size
+from ablate.run.settings import Latent, Mamba, Model, Size
 
 SIZE = Size(width=48, depth=3, heads=6, kv_heads=2, hidden=80)
 LATENT = {"kv_lora_rank": 20, "q_lora_rank": None, "qk_rope_head_dim": 6, "qk_nope_head_dim": 8, "v_head_dim": 8}

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from ablate.checks import LETTERS
 from ablate.model.attention import Attention
 from ablate.model.language import MIXERS, LanguageModel, build, decay_groups, initialise, letters
-from ablate.settings import Latent, Model, Size
+from ablate.run.checks import LETTERS
+from ablate.run.settings import Latent, Model, Size
 
 SIZE = Size(width=64, depth=4, heads=4, kv_heads=2, hidden=96)
 VOCABULARY = 512

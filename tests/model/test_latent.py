@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ablate.model.language import RESIDUAL, build, decay_groups
-from ablate.settings import Latent, Model, Size
+from ablate.run.settings import Latent, Model, Size
 
 SIZE = Size(width=48, depth=2, heads=4, kv_heads=1, hidden=80)
 with_or_without_query_latent = pytest.mark.parametrize("q_rank", [0, 20])

@@ -15,7 +15,7 @@ from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
 from ablate.model.language import build, decay_groups
 from ablate.model.mamba import Mamba2, kernel
 from ablate.model.ssd import ssd, ssd_recurrent
-from ablate.settings import Mamba, Model, Size
+from ablate.run.settings import Mamba, Model, Size
 
 CONVOLUTION_BACKWARD = torch.ops.aten.convolution_backward
 SIZE = Size(width=32, depth=2, heads=2, kv_heads=1, hidden=48)

@@ -8,10 +8,10 @@ import yaml
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from ablate.identity import difference
 from ablate.model import budget, match
 from ablate.model.language import LanguageModel, build
-from ablate.settings import Data, Length, Mamba, Model, Settings, SettingsError, Size
+from ablate.run.identity import difference
+from ablate.run.settings import Data, Length, Mamba, Model, Settings, SettingsError, Size
 from bench.cases import ROOT
 
 MODELS = {

@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from ablate.model import budget
 from ablate.model.language import LanguageModel, build
-from ablate.settings import Mamba, Model, Settings, Size, Where
+from ablate.run.settings import Mamba, Model, Settings, Size, Where
 
 SIZE = Size(width=64, depth=6, heads=4, kv_heads=2, hidden=96)
 MODELS = {

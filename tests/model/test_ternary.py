@@ -10,7 +10,7 @@ from torch import nn
 from ablate.model.language import MIXERS, build
 from ablate.model.linear import LINEARS, Dense, Ternary, int8, packed_bytes, ternary
 from ablate.model.pack import packed, unpacked
-from ablate.settings import Mamba, Model, Size
+from ablate.run.settings import Mamba, Model, Size
 
 SIZE = Size(width=32, depth=2, heads=4, kv_heads=2, hidden=48)
 MAMBA = Mamba(state=16, head_width=16, chunk=16)

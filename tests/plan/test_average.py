@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.plan.average import shares
-from ablate.settings import Averaging
+from ablate.run.settings import Averaging
 
 
 @st.composite

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from ablate.plan.length import multiples, row_counts, row_lengths
 from ablate.plan.timeline import timeline
-from ablate.settings import Length, Ramp, Settings
+from ablate.run.settings import Length, Ramp, Settings
 
 
 @st.composite

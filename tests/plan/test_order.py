@@ -15,7 +15,7 @@ from ablate.plan import keyed
 from ablate.plan.mixture import draws
 from ablate.plan.order import Order, Rows
 from ablate.plan.timeline import timeline
-from ablate.settings import Data, Length, Mixture, Ramp, Settings, Stage, Where
+from ablate.run.settings import Data, Length, Mixture, Ramp, Settings, Stage, Where
 
 DOMAINS = ["a", "b", "c", "d"]
 SPANS = [11, 7, 5, 3]  # of 64 tokens: hundreds of rows are several epochs

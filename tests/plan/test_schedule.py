@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from ablate.parse import from_config
 from ablate.plan.schedule import rates, weight_decays
 from ablate.plan.timeline import timeline
-from ablate.settings import Rewarm, Schedule, Shape
+from ablate.run.parse import from_config
+from ablate.run.settings import Rewarm, Schedule, Shape
 
 shapes = st.sampled_from(get_args(Shape))
 finals = st.floats(0.01, 0.9)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ablate.plan import timeline as module
 from ablate.plan.order import Order
 from ablate.plan.timeline import Timeline, timeline
-from ablate.settings import (
+from ablate.run.settings import (
     Averaging,
     Data,
     Evaluation,

@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
 
-from ablate.compose import CONF, settings_of
+from ablate.console.compose import CONF, settings_of
 from ablate.sweep.composition import Composer
 
 OVERRIDES = [

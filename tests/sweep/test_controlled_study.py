@@ -10,18 +10,18 @@ import pytest
 from rich.console import Console
 from runs import record_of
 
-from ablate.analysis.evidence import AA, NULL, POSITIVE, read
-from ablate.analysis.validity import trust
 from ablate.fit.run import train_run
-from ablate.parse import from_config
-from ablate.record import run_record, study_record
-from ablate.settings import Budget, Controls, Settings, SettingsError, Study, UserError
+from ablate.run.parse import from_config
+from ablate.run.record import run_record, study_record
+from ablate.run.settings import Budget, Controls, Settings, SettingsError, Study, UserError
 from ablate.sweep import conduct, trunk
 from ablate.sweep.controls import multiplied, with_controls
 from ablate.sweep.cost import prospect
 from ablate.sweep.launcher import prepared
 from ablate.sweep.preview import preview
 from ablate.sweep.study import Plan, declare, plan, with_fingerprints
+from ablate.verdict.evidence import AA, NULL, POSITIVE, read
+from ablate.verdict.validity import trust
 
 LATE = {"mixture": {"stages": {"late": {"start": 0.5, "weights": {"qa": 1}}}}}
 

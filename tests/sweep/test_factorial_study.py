@@ -8,13 +8,13 @@ import pytest
 from rich.console import Console
 
 from ablate import report
-from ablate.analysis.evidence import read
-from ablate.analysis.factorial import effects
-from ablate.analysis.validity import trust
-from ablate.record import study_record
-from ablate.settings import Settings, Study
+from ablate.page.factorial import effects
+from ablate.run.record import study_record
+from ablate.run.settings import Settings, Study
 from ablate.sweep import conduct, factors, launcher
 from ablate.sweep.study import Plan, plan
+from ablate.verdict.evidence import read
+from ablate.verdict.validity import trust
 
 CHANGES = {
     "qk_norm": {"model": {"qk_norm": True}},

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ablate.record import study_record
-from ablate.settings import SettingsError, Study
+from ablate.run.record import study_record
+from ablate.run.settings import SettingsError, Study
 from ablate.sweep.factors import arms
 from ablate.sweep.launcher import plan_of
 from ablate.sweep.study import declare, with_fingerprints

@@ -6,9 +6,9 @@ from pathlib import Path
 from runs import elsewhere, steps_shared
 
 from ablate.data.tokens import prepare
-from ablate.record import run_record, trunks
-from ablate.settings import Settings, Study
-from ablate.sweep.local import Local
+from ablate.run.record import run_record, trunks
+from ablate.run.settings import Settings, Study
+from ablate.sweep.executors.local import Local
 from ablate.sweep.study import Plan, plan, with_fingerprints
 from ablate.sweep.trunk import beginnings, branches, forest, stored
 

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from ablate.parse import from_config
-from ablate.settings import SettingsError
+from ablate.run.parse import from_config
+from ablate.run.settings import SettingsError
 from ablate.sweep.launcher import plan_of
 
 ARMS = {"name": "s", "factor": ["mixture"], "arms": {"more": ["mixture.share=0.4"]}}

@@ -10,14 +10,14 @@ import time
 
 import pytest
 
-from ablate.record import Record
+from ablate.run.record import Record
 from ablate.sweep import ledger
 from ablate.sweep.ledger import Claimed, claim, state
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from ablate.record import Record
+from ablate.run.record import Record
 from ablate.sweep.ledger import claim
 with claim(Record(Path(sys.argv[1]))):
     print("held", flush=True)
@@ -26,7 +26,7 @@ with claim(Record(Path(sys.argv[1]))):
 RACE = """
 import os, sys, time
 from pathlib import Path
-from ablate.record import Record
+from ablate.run.record import Record
 from ablate.sweep.ledger import Claimed, claim
 run, losers = Path(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)

@@ -7,14 +7,14 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from ablate.analysis.statistics.paired import detectable_with
-from ablate.parse import from_config
-from ablate.settings import Budget, Study
+from ablate.run.parse import from_config
+from ablate.run.settings import Budget, Study
 from ablate.sweep.cost import prospect
 from ablate.sweep.preview import preview
 from ablate.sweep.study import Plan, plan
 from ablate.sweep.tree import drawn
 from ablate.sweep.trunk import Segment, beginnings, forest, key
+from ablate.verdict.statistics.paired import detectable_with
 
 
 def shown(tmp_path, match: str) -> dict[str, str]:

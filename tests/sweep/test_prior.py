@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from ablate.record import study_record
-from ablate.settings import Budget, Settings, Study
+from ablate.run.record import study_record
+from ablate.run.settings import Budget, Settings, Study
 from ablate.sweep.prior import informed
 from ablate.sweep.study import Plan, plan
-from tests.analysis.worlds import TOKENS, World, write
+from tests.verdict.worlds import TOKENS, World, write
 
 SHARES = (12, 15, 20, 25, 30, 35, 40, 45)
 

@@ -7,12 +7,12 @@ import os
 import pytest
 from rich.console import Console
 
-from ablate.parse import from_config
-from ablate.record import run_record
-from ablate.settings import Study
+from ablate.run.parse import from_config
+from ablate.run.record import run_record
+from ablate.run.settings import Study
 from ablate.sweep import ledger
 from ablate.sweep.cost import prospect
-from ablate.sweep.local import Local
+from ablate.sweep.executors.local import Local
 from ablate.sweep.screen import Screen
 from ablate.sweep.study import plan
 from ablate.sweep.trunk import beginnings, branches, forest

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ablate.parse import from_config
-from ablate.record import study_record
-from ablate.settings import SettingsError, Study
+from ablate.run.parse import from_config
+from ablate.run.record import study_record
+from ablate.run.settings import SettingsError, Study
 from ablate.sweep.study import declare, plan, with_fingerprints
 
 STUDY = Study(name="s", factor=["mixture"], seeds=[0, 1])

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import steps_shared
 
-from ablate.parse import from_plain
 from ablate.plan.timeline import timeline
-from ablate.settings import Settings
+from ablate.run.parse import from_plain
+from ablate.run.settings import Settings
 from ablate.sweep.trunk import beginning, branches, forest, key, numerics
 
 BASE = {"tokens": 40 * 1024, "schedule": {"warmup": 4, "decay": 8}, "length": {"lengths": [512]}}

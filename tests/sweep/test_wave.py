@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 from rich.console import Console
 
-from ablate.analysis import compare
-from ablate.analysis.evidence import read
-from ablate.record import run_record, study_record
-from ablate.settings import Budget, Study
+from ablate.run.record import run_record, study_record
+from ablate.run.settings import Budget, Study
 from ablate.sweep import conduct
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, plan
+from ablate.verdict import compare
+from ablate.verdict.evidence import read
 
 KNOWN = Budget(race="best", looks=[2], noise=0.01, noise_df=40)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ablate.record import StudyRecord, run_record, study_record
-from ablate.settings import Settings
+from ablate.run.record import StudyRecord, run_record, study_record
+from ablate.run.settings import Settings
 from tests.worlds.catalogue import world as planted
 from tests.worlds.ngram import World
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from ablate.model.families import common
 from ablate.model.families.common import State
-from ablate.settings import Mamba, Model, Size
+from ablate.run.settings import Mamba, Model, Size
 
 
 class Bamba(common.Family):

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from ablate.model.families.llama import Llama
 from ablate.model.linear import NORM_EPS
-from ablate.settings import Model, Size
+from ablate.run.settings import Model, Size
 
 QUANTIZATION = {
     "quant_method": "bitnet",

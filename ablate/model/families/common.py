@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ablate.settings import Size
+from ablate.run.settings import Size
 
 State = dict[str, Tensor]
 

@@ -15,7 +15,7 @@ import torch
 
 from ablate.model.families import common
 from ablate.model.families.common import State
-from ablate.settings import Latent, Model, Size
+from ablate.run.settings import Latent, Model, Size
 
 
 class DeepseekV3(common.Family):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ablate.model.families import common
 from ablate.model.families.common import State
-from ablate.settings import Model, Size
+from ablate.run.settings import Model, Size
 
 
 class Llama(common.Family):

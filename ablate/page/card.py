@@ -1,0 +1,212 @@
+"""All that one verdict rests on, as plain data: the card of an arm.
+
+    for card in cards(evidence): ...                          # for pages and tables
+    console.print(render(card))                               # for a terminal: ablate.report NAME --card ARM
+
+The word comes from the effect, its error and the family alone. Beside it stand what the effect probably is (`shrink`),
+how much hangs on which text was held out (`passages`), what the arm spent that the base did not, and what more seeds
+would buy.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from ablate.page.table import COLOURS
+from ablate.verdict import registry
+from ablate.verdict.compare import Verdict, bounds
+from ablate.verdict.evidence import Evidence, flops_text, tokens_text
+from ablate.verdict.passages import Passages, passages
+from ablate.verdict.registry import Past
+from ablate.verdict.spread import Gain
+from ablate.verdict.statistics.paired import Interval, detectable_with
+from ablate.verdict.statistics.shrink import Shrunken, shrink
+from ablate.verdict.validity import trust
+
+SEEDS = (3, 5, 8, 13, 21)  # at which a card says what could be detected
+MANY = 64  # seeds that nobody will train
+READINGS = {"tokens": tokens_text, "flops": flops_text, "parameters": tokens_text}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a run of the base and of the arm had of something, on average over the pairs."""
+
+    name: str
+    base: float
+    arm: float
+
+    @property
+    def ratio(self) -> float:
+        return self.arm / self.base if self.base else math.nan
+
+    @property
+    def text(self) -> str:
+        """`tokens equal`, `flops x1.18`."""
+        return f"{self.name} equal" if math.isclose(self.arm, self.base) else f"{self.name} x{self.ratio:.3g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One arm. Bits per byte; what is not known is None."""
+
+    verdict: Verdict
+    shrunken: Shrunken | None  # what the effect probably is, and P(better)
+    wrong_sign: float | None  # probability that the effect has not the sign of its estimate
+    pairing: Gain | None  # measured over the study's arms of this kind
+    kind: str  # what kind of change the arm is
+    passages: Passages | None  # error of the choice of validation text
+    readings: tuple[Reading, ...]
+    runs: int  # done, of this arm
+    flops: float  # of these runs
+    seconds: float
+    detectable: dict[int, float]  # smallest effect that so many seeds show, with this noise and family
+    seeds_for_effect: int | None  # that show an effect as large as the estimate; None beyond MANY
+    seeds_for_margin: int | None
+
+    @property
+    def level(self) -> float:
+        """At which the family's procedure judged this arm."""
+        return self.verdict.effect.level
+
+    @property
+    def text_interval(self) -> Interval | None:
+        """Of the difference, had other validation text been drawn and seeds been the same."""
+        return self.passages.interval(self.verdict.confidence) if self.passages else None
+
+
+def cards(evidence: Evidence, verdicts: Sequence[Verdict] | None = None) -> list[Card]:
+    """A card for every arm, in the order declared. verdicts: those concluded, if they are at hand."""
+    verdicts = trust.conclude(evidence).verdicts if verdicts is None else verdicts
+    own = {one.arm: one for one in registry.arms_of(evidence)}
+    pairings = registry.pairings(own.values(), evidence.metric)
+    shrunken = _shrunken(verdicts)
+    return [_card(evidence, verdict, shrunken.get(verdict.arm), own.get(verdict.arm), pairings) for verdict in verdicts]
+
+
+def _shrunken(verdicts: Sequence[Verdict]) -> dict[str, Shrunken]:
+    known = [v for v in verdicts if len(v.differences) > 1]
+    if not known:
+        return {}
+    means, errors, dfs = zip(*((v.effect.mean, v.effect.error, v.effect.df) for v in known), strict=True)
+    found = shrink(means, errors, dfs, scale=known[0].margin, confidence=known[0].confidence)
+    return {verdict.arm: one for verdict, one in zip(known, found, strict=True)}
+
+
+def _card(
+    evidence: Evidence,
+    verdict: Verdict,
+    shrunken: Shrunken | None,
+    own: Past | None,
+    pairings: dict[frozenset[str], Gain],
+) -> Card:
+    results = [run.result for run in evidence.by_arm[verdict.arm].values() if run.done]
+    effect, prior = verdict.effect, verdict.known.noise
+    seeds = len(verdict.differences)
+    sd, level = effect.error * math.sqrt(seeds), (1 - verdict.confidence) / verdict.family
+    at = {n: detectable_with(sd, n, level, prior.df) for n in sorted({seeds, *SEEDS})} if seeds > 1 else {}
+    return Card(
+        verdict=verdict,
+        shrunken=shrunken,
+        wrong_sign=shrunken.wrong_sign(effect.mean) if shrunken else None,
+        pairing=pairings.get(own.kind) if own else None,
+        kind=registry.name_of(own.kind) if own else "",
+        passages=passages(evidence, verdict.arm),
+        readings=tuple(_readings(evidence, verdict)),
+        runs=len(results),
+        flops=sum(result["flops"] for result in results),
+        seconds=sum(result["seconds"] for result in results),
+        detectable=at,
+        seeds_for_effect=_needed(abs(effect.mean), sd, level, prior.df) if at else None,
+        seeds_for_margin=_needed(verdict.margin, sd, level, prior.df) if at else None,
+    )
+
+
+def _readings(evidence: Evidence, verdict: Verdict) -> list[Reading]:
+    found = []
+    for name in READINGS if verdict.differences else ():
+        base, arm = (
+            [evidence.by_arm[which][seed].result[name] for seed in verdict.differences]
+            for which in (verdict.base, verdict.arm)
+        )
+        found.append(Reading(name, sum(base) / len(base), sum(arm) / len(arm)))
+    return found
+
+
+def _needed(effect: float, sd: float, level: float, prior_df: float) -> int | None:
+    """The fewest seeds with which so large an effect is found with the usual power."""
+    low, high = 1, MANY
+    if detectable_with(sd, high, level, prior_df) > effect:
+        return None
+    while high - low > 1:  # low does not suffice, high does
+        middle = (low + high) // 2
+        low, high = (low, middle) if detectable_with(sd, middle, level, prior_df) <= effect else (middle, high)
+    return high
+
+
+def render(card: Card) -> Table:
+    """The card for a terminal, a line a fact."""
+    v = card.verdict
+    out = Table.grid(padding=(0, 2))
+    out.add_column(style="dim", no_wrap=True)
+    out.add_column(overflow="fold")
+    out.add_row(Text(v.arm, style="bold not dim"), Text(v.word, style=f"bold {COLOURS[v.word]}"))
+    for name, text in lines(card):
+        out.add_row(name, Text(text))
+    return out
+
+
+def lines(card: Card) -> list[tuple[str, str]]:
+    """What the card says, a name and a sentence each; only what is known."""
+    v, effect = card.verdict, card.verdict.effect
+    found = [("change", v.factor), ("against", f"{v.base}, {v.metric}, {len(v.differences)} seeds")]
+    if card.shrunken:
+        detectable = f"smallest detectable {effect.mde:.4f}; margin {v.margin:g}"
+        found += [
+            ("effect", f"{effect.mean:+.4f} bits per byte {bounds(effect.interval)}; {detectable}"),
+            ("family", f"{v.family} arms; {_promise(card)}"),
+            ("probably", f"{card.shrunken.mean:+.4f} {bounds(card.shrunken.interval)}; {_sign(card)}"),
+            ("noise", v.known.text),
+        ]
+    if card.pairing:
+        found.append(("pairing", _pairing(card.kind, card.pairing)))
+    if card.passages and card.text_interval:
+        rows = f"over {card.passages.rows} passages: error {card.passages.error:.4f}"
+        found.append(("other text", f"{card.passages.mean:+.4f} {bounds(card.text_interval)} {rows}"))
+    if card.readings:
+        found.append(("budget", ", ".join(reading.text for reading in card.readings)))
+    found.append(("cost", f"{card.runs} runs, {flops_text(card.flops)}, {card.seconds / 60:.1f} min"))
+    if card.detectable:
+        found.append(("more seeds", _more(card)))
+    return found + [("note", note) for note in v.notes]
+
+
+def _promise(card: Card) -> str:
+    if math.isnan(card.verdict.effect.p):
+        return f"at all looks of the race and for all arms together at {1 - card.verdict.confidence:.2g}"
+    return f"this interval misses the effect in at most {card.level:.2g} of studies"
+
+
+def _sign(card: Card) -> str:
+    wrong = card.wrong_sign or 0.0
+    return f"wrong sign with probability {wrong:.2g}" if wrong >= 1e-4 else "wrong sign with probability below 0.0001"
+
+
+def _pairing(kind: str, pairing: Gain) -> str:
+    cut = f"cuts the variance x{pairing.value:.3g}" if pairing.value > 1 else f"does not help (x{pairing.value:.2g})"
+    return (
+        f"{cut}: correlation {pairing.correlation:.2f} in {pairing.arms} arms ({kind}), {pairing.df} degrees of freedom"
+    )
+
+
+def _more(card: Card) -> str:
+    seeds = len(card.verdict.differences)
+    could = ", ".join(f"{n}: {size:.4f}" for n, size in card.detectable.items() if n > seeds)
+    needed = [
+        f"{what} needs {number or f'more than {MANY}'}"
+        for what, number in (("this effect", card.seeds_for_effect), ("the margin", card.seeds_for_margin))
+    ]
+    return f"could detect {could}; {', '.join(needed)}"

@@ -1,0 +1,228 @@
+"""One page that says what a study shows: the verdict first, then everything that it rests on.
+
+`index.html` needs nothing but itself: figures are part of it, for light and dark paper, and it folds without a
+script. The same figures and the numbers behind them lie beside it as PNG and CSV. The page follows from the records
+alone (it carries no date), so writing it again changes nothing unless the records have changed.
+
+    outputs/studies/mix_sweep/report/  index.html
+                                       forest.png losses.png parallel.png saturation.png mixture.png schedule.png
+                                       verdicts.csv runs.csv curves.csv
+
+A study of hundreds of arms has a page that can still be read: the arms that matter most (`strips.foremost`) are shown
+in detail, all others in one line each, folded away, and the page says how many those are.
+"""
+
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+from ablate.laws import curves
+from ablate.laws.saturation import saturation
+from ablate.page import card
+from ablate.page import spreadsheet as export
+from ablate.page.drawing import figures, parallel, recipe, strips, vector
+from ablate.page.drawing.look import DARK, LIGHT
+from ablate.run.files import make_folder, write_atomically
+from ablate.run.record import StudyRecord
+from ablate.verdict import compare, spending, spread
+from ablate.verdict.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
+from ablate.verdict.validity import trust
+
+DETAILED = 24  # arms that have a card, a fit and a row in every figure
+COLOURED = len(LIGHT.arms)  # arms that have a colour of their own where there are more than that
+MIXTURES = 14  # arms in the figure of mixtures
+
+
+def write(study: StudyRecord) -> Path:
+    """Write the page of a study, finished or not; returns the path of index.html."""
+    evidence = read(study)
+    return of(evidence, trust.conclude(evidence))
+
+
+def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
+    """Write the page of what was read and concluded."""
+    folder = evidence.study.folder / "report"
+    make_folder(folder)
+    detailed = strips.foremost(conclusion.verdicts, DETAILED)
+    arms = [arm for arm in [evidence.base, *(v.arm for v in detailed)] if evidence.finished(arm)]
+    fits = [curves.fit(evidence, arm, domain) for arm in arms for domain in evidence.domains]
+    eps = compare.smallest_effects(evidence, conclusion.past)
+    pictures = _pictures(_drawings(evidence, conclusion.verdicts, fits, eps), folder)
+    for name, text in export.tables(evidence, conclusion.verdicts).items():
+        write_atomically(folder / f"{name}.csv", text)
+    write_atomically(folder / "index.html", _html(evidence, conclusion, fits, eps, pictures))
+    return folder / "index.html"
+
+
+def _pictures(drawings: dict[str, Callable[[], Figure]], folder: Path) -> dict[str, Markup]:
+    """{figure: SVG}; as PNG they are also written to the folder."""
+    pictures = {}
+    for name, draw in drawings.items():
+        figure = draw()
+        (folder / f"{name}.png").write_bytes(_png(figure))
+        figure.set_layout_engine("none")  # the places are found, and are the same as SVG
+        pictures[name] = vector.inline(figure, name)
+    return pictures
+
+
+def _drawings(
+    evidence: Evidence, verdicts: list[compare.Verdict], fits: list[curves.Fit], eps: dict[str, float]
+) -> dict[str, Callable[[], Figure]]:
+    if not evidence.any_finished:
+        return {}
+    first = [fit for fit in fits if fit.arm == fits[0].arm]  # the base, if it has finished
+    points = {fit.domain: curves.all_points(evidence, fit.arm, fit.domain) for fit in first}
+    coloured, rows = ([v.arm for v in strips.foremost(verdicts, count)] for count in (COLOURED, MIXTURES))
+    found = {
+        "forest": partial(figures.forest, evidence, strips.foremost(verdicts, DETAILED)),
+        "losses": partial(figures.losses, evidence, shown=coloured),
+        "saturation": partial(figures.saturation, first, points, eps),
+        "mixture": partial(recipe.mixture, evidence, shown=coloured, rows=rows),
+        "schedule": partial(recipe.schedule, evidence, shown=coloured),
+    }
+    if parallel.drawable(evidence):
+        found["parallel"] = partial(parallel.parallel, evidence)
+    return found
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=170, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _html(
+    evidence: Evidence,
+    conclusion: trust.Conclusion,
+    fits: list[curves.Fit],
+    eps: dict[str, float],
+    pictures: dict[str, Markup],
+) -> str:
+    environments = _environments(evidence.distinct_runs)
+    return (
+        _jinja()
+        .get_template("page.html")
+        .render(
+            evidence=evidence,
+            study=evidence.declaration,
+            conclusion=conclusion,
+            lists=_lists(evidence, conclusion),
+            headline=strips.headline(conclusion.verdicts),
+            cards={one.verdict.arm: one for one in _cards(evidence, conclusion)},
+            settings=parallel.settings(evidence),
+            effects=_by_arm(compare.domain_effects(evidence, conclusion.past)),
+            pairing=spread.gain(evidence, evidence.arms, evidence.metric),
+            saturations=[saturation(fit, eps[fit.domain]) for fit in fits],
+            cooled=any(fit.points.cooled for fit in fits),
+            fitted_arm=fits[0].arm if fits else None,
+            mixture_gap=_mixture_gap(evidence),
+            costs=spending.by_arm(evidence),
+            spent=spending.of(evidence),
+            spending=spending_text(evidence),
+            pictures=pictures,
+            environments=environments,
+            drift={key: values for key, values in environments.items() if len(values) > 1},
+            papers={"light": vector.named(LIGHT), "dark": vector.named(DARK)},
+            few=DETAILED,
+            coloured=COLOURED,
+            mixtures=MIXTURES,
+        )
+    )
+
+
+def _jinja() -> Environment:
+    jinja = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.filters |= {"code": _code, "signed": _signed, "tokens": _or_dash(tokens_text), "flops": _or_dash(flops_text)}
+    jinja.filters |= {"hours": _or_dash(_hours), "bpb": _or_dash("{:.4f}".format), "value": _value, "minus": _minus}
+    jinja.filters["facts"] = card.lines
+    return jinja
+
+
+def _lists(evidence: Evidence, conclusion: trust.Conclusion) -> list[tuple[str, list[strips.Strip], strips.Scale]]:
+    """(what it is, its strips, their scale) of each list of the verdict: factors first where there are any."""
+    margin, arms = evidence.declaration["margin"], strips.of_verdicts(conclusion.verdicts)
+    if len(arms) > DETAILED:  # too many to find one by its place in the declaration
+        arms.sort(key=lambda strip: math.inf if strip.mean is None else strip.mean)
+    found = [("arms", arms)]
+    if conclusion.effects:
+        interactions = strips.of_interactions(conclusion.effects)
+        found = [("factors", strips.of_factors(conclusion.effects)), ("interactions", interactions), *found]
+    return [(name, rows, strips.Scale.over(rows, margin)) for name, rows in found if rows]
+
+
+def _cards(evidence: Evidence, conclusion: trust.Conclusion) -> list[card.Card]:
+    """Of the arms in detail."""
+    detailed = {verdict.arm for verdict in strips.foremost(conclusion.verdicts, DETAILED)}
+    return [one for one in card.cards(evidence, conclusion.verdicts) if one.verdict.arm in detailed]
+
+
+def _by_arm(effects: list[compare.DomainEffect]) -> dict[str, dict[str, compare.DomainEffect]]:
+    table: dict[str, dict[str, compare.DomainEffect]] = {}
+    for effect in effects:
+        table.setdefault(effect.arm, {})[effect.metric] = effect
+    return table
+
+
+def _mixture_gap(evidence: Evidence) -> float:
+    """The largest distance between a share asked for and the share read, over all finished runs."""
+    mixtures = [run.result["mixture"] for run in evidence.runs if run.outcome == "finished"]
+    gaps = [abs(m["realised"].get(d, 0.0) - m["asked"].get(d, 0.0)) for m in mixtures for d in evidence.domains]
+    return max(gaps, default=0.0)
+
+
+def _environments(runs: Iterable[Run]) -> dict[str, list[tuple[str, int]]]:
+    """{what: [(value, number of runs)]} of everything recorded; more than one value is drift."""
+    found: dict[str, Counter[str]] = {}
+    for run in runs:
+        if environment := run.record.environment():
+            packages = {f"{name} (package)": version for name, version in environment.pop("packages", {}).items()}
+            for key, value in (environment | packages).items():
+                found.setdefault(key, Counter())[str(value)] += 1
+    return {key: values.most_common() for key, values in found.items()}
+
+
+def _code(text: str) -> Markup:
+    """`name` -> <code>name</code>, everything escaped."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _minus(text: str) -> str:
+    """A real minus before numbers."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
+
+
+def _or_dash(form: Callable[[float], str]) -> Callable[[float | None], str]:
+    return lambda value: form(value) if value is not None and math.isfinite(value) else "–"
+
+
+def _hours(seconds: float) -> str:
+    return (
+        f"{seconds / 3600:.1f} h"
+        if seconds >= 3600
+        else f"{seconds / 60:.1f} min"
+        if seconds >= 60
+        else f"{seconds:.1f} s"
+    )
+
+
+def _value(value: Any) -> str:
+    return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

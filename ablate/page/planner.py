@@ -1,0 +1,199 @@
+"""What to plan: the numbers of `power` for one study as a table, the price of each seed, and a sentence.
+
+    question = Question(power=Power(noise=0.004, margin=0.01, arms=5), num_arms=6, seeds=3)
+    advice(question)     'Take 6 seeds, not 3: an effect of 0.01 is seen with 6 seeds, ...'
+
+Nothing here knows where the study came from: `ablate.power` asks for one on disk, or for one composed.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ablate.fraction import fraction, saving
+from ablate.run.settings import Study
+from ablate.verdict.evidence import flops_text
+from ablate.verdict.spread import Measured
+from ablate.verdict.statistics.power import MOST_SEEDS, Power, dunnett, factor_noise, pairing_needed
+from ablate.verdict.statistics.race_power import race
+
+SEEDS = (2, 3, 4, 5, 6, 8, 12, 16, 24)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked: the study as far as it is known, and what one seed block of it costs."""
+
+    power: Power
+    num_arms: int  # the base among them
+    seeds: int = 0  # declared; 0: none are
+    known: Measured | None = None  # noise that was measured
+    flops: float = math.nan  # of one seed block, equal beginnings trained once
+    alone: float = math.nan  # of one seed block, every run alone
+    seconds: float = math.nan  # of one seed block
+    study: Study | None = None
+
+    @property
+    def family(self) -> str:
+        """What is judged."""
+        return "factors" if self.study and self.study.factors else "arms"
+
+
+def show(question: Question, console: Console) -> None:
+    """Print the table, what it rests on, and what to do."""
+    power = question.power
+    asked = f"{power.arms} {question.family}, margin {power.margin:g}"
+    level = f"confidence {power.confidence:g}, power {power.power:g}"
+    console.print(f"{asked}, {level}; {_source(question)}\n")
+    console.print(table(question))
+    for line in remarks(question):
+        console.print(escape(line))
+    console.print(f"\n[bold]{escape(advice(question))}[/]")
+
+
+def _source(question: Question) -> str:
+    noise, study = question.power.noise, question.study
+    if study and study.factors:
+        pair = noise / factor_noise(1, question.num_arms)
+        return f"noise of an effect {noise:.4g}, {_pairs(question, pair)}"
+    return _pairs(question, noise)
+
+
+def _pairs(question: Question, noise: float) -> str:
+    known = question.known
+    if known is None:
+        return f"noise of a pair {noise:.4g} as given"
+    low, high = known.noise.interval
+    apart = f", up to {known.largest:.4g} in one" if len(known.studies) > 1 else ""
+    name = known.studies[0] if len(known.studies) == 1 else f"{len(known.studies)} studies{apart}"
+    return f"noise of a pair {known.noise.value:.4g} [{low:.4g}, {high:.4g}], from {name}"
+
+
+def table(question: Question) -> Table:
+    """A row for each number of seeds, those declared and those needed among them."""
+    out = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("seeds", "runs", "FLOPs", "minutes", "detects", "sees the margin", "shows no effect"):
+        out.add_column(heading, justify="right", no_wrap=True)
+    for seeds in rows(question):
+        power, declared = question.power, seeds == question.seeds
+        minutes, flops = seeds * question.seconds / 60, seeds * question.flops
+        out.add_row(
+            f"{seeds}{' *' if declared else ''}",
+            str(seeds * question.num_arms),
+            flops_text(flops) if math.isfinite(flops) else "–",
+            f"{minutes:.1f}" if math.isfinite(minutes) else "–",
+            f"{power.detectable(seeds):.4f}",
+            f"{power.chance(power.margin, seeds):.0%}",
+            f"{power.chance_equivalent(seeds):.0%}",
+            style="bold" if declared else "",
+        )
+    if question.seeds:
+        out.caption = "* declared"
+        out.caption_justify = "left"
+    return out
+
+
+def rows(question: Question) -> list[int]:
+    """Numbers of seeds worth a row: up to one more than are needed."""
+    power = question.power
+    marked = {
+        int(n) for n in (question.seeds, power.seeds_to_see(power.margin), power.seeds_needed) if 2 <= n < math.inf
+    }
+    most = max(marked, default=SEEDS[-1])
+    return sorted(marked | {n for n in SEEDS if n <= most} | {next((n for n in SEEDS if n > most), most)})
+
+
+def advice(question: Question) -> str:
+    """What to do, in one sentence."""
+    power = question.power
+    see, rule_out, needed = power.seeds_to_see(power.margin), power.seeds_to_rule_out(), power.seeds_needed
+    if math.isinf(needed):
+        mend = f"measure with less noise, or widen the margin {power.margin:g}"
+        return f"More than {MOST_SEEDS} seeds would be needed: {mend}."
+    text = f"an effect of {power.margin:g} is seen with {see} seeds, and that there is none is shown with {rule_out}"
+    if not question.seeds:
+        return f"Take {needed} seeds: {text}."
+    if question.seeds >= needed:
+        return f"The {question.seeds} seeds declared are enough: {text}."
+    sees = f"the {question.seeds} declared detect {power.detectable(question.seeds):.4f} and more"
+    return f"Take {needed} seeds, not {question.seeds}: {text}; {sees}."
+
+
+def remarks(question: Question) -> list[str]:
+    """What the family costs, and what a race or a fraction would change."""
+    power = question.power
+    lines = [] if math.isnan(question.flops) else [_shared(question)]
+    if question.study and question.study.factors:
+        return [*lines, _fraction_text(question)]
+    if power.arms > 1:
+        lines += [_family(power), _control(question), *_as_factors(question)]
+    if question.study and question.study.budget.race != "none":
+        lines += _race(question)
+    return lines
+
+
+def _shared(question: Question) -> str:
+    text = f"a seed block of {question.num_arms} runs: {flops_text(question.flops)}"
+    saved = 1 - question.flops / question.alone
+    return text if math.isnan(saved) else f"{text}; shared beginnings save {saved:.0%}"
+
+
+def _family(power: Power) -> str:
+    alone = dataclasses.replace(power, arms=1).seeds_to_see(power.margin)
+    seeds = power.seeds_to_see(power.margin)
+    text = f"family of {power.arms}: by itself one arm would be seen with {alone} seeds"
+    if math.isinf(seeds):
+        return text
+    df = power.arms * (seeds - 1) + power.noise_df
+    holm = dataclasses.replace(power, noise_df=df - seeds + 1).detectable(int(seeds))
+    critical = dunnett(power.arms, df, power.confidence)
+    return f"{text}; noise pooled over arms would detect {holm:.4f} with {seeds} (Dunnett's |t| > {critical:.2f})"
+
+
+def _control(question: Question) -> str:
+    power, known = question.power, question.known
+    needed = pairing_needed(power.arms)
+    gain = "" if not known or not known.gain else f" (here it is {known.gain:.1f})"
+    instead = f"seed blocks beat a base of {math.sqrt(power.arms):.1f} times the runs, unpaired"
+    where = f"wherever pairing cuts the variance more than {needed:.2g} times{gain}"
+    return f"further runs of the base alone have no partner and add nothing; {instead}, {where}"
+
+
+def _as_factors(question: Question) -> list[str]:
+    """What a fraction would do, were every arm a factor that is on or off."""
+    power = question.power
+    try:
+        found = fraction(tuple(map(str, range(power.arms))))
+    except ValueError:
+        return []
+    other = dataclasses.replace(power, noise=factor_noise(power.noise, found.num_arms))
+    if math.isinf(other.seeds_to_see(power.margin)) or math.isinf(power.seeds_to_see(power.margin)):
+        return []
+    ours = power.seeds_to_see(power.margin) * question.num_arms
+    theirs = other.seeds_to_see(power.margin) * found.num_arms
+    shape = f"study.factors, {found.num_arms} arms of resolution {found.resolution}"
+    precise = f"up to {saving(power.arms):g} times the precision a run"
+    return [f"if the arms can be combined: {shape}, {precise}; at best {theirs} runs see the margin, instead of {ours}"]
+
+
+def _fraction_text(question: Question) -> str:
+    assert question.study
+    factors = len(question.study.factors)
+    return (
+        f"{factors} factors in {question.num_arms} arms: every run tells about every factor; one at a time would take "
+        f"up to {saving(factors):g} times the runs for the same precision, less where effects vary with the seed"
+    )
+
+
+def _race(question: Question) -> list[str]:
+    power, study = question.power, question.study
+    assert study
+    looks = (*(look for look in study.budget.looks if look < question.seeds), question.seeds)
+    found = race(power, looks, [0.0, -power.margin, -2 * power.margin], study.budget.futility)
+    used = [f"{one.seeds:.1f} with one of {-one.effect:g} (seen in {one.different:.0%})" for one in found[1:]]
+    none = f"{found[0].seeds:.1f} seeds without an effect (called equivalent in {found[0].equivalent:.0%})"
+    return [f"race, looks at {', '.join(map(str, looks))}: an arm uses {none}, {', '.join(used)}"]

@@ -1,0 +1,179 @@
+"""The W&B workspace of a study as a file: the panels of the report for whoever watches the runs on wandb.ai.
+
+    python -m ablate.report mix_sweep --workspace mix_sweep.json          offline: builds it and writes it
+    python -m ablate.report --apply mix_sweep.json --entity my-team       logged in (`wandb login`): saves it there
+
+Runs are those of the study (their group), gathered by arm (their job type): a line is the mean over seeds, its band
+their range, along tokens. The arms come in no order and with no verdict: seeds are not paired there, and nothing is
+corrected for how many are compared, so a workspace is for watching and the report for judging.
+
+What tests show without an account: the library builds the panels, writes them and reads the same back; every metric,
+configuration key, group and job type named is in what a real run logged to W&B's own files. What they cannot show: how
+wandb.ai draws it, and that saving it there works.
+
+The library (`wandb-workspaces`, `pip install 'ablate[workspace]'`) builds and checks the panels. What it would send is
+what the file holds, so that it can be read, kept and applied elsewhere.
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from ablate.page.drawing import parallel
+from ablate.run.files import write_atomically
+from ablate.run.settings import Settings, UserError, Where
+from ablate.verdict.evidence import Evidence
+
+POOLED = ("macro", "micro", "rest")
+TRAINING = {  # what a run logs of its steps, and what to call it
+    "train/lr": "learning rate",
+    "train/length": "row length, tokens",
+    "train/tokens_per_second": "tokens per second",
+    "train/nats": "training loss, nats per token",
+    "train/grad_norm": "gradient norm",
+    "train/weight_decay": "weight decay",
+    "train/mfu": "model FLOPs utilisation",
+}
+BY_ARM = {"groupby": "JobType", "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
+COLUMNS = 3  # of panels in a section
+
+
+def losses(evidence: Evidence) -> dict[str, str]:
+    """{metric as logged: title} of every loss that runs of the study have."""
+    known = {name for run in evidence.runs for name in run.result.get("bpb", {})}
+    return {f"evaluation/bpb/{name}": name for name in (*evidence.domains, *POOLED) if not known or name in known}
+
+
+def tokens_read(evidence: Evidence) -> dict[str, str]:
+    """{metric as logged: domain} of the tokens read so far."""
+    return {f"train/domain_tokens/{domain}": domain for domain in evidence.domains}
+
+
+def final(evidence: Evidence) -> str:
+    """The declared metric as logged."""
+    return f"evaluation/bpb/{evidence.metric}"
+
+
+def settings(evidence: Evidence) -> list[str]:
+    """The settings in which arms differ, as far as a run's configuration has them under their own name."""
+    example = _example(evidence)
+    plain = dataclasses.asdict(example) if example else {}
+    return [key for key in parallel.settings(evidence) if _has(plain, key.split("."))]
+
+
+def _example(evidence: Evidence) -> Settings | None:
+    """The whole configuration of some run; none out of the lab book, which keeps the differences alone."""
+    known = (run.record for run in evidence.distinct_runs if (run.record.folder / "config.yaml").exists())
+    return next((record.settings() for record in known), None)
+
+
+def _has(plain: Any, path: list[str]) -> bool:
+    for name in path:
+        if not isinstance(plain, dict) or name not in plain:
+            return False
+        plain = plain[name]
+    return isinstance(plain, str | int | float)
+
+
+def write(evidence: Evidence, path: Path) -> None:
+    """Write the workspace of the study as JSON. Raises UserError without the library."""
+    project = (example.where if (example := _example(evidence)) else Where()).wandb_project
+    view = build(evidence, project)._to_model()
+    spec = view.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    held = {"project": project, "name": f"study {evidence.study.name}", "spec": spec}
+    write_atomically(path, json.dumps(held, indent=1) + "\n")
+
+
+def build(evidence: Evidence, project: str, entity: str = "") -> Any:
+    """The `wandb_workspaces.workspaces.Workspace` of a study."""
+    ws, _ = _library()
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=f"study {evidence.study.name}",
+        sections=[
+            _section("Loss, bits per byte", _lines(losses(evidence))),
+            _section("Outcome", _outcome(evidence), columns=2),
+            _section("Training", _lines(TRAINING)),
+            _section("Mixture, tokens read", _lines(tokens_read(evidence))),
+        ],
+        settings=ws.WorkspaceSettings(x_axis="tokens", max_runs=100),
+        runset_settings=ws.RunsetSettings(
+            filters=[ws.Metric("Group") == evidence.study.name],
+            groupby=[ws.Metric("JobType")],
+            order=[ws.Ordering(ws.Summary(final(evidence)), ascending=True)],
+            pinned_columns=[f"summary:{final(evidence)}", "summary:train/tokens"],
+        ),
+    )
+
+
+def _section(name: str, panels: list[Any], columns: int = COLUMNS) -> Any:
+    """Open, and as high as all of its panels."""
+    ws, _ = _library()
+    layout = ws.SectionLayoutSettings(columns=columns, rows=math.ceil(len(panels) / columns))
+    return ws.Section(name, panels=panels, is_open=True, layout_settings=layout)
+
+
+def _lines(metrics: dict[str, str]) -> list[Any]:
+    """A panel a metric: a line an arm, along tokens."""
+    _, wr = _library()
+    style = {"x": "tokens", "title_x": "tokens", "smoothing_factor": 0.0, **BY_ARM}
+    return [wr.LinePlot(title=title, y=[metric], **style) for metric, title in metrics.items()]
+
+
+def _outcome(evidence: Evidence) -> list[Any]:
+    """The final loss by arm, and every run as a line over the settings in which arms differ."""
+    _, wr = _library()
+    column = wr.ParallelCoordinatesPlotColumn
+    columns = [column(wr.Config(key), display_name=key) for key in settings(evidence)]
+    columns += [
+        column(wr.SummaryMetric(name), display_name=f"tokens of {d}") for name, d in tokens_read(evidence).items()
+    ]
+    columns.append(column(wr.SummaryMetric(final(evidence)), display_name=f"{evidence.metric}, bits per byte"))
+    bars = wr.BarPlot(title=f"final {evidence.metric}, bits per byte", metrics=[final(evidence)], **BY_ARM)
+    return [bars, wr.ParallelCoordinatesPlot(title="settings and outcome of every run", columns=columns)]
+
+
+def apply(path: Path, entity: str = "", project: str = "") -> str:
+    """Save the workspace of a file on wandb.ai as a new view of the project; returns its address.
+
+    entity: user or team, the default one of who is logged in if empty; project: that of the file if empty.
+    """
+    ws, _ = _library()
+    workspace = ws.Workspace._from_model(read(path, entity, project))
+    default = _default_entity()
+    workspace.entity = entity or default
+    return str(workspace.save().url)
+
+
+def read(path: Path, entity: str, project: str = "") -> Any:
+    """The view that a file holds, checked by the library. Raises UserError for a file that is none."""
+    from wandb_workspaces.workspaces import internal
+
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        spec = internal.WorkspaceViewspec.model_validate(held["spec"])
+        return internal.View(
+            entity=entity, project=project or held["project"], display_name=held["name"], name="", id="", spec=spec
+        )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a workspace written by --workspace: {str(error).splitlines()[0]}") from None
+
+
+def _default_entity() -> str:
+    import wandb
+
+    if not wandb.login(prompt=False):
+        raise UserError("--apply needs an account: log in with `wandb login`")
+    return str(wandb.Api().default_entity)
+
+
+def _library() -> tuple[Any, Any]:
+    try:
+        import wandb_workspaces.reports.v2 as wr
+        import wandb_workspaces.workspaces as ws
+    except ImportError:
+        raise UserError("a workspace needs wandb-workspaces: pip install 'ablate[workspace]'") from None
+    return ws, wr

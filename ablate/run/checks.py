@@ -1,0 +1,208 @@
+"""What settings must be besides well-typed: ranges that depend on one another.
+
+Every check raises ValueError with one line that names the key, the value and what is allowed.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ablate.run.steps import ramp_steps, steps_of
+
+if TYPE_CHECKING:
+    from ablate.run.settings import Mamba, Model, Rewarm, Schedule, Settings, Size, Study, Weights
+
+LETTERS = "ALM"  # of mixers, `model.language.MIXERS`, which loads torch
+# What arms cross late by: the loss before a rate decays says little about the loss after (`bench.races`)
+CROSSING = ("schedule", "length", "ramp", "averaging", "optimizer.lr", "optimizer.lerac")
+
+
+def check(settings: "Settings") -> None:
+    """Raises ValueError for the first thing that cannot be run."""
+    _check_ramp(settings)
+    _check_schedule(settings)
+    _check_size(settings.size)
+    _check_model(settings.model, settings.size)
+    _check_length(settings)
+    _check_mixture(settings)
+    _check_techniques(settings)
+    _check_averaging(settings)
+    _check_devices(settings)
+    _check_budget(settings.study)
+    _check_factors(settings.study)
+
+
+def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
+    if not fits:
+        raise ValueError(f"{key}={value}: must be {allowed}")
+
+
+def _check_ramp(s: "Settings") -> None:
+    multiples, starts = s.ramp.multiples, s.ramp.starts
+    _require(len(multiples) > 0, "ramp.multiples", multiples, "at least one multiple")
+    _require(len(starts) == len(multiples), "ramp.starts", starts, f"as many as ramp.multiples={multiples}")
+    _require(starts[0] == 0, "ramp.starts", starts, "0 first")
+    _require(
+        s.tokens >= s.step_tokens * multiples[0],
+        "tokens",
+        s.tokens,
+        f"at least one step of step_tokens={s.step_tokens}",
+    )
+    steps = ramp_steps(multiples, starts, s.tokens, s.step_tokens)
+    _require(min(steps) >= 1, "ramp.starts", starts, f"such that every stage has a step; they have {steps}")
+
+
+def _check_schedule(s: "Settings") -> None:
+    _check_shape("schedule", s.schedule)
+    begins = []
+    for name, stage in s.schedule.stages.items():
+        _check_shape(f"schedule.stages.{name}", stage)
+        begins.append(steps_of(stage.start, s.steps))
+        _require(0 < begins[-1] < s.steps, f"schedule.stages.{name}.start", stage.start, "within the run")
+    _require(len(set(begins)) == len(begins), "schedule.stages", list(s.schedule.stages), "at different steps")
+
+
+def _check_shape(key: str, stage: "Schedule | Rewarm") -> None:
+    fits = stage.shape != "exponential" or stage.final > 0
+    _require(fits, f"{key}.final", stage.final, "above 0 with shape=exponential")
+
+
+def _check_size(size: "Size") -> None:
+    _require(size.width % (2 * size.heads) == 0, "size.heads", size.heads, f"such that {size.width} / heads is even")
+    _require(size.heads % size.kv_heads == 0, "size.kv_heads", size.kv_heads, f"a divisor of size.heads={size.heads}")
+
+
+def _check_model(model: "Model", size: "Size") -> None:
+    letters = ", ".join(LETTERS)
+    known = model.pattern != "" and set(model.pattern) <= set(LETTERS)
+    _require(known, "model.pattern", repr(model.pattern), f"made of the letters {letters}")
+    fits = "A" in model.pattern or not model.qk_norm
+    _require(fits, "model.qk_norm", model.qk_norm, f"false for model.pattern={model.pattern}, which has no A")
+    if "M" in model.pattern and size.match == "none":  # otherwise the width is solved so that it fits
+        _check_mamba(model.mamba, size.width)
+
+
+def _check_mamba(mamba: "Mamba", width: int) -> None:
+    inner = mamba.expand * width
+    fits = inner % mamba.head_width == 0
+    _require(fits, "model.mamba.head_width", mamba.head_width, f"a divisor of the inner width {inner}")
+    heads = inner // mamba.head_width
+    _require(heads % mamba.groups == 0, "model.mamba.groups", mamba.groups, f"a divisor of the {heads} heads")
+
+
+def _check_length(s: "Settings") -> None:
+    lengths, starts = s.length.lengths, s.length.starts
+    _require(len(lengths) > 0, "length.lengths", lengths, "at least one length")
+    _require(len(starts) == len(lengths), "length.starts", starts, f"as many as length.lengths={lengths}")
+    begins = [steps_of(start, s.steps) for start in starts]
+    _require(begins[0] == 0 and begins == sorted(set(begins)), "length.starts", starts, "0, then later and later steps")
+    for length in lengths:
+        divides = length <= s.data.span and s.data.span % length == 0
+        _require(divides, "length.lengths", length, f"a divisor of data.span={s.data.span}")
+        _require(s.step_tokens % length == 0, "step_tokens", s.step_tokens, f"a multiple of the row length {length}")
+
+
+def _check_mixture(s: "Settings") -> None:
+    known = s.data.domains
+    _require(len(known) > 0, "data.domains", known, "at least one domain")
+    _require(len(set(known)) == len(known), "data.domains", known, "without repeats")
+    for domain, source in s.data.sources.items():
+        _require(domain in known, f"data.sources.{domain}", source, "for one of data.domains: " + ", ".join(known))
+    _check_weights("mixture.weights", s.mixture.weights, known)
+    for name, stage in s.mixture.stages.items():
+        _check_weights(f"mixture.stages.{name}.weights", stage.weights, known)
+        _require(len(stage.weights) > 0, f"mixture.stages.{name}.weights", "{}", "a weight for at least one domain")
+        begin = steps_of(stage.start, s.steps)
+        _require(begin > 0, f"mixture.stages.{name}.start", stage.start, "after the first step")
+    begins = [steps_of(stage.start, s.steps) for stage in s.mixture.stages.values()]
+    _require(len(set(begins)) == len(begins), "mixture.stages", list(s.mixture.stages), "at different steps")
+    block = s.mixture.block
+    _require(block & (block - 1) == 0, "mixture.block", block, "a power of two")
+    _check_focus(s)
+
+
+def _check_focus(s: "Settings") -> None:
+    """`share` and the metric `rest` need a domain to set apart, and others beside it."""
+    known, focus = s.data.domains, s.data.focus
+    metrics = ["macro", "micro", "rest", *known]
+    _require(s.study.metric in metrics, "study.metric", s.study.metric, "one of " + ", ".join(metrics))
+    if s.mixture.share is not None or s.study.metric == "rest":
+        _require(focus in known and len(known) > 1, "data.focus", focus, f"one of several domains: {known}")
+    if s.mixture.share is not None and s.mixture.weights:
+        others = sum(weight for domain, weight in s.mixture.weights.items() if domain != focus)
+        _require(others > 0, "mixture.weights", s.mixture.weights, f"above 0 for a domain beside {focus}")
+
+
+def _check_techniques(s: "Settings") -> None:
+    """A curriculum and an average must begin within the run, and the curriculum end there; matrices stay whole."""
+    if s.averaging.kind != "none":
+        start = s.averaging.start
+        _require(steps_of(start, s.steps) < s.steps, "averaging.start", start, "within the run")
+    name, strategy = s.optimizer.name, s.where.strategy
+    allowed = f"adamw with where.strategy={strategy}, which cuts parameters in pieces; single and ddp do not"
+    _require(name == "adamw" or strategy in ("single", "ddp"), "optimizer.name", name, allowed)
+    lerac = s.optimizer.lerac
+    if lerac.lowest < 1:
+        until = steps_of(lerac.until, s.steps)
+        _require(1 <= until <= s.steps, "optimizer.lerac.until", lerac.until, "within the run and after the first step")
+
+
+def _check_devices(s: "Settings") -> None:
+    """Several processes need a strategy that shares the work, and average whole weights only where some are whole."""
+    where = s.where
+    alone = where.devices * where.nodes == 1 or where.strategy != "single"
+    _require(alone, "where.devices", where.devices, "1 with where.strategy=single; where.strategy=ddp takes several")
+    whole = s.averaging.kind == "none" or where.strategy not in ("fsdp", "zero3")
+    allowed = f"none with where.strategy={where.strategy}, where no process has all weights; zero2 has them"
+    _require(whole, "averaging.kind", s.averaging.kind, allowed)
+
+
+def _check_averaging(s: "Settings") -> None:
+    """A plain mean never forgets, so it begins after the last switch of phase."""
+    if s.averaging.kind != "uniform":
+        return
+    begins = {f"mixture.stages.{name}.start": stage.start for name, stage in s.mixture.stages.items()}
+    begins |= {f"schedule.stages.{name}.start": stage.start for name, stage in s.schedule.stages.items()}
+    for key, begin in begins.items():
+        allowed = f"at or after {key}={begin}: a plain mean never forgets what was before"
+        within = steps_of(s.averaging.start, s.steps) >= steps_of(begin, s.steps)
+        _require(within, "averaging.start", s.averaging.start, allowed)
+
+
+def _check_budget(study: "Study") -> None:
+    """Looks and rungs in order; rungs only where a curve that lies behind midway tends to end behind."""
+    budget = study.budget
+    for name, values in (("looks", budget.looks), ("rungs", budget.rungs)):
+        _require(values == sorted(set(values)), f"study.budget.{name}", values, "in increasing order")
+    _require(len(budget.looks) > 0, "study.budget.looks", budget.looks, "at least one number of seeds")
+    known = (budget.noise > 0) == (budget.noise_df > 0)
+    _require(known, "study.budget.noise_df", budget.noise_df, f"above 0 just when study.budget.noise={budget.noise} is")
+    if budget.rungs:
+        _require(budget.race == "best", "study.budget.rungs", budget.rungs, f"empty with race={budget.race}")
+        late = [key for key in study.factor if any(key == late or key.startswith(f"{late}.") for late in CROSSING)]
+        _require(not late, "study.budget.rungs", budget.rungs, f"empty with factor {late}: such arms cross late")
+
+
+def _check_factors(study: "Study") -> None:
+    """A fraction needs all its arms, and no arm beside them."""
+    if not study.factors:
+        return
+    for key in ("arms", "grid"):
+        _require(not getattr(study, key), f"study.{key}", list(getattr(study, key)), "empty with study.factors")
+    race = study.budget.race
+    _require(race == "none", "study.budget.race", race, "none with study.factors: they need every arm to the end")
+    for name in study.factors:
+        _require(
+            "+" not in name and name not in ("", study.base), "study.factors", name, "a name without +, not the base"
+        )
+    from ablate.fraction import fraction  # loads numpy, which commands that only say what they do should not
+
+    try:
+        fraction(tuple(study.factors), study.num_arms, study.resolution)
+    except ValueError as error:
+        raise ValueError(f"study.num_arms={study.num_arms}: {error}") from None
+
+
+def _check_weights(key: str, weights: "Weights", known: list[str]) -> None:
+    for domain, weight in weights.items():
+        _require(domain in known, f"{key}.{domain}", weight, "for one of data.domains: " + ", ".join(known))
+        _require(weight >= 0, f"{key}.{domain}", weight, "at least 0")
+    _require(not weights or sum(weights.values()) > 0, key, weights, "above 0 for at least one domain")

@@ -1,0 +1,123 @@
+"""Files that are believed when they exist: each appears whole or not at all, and what cannot be written is one line.
+
+write_json(folder / "result.json", {...})     under another name first, then renamed
+append_row(folder / "metrics.jsonl", {...})   a line; a writer that is killed may leave it cut short,
+read_rows(folder / "metrics.jsonl")           and readers drop one that has no end
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ablate.run.settings import UserError
+
+TAIL_BYTES = 16_384  # enough for the last rows of a file
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What goes wrong in here is a UserError, one line that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:  # of JSON or of UTF-8
+        raise UserError(f"{path}: damaged, {error}") from None
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder for output. Raises UserError, one line, where that is not possible."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file that readers see whole or not at all, also after a crash of the machine."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all."""
+    write_atomically(path, json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Raises UserError, one line, for a file that somebody has damaged."""
+    with _reading(path):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Add a line of JSON."""
+    with writing(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_rows(path: Path) -> Iterable[dict[str, Any]]:
+    """Every whole row; none of a file that is not there."""
+    if path.exists():
+        with _reading(path):
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            yield from [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def tail(path: Path) -> list[str]:
+    """The last whole lines, at a price that does not grow with the file; of a long one, the first may lack its head."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        return file.read().decode(errors="ignore").split("\n")[:-1]
+
+
+def cut_broken_row(path: Path) -> None:
+    """Drop a last row that was cut short, so that the next one stands on a line of its own."""
+    if path.exists():
+        whole = path.read_bytes().rfind(b"\n") + 1
+        os.truncate(path, whole)
+
+
+def modified(path: Path) -> int:
+    """When, in nanoseconds; 0 of a file that is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def sums(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of each file by its name."""
+    found = {}
+    for path in sorted(paths):
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def link(source: str, target: str) -> None:
+    """One file under a second name; a copy where the file system cannot."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

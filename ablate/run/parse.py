@@ -1,0 +1,79 @@
+"""From plain data to settings, and every mistake in it is one line that names the key.
+
+    from_config(composed by Hydra)    `${...}` is looked up first
+    from_plain({"tokens": "many"})    SettingsError: tokens=many: must be a valid integer, ...
+
+Nothing is written to disk before this has passed.
+"""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from ablate.run.settings import Settings, SettingsError
+
+SYSTEM = "+system="  # how a published system is chosen; its recipe stands above every group of UNDER_SYSTEM
+UNDER_SYSTEM = ("data", "mixture", "length", "model", "optimizer", "schedule")
+
+
+def from_config(config: DictConfig | dict) -> Settings:
+    """Typed settings from composed configuration. Raises SettingsError, one line, naming key and value."""
+    try:
+        tree = config if isinstance(config, DictConfig) else OmegaConf.create(config)
+        plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise SettingsError(f"{error.full_key}=???: must be given") from None
+    except OmegaConfBaseException as error:
+        raise SettingsError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    return from_plain(plain)
+
+
+def from_plain(plain: Any) -> Settings:
+    """Typed settings from plain data as it stands: no `${...}` is looked up. Raises SettingsError, one line."""
+    try:
+        return TypeAdapter(Settings).validate_python(plain)
+    except ValidationError as error:
+        raise SettingsError(" ".join(_one_line(error.errors()[0]).split())) from None
+
+
+def check_choices(overrides: Sequence[str]) -> None:
+    """Raises SettingsError for a group chosen beside a system: the system's recipe would silently win."""
+    system = next((override for override in overrides if override.startswith(SYSTEM)), None)
+    for override in overrides if system else ():
+        group, _, choice = override.partition("=")
+        if group in UNDER_SYSTEM and not choice.startswith("{"):
+            raise SettingsError(
+                f"{override}: {system} says what {group} is; change single keys of it, {group}.<key>=..."
+            )
+
+
+def unknown_key(key: str) -> str:
+    """One line for a key that no setting has, with the nearest that exists."""
+    near = difflib.get_close_matches(key, all_keys(Settings), n=1, cutoff=0.5)
+    return f"{key}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def all_keys(cls: Any, prefix: str = "") -> list[str]:
+    """Dotted names of every setting, groups included."""
+    keys = []
+    for name, kind in typing.get_type_hints(cls).items():
+        keys.append(prefix + name)
+        if dataclasses.is_dataclass(kind):
+            keys += all_keys(kind, f"{prefix}{name}.")
+    return keys
+
+
+def _one_line(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"] if part != "function-after")
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return unknown_key(key)
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    wanted = error["msg"].replace("Input should be", "must be")
+    return f"{key}={error['input']}: {wanted[0].lower()}{wanted[1:]}"

@@ -1,0 +1,340 @@
+"""What runs and studies leave on disk: written here, read here, nowhere else.
+
+    outputs/runs/<id>/       config.yaml         the settings, whole
+                             environment.json    commit, versions, hardware: recorded, never hashed
+                             metrics.jsonl       a row an event, append-only; tokens are the x-axis
+                             starts.json         under what conditions each try took its steps (`fit.conditions`)
+                             result.json         written last; its existence is "done"
+                             failure.json        why it is not done (yet)
+                             weights.safetensors the final weights
+                             checkpoints/        while it trains
+                             pulse               touched while it takes steps
+    outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
+                             plans.json          digests of what each run will do, by step (`plan.digests`)
+                             race.json           why arms were stopped, if they race
+                             noise.json          what earlier studies told of their noise, if they race
+    outputs/trunks/<key>/    checkpoint/         the state after some step, for every run that passes it
+                             metrics.jsonl       the rows up to there
+                             trunk.json          which run left it, at what step and cost
+
+Every file but metrics.jsonl appears whole or not at all. A run that was killed may leave a last
+row cut short, or rows past its last checkpoint: readers drop the first and keep the later of the
+second, which is equal anyway.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ablate.run import files, machine
+from ablate.run.files import make_folder, read_json, write_atomically, write_json, writing
+from ablate.run.identity import difference
+from ablate.run.parse import from_plain
+from ablate.run.settings import Settings, UserError
+
+PAUSED = 76  # exit code of a run that has come as far as it was asked to
+ROWS = ("train", "evaluation", "trace")  # kinds of rows in the metrics
+# Without these a declaration says nothing; what came later may be absent
+DECLARED = ("name", "question", "base", "arms", "runs", "domains", "metric", "margin", "confidence")
+
+
+@dataclass(frozen=True)
+class Record:
+    """The folder of one run."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / "result.json").exists()
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def saved_step(self) -> int:
+        """Steps that need not be taken again; 0 without a checkpoint."""
+        return max((int(path.name.removeprefix("step-")) for path in self.checkpoints.glob("step-*")), default=0)
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    def begin(self, settings: Settings, fingerprint: str, hardware: dict[str, Any]) -> None:
+        """Write what the run is and where it runs; drop the traces of an earlier try."""
+        make_folder(self.folder)
+        config = self.folder / "config.yaml"
+        if config.exists() and (changed := difference(self.settings(), settings)):
+            raise UserError(f"{self.folder} holds another run, which differs in {', '.join(changed)}: two ids collide")
+        write_atomically(config, yaml.safe_dump(_plain(settings), sort_keys=False))
+        write_json(self.folder / "environment.json", machine.environment() | {"data": fingerprint} | hardware)
+        (self.folder / "failure.json").unlink(missing_ok=True)
+        files.cut_broken_row(self.folder / "metrics.jsonl")
+
+    def append(self, kind: str, **values: Any) -> None:
+        """Add one row to the metrics. `kind`: "train", "evaluation" or "trace"; `step` is among the values."""
+        files.append_row(self.folder / "metrics.jsonl", {"kind": kind, **values})
+
+    def start(self, conditions: dict[str, Any]) -> None:
+        """Note under what conditions a try begins; those of tries of which nothing was kept are dropped."""
+        kept = [earlier for earlier in self.starts() if earlier["step"] < conditions["step"]]
+        write_json(self.folder / "starts.json", [*kept, conditions])
+
+    def starts(self) -> list[dict[str, Any]]:
+        """The conditions of every try, by the step that it began at; empty for a run that noted none."""
+        path = self.folder / "starts.json"
+        return read_json(path) if path.exists() else []
+
+    def beat(self) -> None:
+        """Show that the run is making progress."""
+        path = self.folder / "pulse"
+        with writing(path):
+            path.touch()
+
+    def pulse(self) -> tuple[int, ...]:
+        """Changes whenever the run makes progress: a step, a checkpoint."""
+        signs = (self.folder / "pulse", self.checkpoints)
+        return tuple(files.modified(path) for path in signs)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Declare the run done, with its outcome ("finished" or "diverged") and final numbers."""
+        for trace in ("failure.json", "pulse"):
+            (self.folder / trace).unlink(missing_ok=True)
+        write_json(self.folder / "result.json", result)
+
+    def fail(self, outcome: str, reason: str) -> None:
+        """Note why the run is not done. Starting it again goes on from its last checkpoint."""
+        if not self.done:
+            make_folder(self.folder)
+            write_json(self.folder / "failure.json", {"outcome": outcome, "reason": reason})
+
+    def settings(self) -> Settings:
+        return from_plain(yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8")))
+
+    def environment(self) -> dict[str, Any]:
+        """Commit, versions and machine; empty for a run that has not begun."""
+        path = self.folder / "environment.json"
+        return read_json(path) if path.exists() else {}
+
+    def result(self) -> dict[str, Any] | None:
+        return read_json(self.folder / "result.json") if self.done else None
+
+    def failure(self) -> dict[str, Any] | None:
+        path = self.folder / "failure.json"
+        return read_json(path) if path.exists() else None
+
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        """Rows of one kind by step; of several for one step the last counts."""
+        rows = {row["step"]: row for row in files.read_rows(self.folder / "metrics.jsonl") if row["kind"] == kind}
+        return [rows[step] for step in sorted(rows)]
+
+    def last_row(self) -> dict[str, Any] | None:
+        """The newest training row, cheaply: how far a run is."""
+        lines = reversed(files.tail(self.folder / "metrics.jsonl"))
+        rows = (json.loads(line) for line in lines if line.startswith('{"kind": "train"'))
+        return next(rows, None)
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The folder of one trunk. It appears whole; of two runs that leave the same one, the first counts."""
+
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        return self.folder.name
+
+    @property
+    def exists(self) -> bool:
+        return (self.folder / "trunk.json").exists()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
+
+    def leave(self, checkpoint: Path, record: Record, step: int, cost: dict[str, Any]) -> None:
+        """Keep a run's checkpoint (linked, not copied, where the file system can) and its rows so far.
+
+        `cost`: what a run has spent that comes this far, alone: FLOPs and seconds.
+        """
+        temporary = self.folder.with_name(f".{self.key}.{os.getpid()}")
+        with writing(self.folder):
+            try:
+                shutil.rmtree(temporary, ignore_errors=True)
+                shutil.copytree(checkpoint, temporary / "checkpoint", copy_function=files.link)
+                rows = [row for kind in ROWS for row in record.rows(kind) if row["step"] <= step]
+                lines = [json.dumps(row) + "\n" for row in sorted(rows, key=lambda row: row["step"])]
+                write_atomically(temporary / "metrics.jsonl", "".join(lines))
+                sums = {"sums": _sums(temporary)}
+                write_json(temporary / "trunk.json", {"run": record.id, "step": step} | cost | sums)
+                temporary.rename(self.folder)
+            except (OSError, UserError):
+                if not self.exists:
+                    raise
+            finally:  # also what others left who were killed meanwhile
+                for half in self.folder.parent.glob(f".{self.key}.*"):
+                    shutil.rmtree(half, ignore_errors=True)
+
+    def read(self) -> dict[str, Any]:
+        return {name: value for name, value in read_json(self.folder / "trunk.json").items() if name != "sums"}
+
+    def whole(self) -> bool:
+        """Whether every file is as it was left."""
+        try:
+            return read_json(self.folder / "trunk.json")["sums"] == _sums(self.folder)
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def grow(self, record: Record) -> None:
+        """Begin a run's rows with the trunk's own, and note that the trunk was used."""
+        write_atomically(record.folder / "metrics.jsonl", (self.folder / "metrics.jsonl").read_text(encoding="utf-8"))
+        self.touch()
+
+    def touch(self) -> None:
+        """Note that the trunk is used."""
+        os.utime(self.folder)
+
+    def remove(self) -> None:
+        """Take the trunk away: at once for whoever looks for it, then its bytes."""
+        gone = self.folder.with_name(f".{self.key}.removed.{os.getpid()}")
+        try:
+            self.folder.rename(gone)
+        except FileNotFoundError:  # another was first
+            return
+        shutil.rmtree(gone)
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Where a run starts, what it leaves for others (by the step it is the state after), and where it pauses."""
+
+    start: Trunk | None = None
+    leave: Mapping[int, Trunk] = field(default_factory=dict)
+    until: int | None = None  # steps; the run saves and ends there with exit code PAUSED
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """The folder of one study: `runs[arm][seed]` is a run id, `arms[arm]` its difference from the base."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def exists(self) -> bool:
+        return (self.folder / "study.json").exists()
+
+    def write(self, declaration: dict[str, Any]) -> None:
+        make_folder(self.folder)
+        write_json(self.folder / "study.json", declaration)
+
+    def read(self) -> dict[str, Any]:
+        path = self.folder / "study.json"
+        if not path.exists():
+            raise UserError(f"no study {self.name!r} in {self.folder.parent}; {_present(self.folder.parent)}")
+        declaration = read_json(path)
+        if missing := [key for key in DECLARED if key not in declaration]:
+            raise UserError(f"{path}: damaged, it lacks {', '.join(missing)}")
+        return declaration
+
+    def promise(self, plans: dict[str, Any]) -> None:
+        """Note what each run will do, by run id and number of steps (`plan.digests`)."""
+        write_json(self.folder / "plans.json", plans)
+
+    def promised(self) -> dict[str, Any]:
+        """What each run was to do; empty for a study that was not planned so."""
+        path = self.folder / "plans.json"
+        return read_json(path) if path.exists() else {}
+
+    def decide(self, decisions: dict[str, Any]) -> None:
+        """Note why and when each arm left the race, or that it is in it."""
+        write_json(self.folder / "race.json", decisions)
+
+    def decisions(self) -> dict[str, Any]:
+        """Of every arm of a raced study; empty for any other."""
+        path = self.folder / "race.json"
+        return read_json(path) if path.exists() else {}
+
+    def keep_noise(self, noise: dict[str, Any]) -> None:
+        """Note what is known of the noise before the first look."""
+        make_folder(self.folder)
+        write_json(self.folder / "noise.json", noise)
+
+    def noise(self) -> dict[str, Any] | None:
+        """As it was noted; None before."""
+        path = self.folder / "noise.json"
+        return read_json(path) if path.exists() else None
+
+    def records(self) -> Iterator[tuple[str, int, Record]]:
+        """(arm, seed, record) of every run declared, done or not."""
+        for arm, seed, run in self._declared("runs"):
+            yield arm, seed, self._record(run)
+
+    def controls(self) -> Iterator[tuple[str, int, Record]]:
+        """As `records`, of the controls; none of a study that was declared before there were any."""
+        for name, seed, run in self._declared("control_runs"):
+            yield name, seed, self._record(run)
+
+    def _declared(self, what: str) -> Iterator[tuple[str, int, str]]:
+        for arm, seeds in self.read().get(what, {}).items():
+            for seed, run in seeds.items():
+                yield arm, int(seed), run
+
+    def _record(self, run: str) -> Record:
+        return run_record(self.folder.parent.parent, run)
+
+
+def run_record(outputs: Path | str, run: str) -> Record:
+    return Record(Path(outputs) / "runs" / run)
+
+
+def study_record(outputs: Path | str, name: str) -> StudyRecord:
+    return StudyRecord(Path(outputs) / "studies" / name)
+
+
+def trunk_record(outputs: Path | str, key: str) -> Trunk:
+    return Trunk(Path(outputs) / "trunks" / key)
+
+
+def trunks(outputs: Path | str) -> list[Trunk]:
+    """All trunks, the one used last first."""
+    used: dict[Path, float] = {}
+    for path in (Path(outputs) / "trunks").glob("[!.]*/trunk.json"):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            used[path.parent] = path.parent.stat().st_mtime
+    return [Trunk(folder) for folder in sorted(used, key=lambda folder: used[folder], reverse=True)]
+
+
+def _sums(trunk: Path) -> dict[str, str]:
+    """Of the rows and of each file of the checkpoint."""
+    return files.sums([trunk / "metrics.jsonl", *(trunk / "checkpoint").iterdir()])
+
+
+def _plain(settings: Settings) -> Any:
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def _present(folder: Path) -> str:
+    names = sorted(path.name for path in folder.glob("*") if path.is_dir())
+    return "present: " + ", ".join(names) if names else "none was started yet"

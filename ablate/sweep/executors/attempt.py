@@ -1,0 +1,109 @@
+"""One try at one run: its process, the device it was given, what it says when it fails, and its pulse.
+
+A run is hung when it took no step for `where.stall_minutes`. It is asked to stop, and killed when it
+does not within `GRACE` seconds; nobody waits for it meanwhile.
+"""
+
+import dataclasses
+import multiprocessing.connection
+import signal
+import time
+from multiprocessing.context import ForkServerContext
+
+from ablate.fit.processes import GRACE
+from ablate.run.record import Record
+from ablate.run.settings import Where
+from ablate.sweep.executors import slots
+from ablate.sweep.study import Run
+from ablate.sweep.trunk import Branch
+from ablate.sweep.worker import Failure, work
+
+FIRST_STEP = 3  # times the patience until the first step is done: before it come imports, data and compilation
+
+
+class Attempt:
+    """Starts at once."""
+
+    def __init__(
+        self,
+        run: Run,
+        record: Record,
+        ways: list[Branch] | None,
+        until: int | None,
+        device: str,
+        context: ForkServerContext,
+    ):
+        self.where, self.record, self.device = run.settings.where, record, device
+        settings = dataclasses.replace(run.settings, where=dataclasses.replace(self.where, progress=True))
+        self.said, says = context.Pipe(duplex=False)
+        arguments = (settings, record.folder, ways, until, slots.environment(device), says)
+        self.first, self.pulse = record.pulse(), Pulse(record)
+        self.process = context.Process(target=work, args=arguments, name=run.id)
+        self.process.start()
+        says.close()
+        self.hung = ""  # the reason, once it was found to hang
+        self.killed_at = 0.0
+
+    def look(self) -> None:
+        """Stop the process if it hangs."""
+        if self.hung:
+            if time.monotonic() > self.killed_at:
+                self.process.kill()
+            return
+        silent = self.pulse.silent()
+        patience = patience_of(self.where) * (FIRST_STEP if self.record.pulse() == self.first else 1)
+        if patience and silent > patience:
+            self.hung = f"no step for {_duration(silent)}"
+            self.killed_at = time.monotonic() + GRACE
+            self.process.terminate()
+
+    def failure(self) -> Failure | None:
+        """Why the process ended without a result; None when it did not say and was not killed."""
+        code = self.process.exitcode or 0
+        if self.hung:
+            return Failure("hung", self.hung)
+        if code == -signal.SIGKILL:
+            return Failure("killed", "SIGKILL; most often the machine was out of memory")
+        if code < 0:
+            return Failure("killed", signal.Signals(-code).name)
+        try:
+            return self.said.recv() if self.said.poll() else None
+        except EOFError:
+            return None
+
+
+class Pulse:
+    """For how long a run has shown no sign of progress. A machine that sleeps stops the clock too."""
+
+    def __init__(self, record: Record):
+        self.record, self.last, self.at = record, record.pulse(), time.monotonic()
+
+    def silent(self) -> float:
+        """Seconds since the last sign."""
+        now, at = self.record.pulse(), time.monotonic()
+        if now != self.last:
+            self.last, self.at = now, at
+        return at - self.at
+
+
+def patience_of(where: Where) -> float:
+    """Seconds without a step that are borne; 0: any number."""
+    return where.stall_minutes * 60
+
+
+def wait(attempts: list[Attempt], seconds: float) -> None:
+    """Until one has ended, at most for so long."""
+    multiprocessing.connection.wait([attempt.process.sentinel for attempt in attempts], timeout=seconds)
+
+
+def stop(attempts: list[Attempt]) -> None:
+    """Have all of them save and stop; one that does not is killed."""
+    for attempt in attempts:
+        attempt.process.terminate()
+    for attempt in attempts:
+        attempt.process.join(GRACE)
+        attempt.process.kill()
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,65 @@
+"""Who carries out the runs of a wave: one face, whatever is behind it.
+
+executor = Local(runs, where, ways, until)    or Slurm(...); `sweep.executors.table` lists them
+executor.train(show)
+executor.outcomes                             [Outcome(run, state="done"), Outcome(run, state="failed"), ...]
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ablate.run.record import Record, run_record
+from ablate.run.settings import Where
+from ablate.sweep.study import Run
+from ablate.sweep.trunk import Branch
+
+
+@dataclass
+class Outcome:
+    """What becomes of one run: waiting, running, elsewhere (another launcher trains it), paused, done or failed."""
+
+    run: Run
+    until: int | None = None  # steps after which it pauses
+    state: str = "waiting"
+    tries: int = 0
+    failures: list[str] = field(default_factory=list)  # why each try ended that failed
+    waits_for: str = ""  # what keeps it from starting, if anybody says
+
+    @property
+    def reason(self) -> str:
+        """Why the run is not done."""
+        return self.waits_for or (self.failures[-1] if self.failures else "")
+
+
+@dataclass(eq=False)
+class Executor(ABC):
+    """By run id, `ways`: where each may start from and what it leaves; `until`: steps after which it pauses.
+
+    `outcomes`, one a run, is always up to date, for whoever shows progress.
+    """
+
+    runs: list[Run]
+    where: Where
+    ways: dict[str, list[Branch]] = field(default_factory=dict)
+    until: dict[str, int] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(init=False)
+
+    @classmethod
+    @abstractmethod
+    def prepare(cls, where: Where) -> None:
+        """Begin what every run will need, without waiting for it: before the plan is shown."""
+
+    def __post_init__(self) -> None:
+        self.outcomes = [Outcome(run, self.until.get(run.id)) for run in self.runs]
+
+    def record(self, outcome: Outcome) -> Record:
+        return run_record(self.where.outputs, outcome.run.id)
+
+    @abstractmethod
+    def num_held(self) -> int:
+        """Runs that wait for a trunk."""
+
+    @abstractmethod
+    def train(self, show: Callable[[], None]) -> None:
+        """Train what is missing; `show` is called a few times a second."""

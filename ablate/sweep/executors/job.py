@@ -1,0 +1,163 @@
+"""One run inside a Slurm job: what every task of the job does.
+
+    time limit    Slurm sends USR2 before it ends     save, `scontrol requeue`, exit
+    preemption    Slurm sends TERM and requeues       save, exit
+    scancel       Slurm sends TERM                    save, exit
+    node lost     nothing is sent; Slurm requeues     goes on from the last regular checkpoint
+    too early     USR2 before there is what to save   `scontrol requeue`, unless the time is really over
+
+submitit's own seam for this calls `checkpoint()` inside its handler of USR2, in the middle of whatever
+the process was doing; and it ignores TERM. A run's state is whole only between two steps, and there is
+already one place that saves it there and leaves: `fit.checkpoint.Saver`, on TERM. So a job puts submitit's
+handlers aside, turns USR2 into TERM, and lets itself be requeued once the run has saved and left. The
+requeued job is the same job with the same id: it goes on from the newest checkpoint as any run does.
+"""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from ablate.data.tokens import prepare
+from ablate.plan.timeline import timeline
+from ablate.run.files import write_atomically
+from ablate.run.identity import record_name
+from ablate.run.record import PAUSED, Growth, Record, trunk_record
+from ablate.run.settings import Settings, Where
+from ablate.sweep.ledger import HEARTBEAT_SECONDS, STALE_SECONDS, state
+from ablate.sweep.trunk import Branch, beginning, key, numerics
+from ablate.sweep.worker import sound, train_noting
+
+POLL_SECONDS = 0.2
+SAVE_SECONDS = 90  # before the time limit: to finish a step and write a checkpoint, at most this share of it:
+SAVE_SHARE = 0.25
+EARLY_SECONDS = 60  # Slurm sends a signal up to so much sooner than it was asked to
+FIRST_PORT, PORTS = 12_000, 20_000  # below those that systems hand out by themselves
+
+
+@dataclass
+class Job:
+    """Called once by every task of the job; pickled by the launcher."""
+
+    settings: Settings
+    folder: Path
+    ways: list[Branch] = field(default_factory=list)
+    until: int | None = None  # steps after which the run pauses
+    time_is_up: bool = False
+    began: float = 0.0
+
+    def __call__(self) -> None:
+        self.began = time.monotonic()
+        where = self.settings.where
+        if where.threads:  # before anything loads torch
+            os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(where.threads)
+        if where.devices * where.nodes > 1:
+            os.environ.update(rank_environment(where))
+        os.environ.pop("SLURM_NTASKS")  # by which Lightning would take Slurm's ranks and signals into its own hands
+        first = os.environ["SLURM_PROCID"] == "0"
+        before = self._saved()
+        signal.signal(signal.SIGTERM, self._leave)  # until the run has its own way to stop
+        signal.signal(signal.SIGUSR2, self._stop)
+        try:
+            self._lead() if first else self._follow()
+        except SystemExit as stop:
+            if stop.code == PAUSED:
+                return
+            if not self.time_is_up:
+                raise
+            if first:
+                self._requeue(before)
+            raise SystemExit(0) from None
+
+    def _lead(self) -> None:
+        record = Record(self.folder)
+        _outwait(record)
+        chosen = sound(self.settings.where.outputs, self._ways_here(), self.until)
+        write_atomically(self._told, json.dumps({"start": chosen.start.key if chosen.start else None}))
+        try:
+            train_noting(self.settings, self.folder, chosen)
+        finally:
+            self._told.unlink(missing_ok=True)
+
+    def _follow(self) -> None:
+        """Train beside the first task, which holds the claim and says where the run starts."""
+        while not self._told.exists():
+            if Record(self.folder).done:
+                return
+            time.sleep(POLL_SECONDS)
+        outputs, ways = self.settings.where.outputs, self._ways_here()
+        start = json.loads(self._told.read_text())["start"]
+        later = ways[1 + [branch.key for branch in ways].index(start) :] if start else ways
+        leave = {branch.step: trunk_record(outputs, branch.key) for branch in later}
+        train_run = importlib.import_module("ablate.fit.run").train_run
+        train_run(self.settings, Growth(trunk_record(outputs, start) if start else None, leave, self.until))
+
+    @property
+    def _told(self) -> Path:
+        """A file for this try of this job alone: between two tasks, a trunk may appear."""
+        return self.folder / f"start-{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_RESTART_COUNT', 0)}.json"
+
+    def _ways_here(self) -> list[Branch]:
+        """With the keys of the machine that trains: the one that submitted may have another processor."""
+        where = self.settings.where
+        corpus = prepare(self.settings.data, Path(where.outputs), progress=where.progress)
+        id = record_name(self.settings, corpus.fingerprint)
+        one = beginning(id, timeline(self.settings), corpus.fingerprint, numerics(where))
+        return [Branch(branch.step, key(one, branch.step)) for branch in self.ways]
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.time_is_up = True
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        if os.environ["SLURM_PROCID"] == "0":
+            Record(self.folder).fail("interrupted", f"{signal.Signals(number).name} before the first step")
+        raise SystemExit(128 + number)
+
+    def _requeue(self, before: list[str]) -> None:
+        """Into the queue again, unless the time was too short for anything: that would go on for ever."""
+        record, minutes = Record(self.folder), self.settings.where.slurm.minutes
+        if self._saved() == before and time.monotonic() - self.began >= latest(minutes):
+            record.fail("time limit", f"where.slurm.minutes={minutes}: over before anything was saved")
+            return
+        command = ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]]
+        if subprocess.run(command, check=False).returncode:
+            record.fail("time limit", "saved, but Slurm did not requeue it; the same command goes on")
+
+    def _saved(self) -> list[str]:
+        return sorted(path.name for path in Record(self.folder).checkpoints.glob("step-*"))
+
+
+def save_seconds(minutes: int) -> int:
+    """How long before a time limit a job is told of it."""
+    return int(min(SAVE_SECONDS, SAVE_SHARE * 60 * minutes))
+
+
+def latest(minutes: int) -> float:
+    """Seconds after which USR2 may mean the time limit; sooner, somebody sent it for another reason."""
+    return 60 * minutes - save_seconds(minutes) - EARLY_SECONDS
+
+
+def rank_environment(where: Where) -> dict[str, str]:
+    """What one process of several must find in its environment, from what srun has put there."""
+    slurm = os.environ
+    return {
+        "LOCAL_RANK": slurm["SLURM_LOCALID"],
+        "NODE_RANK": slurm["SLURM_NODEID"],
+        "WORLD_SIZE": str(where.devices * where.nodes),
+        # the batch script, and so srun, runs on the node of rank 0; an address needs no resolver
+        "MASTER_ADDR": slurm["SLURM_LAUNCH_NODE_IPADDR"],
+        "MASTER_PORT": str(FIRST_PORT + int(slurm["SLURM_JOB_ID"]) % PORTS),
+    }
+
+
+def _outwait(record: Record) -> None:
+    """After a lost node this job's own claim looks alive on the next one until its heart has stopped long enough."""
+    end = time.monotonic() + STALE_SECONDS + HEARTBEAT_SECONDS
+    while state(record) == "running" and time.monotonic() < end:
+        time.sleep(POLL_SECONDS)

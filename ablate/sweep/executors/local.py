@@ -1,0 +1,150 @@
+"""Runs on this machine, several at once, each in a process of its own.
+
+Processes are forked from a server that has imported torch and Lightning once, so a run starts in a
+fraction of a second. A run that raises, hangs, is killed or runs out of memory is an outcome: the
+others go on, and what can be retried is.
+"""
+
+import contextlib
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable
+from multiprocessing import forkserver
+
+from ablate.run.record import PAUSED, Record
+from ablate.run.settings import UserError, Where
+from ablate.sweep import ledger
+from ablate.sweep.executors import attempt as attempts
+from ablate.sweep.executors.attempt import Attempt
+from ablate.sweep.executors.executor import Executor, Outcome
+from ablate.sweep.executors.slots import slots
+from ablate.sweep.trunk import missing
+from ablate.sweep.worker import CLAIMED, Failure
+
+# warm: all that trains a run. hydra: every process imports the command that it was started by. wandb.sdk.launch:
+# W&B imports it when a run begins, half a second each time
+PRELOADED = ["ablate.fit.warm", "hydra", "wandb.sdk.launch"]
+POLL_SECONDS = 0.2
+RETRIED = ("killed", "hung", "out of memory")  # goes on from its checkpoint; one that raised would raise again
+
+
+class Local(Executor):
+    """Trains runs several at a time."""
+
+    @classmethod
+    def prepare(cls, where: Where) -> None:
+        """Start the server that runs are forked from: what it imports takes seconds, on another core than the plan."""
+        if where.threads:  # its children inherit it
+            os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(where.threads)
+        multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+        forkserver.ensure_running()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.slots = slots(self.where)
+        self.prepare(self.where)
+        self.context = multiprocessing.get_context("forkserver")
+        self.attempts: list[tuple[Attempt, Outcome]] = []
+
+    def train(self, show: Callable[[], None]) -> None:
+        """Train everything that is missing; `show` is called a few times a second. Ctrl-C saves and stops."""
+        waiting = deque(self.outcomes)
+        try:
+            while waiting or self.attempts or self._elsewhere():
+                waiting.extendleft(self._given_up())  # before those that have no checkpoint
+                self._fill(waiting)
+                show()
+                attempts.wait([attempt for attempt, _ in self.attempts], POLL_SECONDS)
+                waiting.extendleft(self._collect())
+        finally:
+            attempts.stop([attempt for attempt, _ in self.attempts])
+        show()
+
+    def _fill(self, waiting: deque[Outcome]) -> None:
+        """Start what can be started. One launcher at a time looks and starts, so that none starts what another does."""
+        if not (waiting and self.slots.free):
+            return
+        with ledger.planning(self.where.outputs):
+            for outcome in list(waiting):
+                if (state := ledger.state(self.record(outcome))) in ("done", "running"):
+                    outcome.state = "elsewhere" if state == "running" else "done"
+                    waiting.remove(outcome)
+            while self.slots.free and (outcome := self._next(waiting)):
+                waiting.remove(outcome)
+                self._start(outcome)
+
+    def _next(self, waiting: deque[Outcome]) -> Outcome | None:
+        """The first run that need not wait for a trunk which one that is being trained, by whomever, will leave."""
+        promised = self._promised()
+        return next((outcome for outcome in waiting if not self._missing(outcome) & promised), None)
+
+    def num_held(self) -> int:
+        """Runs that wait for a trunk."""
+        promised = self._promised()
+        return sum(o.state == "waiting" and bool(self._missing(o) & promised) for o in self.outcomes)
+
+    def _promised(self) -> set[str]:
+        """Keys of the trunks to come. A run that was killed a moment ago has no claim, but will go on first."""
+        goes_on = [outcome for outcome in self.outcomes if outcome.state in ("running", "elsewhere")]
+        return ledger.promised(self.where.outputs).union(*(self._missing(outcome) for outcome in goes_on))
+
+    def _missing(self, outcome: Outcome) -> set[str]:
+        return missing(self.record(outcome), self.where.outputs, self.ways.get(outcome.run.id, []))
+
+    def _start(self, outcome: Outcome) -> None:
+        record, ways = self.record(outcome), self.ways.get(outcome.run.id)
+        attempt = Attempt(outcome.run, record, ways, outcome.until, self.slots.take(), self.context)
+        self.attempts.append((attempt, outcome))
+        outcome.state, outcome.tries = "running", outcome.tries + 1
+        with contextlib.suppress(UserError):  # taken, or the disk is full: the process finds out by itself
+            ledger.reserve(record, attempt.process.pid or 0, self._missing(outcome))
+
+    def _elsewhere(self) -> list[Outcome]:
+        """Runs that another launcher trains: waited for, so that the verdict has them."""
+        return [outcome for outcome in self.outcomes if outcome.state == "elsewhere"]
+
+    def _given_up(self) -> list[Outcome]:
+        """Those of them that the other launcher has finished or left."""
+        ended = [outcome for outcome in self._elsewhere() if ledger.state(self.record(outcome)) != "running"]
+        for outcome in ended:
+            outcome.state = "waiting"
+        return ended
+
+    def _collect(self) -> list[Outcome]:
+        """Take note of processes that ended; returns those to try again."""
+        again = []
+        for attempt, outcome in list(self.attempts):
+            attempt.look()
+            if attempt.process.exitcode is None:
+                continue
+            attempt.process.join()
+            self.attempts.remove((attempt, outcome))
+            self.slots.give(attempt.device)
+            self._judge(attempt, outcome)
+            if outcome.state == "waiting":
+                again.append(outcome)
+        return again
+
+    def _judge(self, attempt: Attempt, outcome: Outcome) -> None:
+        """What a process that ended makes of its run."""
+        record, code = attempt.record, attempt.process.exitcode
+        if record.done:
+            outcome.state = "done"
+        elif code == PAUSED:
+            outcome.state = "paused"
+        elif code == CLAIMED or ledger.state(record) == "running":
+            outcome.state = "elsewhere"
+        else:
+            failure = attempt.failure() or _told(record) or Failure("failed", f"exit code {code}")
+            with contextlib.suppress(UserError):  # the disk may be full, which is no reason to stop the others
+                record.fail(failure.outcome, failure.reason)
+            outcome.failures.append(f"{failure.outcome}: {failure.reason}")
+            again = failure.outcome in RETRIED and outcome.tries <= self.where.retries
+            outcome.state = "waiting" if again else "failed"
+
+
+def _told(record: Record) -> Failure | None:
+    """What the record says: of a run that was asked to stop, for one."""
+    failure = record.failure()
+    return Failure(failure["outcome"], failure["reason"]) if failure else None

@@ -1,0 +1,207 @@
+"""The verdict of a study: every arm against the base, on the one metric that was declared.
+
+Each arm is paired with the base by seed, over the seeds that finished in both (`paired` has the
+statistics), with what earlier studies and the study's other arms tell of its noise (`registry`).
+What keeps the words honest:
+
+- the family is every arm declared, except null arms, which are the base: an arm that crashed still
+  counts, so that a verdict never gets stronger because something failed
+- a diverged seed is missing for a reason that depends on the arm; its survivors can show the arm
+  to be `worse`, never `better` or `equivalent`
+- a difference that is real but inside the margin is `equivalent`: the margin says what matters
+- an arm that raced (`verdict.race`) has the word and the interval of the race, which hold over all its looks
+- while runs are missing a verdict is provisional: looking again after every run finds
+  differences that are not there far more often than the stated level
+
+    evidence = read(study_record("outputs", "mix_sweep"))
+    print(sentence(verdicts(evidence)))
+    `qa_10` is better than `base` by 0.0211 bits per byte [0.0142, 0.0280]; smallest detectable 0.0094.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import numpy as np
+
+from ablate.verdict import registry
+from ablate.verdict.evidence import Evidence
+from ablate.verdict.registry import Known, Past
+from ablate.verdict.statistics.looks import Noise
+from ablate.verdict.statistics.paired import Interval, Judgement, Word, detectable, interval, judge
+
+NOTHING = Known(Noise(), frozenset(), 0, ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """One arm against the base. Bits per byte throughout; lower is better, so a mean below 0 favours the arm."""
+
+    arm: str
+    base: str
+    factor: str  # how the arm differs from the base
+    metric: str
+    base_bpb: float  # mean over the paired seeds, like arm_bpb; nan without any
+    arm_bpb: float
+    differences: dict[int, float]  # arm minus base by seed
+    effect: Judgement
+    known: Known  # what is known of the arm's noise besides its own seeds
+    word: Word
+    family: int  # arms judged together
+    margin: float
+    confidence: float
+    notes: tuple[str, ...]  # outcomes of unpaired seeds, and what limits the word
+    provisional: bool  # a run of this arm or of the base is still missing
+
+
+def verdicts(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Verdict]:
+    """Judge every arm of the family, in the order declared.
+
+    past: arms of earlier studies; those of the same folder of records if not given.
+    """
+    differences = {arm: evidence.differences(arm, evidence.metric) for arm in evidence.arms}
+    declared, known = evidence.declaration, _known(evidence, past, evidence.metric)
+    effects = judge(
+        {arm: list(d.values()) for arm, d in differences.items()},
+        declared["margin"],
+        declared["confidence"],
+        {arm: one.noise for arm, one in known.items()},
+    )
+    return [_verdict(evidence, arm, differences[arm], effects[arm], known.get(arm, NOTHING)) for arm in evidence.arms]
+
+
+def _known(evidence: Evidence, past: Sequence[Past] | None, metric: str) -> dict[str, Known]:
+    """Of the noise of every arm that has two pairs."""
+    others = registry.earlier(evidence) if past is None else past
+    return registry.noises(registry.arms_of(evidence), others, metric)
+
+
+def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement, known: Known) -> Verdict:
+    runs = [*evidence.by_arm[arm].values(), *evidence.by_arm[evidence.base].values()]
+    if arm in evidence.race:
+        effect = _raced(effect, evidence.race[arm])
+    word = _allowed(effect.word, any(run.outcome == "diverged" for run in evidence.by_arm[arm].values()))
+    return Verdict(
+        arm=arm,
+        base=evidence.base,
+        factor=evidence.factor(arm),
+        metric=evidence.metric,
+        base_bpb=_mean_bpb(evidence, evidence.base, differences),
+        arm_bpb=_mean_bpb(evidence, arm, differences),
+        differences=differences,
+        effect=effect,
+        known=known,
+        word=word,
+        family=len(evidence.arms),
+        margin=evidence.declaration["margin"],
+        confidence=evidence.declaration["confidence"],
+        notes=tuple(_notes(evidence, arm, differences, effect)),
+        provisional=not (evidence.stopped(arm) or all(run.done for run in runs)),
+    )
+
+
+def _raced(effect: Judgement, decision: dict[str, Any]) -> Judgement:
+    """Of an arm that raced: the word and the interval that hold over all its looks and all arms together."""
+    low, high = decision["interval"]
+    bounds = (-math.inf if low is None else low, math.inf if high is None else high)
+    mean = effect.mean if decision["mean"] is None else decision["mean"]
+    return replace(effect, mean=mean, interval=bounds, word=decision["word"], p=math.nan, p_adjusted=math.nan)
+
+
+def _allowed(word: Word, diverged: bool) -> Word:
+    return "inconclusive" if diverged and word in ("better", "equivalent") else word
+
+
+def _mean_bpb(evidence: Evidence, arm: str, seeds: dict[int, float]) -> float:
+    finals = evidence.finals(arm, evidence.metric)
+    return float(np.mean([finals[seed] for seed in seeds])) if seeds else math.nan
+
+
+def _notes(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement) -> list[str]:
+    if evidence.stopped(arm):
+        race = evidence.race[arm]
+        at = f"{race['look']} seeds" if race["look"] else f"{race['rung']:.0%} of the first run"
+        return [f"stopped after {at}: {race['reason']}"]
+    notes = []
+    for name, prefix in ((arm, ""), (evidence.base, f"{evidence.base}: ")):
+        outcomes = Counter(run.outcome for run in evidence.by_arm[name].values() if run.outcome != "finished")
+        total = len(evidence.by_arm[name])
+        notes += [f"{prefix}{count} of {total} {outcome}" for outcome, count in outcomes.items()]
+    if not differences:
+        notes.append("no seed has finished in both")
+    elif len(differences) == 1:
+        notes.append("one seed gives no interval")
+    if effect.word == "equivalent" and effect.p_adjusted <= 1 - evidence.declaration["confidence"]:
+        notes.append("differs, by less than the margin")
+    return notes
+
+
+def sentence(results: list[Verdict]) -> str:
+    """The verdict of the study in one plain sentence; names stand between backticks."""
+    if not results:
+        return "No arm differs from the base: there is nothing to compare."
+    headline, counts = min(results, key=_importance), Counter(verdict.word for verdict in results)
+    tally = ", ".join(f"{counts[word]} {word}" for word in get_args(Word) if counts[word])
+    among = f" (of {len(results)} arms: {tally})" if len(results) > 1 else ""
+    claim = _claim(headline)
+    if among and headline.word not in ("better", "worse"):
+        claim = f"No arm is shown to be better or worse than `{headline.base}`"
+    so_far = "So far: " if any(verdict.provisional for verdict in results) else ""
+    return f"{so_far}{claim}{among}."
+
+
+def _importance(verdict: Verdict) -> tuple[int, float]:
+    return (get_args(Word).index(verdict.word), -abs(verdict.effect.mean))
+
+
+def _claim(v: Verdict) -> str:
+    pair = f"`{v.arm}` is {v.word}"
+    if v.word in ("better", "worse"):
+        near, far = sorted(abs(end) for end in v.effect.interval)
+        size = f"{abs(v.effect.mean):.4f} bits per byte [{near:.4f}, {far:.4f}]"
+        return f"{pair} than `{v.base}` by {size}; smallest detectable {v.effect.mde:.4f}"
+    size = f"{v.effect.mean:+.4f} bits per byte {bounds(v.effect.interval)}"
+    if v.word == "equivalent":
+        return f"{pair} to `{v.base}` within ±{v.margin:g} bits per byte: {size}"
+    if len(v.differences) < 2 or v.word != v.effect.word:
+        return f"{pair} against `{v.base}`: {'; '.join(v.notes)}"
+    return f"{pair} against `{v.base}`: {size}; smallest detectable {v.effect.mde:.4f}"
+
+
+def bounds(interval: Interval) -> str:
+    return f"[{interval[0]:+.4f}, {interval[1]:+.4f}]"
+
+
+@dataclass(frozen=True)
+class DomainEffect:
+    """Exploratory: one arm, one metric, with the interval of a single comparison. No word, no claim."""
+
+    arm: str
+    metric: str
+    mean: float
+    interval: Interval
+    mde: float  # at the level of the whole family, like a verdict's
+
+
+def domain_effects(evidence: Evidence, past: Sequence[Past] | None = None) -> list[DomainEffect]:
+    """The effect of every arm on every domain. Many numbers, not corrected for being many."""
+    alpha, past = 1 - evidence.declaration["confidence"], registry.earlier(evidence) if past is None else past
+    known = {domain: _known(evidence, past, domain) for domain in evidence.domains}
+    effects = []
+    for arm in evidence.arms:
+        for domain in evidence.domains:
+            if d := list(evidence.differences(arm, domain).values()):
+                noise = known[domain].get(arm, NOTHING).noise
+                mde = detectable(d, alpha / len(evidence.arms), noise)
+                effects.append(DomainEffect(arm, domain, float(np.mean(d)), interval(d, alpha, noise), mde))
+    return effects
+
+
+def smallest_effects(evidence: Evidence, past: Sequence[Past] | None = None) -> dict[str, float]:
+    """Per domain the smallest detectable effect of the study, the median over arms; the margin where unknown."""
+    effects = domain_effects(evidence, past)
+    found = {domain: [e.mde for e in effects if e.metric == domain] for domain in evidence.domains}
+    usable = {domain: [mde for mde in mdes if 0 < mde < math.inf] for domain, mdes in found.items()}
+    return {d: float(np.median(mdes)) if mdes else evidence.declaration["margin"] for d, mdes in usable.items()}

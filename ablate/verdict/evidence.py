@@ -1,0 +1,192 @@
+"""What a study has on disk, read once: the declaration, and what became of every run declared.
+
+A run that diverged, failed or has not started is an outcome with a reason, never a missing row:
+dropping it would leave the survivors to look like a fair sample.
+
+    evidence = read(study_record("outputs", "mix_sweep"))
+    evidence.by_arm["qa_10"][0].outcome        finished, diverged, running, not started, or how it failed
+    evidence.differences("qa_10", "macro")     {seed: bits per byte}, below 0 is better than the base
+"""
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ablate.run.record import Record, StudyRecord
+
+# Runs beside the arms, as the declaration calls them (`sweep.controls`)
+NULL, AA, POSITIVE = "null control", "A/A control", "positive control"
+
+
+@dataclass(frozen=True)
+class Run:
+    arm: str
+    seed: int
+    record: Record
+    outcome: str
+    reason: str | None
+    result: dict[str, Any]  # empty unless finished or diverged
+
+    @property
+    def done(self) -> bool:
+        return self.outcome in ("finished", "diverged")
+
+    @cached_property
+    def steps(self) -> list[dict[str, Any]]:
+        """Rows logged while training: tokens, nats, lr, length, ..."""
+        return self.record.rows("train")
+
+    @cached_property
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Rows of the evaluations: tokens, bpb by domain, ..."""
+        return self.record.rows("evaluation")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    study: StudyRecord
+    declaration: dict[str, Any]
+    runs: tuple[Run, ...]
+    race: dict[str, Any] = field(
+        default_factory=dict
+    )  # `verdict.race.Decision` of every arm that raced, as it was written
+    controls: tuple[Run, ...] = ()  # in no family: their `arm` is NULL, AA or POSITIVE
+
+    def stopped(self, arm: str) -> bool:
+        """Whether a race has stopped the arm: the runs it lacks will not be trained."""
+        return bool(self.race.get(arm, {}).get("reason"))
+
+    @cached_property
+    def by_arm(self) -> dict[str, dict[int, Run]]:
+        """Runs by arm and seed, the base first, null arms left out."""
+        names = [self.base, *self.arms]
+        return {arm: {run.seed: run for run in self.runs if run.arm == arm} for arm in names}
+
+    @property
+    def base(self) -> str:
+        return self.declaration["base"]
+
+    @cached_property
+    def arms(self) -> list[str]:
+        """The arms to compare with the base: the family."""
+        return [arm for arm in self.declaration["runs"] if arm != self.base and arm not in self.null_arms]
+
+    @cached_property
+    def null_arms(self) -> list[str]:
+        """Arms that are the base: same settings, hence same ids, hence the very same runs."""
+        runs = self.declaration["runs"]
+        return [arm for arm in runs if arm != self.base and runs[arm] == runs[self.base]]
+
+    @property
+    def domains(self) -> list[str]:
+        return self.declaration["domains"]
+
+    @property
+    def metric(self) -> str:
+        return self.declaration["metric"]
+
+    @cached_property
+    def distinct_runs(self) -> tuple[Run, ...]:
+        """Each run once, though arms may share it; of the positive control those that were wanted."""
+        controls = [run for run in self.controls if run.arm != POSITIVE or run.outcome != "not started"]
+        return tuple({run.record.id: run for run in reversed([*self.runs, *controls])}.values())[::-1]
+
+    def control(self, name: str) -> dict[int, Run]:
+        """The runs of a control by seed; empty where none was declared."""
+        return {run.seed: run for run in self.controls if run.arm == name}
+
+    @property
+    def num_done(self) -> int:
+        return sum(run.done for run in self.distinct_runs)
+
+    @property
+    def spending(self) -> tuple[float, float]:
+        """FLOPs of the runs that are done: (spent by themselves, taken over from others' beginnings)."""
+        results = [run.result for run in self.distinct_runs if run.done]
+        saved = sum((result.get("grown_from") or {"flops": 0.0})["flops"] for result in results)
+        return sum(result["flops"] for result in results) - saved, saved
+
+    @property
+    def complete(self) -> bool:
+        open_arms = [arm for arm in self.arms if not self.stopped(arm)]
+        needed = {self.base, *open_arms} if open_arms or not self.race else set()
+        wanted = [run for run in self.controls if run.arm != POSITIVE]
+        return all(run.done for run in (*(run for run in self.runs if run.arm in needed), *wanted))
+
+    def finished(self, arm: str) -> dict[int, Run]:
+        """The finished runs of an arm, by seed."""
+        return {seed: run for seed, run in sorted(self.by_arm[arm].items()) if run.outcome == "finished"}
+
+    @property
+    def any_finished(self) -> bool:
+        return any(run.outcome == "finished" for run in self.runs)
+
+    def finals(self, arm: str, metric: str) -> dict[int, float]:
+        """Bits per byte at the end, by seed, of the runs that finished."""
+        return {seed: run.result["bpb"][metric] for seed, run in self.finished(arm).items()}
+
+    def differences(self, arm: str, metric: str) -> dict[int, float]:
+        """Arm minus base by seed, for the seeds finished in both; below 0 is better."""
+        ours, base = self.finals(arm, metric), self.finals(self.base, metric)
+        return {seed: ours[seed] - base[seed] for seed in ours if seed in base}
+
+    def factor(self, arm: str) -> str:
+        """How the arm differs from the base, in one line: `mixture.weights: code 0.3 → 0.27, qa 0.1 → 0.2`."""
+        groups: dict[str, list[str]] = {}
+        arms = self.declaration["arms"] | self.declaration.get("control_arms", {})
+        for key, (old, new) in arms.get(arm, {}).items():
+            group, _, name = key.rpartition(".")
+            groups.setdefault(group, []).append(f"{name} {_text(old)} → {_text(new)}")
+        return "; ".join(f"{group}: ".lstrip(": ") + ", ".join(items) for group, items in groups.items())
+
+
+def read(study: StudyRecord) -> Evidence:
+    """Read a study, finished or not. Raises UserError when there is none."""
+    declaration = study.read()
+    runs = tuple(_run(arm, seed, record) for arm, seed, record in study.records())
+    controls = tuple(_run(name, seed, record) for name, seed, record in study.controls())
+    return Evidence(study, declaration, runs, study.decisions(), controls)
+
+
+def _run(arm: str, seed: int, record: Record) -> Run:
+    if result := record.result():
+        outcome, reason = result["outcome"], result.get("reason")
+        if outcome == "finished" and not all(math.isfinite(value) for value in result["bpb"].values()):
+            outcome, reason = "diverged", "the final loss is not a finite number"
+        return Run(arm, seed, record, outcome, reason, result)
+    if failure := record.failure():
+        return Run(arm, seed, record, failure["outcome"], failure.get("reason"), {})
+    begun = (record.folder / "metrics.jsonl").exists()
+    return Run(arm, seed, record, "running" if begun else "not started", None, {})
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return "[" + ", ".join(_text(item) for item in value) + "]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def tokens_text(tokens: float) -> str:
+    """1234567 -> 1.23M"""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if tokens >= size:
+            return f"{tokens / size:.3g}{letter}"
+    return f"{tokens:.3g}"
+
+
+def flops_text(flops: float) -> str:
+    """1.234e15 -> 1.23 PFLOP"""
+    for size, unit in ((1e21, "ZFLOP"), (1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP")):
+        if flops >= size:
+            return f"{flops / size:.3g} {unit}"
+    return f"{flops:.3g} FLOP"
+
+
+def spending_text(evidence: Evidence) -> str:
+    """What the study has cost so far, in one line."""
+    spent, saved = evidence.spending
+    share = f" ({saved / (spent + saved):.0%})" if saved else ""
+    return f"compute spent: {flops_text(spent)}; saved by shared beginnings: {flops_text(saved)}{share}"

@@ -1,0 +1,92 @@
+"""How much of a difference hangs on which text was held out: its error over passages of the validation text.
+
+Every run is evaluated on the same rows, so a difference that many seeds repeat may still be that of these rows.
+Tokens of a row are about the same document and err together: the row is what is counted (Miller 2024, arXiv
+2411.00640, clusters by document; a row of `data.span` tokens is one document or several neighbours, never fewer than
+it could be). Seeds are averaged first. In a domain with rows r of b_r bytes, the difference is a ratio
+
+    D = sum_r x_r / sum_r b_r,   x_r: bits of the arm minus bits of the base
+    error^2 = R / (R - 1)  sum_r (x_r - D b_r)^2 / (sum_r b_r)^2               (linearised ratio)
+
+The macro average adds domains up, micro pools their rows. This error is about another question than that of the
+seeds (would other text say the same?), and stands beside it: never added to it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from ablate.verdict.evidence import Evidence
+from ablate.verdict.statistics.paired import Interval
+
+Rows = dict[str, dict[str, list[float]]]  # domain -> nats, bytes of each row
+
+
+@dataclass(frozen=True)
+class Passages:
+    """The error of a difference, in bits per byte, over the choice of validation text."""
+
+    mean: float
+    error: float
+    df: float  # of the error, by Satterthwaite
+    rows: int
+
+    def interval(self, confidence: float) -> Interval:
+        half = float(stdtrit(self.df, (1 + confidence) / 2)) * self.error
+        return (self.mean - half, self.mean + half)
+
+
+def passages(evidence: Evidence, arm: str) -> Passages | None:
+    """Of an arm in the study's metric; None where its runs kept no rows, too few, or other ones than the base."""
+    ours, base = _rows(evidence, arm), _rows(evidence, evidence.base)
+    pairs = [(ours[seed], base[seed]) for seed in ours if seed in base]
+    if not pairs or any(_sizes(rows) != _sizes(pairs[0][0]) or not rows for pair in pairs for rows in pair):
+        return None
+    bits = {domain: _bits(pairs, domain) for domain in pairs[0][0]}
+    sizes = {domain: np.array(rows["bytes"]) for domain, rows in pairs[0][0].items()}
+    if evidence.metric == "micro":
+        parts = [(np.concatenate(list(bits.values())), np.concatenate(list(sizes.values())))]
+    else:
+        parts = [(bits[domain], sizes[domain]) for domain in _domains(evidence, list(bits))]
+    return _together(parts) if all(len(x) > 1 for x, _ in parts) else None
+
+
+def _rows(evidence: Evidence, arm: str) -> dict[int, Rows]:
+    """Of the last evaluation, by seed; empty of runs that have not kept them."""
+    return {seed: run.result.get("validation", {}) for seed, run in evidence.finished(arm).items()}
+
+
+def _sizes(rows: Rows) -> dict[str, list[float]]:
+    return {domain: part["bytes"] for domain, part in rows.items()}
+
+
+def _bits(pairs: Sequence[tuple[Rows, Rows]], domain: str) -> np.ndarray:
+    """Bits of the arm minus bits of the base on each row, the mean over seeds."""
+    nats = [np.subtract(arm[domain]["nats"], base[domain]["nats"]) for arm, base in pairs]
+    return np.mean(nats, axis=0) / math.log(2)
+
+
+def _domains(evidence: Evidence, names: list[str]) -> list[str]:
+    """Those that the metric is the mean of."""
+    if evidence.metric == "macro":
+        return names
+    if evidence.metric == "rest":
+        return [name for name in names if name != evidence.declaration["focus"]]
+    return [evidence.metric]
+
+
+def _together(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Passages:
+    means, variances, degrees = (np.array(values) for values in zip(*(_ratio(x, b) for x, b in parts), strict=True))
+    total, squares = variances.sum(), (variances**2 / degrees).sum()
+    df = total**2 / squares if squares else degrees.sum()
+    return Passages(float(means.mean()), math.sqrt(total) / len(parts), float(df), sum(len(x) for x, _ in parts))
+
+
+def _ratio(x: np.ndarray, size: np.ndarray) -> tuple[float, float, float]:
+    """A ratio of sums over rows, its variance, and the degrees of freedom of that."""
+    ratio, rows = x.sum() / size.sum(), len(x)
+    variance = rows / (rows - 1) * ((x - ratio * size) ** 2).sum() / size.sum() ** 2
+    return float(ratio), float(variance), rows - 1

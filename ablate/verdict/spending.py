@@ -1,0 +1,68 @@
+"""What a study cost, and what it did not have to spend.
+
+spent      by the runs themselves
+trunks     beginnings taken over from another run, exactly as long as they were
+races      what runs that a race has left out would have cost, at the price of the same arm's other runs, or of
+           the base's where it has none: an estimate, and the only one here
+
+of(evidence).shares        [("spent", 2.1e15, .61), ("saved by shared beginnings", ...), ...]
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ablate.verdict.evidence import Evidence, Run
+
+
+@dataclass(frozen=True)
+class Spending:
+    """FLOPs."""
+
+    spent: float
+    trunks: float
+    races: float
+    left_out: int  # runs that races have left out
+
+    @property
+    def shares(self) -> list[tuple[str, float, float]]:
+        """(what, FLOPs, share of all that would have been spent), what is nothing left out."""
+        parts = {
+            "spent": self.spent,
+            "saved by shared beginnings": self.trunks,
+            "saved by races, about": self.races,
+        }
+        total = sum(parts.values())
+        return [(name, flops, flops / total) for name, flops in parts.items() if flops > 0]
+
+
+def of(evidence: Evidence) -> Spending:
+    """Of the whole study, every run counted once."""
+    spent, trunks = evidence.spending
+    left_out = [run for arm in evidence.arms if evidence.stopped(arm) for run in _open(evidence.by_arm[arm].values())]
+    begun = sum(_begun(run) for run in left_out)  # rungs: trained, though not to the end
+    races = sum(_price(evidence, run.arm) for run in left_out) - begun
+    return Spending(spent + begun, trunks, max(0.0, races), len(left_out))
+
+
+def by_arm(evidence: Evidence) -> list[tuple[str, int, float, float]]:
+    """(arm, runs done, FLOPs, seconds) of each arm and control, then of the study, where a run counts once."""
+    groups = {arm: list(runs.values()) for arm, runs in evidence.by_arm.items()}
+    groups |= {run.arm: list(evidence.control(run.arm).values()) for run in evidence.controls}
+    groups["whole study"] = list(evidence.distinct_runs)
+    done = {name: [run.result for run in runs if run.done] for name, runs in groups.items()}
+    return [(n, len(rs), sum(r["flops"] for r in rs), sum(r["seconds"] for r in rs)) for n, rs in done.items()]
+
+
+def _open(runs: Iterable[Run]) -> list[Run]:
+    return [run for run in runs if not run.done]
+
+
+def _begun(run: Run) -> float:
+    return float(run.evaluations[-1]["flops"]) if run.evaluations else 0.0
+
+
+def _price(evidence: Evidence, arm: str) -> float:
+    for name in (arm, evidence.base):
+        if done := [run.result["flops"] for run in evidence.finished(name).values()]:
+            return sum(done) / len(done)
+    return 0.0

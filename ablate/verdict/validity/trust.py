@@ -1,0 +1,119 @@
+"""Whether a study can be believed, before what it says: the findings of all checks, and the verdicts they leave.
+
+    conclusion = conclude(read(study_record("outputs", "mix_sweep")))
+    conclusion.sentence
+    Void: null control: `none` of seed 0, trained twice, is not the same: evaluation after step 14, ...
+
+A finding that is not held withholds words: of its arm, or of all when it is the study's or the base's. The numbers
+stay, for whoever looks for the reason; the words are what somebody acts on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from rich.table import Table
+from rich.text import Text
+
+from ablate.page import factorial
+from ablate.verdict import compare, registry
+from ablate.verdict.compare import Verdict
+from ablate.verdict.evidence import Evidence
+from ablate.verdict.registry import Past
+from ablate.verdict.statistics.paired import Word
+from ablate.verdict.validity import confounds, controls
+from ablate.verdict.validity.finding import Finding
+
+# Every check of a study; each says what it found, held or not
+CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (controls.findings, confounds.findings)
+SHOWN = 12  # findings that held, in a terminal
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What a study says (`verdicts`), as far as what was found about it (`findings`) lets it."""
+
+    base: str
+    verdicts: list[Verdict]
+    findings: list[Finding]
+    effects: factorial.Effects | None = None  # of a study of factors: every arm is part of each
+    past: Sequence[Past] = ()  # arms of earlier studies, which told of the noise
+
+    @property
+    def words(self) -> list[Word]:
+        """Of all that is judged: the arms, or the factors."""
+        return [one.word for one in (self.effects.mains if self.effects else self.verdicts)]
+
+    @property
+    def broken(self) -> list[Finding]:
+        return [finding for finding in self.findings if not finding.held]
+
+    @property
+    def void(self) -> bool:
+        """Whether no verdict of the study can be believed."""
+        return any(self.effects or _concerns_all(finding, self.base) for finding in self.broken)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict of the study in one plain sentence, after what voids it, if anything does."""
+        if self.void:
+            all_of_them = [f for f in self.broken if self.effects or _concerns_all(f, self.base)]
+            return f"Void: {'; '.join(map(_said, all_of_them))}."
+        if self.effects:
+            return factorial.sentence(self.effects)
+        reasons = "; ".join(f"`{finding.arm}`, {_said(finding)}" for finding in self.broken)
+        rest = compare.sentence(self.verdicts)
+        return f"Void: {reasons}. {rest}" if reasons else rest
+
+
+def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusion:
+    """Judge every arm, check the study, and withhold the words that the checks do not bear.
+
+    past: as in `compare.verdicts`.
+    """
+    past = registry.earlier(evidence) if past is None else past
+    found = [finding for check in CHECKS for finding in check(evidence)]
+    effects = factorial.effects(evidence) if factorial.is_factorial(evidence.declaration) else None
+    verdicts = withheld(compare.verdicts(evidence, past), found, evidence.base)
+    return Conclusion(evidence.base, verdicts, found, effects and _without(effects, found), past)
+
+
+def withheld(verdicts: list[Verdict], found: list[Finding], base: str) -> list[Verdict]:
+    """The verdicts, `inconclusive` and with the reason where a finding that is not held concerns the arm."""
+    return [_withheld(verdict, [f for f in found if not f.held], base) for verdict in verdicts]
+
+
+def _withheld(verdict: Verdict, broken: list[Finding], base: str) -> Verdict:
+    reasons = [f"void: {f.check}" for f in broken if f.arm == verdict.arm or _concerns_all(f, base)]
+    return replace(verdict, word="inconclusive", notes=(*reasons, *verdict.notes)) if reasons else verdict
+
+
+def _without(effects: factorial.Effects, found: list[Finding]) -> factorial.Effects:
+    """Effects whose words are withheld if anything is broken: each is a contrast of all arms."""
+    reasons = tuple(f"void: {finding.check}" for finding in found if not finding.held)
+    if not reasons:
+        return effects
+    mains = tuple(replace(main, word="inconclusive", notes=(*reasons, *main.notes)) for main in effects.mains)
+    return replace(effects, mains=mains)
+
+
+def _concerns_all(finding: Finding, base: str) -> bool:
+    return finding.arm in ("", base)
+
+
+def _said(finding: Finding) -> str:
+    return f"{finding.check}: {finding.text}".rstrip(".")
+
+
+def table(found: list[Finding]) -> Table:
+    """The findings for a terminal, those that void first."""
+    out = Table(box=None, pad_edge=False, show_header=False)
+    out.add_column(style="dim", no_wrap=True)
+    out.add_column(overflow="fold")
+    ordered = sorted(found, key=lambda finding: finding.held)
+    shown = max(SHOWN, sum(not finding.held for finding in found))
+    for finding in ordered[:shown]:
+        arm = f"{finding.arm}: " if finding.arm else ""
+        out.add_row(finding.check, Text(f"{arm}{finding.text}", style="" if finding.held else "bold red"))
+    if len(ordered) > shown:
+        out.add_row("", Text(f"and {len(ordered) - shown} more that held: the page has them all", style="dim"))
+    return out

@@ -1,0 +1,271 @@
+"""Every key is varied by its type: what moves the id is all of `what`, and nothing else."""
+
+import dataclasses
+import string
+import typing
+from functools import reduce
+from typing import Any
+
+import pytest
+from hypothesis import example, given, reject
+from hypothesis import strategies as st
+
+from ablate.run import identity
+from ablate.run.identity import difference, digest, run_id
+from ablate.run.parse import from_plain
+from ablate.run.settings import NOT_HASHED, Length, Mixture, Model, Settings, Size
+
+BASE = {
+    "mixture": {
+        "weights": {"general": 1, "code": 1, "science": 1, "qa": 2},
+        "stages": {"late": {"weights": {"qa": 1}}},
+    },
+    "length": {"lengths": [256, 1024], "starts": [0, 0.5]},
+}
+# Leaves whose type does not say what else is valid here. None: no other value exists yet.
+OTHER: dict[str, Any] = {
+    "data.domains": ["general", "code", "science", "qa", "news"],
+    "mixture.weights": {"general": 1, "code": 1, "science": 1, "qa": 3},
+    "mixture.share": 0.3,
+    "mixture.stages": {"late": {"weights": {"qa": 1, "code": 1}}},
+    "mixture.block": 128,
+    "data.span": 2048,
+    "length.lengths": [512, 1024],
+    "length.starts": [0, 0.25],
+    "step_tokens": 8192,
+    "model.pattern": "AM",
+    "model.latent.rope_width": 32,
+    "size.kv_heads": 1,
+    "size.width": 256,
+    "size.heads": 8,
+    "optimizer.betas": [0.9, 0.99],
+    "schedule.stages": {"late": {"start": 0.5, "peak": 0.1}},
+    "ramp.multiples": [2],
+    "ramp.starts": None,
+    "data.sources": {"qa": "general"},
+    "averaging.decay": 0.9,
+    "study.metric": "micro",
+    "study.factor": ["optimizer.lr"],
+    "study.arms": {"hot": ["optimizer.lr=0.1"]},
+    "study.seeds": [0, 1],
+    "study.grid": {"rate": {"low": [], "high": ["optimizer.lr=0.1"]}},
+    "study.factors": {"hot": ["optimizer.lr=0.1"], "small": ["model.init_scale=0.1"]},
+    "study.controls.positive": ["optimizer.lr*=0.5"],
+    "where.slurm.options": {"qos": "low"},
+    "study.budget.looks": [2, 4],
+    "study.budget.rungs": None,  # needs race=best
+    "study.budget.noise": None,  # need one another
+    "study.budget.noise_df": None,
+}
+
+
+def leaves(cls: type, prefix: str = "") -> dict[str, Any]:
+    """Type of every setting that is not a group, by dotted name."""
+    found = {}
+    for name, kind in typing.get_type_hints(cls).items():
+        found |= leaves(kind, f"{prefix}{name}.") if dataclasses.is_dataclass(kind) else {prefix + name: kind}
+    return found
+
+
+def changed(**values: Any) -> Settings:
+    """The base with some keys, dotted names, changed."""
+    tree: Any = dataclasses.asdict(from_plain(BASE))
+    for key, value in values.items():
+        *groups, name = key.split(".")
+        reduce(lambda part, group: part[group], groups, tree)[name] = value
+    return from_plain(tree)
+
+
+def value_at(settings: Settings, key: str) -> Any:
+    value: Any = settings
+    return reduce(getattr, key.split("."), value)
+
+
+def varied(key: str) -> Any:
+    """Another valid value of a key."""
+    if key in OTHER:
+        return OTHER[key]
+    kind, value = LEAVES[key], value_at(from_plain(BASE), key)
+    if typing.get_origin(kind) is typing.Literal:
+        return next(choice for choice in typing.get_args(kind) if choice != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value * 0.75 if value else 0.5
+    return value + "x"
+
+
+def is_hashed(key: str) -> bool:
+    return not any(key == name or key.startswith(name + ".") for name in NOT_HASHED)
+
+
+LEAVES = leaves(Settings)
+# Keys that are valid with another value only beside a change of another key
+ALONE = {"ramp.starts", "study.budget.rungs", "study.budget.noise", "study.budget.noise_df"}
+VARIED = {key: varied(key) for key in LEAVES if varied(key) is not None}
+HASHED = [key for key in VARIED if is_hashed(key)]
+UNHASHED = [key for key in VARIED if not is_hashed(key)]
+
+
+def test_every_leaf_can_be_varied_but_those_with_one_value():
+    assert set(LEAVES) - set(VARIED) == ALONE
+    assert set(OTHER) <= set(LEAVES)
+    assert all(any(key == name or key.startswith(name + ".") for key in UNHASHED) for name in NOT_HASHED)
+
+
+@pytest.mark.parametrize("key", UNHASHED)
+def test_where_and_study_leave_the_id_alone(key):
+    needed = {"where.strategy": "ddp"} if key in ("where.devices", "where.nodes") else {}
+    base, other = changed(**needed), changed(**needed, **{key: VARIED[key]})
+    assert other != base
+    assert run_id(other, "data") == run_id(base, "data")
+    assert difference(base, other) == {}
+
+
+@pytest.mark.parametrize("key", HASHED)
+def test_what_moves_the_id_and_is_named(key):
+    base, other = changed(), changed(**{key: VARIED[key]})
+    assert run_id(other, "data") != run_id(base, "data")
+    names = set(difference(base, other))
+    if key == "data.domains":
+        assert names == {key, "mixture.weights@0.news", "mixture.weights@0.5.news"}
+    elif key.startswith("mixture.") and key != "mixture.block":
+        first = {f"mixture.weights@0.{domain}" for domain in base.data.domains}
+        late = {f"mixture.weights@0.5.{domain}" for domain in ("code", "qa")}
+        assert names == (late if key == "mixture.stages" else first)
+    elif key == "schedule.stages":
+        assert {name.rpartition(".")[0] for name in names} == {"schedule.stage@0.5"}
+    else:
+        assert names == {key}
+        assert difference(base, other) == {key: (value_at(base, key), value_at(other, key))}
+
+
+some_keys = st.sets(st.sampled_from(sorted(VARIED)), max_size=4)
+
+
+@given(some_keys, some_keys)
+def test_no_difference_if_and_only_if_one_id(keys_a, keys_b):
+    a, b = (fitting({key: VARIED[key] for key in sorted(keys)}) for keys in (keys_a, keys_b))
+    assert (difference(a, b) == {}) == (run_id(a, "data") == run_id(b, "data"))
+    assert difference(b, a) == {key: (y, x) for key, (x, y) in difference(a, b).items()}
+
+
+def fitting(values: dict[str, Any]) -> Settings:
+    try:
+        return changed(**values)
+    except ValueError:  # two changes that exclude one another
+        reject()
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        {"mixture": {"weights": {"general": 0.25, "code": 0.25, "science": 0, "qa": 0.5}}},
+        {"mixture": {"weights": {"qa": 2, "code": 1, "general": 1}}},
+        {"mixture": {"weights": {"general": 0.1, "code": 0.1, "qa": 0.2}}},
+        {"mixture": {"weights": {"general": 7, "code": 7, "qa": 1}, "share": 0.5}},
+        {"optimizer": {"lr": 1}, "mixture": {"weights": {"general": 1, "code": 1, "qa": 2}}},
+        {"optimizer": {"weight_decay": -0.0}, "mixture": {"weights": {"general": 1, "code": 1, "qa": 2}}},
+        {"mixture": {"weights": {"general": 1, "code": 1, "qa": 2, "science": -0.0}}},
+    ],
+)
+def test_spelling_does_not_matter(spelling):
+    base = {"optimizer": {"lr": 1.0, "weight_decay": 0.0}, "mixture": {"weights": {"general": 1, "code": 1, "qa": 2}}}
+    a, b = (
+        from_plain(base),
+        from_plain({"mixture": spelling["mixture"], "optimizer": base["optimizer"] | spelling.get("optimizer", {})}),
+    )
+    assert run_id(a, "data") == run_id(b, "data")
+    assert difference(a, b) == {}
+
+
+weights = st.fixed_dictionaries(
+    {d: st.integers(0, 1000).map(lambda n: n / 8) for d in ("general", "code", "qa")}
+).filter(lambda w: sum(w.values()) > 0)
+
+
+@given(weights, st.floats(0.01, 100), st.permutations(["general", "code", "qa"]))
+def test_order_and_scale_of_weights_do_not_matter(weights, scale, order):
+    a = Settings(mixture=Mixture(weights=weights))
+    b = Settings(mixture=Mixture(weights={domain: weights[domain] for domain in order}))
+    c = Settings(mixture=Mixture(weights={domain: weight * scale for domain, weight in weights.items()}))
+    assert run_id(a, "data") == run_id(b, "data") == run_id(c, "data")
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=4, max_size=4), st.permutations(range(4)))
+@example([0.7196661195759118, 0.10282640603766957, 0.7333005648173357, 0.23473572667357753], [0, 3, 2, 1])
+def test_order_of_weights_does_not_matter_to_the_last_digit(values, order):
+    names = ["general", "code", "science", "qa"]
+    a = Settings(mixture=Mixture(weights=dict(zip(names, values, strict=True))))
+    b = Settings(mixture=Mixture(weights={names[i]: values[i] for i in order}))
+    assert run_id(a, "data") == run_id(b, "data")
+
+
+def test_names_of_stages_do_not_matter_and_their_starts_do():
+    def staged(**starts: float) -> Settings:
+        stages = {name: {"start": start, "weights": {"qa": 1}} for name, start in starts.items()}
+        return from_plain({"tokens": 4096 * 3_000_000, "mixture": {"stages": stages}})
+
+    assert run_id(staged(late=0.5), "data") == run_id(staged(cooldown=0.5), "data")
+    assert run_id(staged(late=1_234_567), "data") != run_id(staged(late=1_234_568), "data")
+    assert difference(staged(a=1_234_567, b=1_234_568), staged(a=1_234_567)) != {}
+
+
+def test_order_of_keys_does_not_matter():
+    def backwards(tree: Any) -> Any:
+        return {name: backwards(tree[name]) for name in reversed(tree)} if isinstance(tree, dict) else tree
+
+    base = changed()
+    assert run_id(from_plain(backwards(dataclasses.asdict(base))), "data") == run_id(base, "data")
+
+
+@given(
+    st.recursive(
+        st.floats(-1e6, 1e6) | st.integers(-99, 99) | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
+def test_digest_does_not_depend_on_key_order_or_the_spelling_of_numbers(value):
+    def respelled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: respelled(value[name]) for name in reversed(value)}
+        if isinstance(value, list):
+            return tuple(respelled(part) for part in value)
+        return float(value) if isinstance(value, int) else value
+
+    assert digest(value) == digest(respelled(value))
+    assert digest([value, 1]) != digest([value, 2])
+
+
+def test_data_and_semantics_move_the_id(monkeypatch):
+    base = Settings()
+    before = run_id(base, "data")
+    assert run_id(base, "other data") != before
+    monkeypatch.setattr(identity, "SEMANTICS", identity.SEMANTICS + 1)
+    assert run_id(base, "data") != before
+
+
+def test_digest_is_pinned():
+    """If it moves, so does every id, and every finished run is trained again."""
+    assert digest({"lr": 0.003, "names": ["a", "é"], "tied": True, "tokens": 300_000.0}) == "9e252915"
+
+
+@given(st.text("ALM", min_size=1, max_size=80), st.integers(0, 2**63 - 1))
+def test_id_is_a_short_and_safe_file_name(pattern, seed):
+    lengths = [8 << i for i in range(8)]
+    settings = Settings(model=Model(pattern=pattern), seed=seed)
+    curriculum = {"lengths": lengths, "starts": [i / 8 for i in range(8)]}
+    for id in (run_id(settings, "data"), run_id(dataclasses.replace(settings, length=Length(**curriculum)), "data")):
+        assert len(id) < 100
+        assert set(id) <= set(string.ascii_lowercase + string.digits + "-")
+
+
+def test_id_tells_the_shape_of_the_run():
+    settings = Settings(model=Model(pattern="MMA"), size=Size(width=256, depth=6), seed=3)
+    assert run_id(settings, "data").startswith("mma256x6-1024-s3-")
+
+
+def test_id_tells_patterns_apart_that_read_alike():
+    ids = {run_id(Settings(model=Model(pattern=p)), "data") for p in ("A", "AA", "A" * 40, "A" * 41)}
+    assert len(ids) == 4

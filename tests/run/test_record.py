@@ -1,0 +1,244 @@
+import json
+import multiprocessing
+import resource
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablate.run.files import make_folder, write_atomically
+from ablate.run.record import DECLARED, Record, StudyRecord, run_record, study_record
+from ablate.run.settings import Mixture, Optimizer, Schedule, Settings, Stage, Study, UserError
+
+
+@pytest.fixture
+def record(tmp_path) -> Record:
+    return run_record(tmp_path, "a128x4-1024-s0-01234567")
+
+
+def begin(record: Record, settings: Settings | None = None) -> Record:
+    record.begin(settings or Settings(), "data", {"gpu": None})
+    return record
+
+
+@contextmanager
+def full_disk(free: int = 64):
+    """No file can grow beyond `free` bytes; writing more fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def refused(*parts: object):
+    with pytest.raises(UserError) as error:
+        yield
+    assert len(str(error.value).splitlines()) == 1
+    for part in parts:
+        assert str(part) in str(error.value)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+rates = st.floats(0, 1e3, exclude_min=True, allow_subnormal=False)
+
+
+@given(question=texts, arms=st.dictionaries(texts, st.lists(texts, max_size=2), max_size=2), lr=rates, weight=rates)
+def test_settings_come_back_as_they_were(tmp_path_factory, question, arms, lr, weight):
+    settings = Settings(
+        optimizer=Optimizer(lr=lr, betas=(0.0, 0.5)),
+        schedule=Schedule(warmup=40),
+        mixture=Mixture(share=0.25, stages={"late": Stage(start=0.5, weights={"qa": weight})}),
+        study=Study(question=question, arms=arms),
+        seed=2**63 - 1,
+    )
+    folder = tmp_path_factory.mktemp("record")
+    assert begin(Record(folder), settings).settings() == settings
+
+
+@pytest.mark.parametrize("text", ["???", "${oc.env:HOME}", "yes", "1e5", "null", "2024-01-01", "a: b\n- c", "é\u2028"])
+def test_text_that_reads_like_something_else_comes_back(record, text):
+    settings = Settings(study=Study(question=text))
+    assert begin(record, settings).settings() == settings
+
+
+def test_result_is_what_makes_a_run_done(record):
+    assert not record.done
+    begin(record)
+    record.append("train", step=0, tokens=0)
+    record.fail("crashed", "out of memory")
+    assert not record.done
+    assert record.result() is None
+    assert record.failure() == {"outcome": "crashed", "reason": "out of memory"}
+    record.finish({"outcome": "finished", "nats": 1.5})
+    assert record.done
+    assert record.result() == {"outcome": "finished", "nats": 1.5}
+    assert record.failure() is None
+
+
+def test_done_run_does_not_fail_afterwards(record):
+    begin(record).finish({"outcome": "finished"})
+    record.fail("crashed", "too late")
+    assert record.failure() is None
+
+
+def test_run_can_fail_before_it_begins(record):
+    record.fail("killed", "before its first line")
+    assert record.failure() == {"outcome": "killed", "reason": "before its first line"}
+
+
+def test_next_try_drops_the_failure_and_keeps_the_rows(record):
+    begin(record).append("train", step=0, tokens=0)
+    record.fail("crashed", "once")
+    assert begin(record).failure() is None
+    assert len(record.rows("train")) == 1
+
+
+def test_environment_names_data_and_machine(record):
+    environment = begin(record).environment()
+    assert environment["data"] == "data"
+    assert environment["gpu"] is None
+    assert environment["packages"]["numpy"]
+    assert {"commit", "python", "cores"} <= environment.keys()
+
+
+@given(st.lists(st.tuples(st.sampled_from(["train", "evaluation"]), st.integers(0, 5)), max_size=12))
+def test_rows_are_by_step_and_the_later_of_two_counts(tmp_path_factory, events):
+    record = Record(tmp_path_factory.mktemp("record"))
+    for number, (kind, step) in enumerate(events):
+        record.append(kind, step=step, number=number)
+    for kind in ("train", "evaluation"):
+        last = {step: number for number, (k, step) in enumerate(events) if k == kind}
+        assert record.rows(kind) == [{"kind": kind, "step": s, "number": last[s]} for s in sorted(last)]
+
+
+@pytest.mark.parametrize("left", [1, 10, 30])
+def test_row_cut_short_is_dropped_and_cut_off_by_the_next_try(record, left):
+    begin(record)
+    record.append("train", step=0, nats=1.0)
+    record.append("train", step=1, nats=0.5)
+    path = record.folder / "metrics.jsonl"
+    whole, text = path.read_bytes().index(b"\n") + 1, path.read_bytes()
+    path.write_bytes(text[: whole + left])
+    assert [row["step"] for row in record.rows("train")] == [0]
+    begin(record)
+    assert path.read_bytes() == text[:whole]
+    record.append("train", step=1, nats=0.25)
+    assert [row["nats"] for row in record.rows("train")] == [1.0, 0.25]
+
+
+def test_first_row_cut_short_leaves_none(record):
+    begin(record)
+    (record.folder / "metrics.jsonl").write_text('{"kind": "tr')
+    assert record.rows("train") == []
+    begin(record)
+    assert (record.folder / "metrics.jsonl").read_text() == ""
+
+
+def _write_forever(path: Path, texts: list[str]) -> None:
+    while True:
+        for text in texts:
+            write_atomically(path, text)
+
+
+def test_file_is_whole_whenever_its_writer_is_killed(tmp_path):
+    path, texts = tmp_path / "result.json", [letter * 2_000_000 for letter in "ab"]
+    write_atomically(path, texts[0])
+    for number in range(12):
+        writer = multiprocessing.get_context("fork").Process(target=_write_forever, args=(path, texts))
+        writer.start()
+        time.sleep(0.01 + 0.003 * number)
+        writer.kill()
+        writer.join()
+        assert writer.exitcode == -signal.SIGKILL
+        assert path.read_text() in texts
+
+
+def test_full_disk_keeps_the_old_file_and_is_one_line(tmp_path):
+    path = tmp_path / "result.json"
+    write_atomically(path, "old")
+    with full_disk(), refused("cannot write", path):
+        write_atomically(path, "new" * 100)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_full_disk_is_one_line_for_a_row_too(record):
+    begin(record)
+    record.append("train", step=0)
+    with full_disk(), refused("cannot write", "metrics.jsonl"):
+        record.append("train", step=1, text="x" * 100)
+    assert [row["step"] for row in begin(record).rows("train")] == [0]
+
+
+def test_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with refused("cannot write", tmp_path / "file"):
+        begin(Record(tmp_path / "file" / "run"))
+    with refused("cannot write", tmp_path / "file"):
+        make_folder(tmp_path / "file")
+
+
+def test_file_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for target in (tmp_path / "file" / "result.json", tmp_path / "absent" / "result.json"):
+        with refused("cannot write", target):
+            write_atomically(target, "text")
+    with refused("cannot write", tmp_path / "absent"):
+        Record(tmp_path / "absent").append("train", step=0)
+
+
+def test_study_reads_what_was_written_and_finds_its_runs(tmp_path):
+    study = study_record(tmp_path, "mix")
+    study.write(dict.fromkeys(DECLARED) | {"runs": {"base": {0: "a", 1: "b"}, "more": {0: "c"}}})
+    run_record(tmp_path, "b").fail("killed", "")
+    run_record(tmp_path, "c").folder.mkdir()
+    run_record(tmp_path, "c").finish({"outcome": "finished"})
+    found = list(study.records())
+    assert [(arm, seed, record.id) for arm, seed, record in found] == [
+        ("base", 0, "a"),
+        ("base", 1, "b"),
+        ("more", 0, "c"),
+    ]
+    assert [record.done for *_, record in found] == [False, False, True]
+    assert json.loads((tmp_path / "studies" / "mix" / "study.json").read_text()) == study.read()
+
+
+def test_missing_study_names_those_present(tmp_path):
+    with refused("'mix'", tmp_path / "studies", "none was started yet"):
+        study_record(tmp_path, "mix").read()
+    for name in ("mix_sweep", "grow"):
+        study_record(tmp_path, name).write(dict.fromkeys(DECLARED) | {"runs": {}})
+    with refused("'mix'", "present: grow, mix_sweep"):
+        list(StudyRecord(tmp_path / "studies" / "mix").records())
+
+
+DAMAGED = {
+    "study.json": ('{"name": "mix", "arms"', "study.json: damaged, Expecting"),
+    "race.json": ("", "race.json: damaged, Expecting value"),
+    "a declaration of nothing": ("[]", "study.json: damaged, it lacks name, question"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_study_is_one_line(tmp_path, what):
+    text, said = DAMAGED[what]
+    study = study_record(tmp_path, "mix")
+    study.write(dict.fromkeys(DECLARED))
+    (study.folder / (what if "." in what else "study.json")).write_text(text)
+    with refused(said):
+        study.read(), study.decisions()
+
+
+def test_a_damaged_row_within_the_metrics_is_one_line(record):
+    begin(record).append("train", step=1)
+    with (record.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "tr\n')
+    with refused("metrics.jsonl: damaged"):
+        record.rows("train")

@@ -1,0 +1,121 @@
+"""What is believed of noise: planted spreads are found, little evidence counts for little, and no rule is fooled more
+often than it says."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.special import polygamma
+from scipy.stats import binom
+
+from ablate.verdict.statistics import moderated as moderation
+from ablate.verdict.statistics.looks import Noise
+from ablate.verdict.statistics.moderated import LEAST, MOST, fit, moderated, scatter, variance
+from ablate.verdict.statistics.paired import judge
+from bench.verdicts import World, normal, study
+
+
+def block(rng: np.random.Generator, sds: np.ndarray, seeds: int = 3, shared: float = 0.0) -> list[list[float]]:
+    """Differences of the arms of one study; `shared` of each variance is the base's."""
+    own = sds[:, None] * rng.standard_normal((len(sds), seeds)) * math.sqrt(1 - shared)
+    return (own + math.sqrt(shared) * rng.standard_normal(seeds) * sds.mean()).tolist()
+
+
+@pytest.mark.parametrize("value", [1e-6, 0.01, 0.3, 1.6449, 5.0, 400.0])
+def test_the_inverse_of_trigamma(value):
+    assert polygamma(1, moderation._inverse_trigamma(value)) == pytest.approx(value, rel=1e-8)
+
+
+@pytest.mark.parametrize("d0", [4, 10])
+def test_a_planted_spread_of_variances_is_found(d0):
+    rng = np.random.default_rng(0)
+    blocks = [block(rng, 0.002 * np.sqrt(d0 / rng.chisquare(d0, 4)), seeds=4) for _ in range(1000)]
+    # bases are not shared here, so their share of the scatter is wrongly taken out: that is small at 4 arms a study
+    found = fit(blocks)
+    assert found.df == pytest.approx(d0, rel=0.35)
+    assert math.sqrt(found.variance) == pytest.approx(0.002, rel=0.05)
+
+
+def test_equal_noise_is_known_the_better_the_more_was_seen():
+    rng = np.random.default_rng(1)
+    studies = [block(rng, np.full(10, 0.003), shared=0.5) for _ in range(40)]
+    few, more, many = (fit(studies[:count]) for count in (2, 10, 40))
+    assert 1 < few.df < more.df < many.df
+    assert math.sqrt(many.variance) == pytest.approx(0.003, rel=0.1)
+
+
+def test_one_study_says_little_of_the_level_however_many_arms_it_has():
+    """They share a base of 2 degrees of freedom: no number of them is worth more than some 8."""
+    rng = np.random.default_rng(2)
+    assert fit([block(rng, np.full(2000, 1.0), shared=0.5)]).df < 8
+    assert fit([block(rng, np.full(10, 1.0), shared=0.5) for _ in range(200)]).df > 20
+
+
+def test_too_little_evidence_is_none():
+    rng = np.random.default_rng(3)
+    arms = block(rng, np.ones(LEAST - 1))
+    assert fit([arms]) == Noise()
+    assert fit([], arms) == Noise()
+    assert fit([[d[:1] for d in block(rng, np.ones(20))]]) == Noise()  # one seed has no variance
+    assert fit([arms], block(rng, np.ones(1))).df > 0
+
+
+def test_runs_that_are_one_say_nothing_of_noise():
+    rng = np.random.default_rng(4)
+    arms = block(rng, np.full(12, 0.01))
+    assert fit([[*arms, [0.0, 0.0, 0.0]]]) == fit([arms])
+
+
+def test_arms_of_the_study_that_scatter_have_the_last_word():
+    rng = np.random.default_rng(5)
+    past = [block(rng, np.ones(20), shared=0.5) for _ in range(20)]
+    odd = block(rng, np.where(np.arange(20) < 5, 10.0, 1.0))
+    assert fit(past, odd).df < 3 < fit(past).df
+    assert scatter(odd) < 3
+    assert scatter(odd[:4]) == MOST
+
+
+def test_the_moderated_variance_is_smyths_unless_the_arms_own_is_larger():
+    small, large = [0.0, 0.1, 0.2], [0.0, 10.0, 20.0]
+    assert variance(small) == pytest.approx(np.var(small, ddof=1))
+    found = moderated(small, Noise(0.04, 6.0))
+    assert found.variance == pytest.approx((6 * 0.04 + 2 * 0.01) / 8)
+    assert found.df == 8
+    assert moderated(large, Noise(0.04, 6.0)) == Noise(100.0, 8.0)
+    assert moderated(small, Noise()).variance == pytest.approx(0.01)
+    assert math.isinf(moderated([0.1], Noise(0.04, 6.0)).variance)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "earlier", "arms"),
+    [
+        (normal(), normal(), (3, 10), 1),
+        (normal(), normal(), (0, 0), 8),
+        (normal(), normal(), (0, 0), 200),
+        (normal(0.2), normal(0.2), (3, 10), 8),
+        (normal(0.2), normal(0.2), (0, 0), 40),
+    ],
+    ids=["one arm", "alone", "200 arms on one base", "unequal", "unequal, alone"],
+)
+def test_some_false_difference_in_at_most_5_percent_of_studies(now, before, earlier, arms):
+    rng, studies, world = np.random.default_rng(6), 300, World(now, before, earlier)
+    false = sum(any(one.p_adjusted <= 0.05 for one in study(world, rng, arms, 3)[0]) for _ in range(studies))
+    assert false <= binom.isf(0.001, studies, 0.05)
+
+
+def test_noise_believed_to_be_known_is_what_unequal_noise_punishes():
+    """The worlds above can tell a rule that is too sure of itself."""
+    rng, studies, false = np.random.default_rng(7), 200, 0
+    for _ in range(studies):
+        d = {str(i): row for i, row in enumerate(normal(0.2)(rng, 8, 3).tolist())}
+        false += any(one.p_adjusted <= 0.05 for one in judge(d, 1.0, 0.95, dict.fromkeys(d, Noise(1.0, 1e6))).values())
+    assert false > 1.5 * binom.isf(0.001, studies, 0.05)
+
+
+def test_three_seeds_find_more_and_say_it_in_shorter_intervals():
+    rng, world = np.random.default_rng(8), World(normal(), normal(), (10, 20))
+    pairs = [(known[0], plain[0]) for known, plain in (study(world, rng, 1, 3, 2.0) for _ in range(200))]
+    found, plain = (sum(one[i].p_adjusted <= 0.05 for one in pairs) for i in (0, 1))
+    assert found > 1.4 * plain
+    lengths = np.array([[np.diff(one.interval)[0] for one in pair] for pair in pairs]).mean(0)
+    assert lengths[0] < 0.65 * lengths[1]

@@ -1,0 +1,175 @@
+"""What is promised before a study is what happens in simulated ones."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binom, t
+
+from ablate.fraction import fraction
+from ablate.page.drawing.power_figure import draw
+from ablate.run.settings import Study
+from ablate.verdict.race import decide
+from ablate.verdict.statistics.looks import Design
+from ablate.verdict.statistics.paired import detectable_with, judge
+from ablate.verdict.statistics.power import Power, dunnett, factor_noise, fewest, pairing_needed
+from ablate.verdict.statistics.race_power import differences, known, race, replay
+
+PLAN = Power(noise=0.004, margin=0.01, arms=3)
+STUDIES = 20_000
+
+
+def plausible(count: float, trials: int, rate: float) -> bool:
+    """Whether a count is within the binomial error (1 in 1000 on each side) of a rate."""
+    return bool(binom.ppf(0.001, trials, rate) <= count <= binom.isf(0.001, trials, rate))
+
+
+def moderated(plan: Power, effect: float, seeds: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Means and standard errors of simulated differences, and their degrees of freedom."""
+    rng = np.random.default_rng([seeds, int(1e6 * abs(effect))])
+    d = rng.normal(effect, plan.noise, (STUDIES, seeds))
+    df = seeds - 1 + plan.noise_df
+    squares = d.var(axis=1) * seeds
+    if plan.noise_df:
+        squares = squares + plan.noise**2 * rng.chisquare(plan.noise_df, STUDIES)
+    return d.mean(1), np.sqrt(squares / df / seeds), df
+
+
+@pytest.mark.parametrize("noise_df", [0.0, 7.0])
+@pytest.mark.parametrize(("seeds", "effect"), [(2, 0.02), (3, 0.01), (5, 0.01), (8, 0.005)])
+def test_the_chance_to_be_seen(seeds, effect, noise_df):
+    plan = dataclasses.replace(PLAN, noise_df=noise_df)
+    mean, error, df = moderated(plan, effect, seeds)
+    seen = (np.abs(mean) > t.isf(plan.level / 2, df) * error).sum()
+    assert plausible(seen, STUDIES, plan.chance(effect, seeds))
+
+
+@pytest.mark.parametrize("noise_df", [0.0, 7.0])
+@pytest.mark.parametrize(("seeds", "effect"), [(2, 0.0), (3, 0.0), (5, 0.0), (5, 0.004), (6, -0.009), (12, 0.01)])
+def test_the_chance_to_be_shown_equivalent(seeds, effect, noise_df):
+    plan = dataclasses.replace(PLAN, noise_df=noise_df)
+    mean, error, df = moderated(plan, effect, seeds)
+    shown = (np.abs(mean) + t.isf(plan.level, df) * error < plan.margin).sum()
+    assert plausible(shown, STUDIES, plan.chance_equivalent(seeds, effect))
+
+
+def test_the_smallest_effect_is_that_of_the_verdict():
+    for seeds in (2, 3, 7, 30):
+        assert PLAN.detectable(seeds) == pytest.approx(detectable_with(0.004, seeds, 0.05 / 3))
+        assert PLAN.chance(PLAN.detectable(seeds), seeds) == pytest.approx(0.8)
+    assert PLAN.detectable(1) == math.inf
+    assert dataclasses.replace(PLAN, noise_df=20).detectable(3) < PLAN.detectable(3) / 2
+
+
+@pytest.mark.parametrize("effect", [0.01, 0.0])
+def test_the_seeds_advised_give_the_verdict_promised(effect):
+    """Against `judge` itself, with arms that share a base: Holm's later steps can only add."""
+    rng, studies = np.random.default_rng(4), 1000
+    seeds = int(PLAN.seeds_needed)
+    runs = rng.normal(0, PLAN.noise / math.sqrt(2), (studies, 4, seeds))
+    d = runs[:, 1:] - runs[:, :1]
+    d[:, 0] += effect
+    words = [judge({str(i): row for i, row in enumerate(one)}, PLAN.margin, 0.95)["0"] for one in d]
+    found = sum(one.p_adjusted <= 0.05 if effect else one.word == "equivalent" for one in words)
+    chance = PLAN.chance(effect, seeds) if effect else PLAN.chance_equivalent(seeds)
+    assert chance >= 0.8
+    assert found >= binom.ppf(0.001, studies, chance)
+    one_less = [PLAN.chance(PLAN.margin, seeds - 1), PLAN.chance_equivalent(seeds - 1)]
+    assert min(one_less) < 0.8
+
+
+def test_more_noise_more_arms_and_less_margin_take_more_seeds():
+    changes: list[dict[str, Any]] = [
+        {"confidence": 0.99},
+        {"noise": 0.008},
+        {"arms": 20},
+        {"margin": 0.005},
+        {"power": 0.95},
+    ]
+    for change in changes:
+        assert dataclasses.replace(PLAN, **change).seeds_needed > PLAN.seeds_needed
+    assert dataclasses.replace(PLAN, noise=10.0).seeds_needed == math.inf
+
+
+@pytest.mark.parametrize("least", [2, 3, 17, 999, 1000])
+def test_the_fewest_seeds(least):
+    assert fewest(lambda seeds: seeds >= least) == least
+
+
+def test_dunnett_as_tabulated():
+    # Dunnett, Biometrics 20 (1964), two-sided, joint confidence .95
+    table = {(1, 10): 2.23, (2, 10): 2.57, (3, 10): 2.76, (4, 10): 2.89, (2, 1e9): 2.21, (5, 1e9): 2.51}
+    assert {key: round(dunnett(*key), 2) for key in table} == table
+    assert dunnett(5, math.inf) == pytest.approx(dunnett(5, 1e9), abs=1e-4)
+
+
+def test_dunnett_holds_its_rate():
+    rng, arms, df = np.random.default_rng(5), 6, 12
+    runs = rng.standard_normal((STUDIES, arms + 1))
+    t = (runs[:, 1:] - runs[:, :1]) / np.sqrt(2 * rng.chisquare(df, (STUDIES, 1)) / df)
+    assert plausible((np.abs(t).max(1) > dunnett(arms, df)).sum(), STUDIES, 0.05)
+
+
+@pytest.mark.parametrize("arms", [1, 4, 25])
+def test_where_seed_blocks_beat_a_larger_base(arms):
+    """Variance of an effect, at equal runs, where pairing gains exactly what is needed."""
+    rng, studies, seeds = np.random.default_rng(6), 4000, 60
+    gain = pairing_needed(arms)
+    per_arm = round((arms + 1) * seeds / (arms + math.sqrt(arms)))
+    base = (arms + 1) * seeds - arms * per_arm
+    unpaired = rng.normal(0, 1, (studies, per_arm)).mean(1) - rng.normal(0, 1, (studies, base)).mean(1)
+    own = math.sqrt(1 / gain)  # of a run beside what its seed shares; two runs apart have variance 2
+    paired = (rng.normal(0, own, (studies, seeds)) - rng.normal(0, own, (studies, seeds))).mean(1)
+    assert paired.var() / unpaired.var() == pytest.approx(1, rel=0.1)
+
+
+def test_the_noise_of_a_factor():
+    rng, design = np.random.default_rng(7), fraction(tuple("abcdefg"), 16)
+    runs = rng.normal(0, 0.004 / math.sqrt(2), (STUDIES, 16))
+    on = np.array([False, *("a" in arm for arm in design.arms)])
+    effect = runs[:, on].mean(1) - runs[:, ~on].mean(1)
+    assert effect.std() == pytest.approx(factor_noise(0.004, 16), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("effect", "noise_df", "arms"), [(0.0, 0.0, 3), (-0.006, 0.0, 3), (-0.006, 9.0, 3), (-0.006, 0.0, 8)]
+)
+def test_races_are_those_that_are_run(effect, noise_df, arms):
+    """Seeds and words of simulated races, one by one, against the race that decides real ones."""
+    plan = dataclasses.replace(PLAN, noise_df=noise_df, arms=arms)
+    rng, looks, seeds = np.random.default_rng(8), (2, 3, 5, 8), 8
+    d = differences(plan, effect, 60, seeds, rng)
+    design = Design(looks, plan.arms, 0.05, noise_df)
+    # the race is told one number for what is known
+    variance = np.full(60, plan.noise**2 if noise_df else 0.0)
+    used, words = replay(d, variance, design, plan.margin, 0.05)
+    budget = {"race": "verdicts", "looks": list(looks), "noise": plan.noise * bool(noise_df), "noise_df": noise_df}
+    study = Study(seeds=list(range(seeds)), margin=plan.margin, budget=budget)  # pyrefly: ignore
+    for one, found, word in zip(d, used, words, strict=True):
+        finals = {"base": dict.fromkeys(range(seeds), 1.0)}
+        finals |= {f"arm{i}": dict(enumerate(1.0 + row)) for i, row in enumerate(one)}
+        decisions = decide(finals, study)
+        assert [decisions[f"arm{i}"].look for i in range(plan.arms)] == found.tolist()
+        assert [decisions[f"arm{i}"].word for i in range(plan.arms)] == word.tolist()
+    assert known(plan, 5, rng).shape == (5,)
+
+
+def test_a_race_saves_where_an_effect_is_large():
+    none, some, large = race(PLAN, (2, 3, 5, 8), [0.0, -0.01, -0.03])
+    assert large.seeds < some.seeds < 8
+    assert none.different < 0.05
+    # an arm given up as futile is not shown to be equivalent
+    to_the_end = race(PLAN, (2, 3, 5, 8), [0.0], futility=0.0)[0]
+    assert to_the_end.equivalent > none.equivalent + 0.2
+    assert to_the_end.seeds > none.seeds
+    assert large.different > 0.95
+
+
+def test_the_picture_has_a_curve_for_each_number_of_seeds():
+    axes = draw(PLAN, [2, 4, 8]).axes[0]
+    curves = {line.get_label(): np.asarray(line.get_ydata()) for line in axes.lines if "seeds" in str(line.get_label())}
+    assert list(curves) == ["2 seeds", "4 seeds", "8 seeds"]
+    assert all((np.diff(curve) >= -1e-9).all() for curve in curves.values())
+    assert curves["8 seeds"][-1] > curves["4 seeds"][40] > curves["2 seeds"][40]

@@ -1,0 +1,95 @@
+"""A study read out of the lab book says what its records say."""
+
+import filecmp
+
+import pytest
+
+from ablate.laws import curves
+from ablate.page import page
+from ablate.report import main
+from ablate.verdict import compare, spread
+from ablate.verdict.book import TABLES, Book, keep
+from ablate.verdict.evidence import read
+from ablate.verdict.validity import trust
+from tests.verdict.worlds import World, write
+
+OUTCOMES = {("qa_20", 1): "diverged", ("qa_40", 2): "crashed", ("qa_12", 3): "not started"}
+
+
+@pytest.fixture
+def studies(tmp_path):
+    """(evidence of the records, evidence of the book, its folder)"""
+    records = read(write(tmp_path / "outputs", World(outcomes=OUTCOMES)))
+    keep(records, tmp_path / "book")
+    return records, read(Book(tmp_path / "book")), tmp_path / "book"
+
+
+def test_verdicts_and_fits_are_the_same(studies):
+    records, book, _ = studies
+    assert repr(compare.verdicts(book)) == repr(compare.verdicts(records))
+    assert spread.gain(book, book.arms, book.metric) == spread.gain(records, records.arms, records.metric)
+    for domain in records.domains:
+        assert repr(curves.fit(book, "base", domain).law) == repr(curves.fit(records, "base", domain).law)
+
+
+def test_every_outcome_is_kept_with_its_reason(studies):
+    records, book, _ = studies
+    kept = {(run.arm, run.seed): (run.outcome, run.reason, run.result) for run in book.runs}
+    assert {place: kept[place][0] for place in OUTCOMES} == OUTCOMES
+    for run in records.runs:
+        outcome, reason, result = kept[run.arm, run.seed]
+        assert (outcome, reason) == (run.outcome, run.reason)
+        assert (result.get("bpb") or None) == (run.result.get("bpb") or None)
+
+
+def test_environments_are_those_of_the_runs(studies):
+    records, book, _ = studies
+    machines = {run.record.id: run.record.environment() for run in book.runs if run.done}
+    assert machines == {run.record.id: run.record.environment() for run in records.runs if run.done}
+
+
+def test_tables_name_arm_and_seed(studies):
+    records, _, folder = studies
+    book = Book(folder)
+    finished = book.runs[(book.runs.arm == "qa_20") & (book.runs.outcome == "finished")]
+    assert dict(zip(finished.seed, finished.macro, strict=True)) == records.finals("qa_20", "macro")
+    one = book.evaluations[(book.evaluations.arm == "base") & (book.evaluations.seed == 2)]
+    assert one.tokens.tolist() == [row["tokens"] for row in records.by_arm["base"][2].evaluations]
+    assert one.code.tolist() == [row["bpb"]["code"] for row in records.by_arm["base"][2].evaluations]
+
+
+def test_keeping_again_changes_no_byte(studies, tmp_path):
+    records, _, folder = studies
+    keep(records, tmp_path / "again")
+    for name in ("study.json", *TABLES.values()):
+        assert filecmp.cmp(folder / name, tmp_path / "again" / name, shallow=False), name
+
+
+def test_a_race_is_kept(tmp_path):
+    study = write(tmp_path / "outputs")
+    study.decide({"qa_40": {"reason": "it cannot be the best", "look": 2}})
+    keep(read(study), tmp_path / "book")
+    assert read(Book(tmp_path / "book")).race == read(study).race
+
+
+def test_controls_are_kept(tmp_path):
+    unwanted = {("positive", 0): "not started", ("positive", 1): "not started"}
+    world = World(null_seeds=(0,), aa_seeds=(7, 8), positive_seeds=(0, 1), outcomes=unwanted)
+    records = read(write(tmp_path / "outputs", world))
+    keep(records, tmp_path / "book")
+    book = read(Book(tmp_path / "book"))
+    assert [run.outcome for run in book.controls] == [run.outcome for run in records.controls]
+    assert trust.conclude(book).findings == trust.conclude(records).findings
+    assert book.control("null control")[0].record.result() is not None
+    assert set(Book(tmp_path / "book").runs.arm) == {"base", *records.arms, *records.null_arms}
+
+
+def test_the_command_keeps_and_reads(tmp_path, capsys):
+    write(tmp_path / "outputs")
+    main(["mix_sweep", "--outputs", str(tmp_path / "outputs"), "--keep", str(tmp_path / "book")])
+    first = capsys.readouterr().out
+    main([str(tmp_path / "book")])
+    again = capsys.readouterr().out
+    table = first[first.index("macro") : first.index("page")]
+    assert table in again
+    assert page.write(Book(tmp_path / "book")).exists()

@@ -1,0 +1,159 @@
+"""Which pairs of runs tell of the noise of which arm: judged by what stands on disk."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from ablate.verdict import book, compare, registry
+from ablate.verdict.evidence import Evidence, read
+from ablate.verdict.registry import Past, noises, pairings
+from ablate.verdict.statistics import moderated
+from tests.verdict.worlds import World, write
+
+MIXTURE, LENGTH = frozenset({"mixture"}), frozenset({"length"})
+MANY = {f"qa_{share}": 0.0 for share in (12, 15, 20, 25, 30, 40, 45, 50)}
+
+
+def arm(study: str, number: int, kind: frozenset[str] = MIXTURE, sd: float = 1.0, **changes) -> Past:
+    rng = np.random.default_rng([len(study), *study.encode(), number, len(kind)])
+    base, own = rng.standard_normal((2, 3)) * sd / math.sqrt(2)
+    one = Past(
+        study=study,
+        arm=f"{number}",
+        kind=kind,
+        parameters=1e6,
+        tokens=4e5,
+        domains=("code", "qa"),
+        ids=frozenset({f"{study}-{number}-{''.join(sorted(kind))}"}),
+        base=frozenset({study}),
+        pairs={"macro": list(zip(base.tolist(), own.tolist(), strict=True))},
+    )
+    return dataclasses.replace(one, **changes)
+
+
+def study(name: str, count: int, kind: frozenset[str] = MIXTURE, **changes) -> list[Past]:
+    return [arm(name, number, kind, **changes) for number in range(count)]
+
+
+def known(own: list[Past], past: list[Past]) -> registry.Known:
+    return noises(own, past, "macro")[own[0].arm]
+
+
+def test_earlier_arms_of_the_same_kind_count_and_others_do_not():
+    one, like = study("now", 1), [*study("a", 6), *study("b", 6)]
+    found = known(one, like)
+    assert (found.arms, found.studies) == (13, ("a", "b", "now"))
+    assert found.noise.df > 0
+    assert "13 like arms (mixture; a, b, now)" in found.text
+    for other in (
+        lambda past: dataclasses.replace(past, kind=LENGTH),
+        lambda past: dataclasses.replace(past, tokens=1e6),
+        lambda past: dataclasses.replace(past, parameters=4e5),
+        lambda past: dataclasses.replace(past, domains=("code", "qa", "science")),
+        lambda past: dataclasses.replace(past, pairs={"code": [(0.0, 0.1), (0.0, 0.2)]}),
+    ):
+        away = known(one, list(map(other, like)))
+        assert away.arms == 1
+        assert away.noise.df == 0
+        assert "only 1 of 5" in away.text
+
+
+def test_a_factor_of_two_in_size_is_the_same_region_whichever_way():
+    one, like = study("now", 1), study("a", 8)
+    for parameters, tokens in ((2e6, 2e5), (5e5, 8e5)):
+        assert known(one, [dataclasses.replace(p, parameters=parameters, tokens=tokens) for p in like]).arms == 9
+
+
+def test_arms_that_changed_more_stand_in_where_the_kind_is_rare():
+    one, both = study("now", 1), MIXTURE | LENGTH
+    assert known(one, study("a", 8, both)).arms == 9
+    assert known(one, [*study("a", 8, both), *study("b", 5)]).arms == 6
+    assert known(study("now", 1, both), study("a", 8)).arms == 1  # not the other way round
+
+
+def test_runs_of_the_study_itself_count_once():
+    one = study("now", 6)
+    copies = [dataclasses.replace(past, study="copy") for past in one]
+    assert noises(one, [*one, *copies], "macro") == noises(one, [], "macro")
+
+
+def test_noisy_kinds_are_told_from_quiet_ones():
+    past = [*study("a", 30, sd=1.0), *study("b", 30, LENGTH, sd=9.0)]
+    quiet, loud = (known(study("now", 1, kind), past).noise.variance for kind in (MIXTURE, LENGTH))
+    assert 20 < loud / quiet < 300
+
+
+def test_pairing_is_what_the_values_say():
+    rng = np.random.default_rng(0)
+    shared, own = rng.standard_normal((2000, 3, 1)) * 3, rng.standard_normal((2000, 3, 2))
+    arms = [arm("a", i, pairs={"macro": [tuple(pair) for pair in rows]}) for i, rows in enumerate(shared + own)]
+    one = pairings(arms, "macro")[MIXTURE]
+    assert one.value == pytest.approx(10, rel=0.1)
+    assert one.correlation == pytest.approx(0.9, abs=0.01)
+    assert (one.arms, one.df) == (2000, 4000)
+
+
+def recorded(folder, name: str, **changes) -> Evidence:
+    world = dataclasses.replace(World(evaluations=5, tokens=300_000, effects=MANY, null_arm=None), **changes)
+    return read(write(folder, world, name))
+
+
+def rename_runs(evidence: Evidence) -> Evidence:
+    """Other runs than those of a study of the same seeds: new ids."""
+    path = evidence.study.folder / "study.json"
+    declaration = json.loads(path.read_text())
+    for seeds in declaration["runs"].values():
+        for seed, run in seeds.items():
+            folder = evidence.study.folder.parent.parent / "runs" / run
+            seeds[seed] = f"{run}-{evidence.study.name}"
+            if folder.exists():
+                folder.rename(folder.with_name(seeds[seed]))
+    path.write_text(json.dumps(declaration))
+    return read(evidence.study)
+
+
+def test_a_verdict_uses_the_other_studies_of_its_lab_and_its_book(tmp_path):
+    outputs = tmp_path / "outputs"
+    first = rename_runs(recorded(outputs, "first", seeds=(0, 1, 2), own_noise=0.002))
+    second = rename_runs(recorded(outputs, "second", seeds=(3, 4, 5), own_noise=0.002))
+    found = {verdict.arm: verdict for verdict in compare.verdicts(second)}["qa_20"]
+    assert found.known.arms == 2 * len(MANY)
+    assert found.known.studies == ("first", "second")
+    assert found.effect.df == found.known.noise.df + 2
+    alone = {verdict.arm: verdict for verdict in compare.verdicts(second, [])}["qa_20"]
+    assert alone.known.arms == len(MANY)
+    assert 0 < alone.known.noise.df < found.known.noise.df
+    book.keep(first, tmp_path / "experiments" / "first")
+    assert compare.verdicts(second) == compare.verdicts(second)
+    (outputs / "studies" / "first" / "study.json").unlink()
+    again = {verdict.arm: verdict for verdict in compare.verdicts(second)}["qa_20"]
+    assert again.known == found.known
+
+
+def test_a_few_arms_alone_are_judged_as_by_the_plain_t(tmp_path):
+    evidence = recorded(tmp_path, "small", effects={"qa_20": 0.0, "qa_40": 0.0})
+    for verdict in compare.verdicts(evidence):
+        assert verdict.known.noise.df == 0
+        assert verdict.effect.df == 3
+        assert verdict.known.text.startswith(f"only 2 of {moderated.LEAST} arms like it (mixture)")
+
+
+def test_arms_of_two_studies_with_one_base_are_one_block_of_correlated_arms():
+    one, apart = study("now", 1), [*study("a", 6), *study("b", 6)]
+    together = [dataclasses.replace(past, base=frozenset({"a"})) for past in apart]
+    assert known(one, together).noise == known(one, [dataclasses.replace(past, study="a") for past in together]).noise
+    assert known(one, together).noise != known(one, apart).noise
+
+
+def test_equal_runs_under_other_names_count_once(tmp_path):
+    """A setting may change what a run is called and nothing else."""
+    rename_runs(recorded(tmp_path / "outputs", "first", seeds=(0, 1, 2)))
+    second = rename_runs(recorded(tmp_path / "outputs", "second", seeds=(0, 1, 2)))
+    assert compare.verdicts(second)[0].known.arms == len(MANY)
+
+
+def test_kinds_are_those_of_the_declaration(tmp_path):
+    assert registry.kinds(read(write(tmp_path, World()))) == {"mixture": ["qa_20", "qa_40", "qa_12"]}

@@ -1,0 +1,44 @@
+"""From records on disk to the decisions of a race."""
+
+import math
+
+import pytest
+
+from ablate.run.settings import Budget, Study
+from ablate.verdict.evidence import read
+from ablate.verdict.race import decide
+from ablate.verdict.standing import standing
+from tests.verdict.worlds import STEP_TOKENS, World, write
+
+STEPS = 100
+ARMS = ("base", "qa_20", "qa_40", "qa_12")
+OUTCOMES = {("qa_40", 1): "diverged", ("qa_12", 2): "killed", ("qa_20", 3): "running", ("qa_12", 3): "not started"}
+
+
+@pytest.fixture
+def world():
+    return World(outcomes=OUTCOMES, tokens=STEPS * STEP_TOKENS, evaluations=10)
+
+
+def test_standing_is_what_became_of_each_run(tmp_path, world):
+    evidence = read(write(tmp_path, world))
+    finals, curves = standing(evidence, dict.fromkeys(ARMS, STEPS))
+    assert tuple(finals) == ARMS  # the null arm is the base
+    assert finals["base"] == evidence.finals("base", "macro")
+    assert set(finals["qa_20"]) == {0, 1, 2}
+    assert finals["qa_40"][1] == math.inf
+    assert math.isnan(finals["qa_12"][2])
+    assert 3 not in finals["qa_12"]
+    assert 3 not in curves["qa_12"]
+    assert list(curves["base"][0]) == pytest.approx([i / 10 for i in range(1, 11)])
+    assert curves["base"][0][1.0] == finals["base"][0]
+    assert max(curves["qa_20"][3]) < 1
+
+
+def test_a_race_is_decided_from_records(tmp_path):
+    world = World(effects={"qa_20": -0.05, "qa_40": 0.06}, seeds=tuple(range(8)), tokens=STEPS * STEP_TOKENS)
+    finals, curves = standing(read(write(tmp_path, world)), dict.fromkeys(ARMS, STEPS))
+    study = Study(seeds=list(world.seeds), budget=Budget(race="best", rungs=[0.2, 0.5]))
+    decisions = decide(finals, study, curves)
+    assert decisions["qa_20"].word == "better"
+    assert decisions["qa_40"].reason in ("behind", "worse", "beaten")

@@ -1,0 +1,155 @@
+"""What two runs really took in: differences that nothing declared explains are found, and no others.
+
+`python -m bench confounds` grades the detector on all mutations and 200 clean pairs; here is a part of them.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ablate.fit.run import train_run
+from ablate.model import language, mamba
+from ablate.plan import digests as plan_streams
+from ablate.run.parse import all_keys
+from ablate.run.record import Growth, run_record
+from ablate.run.settings import Settings
+from ablate.verdict.evidence import read
+from ablate.verdict.validity import confounds, streams
+from ablate.verdict.validity.confounds import findings
+from bench.confounds import GROUPS, Mutation, mutations
+from bench.mutations.lab import ARMS, WAYS, Lab, as_it_is, laboratory, resumed
+
+ALL = mutations(GROUPS)
+PLAIN = [mutation for mutation in ALL if mutation.base == "plain"]
+BY_NAME = {mutation.name: mutation for mutation in ALL}
+
+
+@pytest.fixture(scope="module")
+def lab(shared_data: Path) -> Iterator[Lab]:
+    with laboratory(shared_data) as lab:
+        yield lab
+
+
+def test_there_are_many_mutations_and_no_two_of_one_name():
+    assert len(ALL) == len(BY_NAME) > 150
+
+
+@pytest.mark.parametrize("mutation", PLAIN[::6], ids=lambda mutation: mutation.name)
+def test_a_mutation_is_caught_before_the_run_ends(lab: Lab, mutation: Mutation):
+    assert mutation.caught(lab)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("one token of one row", "rows differs from base (first seen after step 3)"),
+        ("a stage of the mixture a step late", "interleaving differs from its plan (first seen after step 7)"),
+        ("a rate of 1e-6 more in one step", "rates differs from its plan (first seen after step 6)"),
+        ("two threads", "numerics differs from base (numerics/threads, 2 instead of 1)"),
+        ("a step undone", "outcome differs from base"),
+        ("resumed from another run", "origin differs from the run's own start"),
+        ("weight decay on norms", "decay differs from base"),
+    ],
+)
+def test_a_finding_says_what_and_when(lab: Lab, name: str, said: str):
+    mutation = BY_NAME[name]
+    assert any(f"seed 0: {said}" in text for text in lab.alarms(mutation.arm, carry=mutation))
+
+
+@pytest.mark.parametrize("arm", ["mixture", "length", "deeper", "layers"])
+def test_a_clean_pair_is_left_in_peace(lab: Lab, arm: str):
+    assert lab.alarms(arm) == []
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "as it is"])
+def test_how_a_run_is_carried_out_is_no_confound(lab: Lab, way: str):
+    assert lab.alarms("rate", carry=WAYS[way]) == []
+
+
+def test_parts_of_steps_are_noted(lab: Lab):
+    whole, record = lab.plan(("decay",))
+    train_run(whole.runs[0].settings)
+    WAYS["in parts of two rows"](whole.runs[1].settings)
+    (noted,) = findings(read(record))
+    assert noted.held
+    assert noted.arm == "decay"
+    assert "micro_tokens, 64 instead of 16384" in noted.text
+
+
+def test_it_looks_at_runs_that_go_on(lab: Lab):
+    """Nothing yet, then a run that is half done, by what it has so far."""
+    whole, record = lab.plan(("clip", "eps"))
+    assert findings(read(record)) == []
+    train_run(whole.runs[0].settings)
+    mutation = BY_NAME["one token of one row"]
+    with mutation.tampering(), pytest.raises(SystemExit):
+        train_run(whole.runs[1].settings, Growth(until=4))
+    found = findings(read(record))
+    assert {finding.arm for finding in found} == {"clip"}
+    assert any("rows differs from base (first seen after step 3)" in finding.text for finding in found)
+
+
+def test_null_arms_and_replicates_are_equal_in_all(lab: Lab):
+    whole, _ = lab.plan(("rate",), (3,))
+    run = whole.runs[1]
+    trails = []
+    for carry in (as_it_is, resumed(5)):
+        carry(run.settings)
+        record = run_record(lab.outputs, run.id)
+        trails.append((record.rows("trace"), record.starts()[-1] | {"step": 0}))
+        with lab.unfinished(run.id):
+            pass
+    assert trails[0] == trails[1]
+
+
+def test_an_arm_is_compared_with_one_that_shares_its_factor(lab: Lab):
+    """Two arms of one mixture: the base's rows are others, but they should have the same."""
+    ARMS["mixture and rate"] = ARMS["mixture"] | ARMS["rate"]
+    try:
+        whole, record = lab.plan(("mixture", "mixture and rate"))
+    finally:
+        del ARMS["mixture and rate"]
+    for run, carry in zip(whole.runs, (as_it_is, as_it_is, BY_NAME["one token of one row"]), strict=True):
+        carry(run.settings)
+    found = findings(read(record))
+    assert [finding.arm for finding in found] == ["mixture and rate"] * len(found)
+    assert any("rows differs from mixture" in finding.text for finding in found)
+
+
+def test_a_seed_is_compared_with_the_others_where_the_factor_explains_all(lab: Lab):
+    whole, record = lab.plan(("betas",), (0, 1))
+    for run in whole.runs:
+        tampered = run.arm == "betas" and run.seed == 1
+        (BY_NAME["first beta of .95"] if tampered else as_it_is)(run.settings)
+    found = findings(read(record))
+    assert {finding.arm for finding in found} == {"betas"}
+    assert any("seed 1: optimizer betas differs from seed 0" in finding.text for finding in found)
+
+
+def test_runs_without_a_trace_are_said_to_be_unknown(lab: Lab):
+    whole, record = lab.plan(("precision",))
+    for run in whole.runs:
+        as_it_is(run.settings)
+    (run_record(lab.outputs, whole.runs[1].id).folder / "starts.json").unlink()
+    (noted,) = findings(read(record))
+    assert noted.held
+    assert noted.text.startswith("1 runs left no trace")
+
+
+def test_the_table_names_keys_that_exist():
+    factors = {factor for several in streams.EXPLAINS.values() for factor in several} | set(streams.TIMED)
+    assert factors <= set(all_keys(Settings))
+    assert set(streams.STEPS) <= streams.EXPLAINS.keys()
+
+
+def test_names_are_those_of_the_model_and_the_plan():
+    assert language.RESIDUAL == streams.RESIDUAL
+    assert all(name.endswith(streams.OF_STATE) for name in mamba.INITIAL)
+    assert confounds.PLANNED == plan_streams.PLANNED
+
+
+def test_a_key_explains_its_own_streams_only():
+    declared = frozenset({"mixture.weights@0.qa"})
+    explained = {stream for stream in streams.EXPLAINS if streams.explained(stream, declared)}
+    assert explained == {"rows", "interleaving"}

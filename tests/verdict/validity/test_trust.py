@@ -1,0 +1,102 @@
+"""What a check does not bear is not said: words are withheld, and the reason comes first."""
+
+import io
+
+import pytest
+from rich.console import Console
+from tests.page.test_factorial import write as factors
+
+from ablate.page import page
+from ablate.page.summary import summary
+from ablate.report import show
+from ablate.verdict import compare
+from ablate.verdict.evidence import Evidence, read
+from ablate.verdict.validity import trust
+from ablate.verdict.validity.finding import Finding
+from tests.verdict.worlds import World, write
+
+
+@pytest.fixture
+def study(tmp_path):
+    return write(tmp_path, World(null_seeds=(0,)))
+
+
+def concluded(evidence: Evidence, monkeypatch, *found: Finding) -> trust.Conclusion:
+    monkeypatch.setattr(trust, "CHECKS", (lambda _: list(found),))
+    return trust.conclude(evidence)
+
+
+def test_what_held_changes_nothing(study):
+    conclusion = trust.conclude(read(study))
+    assert conclusion.verdicts == compare.verdicts(read(study))
+    assert conclusion.sentence == compare.sentence(conclusion.verdicts)
+    assert [finding.check for finding in conclusion.findings] == ["null control", "confounds"]
+
+
+@pytest.mark.parametrize("arm", ["", "base"])
+def test_what_concerns_all_withholds_every_word(study, monkeypatch, arm):
+    conclusion = concluded(read(study), monkeypatch, Finding("null", arm, False, "not `base` again."))
+    assert conclusion.void
+    assert {verdict.word for verdict in conclusion.verdicts} == {"inconclusive"}
+    assert all(verdict.notes[0] == "void: null" for verdict in conclusion.verdicts)
+    assert conclusion.sentence == "Void: null: not `base` again."
+    before = compare.verdicts(read(study))
+    assert [verdict.effect for verdict in conclusion.verdicts] == [verdict.effect for verdict in before]
+
+
+def test_what_concerns_an_arm_withholds_its_word_alone(study, monkeypatch):
+    before = {verdict.arm: verdict for verdict in compare.verdicts(read(study))}
+    assert (before["qa_20"].word, before["qa_40"].word) == ("better", "worse")
+    conclusion = concluded(read(study), monkeypatch, Finding("drift", "qa_20", False, "two processors"))
+    after = {verdict.arm: verdict for verdict in conclusion.verdicts}
+    assert not conclusion.void
+    assert (after["qa_20"].word, after["qa_20"].notes) == ("inconclusive", ("void: drift",))
+    assert {arm: verdict for arm, verdict in after.items() if arm != "qa_20"} == {
+        arm: verdict for arm, verdict in before.items() if arm != "qa_20"
+    }
+    assert conclusion.sentence.startswith("Void: `qa_20`, drift: two processors. `qa_40` is worse than `base`")
+
+
+def test_whatever_is_broken_withholds_every_word_on_factors(tmp_path, monkeypatch):
+    evidence = read(factors(tmp_path))
+    before = trust.conclude(evidence)
+    assert {"better", "worse"} <= set(before.words)
+    conclusion = concluded(evidence, monkeypatch, Finding("drift", evidence.arms[0], False, "two processors"))
+    assert conclusion.void
+    assert set(conclusion.words) == {"inconclusive"}
+    assert summary(conclusion).sentence == "Void: drift: two processors."
+
+
+def test_a_terminal_shows_what_voids_first_and_counts_what_is_too_much():
+    found = [Finding("drift", f"arm {n}", n != 39, "text") for n in range(40)]
+    text = io.StringIO()
+    Console(file=text, width=100).print(trust.table(found))
+    lines = text.getvalue().splitlines()
+    assert "arm 39: text" in lines[0]
+    assert len(lines) == trust.SHOWN + 1
+    assert "and 28 more that held" in lines[-1]
+
+
+def test_page_and_table_show_findings_and_what_is_void(study):
+    def shown() -> tuple[str, str]:
+        text = io.StringIO()
+        evidence = read(study)
+        show(evidence, trust.conclude(evidence), Console(file=text, width=200))
+        return text.getvalue(), page.write(study).read_text()
+
+    terminal, html = shown()
+    assert "is the same to the bit" in terminal
+    assert "is the same to the bit" in html
+    assert "Void" not in terminal
+    assert ">void<" not in html
+    record = read(study).control("null control")[0].record
+    weights = (record.result() or {})["weights_sha256"]
+    result = record.folder / "result.json"
+    result.write_text(result.read_text().replace(weights, "1" * 64))
+    terminal, html = shown()
+    for text in (terminal, html):
+        assert "Void: null control: " in text
+        assert f"final weights {weights[:12]}, 111111111111" in text
+        assert "void: null control" in text
+        assert "is better than" not in text
+    assert ">void<" in html
