@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from tests.laws.test_curves import study
 
 from ablate.laws import curves, saturation
 from ablate.laws.curve_laws import Law
 from ablate.verdict.evidence import Evidence
 from bench import places, planted
+from tests.laws.test_curves import study
 
 
 def place(evidence: Evidence, eps: float) -> saturation.Saturation:

@@ -4,7 +4,6 @@ import io
 
 import pytest
 from rich.console import Console
-from tests.page.test_factorial import write as factors
 
 from ablate.page import page
 from ablate.page.summary import summary
@@ -13,6 +12,7 @@ from ablate.verdict import compare
 from ablate.verdict.evidence import Evidence, read
 from ablate.verdict.validity import trust
 from ablate.verdict.validity.finding import Finding
+from tests.page.test_factorial import write as factors
 from tests.verdict.worlds import World, write
 
 
