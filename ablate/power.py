@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from ablate.fraction import fraction
 from ablate.page.planner import Question, rows, show
 from ablate.run.record import StudyRecord, study_record
 from ablate.run.settings import Study, UserError
@@ -27,7 +26,7 @@ from ablate.verdict import registry
 from ablate.verdict.book import study_named
 from ablate.verdict.evidence import read
 from ablate.verdict.spread import Measured, measured
-from ablate.verdict.statistics.power import Power, factor_noise
+from ablate.verdict.statistics.power import Power
 
 if TYPE_CHECKING:
     from ablate.sweep.study import Plan
@@ -75,7 +74,7 @@ def draw(question: Question, path: Path) -> Path:
         raise UserError(f"--figure {path}: must end with .png")
     if not path.parent.is_dir():
         raise UserError(f"--figure {path}: {path.parent} is not a folder")
-    return power_figure.write(question.power, curves(question), question.family, path)
+    return power_figure.write(question.power, curves(question), path)
 
 
 def curves(question: Question) -> list[int]:
@@ -100,7 +99,7 @@ def _of_plan(options: argparse.Namespace, plan: "Plan") -> Question:
 
     study, outputs = plan.study, plan.arms[0].settings.where.outputs
     known = None if options.noise is not None else _measured(study_record(outputs, study.name), outputs, study)
-    family = len(study.factors) or max(1, sum(bool(arm.difference) for arm in plan.arms[1:]))
+    family = max(1, sum(bool(arm.difference) for arm in plan.arms[1:]))
     first = dataclasses.replace(study, seeds=study.seeds[:1])
     cost = prospect(dataclasses.replace(plan, study=first))
     return Question(
@@ -138,7 +137,7 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
     num_arms = len(evidence.arms) + 1
     mean = sum(flops) / len(flops) * num_arms if flops else math.nan
     return Question(
-        power=_power(options, study, len(study.factors) or max(1, len(evidence.arms)), known),
+        power=_power(options, study, max(1, len(evidence.arms)), known),
         num_arms=num_arms,
         seeds=options.seeds or len(study.seeds),
         known=known,
@@ -177,9 +176,6 @@ def _power(options: argparse.Namespace, study: Study | None, family: int, known:
         "noise_df": options.noise_df,
     }
     _check(values)
-    if study and study.factors:
-        num_arms = fraction(tuple(study.factors), study.num_arms, study.resolution).num_arms
-        values["noise"] = factor_noise(values["noise"], num_arms)
     return Power(**values)
 
 

@@ -104,17 +104,16 @@ def report(study: StudyRecord) -> None:
 
 def show(found: "Evidence", conclusion: "Conclusion", console: Console) -> None:
     """Print the question, the verdicts, what was found about the study, and the verdict in a sentence."""
-    from ablate.page import summary  # not needed to list studies
+    from ablate.page import table  # not needed to list studies
 
     console.print(f"[bold]{escape(found.study.name)}[/]  {escape(found.declaration['question'])}\n")
     if not found.any_finished:
         console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
         _print_remarks(found, console)
         return
-    verdict = summary.summary(conclusion)
-    verdict.show(console)
+    table.show(conclusion, console)
     _print_remarks(found, console)
-    console.print(f"\n[bold]{escape(verdict.sentence)}[/]")
+    console.print(f"\n[bold]{escape(conclusion.sentence)}[/]")
 
 
 def _print_remarks(found: "Evidence", console: Console) -> None:

@@ -14,25 +14,24 @@ ANY = "any"
 # A room or a command, and the rooms or modules of ablate that it may import: arrows run down only
 COMMANDS = ["train", "prepare", "report", "suggest", "power", "trunks", "export"]
 INSIDE = {
-    "fraction": [],
-    "run": ["run", "fraction"],
+    "run": ["run"],
     "plan": ["run.identity", "run.settings", "run.steps", "plan"],
     "data": ["run", "plan", "data"],
     "model": ["run.settings", "model"],
     "scores": ["run.settings", "model", "scores"],
     "fit": ["run", "plan", "data", "model", "scores", "fit"],
-    "verdict": ["fraction", "run", "verdict"],
+    "verdict": ["run", "verdict"],
     "laws": ["run", "verdict", "laws"],
-    "page": ["fraction", "run", "verdict", "laws", "page"],
+    "page": ["run", "verdict", "laws", "page"],
     "console": ["run", "console"],
     "sweep": [
-        *["fraction", "run", "plan", "verdict", "page", "console", "sweep"],
+        *["run", "plan", "verdict", "page", "console", "sweep"],
         *["data.tokens", "model.budget", "fit.run", "fit.pace", "fit.processes"],
     ],
     **{command: [ANY] for command in COMMANDS},
 }
 # Parts of the verdict that stand apart from the records, and all that they may import of ablate
-APART = {"verdict.statistics": ["verdict.statistics", "fraction"]}
+APART = {"verdict.statistics": ["verdict.statistics"]}
 # A package that belongs to some files only, and those rooms or modules
 OUTSIDE = {
     "hydra": ["console.compose", "sweep.launcher", "sweep.composition"],

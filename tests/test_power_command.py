@@ -21,7 +21,6 @@ def test_without_a_study(capsys):
     assert "5 arms, margin 0.01, confidence 0.95, power 0.8; noise of a pair 0.004 as given" in text
     assert "3 * 18 – – 0.0293 18% 23%" in text
     assert "Take 6 seeds, not 3: an effect of 0.01 is seen with 6 seeds" in text
-    assert "study.factors, 16 arms of resolution 5" in text
 
 
 def test_enough_and_never_enough(capsys):
@@ -54,14 +53,6 @@ def test_an_experiment_with_its_cost_and_race(capsys, tmp_path):
     assert "5 * 20" in text
     assert "shared beginnings save" in text
     assert "race, looks at 2, 3, 5: an arm uses" in text
-
-
-def test_an_experiment_of_factors(capsys, tmp_path):
-    text = said(capsys, "+experiment=screen_sweep", "--noise", "0.004", f"where.outputs={tmp_path}")
-    assert "7 factors" in text
-    assert "noise of an effect 0.001414, noise of a pair 0.004 as given" in text
-    assert "3 * 48" in text
-    assert "one at a time would take up to 4 times the runs" in text
 
 
 def test_a_picture(capsys, tmp_path):

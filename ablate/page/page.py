@@ -107,7 +107,7 @@ def _html(
     eps: dict[str, float],
     pictures: dict[str, Markup],
 ) -> str:
-    environments = _environments(evidence.distinct_runs)
+    environments, rows = _environments(evidence.distinct_runs), _strips(conclusion.verdicts)
     return (
         _jinja()
         .get_template("page.html")
@@ -115,7 +115,8 @@ def _html(
             evidence=evidence,
             study=evidence.declaration,
             conclusion=conclusion,
-            lists=_lists(evidence, conclusion),
+            rows=rows,
+            scale=strips.Scale.over(rows, evidence.declaration["margin"]),
             headline=strips.headline(conclusion.verdicts),
             cards={one.verdict.arm: one for one in _cards(evidence, conclusion)},
             settings=parallel.settings(evidence),
@@ -153,16 +154,12 @@ def _jinja() -> Environment:
     return jinja
 
 
-def _lists(evidence: Evidence, conclusion: trust.Conclusion) -> list[tuple[str, list[strips.Strip], strips.Scale]]:
-    """(what it is, its strips, their scale) of each list of the verdict: factors first where there are any."""
-    margin, arms = evidence.declaration["margin"], strips.of_verdicts(conclusion.verdicts)
-    if len(arms) > DETAILED:  # too many to find one by its place in the declaration
-        arms.sort(key=lambda strip: math.inf if strip.mean is None else strip.mean)
-    found = [("arms", arms)]
-    if conclusion.effects:
-        interactions = strips.of_interactions(conclusion.effects)
-        found = [("factors", strips.of_factors(conclusion.effects)), ("interactions", interactions), *found]
-    return [(name, rows, strips.Scale.over(rows, margin)) for name, rows in found if rows]
+def _strips(verdicts: list[compare.Verdict]) -> list[strips.Strip]:
+    """Those of few arms in the order declared, where a reader looks for them; those of many by their difference."""
+    rows = strips.of_verdicts(verdicts)
+    if len(rows) > DETAILED:
+        rows.sort(key=lambda strip: math.inf if strip.mean is None else strip.mean)
+    return rows
 
 
 def _cards(evidence: Evidence, conclusion: trust.Conclusion) -> list[card.Card]:

@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.fraction import fraction, saving
 from ablate.run.settings import Study
 from ablate.verdict.evidence import flops_text
 from ablate.verdict.spread import Measured
-from ablate.verdict.statistics.power import MOST_SEEDS, Power, dunnett, factor_noise, pairing_needed
+from ablate.verdict.statistics.power import MOST_SEEDS, Power, dunnett, pairing_needed
 from ablate.verdict.statistics.race_power import race
 
 SEEDS = (2, 3, 4, 5, 6, 8, 12, 16, 24)
@@ -37,16 +36,11 @@ class Question:
     seconds: float = math.nan  # of one seed block
     study: Study | None = None
 
-    @property
-    def family(self) -> str:
-        """What is judged."""
-        return "factors" if self.study and self.study.factors else "arms"
-
 
 def show(question: Question, console: Console) -> None:
     """Print the table, what it rests on, and what to do."""
     power = question.power
-    asked = f"{power.arms} {question.family}, margin {power.margin:g}"
+    asked = f"{power.arms} arms, margin {power.margin:g}"
     level = f"confidence {power.confidence:g}, power {power.power:g}"
     console.print(f"{asked}, {level}; {_source(question)}\n")
     console.print(table(question))
@@ -56,17 +50,9 @@ def show(question: Question, console: Console) -> None:
 
 
 def _source(question: Question) -> str:
-    noise, study = question.power.noise, question.study
-    if study and study.factors:
-        pair = noise / factor_noise(1, question.num_arms)
-        return f"noise of an effect {noise:.4g}, {_pairs(question, pair)}"
-    return _pairs(question, noise)
-
-
-def _pairs(question: Question, noise: float) -> str:
     known = question.known
     if known is None:
-        return f"noise of a pair {noise:.4g} as given"
+        return f"noise of a pair {question.power.noise:.4g} as given"
     low, high = known.noise.interval
     apart = f", up to {known.largest:.4g} in one" if len(known.studies) > 1 else ""
     name = known.studies[0] if len(known.studies) == 1 else f"{len(known.studies)} studies{apart}"
@@ -124,13 +110,11 @@ def advice(question: Question) -> str:
 
 
 def remarks(question: Question) -> list[str]:
-    """What the family costs, and what a race or a fraction would change."""
+    """What the family costs, and what a race would change."""
     power = question.power
     lines = [] if math.isnan(question.flops) else [_shared(question)]
-    if question.study and question.study.factors:
-        return [*lines, _fraction_text(question)]
     if power.arms > 1:
-        lines += [_family(power), _control(question), *_as_factors(question)]
+        lines += [_family(power), _control(question)]
     if question.study and question.study.budget.race != "none":
         lines += _race(question)
     return lines
@@ -161,32 +145,6 @@ def _control(question: Question) -> str:
     instead = f"seed blocks beat a base of {math.sqrt(power.arms):.1f} times the runs, unpaired"
     where = f"wherever pairing cuts the variance more than {needed:.2g} times{gain}"
     return f"further runs of the base alone have no partner and add nothing; {instead}, {where}"
-
-
-def _as_factors(question: Question) -> list[str]:
-    """What a fraction would do, were every arm a factor that is on or off."""
-    power = question.power
-    try:
-        found = fraction(tuple(map(str, range(power.arms))))
-    except ValueError:
-        return []
-    other = dataclasses.replace(power, noise=factor_noise(power.noise, found.num_arms))
-    if math.isinf(other.seeds_to_see(power.margin)) or math.isinf(power.seeds_to_see(power.margin)):
-        return []
-    ours = power.seeds_to_see(power.margin) * question.num_arms
-    theirs = other.seeds_to_see(power.margin) * found.num_arms
-    shape = f"study.factors, {found.num_arms} arms of resolution {found.resolution}"
-    precise = f"up to {saving(power.arms):g} times the precision a run"
-    return [f"if the arms can be combined: {shape}, {precise}; at best {theirs} runs see the margin, instead of {ours}"]
-
-
-def _fraction_text(question: Question) -> str:
-    assert question.study
-    factors = len(question.study.factors)
-    return (
-        f"{factors} factors in {question.num_arms} arms: every run tells about every factor; one at a time would take "
-        f"up to {saving(factors):g} times the runs for the same precision, less where effects vary with the seed"
-    )
 
 
 def _race(question: Question) -> list[str]:

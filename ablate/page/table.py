@@ -1,17 +1,26 @@
-"""The verdicts of a study for a terminal, one row an arm; narrow enough for 80 columns."""
+"""What a terminal shows of a study: its verdicts, one row an arm, and what was found about the study itself."""
 
 import math
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ablate.verdict.compare import Verdict, bounds
 from ablate.verdict.statistics.paired import Word
+from ablate.verdict.validity.finding import Finding
+from ablate.verdict.validity.trust import Conclusion
 
 COLOURS: dict[Word, str] = {"better": "green", "worse": "red", "equivalent": "blue", "inconclusive": "yellow"}
+SHOWN = 12  # findings that held
 
 
-def table(results: list[Verdict]) -> Table:
+def show(conclusion: Conclusion, console: Console) -> None:
+    """Print all that a study says but the sentence."""
+    console.print(verdicts(conclusion.verdicts), "", findings(conclusion.findings), sep="\n")
+
+
+def verdicts(results: list[Verdict]) -> Table:
     """Value of base and arm, difference with its interval, p value, what could have been seen, and the word."""
     out = Table(box=None, pad_edge=False, header_style="dim")
     out.add_column("arm", overflow="fold")
@@ -20,6 +29,21 @@ def table(results: list[Verdict]) -> Table:
     out.add_column("verdict", overflow="fold")
     for verdict in results:
         out.add_row(*_cells(verdict))
+    return out
+
+
+def findings(found: list[Finding]) -> Table:
+    """Those that void come first."""
+    out = Table(box=None, pad_edge=False, show_header=False)
+    out.add_column(style="dim", no_wrap=True)
+    out.add_column(overflow="fold")
+    ordered = sorted(found, key=lambda finding: finding.held)
+    shown = max(SHOWN, sum(not finding.held for finding in found))
+    for finding in ordered[:shown]:
+        arm = f"{finding.arm}: " if finding.arm else ""
+        out.add_row(finding.check, Text(f"{arm}{finding.text}", style="" if finding.held else "bold red"))
+    if len(ordered) > shown:
+        out.add_row("", Text(f"and {len(ordered) - shown} more that held: the page has them all", style="dim"))
     return out
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.run.steps import ramp_steps, steps_of
 
 if TYPE_CHECKING:
-    from ablate.run.settings import Mamba, Model, Rewarm, Schedule, Settings, Size, Study, Weights
+    from ablate.run.settings import Mamba, Model, Rewarm, Schedule, Settings, Size, Weights
 
 LETTERS = "ALM"  # of mixers, `model.language.MIXERS`, which loads torch
 # What arms cross late by: the loss before a rate decays says little about the loss after (`bench.races`)
@@ -26,8 +26,7 @@ def check(settings: "Settings") -> None:
     _check_techniques(settings)
     _check_averaging(settings)
     _check_devices(settings)
-    _check_budget(settings.study)
-    _check_factors(settings.study)
+    _check_budget(settings)
 
 
 def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
@@ -167,9 +166,9 @@ def _check_averaging(s: "Settings") -> None:
         _require(within, "averaging.start", s.averaging.start, allowed)
 
 
-def _check_budget(study: "Study") -> None:
+def _check_budget(s: "Settings") -> None:
     """Looks and rungs in order; rungs only where a curve that lies behind midway tends to end behind."""
-    budget = study.budget
+    budget = s.study.budget
     for name, values in (("looks", budget.looks), ("rungs", budget.rungs)):
         _require(values == sorted(set(values)), f"study.budget.{name}", values, "in increasing order")
     _require(len(budget.looks) > 0, "study.budget.looks", budget.looks, "at least one number of seeds")
@@ -177,28 +176,11 @@ def _check_budget(study: "Study") -> None:
     _require(known, "study.budget.noise_df", budget.noise_df, f"above 0 just when study.budget.noise={budget.noise} is")
     if budget.rungs:
         _require(budget.race == "best", "study.budget.rungs", budget.rungs, f"empty with race={budget.race}")
-        late = [key for key in study.factor if any(key == late or key.startswith(f"{late}.") for late in CROSSING)]
+        late = [key for key in s.study.factor if any(key == late or key.startswith(f"{late}.") for late in CROSSING)]
         _require(not late, "study.budget.rungs", budget.rungs, f"empty with factor {late}: such arms cross late")
-
-
-def _check_factors(study: "Study") -> None:
-    """A fraction needs all its arms, and no arm beside them."""
-    if not study.factors:
-        return
-    for key in ("arms", "grid"):
-        _require(not getattr(study, key), f"study.{key}", list(getattr(study, key)), "empty with study.factors")
-    race = study.budget.race
-    _require(race == "none", "study.budget.race", race, "none with study.factors: they need every arm to the end")
-    for name in study.factors:
-        _require(
-            "+" not in name and name not in ("", study.base), "study.factors", name, "a name without +, not the base"
-        )
-    from ablate.fraction import fraction  # loads numpy, which commands that only say what they do should not
-
-    try:
-        fraction(tuple(study.factors), study.num_arms, study.resolution)
-    except ValueError as error:
-        raise ValueError(f"study.num_arms={study.num_arms}: {error}") from None
+        first = round(s.steps / min(s.evaluation.times, s.steps)) / s.steps  # a forecast needs a value to start from
+        allowed = f"at or after the first evaluation, {first:.3g} of the run"
+        _require(budget.rungs[0] >= first, "study.budget.rungs", budget.rungs, allowed)
 
 
 def _check_weights(key: str, weights: "Weights", known: list[str]) -> None:

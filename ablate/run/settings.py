@@ -332,11 +332,6 @@ class Study:
     # Further arms, every combination of one level a factor: {length: {fixed: [], grow: [length=grow]}, ...};
     # levels without overrides are those of the base
     grid: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
-    # Instead of arms: what is on or off, by name, with the overrides that turn it on. Arms are a fraction of all
-    # combinations (`ablate.fraction`), and the verdict is about each factor, averaged over the others
-    factors: dict[str, list[str]] = dataclasses.field(default_factory=dict)
-    num_arms: Annotated[int, Field(ge=0)] = 0  # of the fraction, the base among them; 0: the fewest of that resolution
-    resolution: Annotated[int, Field(ge=3)] = 4  # of the fraction, at least; 4: no effect hides in that of a pair
     seeds: list[Annotated[int, Field(ge=0)]] = dataclasses.field(default_factory=lambda: [0, 1, 2])
     metric: str = "macro"  # macro, micro, rest (macro without data.focus) or a domain: bits per byte
     margin: Positive = 0.01  # bits per byte; smaller differences do not matter

@@ -8,8 +8,7 @@ What takes long to import begins here. `run` may be called again at any time: th
 from rich.console import Console
 from rich.markup import escape
 
-from ablate.page import page
-from ablate.page.summary import summary
+from ablate.page import page, table
 from ablate.run.record import StudyRecord, study_record
 from ablate.run.settings import UserError
 from ablate.sweep import study as studies
@@ -56,9 +55,8 @@ def _conclude(record: StudyRecord, console: Console) -> trust.Conclusion:
     """The verdict table, what was found about the study, and the report to read."""
     evidence = read(record)
     conclusion = trust.conclude(evidence)
-    verdict = summary(conclusion)
     console.print()
-    verdict.show(console)
-    console.print(f"\n[bold]{escape(verdict.sentence)}[/]")
+    table.show(conclusion, console)
+    console.print(f"\n[bold]{escape(conclusion.sentence)}[/]")
     console.print(f"report: {page.of(evidence, conclusion)}")
     return conclusion

@@ -21,7 +21,6 @@ from hydra.plugins.launcher import Launcher
 from ablate.data.tokens import Corpus, check_held_out, prepare
 from ablate.run.identity import canonical, difference, digest
 from ablate.run.settings import Settings, SettingsError, Study
-from ablate.sweep import factors
 from ablate.sweep import study as studies
 from ablate.sweep.composition import Composer
 from ablate.sweep.controls import with_controls
@@ -53,10 +52,8 @@ def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> 
         study = dataclasses.replace(study, seeds=[_seed(text) for text in values["seed"]])
     if not swept:
         arms = {name: compose([*fixed, *more]) for name, more in _named(study).items()}
-        alone = {name: compose([*fixed, *more]) for name, more in study.factors.items()}
-        factors.audit(study, base, alone, arms)
         return with_controls(studies.plan(study, base, arms), lambda more: compose([*fixed, *more]))
-    if study.arms or study.grid or study.factors:
+    if study.arms or study.grid:
         raise SettingsError(f"{swept[0]}: a study with arms of its own takes no further parameter but seed")
     points = dict.fromkeys(tuple(o for o in job if o.split("=", 1)[0] in swept) for job in jobs)
     named = {", ".join(point): list(point) for point in points}
@@ -68,8 +65,7 @@ def _named(study: Study) -> dict[str, list[str]]:
     """Overrides of every arm that the study names: one by one, and as combinations of levels."""
     combinations = [list(levels) for levels in itertools.product(*(factor.items() for factor in study.grid.values()))]
     grid = {" ".join(name for name, _ in levels): [o for _, more in levels for o in more] for levels in combinations}
-    named = study.arms | factors.arms(study)
-    return named | {name: overrides for name, overrides in grid.items() if overrides}
+    return study.arms | {name: overrides for name, overrides in grid.items() if overrides}
 
 
 def prepared(plan: studies.Plan) -> studies.Plan:

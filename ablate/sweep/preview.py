@@ -147,8 +147,6 @@ def _flops_per_second(plan: Plan, found: Prospect) -> tuple[float, str]:
 def _detectable(plan: Plan) -> str:
     study, family = plan.study, max(1, sum(bool(arm.difference) for arm in plan.arms[1:]))
     sd, source = _noise(plan)
-    if study.factors:  # each is measured on all arms, half of them with it
-        family, sd = len(study.factors), sd * math.sqrt(2 / len(plan.arms))
     if not sd or len(study.seeds) < 2:
         return "smallest effect that the seeds can detect: unknown until two seed blocks are done"
     smallest = detectable_with(sd, len(study.seeds), (1 - study.confidence) / family)

@@ -18,8 +18,6 @@ from ablate.run.identity import difference, digest, record_name
 from ablate.run.record import StudyRecord
 from ablate.run.settings import Settings, SettingsError, Study
 
-FACTORIAL = ("factors", "num_arms", "resolution")
-
 
 @dataclass(frozen=True)
 class Arm:
@@ -109,7 +107,7 @@ def declare(plan: Plan, record: StudyRecord) -> None:
     """Write the declaration before the first run; keep the digests of earlier ones, so that no change is silent."""
     base = plan.arms[0]
     declaration = {
-        **_declared(plan.study),
+        **dataclasses.asdict(plan.study),
         "arms": {arm.name: _plain(arm.difference) for arm in plan.arms},
         "fingerprint": base.fingerprint,
         "domains": base.settings.data.domains,
@@ -123,12 +121,6 @@ def declare(plan: Plan, record: StudyRecord) -> None:
     changed = before["digest"] != declaration["digest"]
     declaration["earlier"] = before["earlier"] + ([before["digest"]] if changed else [])
     record.write(declaration)
-
-
-def _declared(study: Study) -> dict[str, Any]:
-    """All that was declared; of factors nothing where there are none, as before there could be."""
-    declared = dataclasses.asdict(study)
-    return {key: value for key, value in declared.items() if study.factors or key not in FACTORIAL}
 
 
 def _plain(difference: dict[str, tuple[Any, Any]]) -> dict[str, list[Any]]:

@@ -49,7 +49,6 @@ OTHER: dict[str, Any] = {
     "study.arms": {"hot": ["optimizer.lr=0.1"]},
     "study.seeds": [0, 1],
     "study.grid": {"rate": {"low": [], "high": ["optimizer.lr=0.1"]}},
-    "study.factors": {"hot": ["optimizer.lr=0.1"], "small": ["model.init_scale=0.1"]},
     "study.controls.positive": ["optimizer.lr*=0.5"],
     "where.slurm.options": {"qos": "low"},
     "study.budget.looks": [2, 4],

@@ -22,7 +22,7 @@ def by_arm(evidence: Evidence) -> dict[str, compare.Verdict]:
 
 def text(verdicts: list[compare.Verdict], width: int = 120) -> str:
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(table.table(verdicts))
+    console.print(table.verdicts(verdicts))
     return console.export_text()
 
 

@@ -286,6 +286,10 @@ def test_blocks_are_asked_for_up_to_the_next_look():
         ({"budget": {"noise": 0.1}}, ["study.budget.noise_df=0.0", "noise=0.1"]),
         ({"budget": {"rungs": [0.5]}}, ["study.budget.rungs=[0.5]", "race=none"]),
         ({"budget": {"rungs": [0.5], "race": "best"}, "factor": ["schedule.decay"]}, ["schedule.decay", "cross late"]),
+        (
+            {"budget": {"rungs": [0.05, 0.5], "race": "best"}},
+            ["rungs=[0.05, 0.5]", "first evaluation, 0.0993 of the run"],
+        ),
         ({"budget": {"tokens": 1e6}}, ["study.budget.tokens", "no such setting"]),
     ],
 )

@@ -12,7 +12,7 @@ from ablate.verdict.statistics.power import Power
 WIDTH, HEIGHT, POINTS = 7.2, 3.6, 81
 
 
-def draw(power: Power, seeds: Sequence[int], family: str = "arms", look: Look = LIGHT) -> Figure:
+def draw(power: Power, seeds: Sequence[int], look: Look = LIGHT) -> Figure:
     """Curves from no effect to the one that the fewest seeds but two detect, or twice the margin."""
     several = [power.detectable(n) for n in seeds if n > 2]
     most = min(max(2 * power.margin, *several[:1], 1.3 * power.detectable(max(seeds))), 4 * power.margin)
@@ -32,17 +32,17 @@ def draw(power: Power, seeds: Sequence[int], family: str = "arms", look: Look = 
         )
         axes.annotate(f" {power.power:.0%}", (0, power.power), color=look.muted, va="bottom", fontsize=8)
         axes.set(xlim=(0, most), ylim=(0, 1.02), xlabel="true effect, bits per byte", ylabel="chance to be called real")
-        axes.set_title(_title(power, family))
+        axes.set_title(_title(power))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
-def _title(power: Power, family: str) -> str:
-    judged = f"one of {power.arms} {family}" if power.arms > 1 else "one arm"
+def _title(power: Power) -> str:
+    judged = f"one of {power.arms} arms" if power.arms > 1 else "one arm"
     return f"What so many seeds can see: {judged}, {power.confidence:.0%} confidence, noise {power.noise:.4g}"
 
 
-def write(power: Power, seeds: Sequence[int], family: str, path: Path) -> Path:
+def write(power: Power, seeds: Sequence[int], path: Path) -> Path:
     """As PNG."""
-    draw(power, seeds, family).savefig(path, format="png", metadata={"Software": None})
+    draw(power, seeds).savefig(path, format="png", metadata={"Software": None})
     return path

@@ -1,7 +1,7 @@
 """Rows of a forest plot as the page shows them: what was measured, placed in percent of the width.
 
 A strip is stretched by the page to any width, from a telephone's to a desk's, while its text and its dots keep
-their size. Arms, factors and interactions all become strips; those of one list share a scale.
+their size. The strips of one list share a scale.
 
     scale = Scale.over(strips, margin=0.01)
     scale.at(-0.0216)                 17.3, percent from the left
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from matplotlib.ticker import MaxNLocator
 
-from ablate.page.factorial import Effect, Effects, Main
 from ablate.verdict.compare import Verdict
 from ablate.verdict.statistics.paired import Interval, Word
 
@@ -27,7 +26,7 @@ class Strip:
     """One row. Bits per byte; what is not known is None."""
 
     name: str
-    word: Word | None  # None: exploratory, no word is given
+    word: Word
     notes: tuple[str, ...]
     by_seed: dict[int, float]
     mean: float | None
@@ -81,31 +80,6 @@ def _of_verdict(v: Verdict) -> Strip:
         stripe=_known(v.effect.equivalence_interval) if len(v.differences) > 1 else None,
         p=_finite(v.effect.p_adjusted) if len(v.differences) > 1 else None,
         detectable=_finite(v.effect.mde),
-    )
-
-
-def of_factors(effects: Effects) -> list[Strip]:
-    return [_of_effect(main, main.word, main.notes, main) for main in effects.mains]
-
-
-def of_interactions(effects: Effects) -> list[Strip]:
-    """Those a single comparison would call real come first."""
-    ordered = sorted(effects.interactions, key=lambda one: (one.interval[0] <= 0 <= one.interval[1], -abs(one.mean)))
-    return [_of_effect(one, None, ()) for one in ordered if one.by_seed]
-
-
-def _of_effect(effect: Effect, word: Word | None, notes: Sequence[str], main: Main | None = None) -> Strip:
-    judgement = main.judgement if main else None
-    return Strip(
-        name=effect.name,
-        word=word,
-        notes=(*notes, *(f"or {alias.lstrip('+')}" for alias in effect.aliases)),
-        by_seed=effect.by_seed,
-        mean=_finite(effect.mean),
-        interval=_known(effect.interval),
-        stripe=_known(judgement.equivalence_interval) if judgement else None,
-        p=_finite(main.p_adjusted) if main else None,
-        detectable=_finite(effect.mde),
     )
 
 

@@ -35,9 +35,9 @@ LEAST_SEEDS, MOST_SEEDS = 2, 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Power:
-    """Effects, noise and margin in one unit; `arms`: how many are judged together, or factors."""
+    """Effects, noise and margin in one unit; `arms`: how many are judged together."""
 
-    noise: float  # standard deviation over seeds of arm - base, or of the effect of a factor
+    noise: float  # standard deviation over seeds of arm - base
     margin: float
     arms: int
     confidence: float = 0.95
@@ -109,15 +109,6 @@ def fewest(enough: Callable[[int], bool]) -> float:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle + 1, high)
     return high
-
-
-def factor_noise(noise: float, num_arms: int) -> float:
-    """Standard deviation over seeds of a factor's effect, where `noise` is that of a paired difference.
-
-    A difference of two runs has variance 2 s^2, the contrast of N runs 4 s^2 / N: the least it can be, as an
-    effect that varies with the seed does so in all arms at once.
-    """
-    return noise * math.sqrt(2 / num_arms)
 
 
 def dunnett(arms: int, df: float, confidence: float = 0.95) -> float:

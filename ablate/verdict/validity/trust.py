@@ -11,10 +11,6 @@ stay, for whoever looks for the reason; the words are what somebody acts on.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from rich.table import Table
-from rich.text import Text
-
-from ablate.page import factorial
 from ablate.verdict import compare, registry
 from ablate.verdict.compare import Verdict
 from ablate.verdict.evidence import Evidence
@@ -25,7 +21,6 @@ from ablate.verdict.validity.finding import Finding
 
 # Every check of a study; each says what it found, held or not
 CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (controls.findings, confounds.findings)
-SHOWN = 12  # findings that held, in a terminal
 
 
 @dataclass(frozen=True)
@@ -35,13 +30,11 @@ class Conclusion:
     base: str
     verdicts: list[Verdict]
     findings: list[Finding]
-    effects: factorial.Effects | None = None  # of a study of factors: every arm is part of each
     past: Sequence[Past] = ()  # arms of earlier studies, which told of the noise
 
     @property
     def words(self) -> list[Word]:
-        """Of all that is judged: the arms, or the factors."""
-        return [one.word for one in (self.effects.mains if self.effects else self.verdicts)]
+        return [verdict.word for verdict in self.verdicts]
 
     @property
     def broken(self) -> list[Finding]:
@@ -50,16 +43,14 @@ class Conclusion:
     @property
     def void(self) -> bool:
         """Whether no verdict of the study can be believed."""
-        return any(self.effects or _concerns_all(finding, self.base) for finding in self.broken)
+        return any(_concerns_all(finding, self.base) for finding in self.broken)
 
     @property
     def sentence(self) -> str:
         """The verdict of the study in one plain sentence, after what voids it, if anything does."""
         if self.void:
-            all_of_them = [f for f in self.broken if self.effects or _concerns_all(f, self.base)]
+            all_of_them = [f for f in self.broken if _concerns_all(f, self.base)]
             return f"Void: {'; '.join(map(_said, all_of_them))}."
-        if self.effects:
-            return factorial.sentence(self.effects)
         reasons = "; ".join(f"`{finding.arm}`, {_said(finding)}" for finding in self.broken)
         rest = compare.sentence(self.verdicts)
         return f"Void: {reasons}. {rest}" if reasons else rest
@@ -72,9 +63,8 @@ def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusi
     """
     past = registry.earlier(evidence) if past is None else past
     found = [finding for check in CHECKS for finding in check(evidence)]
-    effects = factorial.effects(evidence) if factorial.is_factorial(evidence.declaration) else None
     verdicts = withheld(compare.verdicts(evidence, past), found, evidence.base)
-    return Conclusion(evidence.base, verdicts, found, effects and _without(effects, found), past)
+    return Conclusion(evidence.base, verdicts, found, past)
 
 
 def withheld(verdicts: list[Verdict], found: list[Finding], base: str) -> list[Verdict]:
@@ -87,33 +77,9 @@ def _withheld(verdict: Verdict, broken: list[Finding], base: str) -> Verdict:
     return replace(verdict, word="inconclusive", notes=(*reasons, *verdict.notes)) if reasons else verdict
 
 
-def _without(effects: factorial.Effects, found: list[Finding]) -> factorial.Effects:
-    """Effects whose words are withheld if anything is broken: each is a contrast of all arms."""
-    reasons = tuple(f"void: {finding.check}" for finding in found if not finding.held)
-    if not reasons:
-        return effects
-    mains = tuple(replace(main, word="inconclusive", notes=(*reasons, *main.notes)) for main in effects.mains)
-    return replace(effects, mains=mains)
-
-
 def _concerns_all(finding: Finding, base: str) -> bool:
     return finding.arm in ("", base)
 
 
 def _said(finding: Finding) -> str:
     return f"{finding.check}: {finding.text}".rstrip(".")
-
-
-def table(found: list[Finding]) -> Table:
-    """The findings for a terminal, those that void first."""
-    out = Table(box=None, pad_edge=False, show_header=False)
-    out.add_column(style="dim", no_wrap=True)
-    out.add_column(overflow="fold")
-    ordered = sorted(found, key=lambda finding: finding.held)
-    shown = max(SHOWN, sum(not finding.held for finding in found))
-    for finding in ordered[:shown]:
-        arm = f"{finding.arm}: " if finding.arm else ""
-        out.add_row(finding.check, Text(f"{arm}{finding.text}", style="" if finding.held else "bold red"))
-    if len(ordered) > shown:
-        out.add_row("", Text(f"and {len(ordered) - shown} more that held: the page has them all", style="dim"))
-    return out

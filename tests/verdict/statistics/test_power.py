@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom, t
 
-from ablate.fraction import fraction
 from ablate.page.drawing.power_figure import draw
 from ablate.run.settings import Study
 from ablate.verdict.race import decide
 from ablate.verdict.statistics.looks import Design
 from ablate.verdict.statistics.paired import detectable_with, judge
-from ablate.verdict.statistics.power import Power, dunnett, factor_noise, fewest, pairing_needed
+from ablate.verdict.statistics.power import Power, dunnett, fewest, pairing_needed
 from ablate.verdict.statistics.race_power import differences, known, race, replay
 
 PLAN = Power(noise=0.004, margin=0.01, arms=3)
@@ -123,14 +122,6 @@ def test_where_seed_blocks_beat_a_larger_base(arms):
     own = math.sqrt(1 / gain)  # of a run beside what its seed shares; two runs apart have variance 2
     paired = (rng.normal(0, own, (studies, seeds)) - rng.normal(0, own, (studies, seeds))).mean(1)
     assert paired.var() / unpaired.var() == pytest.approx(1, rel=0.1)
-
-
-def test_the_noise_of_a_factor():
-    rng, design = np.random.default_rng(7), fraction(tuple("abcdefg"), 16)
-    runs = rng.normal(0, 0.004 / math.sqrt(2), (STUDIES, 16))
-    on = np.array([False, *("a" in arm for arm in design.arms)])
-    effect = runs[:, on].mean(1) - runs[:, ~on].mean(1)
-    assert effect.std() == pytest.approx(factor_noise(0.004, 16), rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,11 @@ import pytest
 from rich.console import Console
 
 from ablate.page import page
-from ablate.page.summary import summary
 from ablate.report import show
 from ablate.verdict import compare
 from ablate.verdict.evidence import Evidence, read
 from ablate.verdict.validity import trust
 from ablate.verdict.validity.finding import Finding
-from tests.page.test_factorial import write as factors
 from tests.verdict.worlds import World, write
 
 
@@ -55,26 +53,6 @@ def test_what_concerns_an_arm_withholds_its_word_alone(study, monkeypatch):
         arm: verdict for arm, verdict in before.items() if arm != "qa_20"
     }
     assert conclusion.sentence.startswith("Void: `qa_20`, drift: two processors. `qa_40` is worse than `base`")
-
-
-def test_whatever_is_broken_withholds_every_word_on_factors(tmp_path, monkeypatch):
-    evidence = read(factors(tmp_path))
-    before = trust.conclude(evidence)
-    assert {"better", "worse"} <= set(before.words)
-    conclusion = concluded(evidence, monkeypatch, Finding("drift", evidence.arms[0], False, "two processors"))
-    assert conclusion.void
-    assert set(conclusion.words) == {"inconclusive"}
-    assert summary(conclusion).sentence == "Void: drift: two processors."
-
-
-def test_a_terminal_shows_what_voids_first_and_counts_what_is_too_much():
-    found = [Finding("drift", f"arm {n}", n != 39, "text") for n in range(40)]
-    text = io.StringIO()
-    Console(file=text, width=100).print(trust.table(found))
-    lines = text.getvalue().splitlines()
-    assert "arm 39: text" in lines[0]
-    assert len(lines) == trust.SHOWN + 1
-    assert "and 28 more that held" in lines[-1]
 
 
 def test_page_and_table_show_findings_and_what_is_void(study):
