@@ -29,7 +29,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import binomtest
 
-from ablate.run.settings import Budget, Study
+from ablate.run.study import Budget, Study
 from ablate.verdict.race import Decision, decide
 from ablate.verdict.statistics.paired import judge
 from bench.curves import Race, Whole, families, whole

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ablate.console.compose import loaded
-from ablate.run.settings import Budget
+from ablate.run.study import Budget
 from ablate.sweep.composition import Composer
 from ablate.sweep.cost import Prospect, prospect
 from ablate.sweep.launcher import plan_of

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
-from ablate.run.settings import Budget, Study
+from ablate.run.study import Budget, Study
 from ablate.verdict.race import decide
 from ablate.verdict.statistics.looks import SHARED, Noise
 from ablate.verdict.statistics.moderated import Block, fit

@@ -31,7 +31,9 @@ from ablate.plan.order import Order
 from ablate.run.machine import PACKAGES, package_version, processor
 
 CODE = (
+    "run/fields",
     "run/settings",
+    "run/where",
     "run/checks",
     "run/steps",
     "run/identity",

@@ -1,22 +1,21 @@
 """What settings must be besides well-typed: ranges that depend on one another.
 
-Every check raises ValueError with one line that names the key, the value and what is allowed.
+Every check raises SettingsError with one line that names the key, the value and what is allowed.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ablate.run.fields import Weights
+from ablate.run.settings import Mamba, Model, Rewarm, Schedule, Settings, SettingsError, Size
 from ablate.run.steps import ramp_steps, steps_of
-
-if TYPE_CHECKING:
-    from ablate.run.settings import Mamba, Model, Rewarm, Schedule, Settings, Size, Weights
 
 LETTERS = "ALM"  # of mixers, `model.language.MIXERS`, which loads torch
 # What arms cross late by: the loss before a rate decays says little about the loss after (`bench.races`)
 CROSSING = ("schedule", "length", "ramp", "averaging", "optimizer.lr", "optimizer.lerac")
 
 
-def check(settings: "Settings") -> None:
-    """Raises ValueError for the first thing that cannot be run."""
+def check(settings: Settings) -> None:
+    """Raises SettingsError for the first thing that cannot be run."""
     _check_ramp(settings)
     _check_schedule(settings)
     _check_size(settings.size)
@@ -31,10 +30,10 @@ def check(settings: "Settings") -> None:
 
 def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
     if not fits:
-        raise ValueError(f"{key}={value}: must be {allowed}")
+        raise SettingsError(f"{key}={value}: must be {allowed}")
 
 
-def _check_ramp(s: "Settings") -> None:
+def _check_ramp(s: Settings) -> None:
     multiples, starts = s.ramp.multiples, s.ramp.starts
     _require(len(multiples) > 0, "ramp.multiples", multiples, "at least one multiple")
     _require(len(starts) == len(multiples), "ramp.starts", starts, f"as many as ramp.multiples={multiples}")
@@ -49,7 +48,7 @@ def _check_ramp(s: "Settings") -> None:
     _require(min(steps) >= 1, "ramp.starts", starts, f"such that every stage has a step; they have {steps}")
 
 
-def _check_schedule(s: "Settings") -> None:
+def _check_schedule(s: Settings) -> None:
     _check_shape("schedule", s.schedule)
     begins = []
     for name, stage in s.schedule.stages.items():
@@ -59,17 +58,17 @@ def _check_schedule(s: "Settings") -> None:
     _require(len(set(begins)) == len(begins), "schedule.stages", list(s.schedule.stages), "at different steps")
 
 
-def _check_shape(key: str, stage: "Schedule | Rewarm") -> None:
+def _check_shape(key: str, stage: Schedule | Rewarm) -> None:
     fits = stage.shape != "exponential" or stage.final > 0
     _require(fits, f"{key}.final", stage.final, "above 0 with shape=exponential")
 
 
-def _check_size(size: "Size") -> None:
+def _check_size(size: Size) -> None:
     _require(size.width % (2 * size.heads) == 0, "size.heads", size.heads, f"such that {size.width} / heads is even")
     _require(size.heads % size.kv_heads == 0, "size.kv_heads", size.kv_heads, f"a divisor of size.heads={size.heads}")
 
 
-def _check_model(model: "Model", size: "Size") -> None:
+def _check_model(model: Model, size: Size) -> None:
     letters = ", ".join(LETTERS)
     known = model.pattern != "" and set(model.pattern) <= set(LETTERS)
     _require(known, "model.pattern", repr(model.pattern), f"made of the letters {letters}")
@@ -79,7 +78,7 @@ def _check_model(model: "Model", size: "Size") -> None:
         _check_mamba(model.mamba, size.width)
 
 
-def _check_mamba(mamba: "Mamba", width: int) -> None:
+def _check_mamba(mamba: Mamba, width: int) -> None:
     inner = mamba.expand * width
     fits = inner % mamba.head_width == 0
     _require(fits, "model.mamba.head_width", mamba.head_width, f"a divisor of the inner width {inner}")
@@ -87,7 +86,7 @@ def _check_mamba(mamba: "Mamba", width: int) -> None:
     _require(heads % mamba.groups == 0, "model.mamba.groups", mamba.groups, f"a divisor of the {heads} heads")
 
 
-def _check_length(s: "Settings") -> None:
+def _check_length(s: Settings) -> None:
     lengths, starts = s.length.lengths, s.length.starts
     _require(len(lengths) > 0, "length.lengths", lengths, "at least one length")
     _require(len(starts) == len(lengths), "length.starts", starts, f"as many as length.lengths={lengths}")
@@ -99,7 +98,7 @@ def _check_length(s: "Settings") -> None:
         _require(s.step_tokens % length == 0, "step_tokens", s.step_tokens, f"a multiple of the row length {length}")
 
 
-def _check_mixture(s: "Settings") -> None:
+def _check_mixture(s: Settings) -> None:
     known = s.data.domains
     _require(len(known) > 0, "data.domains", known, "at least one domain")
     _require(len(set(known)) == len(known), "data.domains", known, "without repeats")
@@ -118,7 +117,7 @@ def _check_mixture(s: "Settings") -> None:
     _check_focus(s)
 
 
-def _check_focus(s: "Settings") -> None:
+def _check_focus(s: Settings) -> None:
     """`share` and the metric `rest` need a domain to set apart, and others beside it."""
     known, focus = s.data.domains, s.data.focus
     metrics = ["macro", "micro", "rest", *known]
@@ -130,7 +129,7 @@ def _check_focus(s: "Settings") -> None:
         _require(others > 0, "mixture.weights", s.mixture.weights, f"above 0 for a domain beside {focus}")
 
 
-def _check_techniques(s: "Settings") -> None:
+def _check_techniques(s: Settings) -> None:
     """A curriculum and an average must begin within the run, and the curriculum end there; matrices stay whole."""
     if s.averaging.kind != "none":
         start = s.averaging.start
@@ -144,7 +143,7 @@ def _check_techniques(s: "Settings") -> None:
         _require(1 <= until <= s.steps, "optimizer.lerac.until", lerac.until, "within the run and after the first step")
 
 
-def _check_devices(s: "Settings") -> None:
+def _check_devices(s: Settings) -> None:
     """Several processes need a strategy that shares the work, and average whole weights only where some are whole."""
     where = s.where
     alone = where.devices * where.nodes == 1 or where.strategy != "single"
@@ -154,7 +153,7 @@ def _check_devices(s: "Settings") -> None:
     _require(whole, "averaging.kind", s.averaging.kind, allowed)
 
 
-def _check_averaging(s: "Settings") -> None:
+def _check_averaging(s: Settings) -> None:
     """A plain mean never forgets, so it begins after the last switch of phase."""
     if s.averaging.kind != "uniform":
         return
@@ -166,7 +165,7 @@ def _check_averaging(s: "Settings") -> None:
         _require(within, "averaging.start", s.averaging.start, allowed)
 
 
-def _check_budget(s: "Settings") -> None:
+def _check_budget(s: Settings) -> None:
     """Looks and rungs in order; rungs only where a curve that lies behind midway tends to end behind."""
     budget = s.study.budget
     for name, values in (("looks", budget.looks), ("rungs", budget.rungs)):
@@ -183,7 +182,7 @@ def _check_budget(s: "Settings") -> None:
         _require(budget.rungs[0] >= first, "study.budget.rungs", budget.rungs, allowed)
 
 
-def _check_weights(key: str, weights: "Weights", known: list[str]) -> None:
+def _check_weights(key: str, weights: Weights, known: list[str]) -> None:
     for domain, weight in weights.items():
         _require(domain in known, f"{key}.{domain}", weight, "for one of data.domains: " + ", ".join(known))
         _require(weight >= 0, f"{key}.{domain}", weight, "at least 0")

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
+from ablate.run.checks import check
 from ablate.run.settings import Settings, SettingsError
 
 SYSTEM = "+system="  # how a published system is chosen; its recipe stands above every group of UNDER_SYSTEM
@@ -37,9 +38,11 @@ def from_config(config: DictConfig | dict) -> Settings:
 def from_plain(plain: Any) -> Settings:
     """Typed settings from plain data as it stands: no `${...}` is looked up. Raises SettingsError, one line."""
     try:
-        return TypeAdapter(Settings).validate_python(plain)
+        settings = TypeAdapter(Settings).validate_python(plain)
     except ValidationError as error:
         raise SettingsError(" ".join(_one_line(error.errors()[0]).split())) from None
+    check(settings)
+    return settings
 
 
 def check_choices(overrides: Sequence[str]) -> None:
@@ -73,7 +76,5 @@ def _one_line(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"] if part != "function-after")
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return unknown_key(key)
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
     wanted = error["msg"].replace("Input should be", "must be")
     return f"{key}={error['input']}: {wanted[0].lower()}{wanted[1:]}"

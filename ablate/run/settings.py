@@ -16,22 +16,14 @@ import dataclasses
 import math
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
+from pydantic import Field
 
-from ablate.run import checks
+from ablate.run.fields import Count, Fraction, Moment, NonNegative, Positive, Weights, strict
 from ablate.run.steps import ramp_steps, steps_of
+from ablate.run.study import Study
+from ablate.run.where import Where
 
 NOT_HASHED = ("where", "study", "data.root", "data.sources", "data.tokenizer", "data.focus")
-
-strict = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
-
-Count = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Moment = NonNegative
-Weights = dict[str, float]
 
 
 class UserError(ValueError):
@@ -240,107 +232,6 @@ class Evaluation:
 
 
 @strict
-class Slurm:
-    """What a run asks of a Slurm cluster; empty or 0: what the cluster gives by default."""
-
-    partition: str = ""
-    account: str = ""
-    minutes: Count = 60  # time limit of one try; a run that needs more is requeued and resumes
-    cpus: Annotated[int, Field(ge=0)] = 0  # per process
-    gpus: Annotated[int, Field(ge=0)] = 0  # per node
-    memory_gb: Annotated[int, Field(ge=0)] = 0  # per node
-    at_once: Annotated[int, Field(ge=0)] = 0  # tasks of one array that run together
-    options: dict[str, str] = dataclasses.field(default_factory=dict)  # further ones of sbatch
-
-
-@strict
-class Where:
-    """Where and how a run is carried out: recorded, never part of what the run is."""
-
-    outputs: Annotated[str, Field(min_length=1)] = "outputs"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    strategy: Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"] = "single"
-    devices: Count = 1  # processes per node
-    nodes: Count = 1
-    micro_tokens: Count = 16_384  # tokens per forward pass and device; a larger step is accumulated
-    data_workers: Annotated[int, Field(ge=0)] = 0
-    executor: Literal["local", "slurm"] = "local"  # who carries out the runs of a sweep
-    workers: Annotated[int, Field(ge=0)] = 0  # runs trained at once in a sweep; 0: as many as the GPUs or cores hold
-    runs_per_device: Count = 1  # runs of a sweep that share one GPU
-    stall_minutes: NonNegative = (
-        0.0  # without a step, after which a run is hung (the first may take thrice that); 0: never
-    )
-    trunks: bool = True  # equal beginnings of runs are trained once
-    threads: Annotated[int, Field(ge=0)] = 1  # per process; 0: all cores
-    compile: bool = False
-    recompute: bool = False  # gradient checkpointing: blocks are computed anew in the backward pass
-    deterministic: bool = True
-    saves: Count = 8  # checkpoints in a run, evenly spaced
-    retries: Annotated[int, Field(ge=0)] = 1  # further tries of a run that was killed, hung or out of memory
-    wandb: Literal["online", "offline", "off"] = "offline"
-    wandb_project: str = "ablate"
-    progress: bool = True
-    profile: Literal["off", "simple", "pytorch"] = "off"  # written to the run's folder
-    peak_tflops: NonNegative = 0.0  # of the device, for MFU; 0: measured
-    dry_run: bool = False  # print the plan of the study and stop
-    slurm: Slurm = dataclasses.field(default_factory=Slurm)
-    arm: str = ""  # of the study; set by the launcher
-    replicate: Annotated[int, Field(ge=0)] = 0  # above 0: the same run once more, in a folder of its own, alone
-
-
-@strict
-class Budget:
-    """When a study stops spending on an arm before its seeds are used up (`verdict.race`).
-
-    verdicts: once its verdict against the base is decided, or cannot become `better` any more.
-    best: also once it cannot be the best arm; one that is better goes on as long as another may be best.
-    """
-
-    race: Literal["none", "verdicts", "best"] = "none"
-    # Whole seed blocks after which arms are judged; those beyond the study's seeds fall away, the last seed is one
-    looks: list[Annotated[int, Field(ge=2)]] = dataclasses.field(default_factory=lambda: [2, 3, 5, 8])
-    keep: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # probability that the best arm stays in the race
-    futility: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # an arm as unlikely to become better is given up; 0: never
-    # Parts of a run after which arms may leave within the first seed block; for race=best alone
-    rungs: list[Annotated[float, Field(gt=0, lt=1)]] = dataclasses.field(default_factory=list)
-    noise: NonNegative = 0.0  # standard deviation of a paired difference known beforehand, bits per byte
-    noise_df: NonNegative = 0.0  # the degrees of freedom that it is worth; 0: as earlier studies tell (`sweep.prior`)
-
-
-@strict
-class Controls:
-    """Runs beside the arms whose outcome is known before the study (`sweep.controls`); 0, 0 and []: none."""
-
-    null_seeds: Annotated[int, Field(ge=0)] = 1  # of the first seeds: there the base is trained twice, to the same bits
-    aa_seeds: Annotated[int, Field(ge=0)] = 0  # further seeds of the base
-    # Overrides of the base with an effect known in sign, key*=number multiplies; trained on the seeds of the arms,
-    # unless every arm is found to differ
-    positive: list[str] = dataclasses.field(default_factory=lambda: ["tokens*=0.75"])
-    expected: Literal["worse", "better"] = "worse"  # what `positive` is
-
-
-@strict
-class Study:
-    """A contrast, declared before its first run: arms are overrides of the base, factor the keys they may change."""
-
-    name: str = ""
-    question: str = ""
-    hypothesis: str = ""
-    base: str = "base"  # what the unchanged configuration is called
-    factor: list[str] = dataclasses.field(default_factory=list)
-    arms: dict[str, list[str]] = dataclasses.field(default_factory=dict)
-    # Further arms, every combination of one level a factor: {length: {fixed: [], grow: [length=grow]}, ...};
-    # levels without overrides are those of the base
-    grid: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
-    seeds: list[Annotated[int, Field(ge=0)]] = dataclasses.field(default_factory=lambda: [0, 1, 2])
-    metric: str = "macro"  # macro, micro, rest (macro without data.focus) or a domain: bits per byte
-    margin: Positive = 0.01  # bits per byte; smaller differences do not matter
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    budget: Budget = dataclasses.field(default_factory=Budget)
-    controls: Controls = dataclasses.field(default_factory=Controls)
-
-
-@strict
 class Settings:
     """One run, and the study that it belongs to."""
 
@@ -360,9 +251,6 @@ class Settings:
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     where: Where = dataclasses.field(default_factory=Where)
     study: Study = dataclasses.field(default_factory=Study)
-
-    def __post_init__(self) -> None:
-        checks.check(self)
 
     @property
     def steps(self) -> int:

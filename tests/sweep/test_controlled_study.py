@@ -13,7 +13,8 @@ from runs import record_of
 from ablate.fit.run import train_run
 from ablate.run.parse import from_config
 from ablate.run.record import run_record, study_record
-from ablate.run.settings import Budget, Controls, Settings, SettingsError, Study, UserError
+from ablate.run.settings import Settings, SettingsError, UserError
+from ablate.run.study import Budget, Controls, Study
 from ablate.sweep import conduct, trunk
 from ablate.sweep.controls import multiplied, with_controls
 from ablate.sweep.cost import prospect

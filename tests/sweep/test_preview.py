@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ablate.run.parse import from_config
-from ablate.run.settings import Budget, Study
+from ablate.run.study import Budget, Study
 from ablate.sweep.cost import prospect
 from ablate.sweep.preview import preview
 from ablate.sweep.study import Plan, plan

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from ablate.run.record import study_record
-from ablate.run.settings import Budget, Settings, Study
+from ablate.run.settings import Settings
+from ablate.run.study import Budget, Study
 from ablate.sweep.prior import informed
 from ablate.sweep.study import Plan, plan
 from tests.verdict.worlds import TOKENS, World, write

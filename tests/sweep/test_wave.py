@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from ablate.run.record import run_record, study_record
-from ablate.run.settings import Budget, Study
+from ablate.run.study import Budget, Study
 from ablate.sweep import conduct
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, plan

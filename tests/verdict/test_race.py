@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import binomtest
 
 from ablate.run.parse import from_plain
-from ablate.run.settings import Budget, SettingsError, Study
+from ablate.run.settings import SettingsError
+from ablate.run.study import Budget, Study
 from ablate.verdict.race import Decision, decide, looks_of
 from ablate.verdict.statistics.looks import Design, Noise, pool
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ablate.run.settings import Budget, Study
+from ablate.run.study import Budget, Study
 from ablate.verdict.evidence import read
 from ablate.verdict.race import decide
 from ablate.verdict.standing import standing

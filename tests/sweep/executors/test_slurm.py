@@ -15,8 +15,8 @@ from slurm import cluster
 
 from ablate.data.tokens import prepare
 from ablate.run.record import run_record
-from ablate.run.settings import Slurm as Asked
 from ablate.run.settings import Study, UserError, Where
+from ablate.run.where import Slurm as Asked
 from ablate.sweep import trunk
 from ablate.sweep.executors import queue, slurm
 from ablate.sweep.executors.local import Local

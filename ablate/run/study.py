@@ -1,0 +1,60 @@
+"""Which runs are compared, how, and when it is known enough: what a study declares before its first run."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ablate.run.fields import NonNegative, Positive, strict
+
+
+@strict
+class Budget:
+    """When a study stops spending on an arm before its seeds are used up (`verdict.race`).
+
+    verdicts: once its verdict against the base is decided, or cannot become `better` any more.
+    best: also once it cannot be the best arm; one that is better goes on as long as another may be best.
+    """
+
+    race: Literal["none", "verdicts", "best"] = "none"
+    # Whole seed blocks after which arms are judged; those beyond the study's seeds fall away, the last seed is one
+    looks: list[Annotated[int, Field(ge=2)]] = dataclasses.field(default_factory=lambda: [2, 3, 5, 8])
+    keep: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # probability that the best arm stays in the race
+    futility: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # an arm as unlikely to become better is given up; 0: never
+    # Parts of a run after which arms may leave within the first seed block; for race=best alone
+    rungs: list[Annotated[float, Field(gt=0, lt=1)]] = dataclasses.field(default_factory=list)
+    noise: NonNegative = 0.0  # standard deviation of a paired difference known beforehand, bits per byte
+    noise_df: NonNegative = 0.0  # the degrees of freedom that it is worth; 0: as earlier studies tell (`sweep.prior`)
+
+
+@strict
+class Controls:
+    """Runs beside the arms whose outcome is known before the study (`sweep.controls`); 0, 0 and []: none."""
+
+    null_seeds: Annotated[int, Field(ge=0)] = 1  # of the first seeds: there the base is trained twice, to the same bits
+    aa_seeds: Annotated[int, Field(ge=0)] = 0  # further seeds of the base
+    # Overrides of the base with an effect known in sign, key*=number multiplies; trained on the seeds of the arms,
+    # unless every arm is found to differ
+    positive: list[str] = dataclasses.field(default_factory=lambda: ["tokens*=0.75"])
+    expected: Literal["worse", "better"] = "worse"  # what `positive` is
+
+
+@strict
+class Study:
+    """A contrast, declared before its first run: arms are overrides of the base, factor the keys they may change."""
+
+    name: str = ""
+    question: str = ""
+    hypothesis: str = ""
+    base: str = "base"  # what the unchanged configuration is called
+    factor: list[str] = dataclasses.field(default_factory=list)
+    arms: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    # Further arms, every combination of one level a factor: {length: {fixed: [], grow: [length=grow]}, ...};
+    # levels without overrides are those of the base
+    grid: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
+    seeds: list[Annotated[int, Field(ge=0)]] = dataclasses.field(default_factory=lambda: [0, 1, 2])
+    metric: str = "macro"  # macro, micro, rest (macro without data.focus) or a domain: bits per byte
+    margin: Positive = 0.01  # bits per byte; smaller differences do not matter
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    budget: Budget = dataclasses.field(default_factory=Budget)
+    controls: Controls = dataclasses.field(default_factory=Controls)
