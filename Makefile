@@ -1,4 +1,4 @@
-# make sweep: train a study of twelve models and read its verdict.   make test: prove that the code works.
+# make sweep: train a study of thirteen small models and read its verdict.   make test: prove that the code works.
 PYTHON ?= python3
 BIN := .venv/bin
 

@@ -51,6 +51,11 @@ class Saturation:
         return self.tokens is not None and self.tokens <= SPOKEN * self.trained
 
     @property
+    def found(self) -> bool:
+        """Whether the domain has saturated, or it can be said where it will."""
+        return self.status == "saturated" or self.spoken
+
+    @property
     def where(self) -> str:
         """The place in words, to follow the status; empty where not identified."""
         if self.tokens is None or self.interval is None:
@@ -65,7 +70,7 @@ class Saturation:
         """What one more doubling brings, against what could be seen; or why that is not known."""
         if self.gain is None:
             return self.reason or ""
-        gain = f"one more doubling gains {self.gain:.4f}, detectable are {self.eps:.4f}"
+        gain = f"one more doubling gains {self.gain:.4f}; the study can detect {self.eps:.4f}"
         return f"{self.reason}; {gain}" if self.reason else gain
 
 

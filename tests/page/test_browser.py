@@ -39,6 +39,7 @@ addEventListener("load", () => {
                visible: headline.checkVisibility({opacityProperty: true, visibilityProperty: true})},
     paper: getComputedStyle(document.body).backgroundColor,
     cut: cut.map(text => text.tagName + " " + text.textContent.slice(0, 60)),
+    hints: [...document.querySelectorAll(".sideways")].filter(hint => hint.checkVisibility()).length,
     images: [...document.images].map(image => image.naturalWidth * image.naturalHeight),
     figures: [...document.querySelectorAll("figure")].map(figure => {
       const svg = figure.querySelector("svg").getBoundingClientRect(); return [figure.id, svg.width, svg.height]; }),
@@ -122,6 +123,12 @@ def test_every_figure_is_drawn(study):
     assert all(pixels > 0 for pixels in found["images"])
     assert len(found["texts"]) > 100
     assert all(width > 0 for width in found["texts"])
+
+
+def test_a_figure_that_must_be_scrolled_says_so(study):
+    narrow, wide = (seen(study, width) for width in (400, 1200))
+    assert narrow["hints"] == len(narrow["figures"])
+    assert wide["hints"] == 0
 
 
 def test_dark_paper_has_light_ink(study):

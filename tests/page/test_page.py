@@ -121,6 +121,24 @@ def test_the_page_says_what_was_asked_and_found(study):
     assert all(run.record.id in text for run in read(study).runs)
 
 
+def test_the_hypothesis_stands_beside_the_answer(study):
+    text = (study.folder / "report/index.html").read_text(encoding="utf-8")
+    [asked] = re.findall(r'<div class="asked">(.*?)</div>', text, flags=re.S)
+    assert study.read()["hypothesis"] in asked
+    assert 'id="headline"' in asked
+    assert text.count(study.read()["hypothesis"]) == 1
+
+
+def test_fits_that_find_no_place_of_saturation_are_folded(tmp_path):
+    """Curves of a short study do not flatten yet: a table without a find must not fill a screen."""
+    folded = "fits, one an arm and domain: none finds where it saturates</summary>"
+    short, long = dataclasses.replace(QUICK, evaluations=3), World(shape="constant", seeds=(0, 1, 2))
+    assert folded in page.write(write(tmp_path / "short", short)).read_text(encoding="utf-8")
+    saturated = page.write(write(tmp_path / "long", long)).read_text(encoding="utf-8")
+    assert "<td>saturated<" in saturated
+    assert folded not in saturated
+
+
 def test_tables_hold_the_numbers_of_the_verdicts(study):
     found = {row["arm"]: row for row in rows(study, "verdicts.csv")}
     for verdict in verdicts(read(study)):
