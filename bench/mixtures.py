@@ -136,7 +136,8 @@ def grown(
     """With so many runs in all, as they are asked for."""
     while len(swarm.weights) < runs:
         new = propose(fit(swarm), min(batch, runs - len(swarm.weights)), rng)
-        swarm = swarm.with_runs(new, one.run(new, rng))
+        losses = np.concatenate([swarm.losses, one.run(new, rng)])
+        swarm = replace(swarm, weights=np.concatenate([swarm.weights, new]), losses=losses)
     return swarm
 
 
@@ -221,7 +222,7 @@ def ranks(
         "ours": found.metric(unseen)[0],
         "effective law": found.laws[at](unseen),
         "Gaussian process": found.metric(unseen, laws=False)[0],
-        "log-linear": laws.log_linear(weights, losses[:, at])(unseen),
+        "log-linear": log_linear(weights, losses[:, at])(unseen),
     }
     return {name: float(spearmanr(values, true[:, at])[0]) for name, values in predicted.items()}
 
@@ -235,3 +236,21 @@ def table(kind: str, size: str) -> tuple[np.ndarray, np.ndarray, tuple[list[str]
     sets = [str(name).removeprefix("metric/the_pile_").removesuffix("_val_loss") for name in losses]
     weights = mixed.to_numpy(float)
     return weights / weights.sum(1, keepdims=True), losses.to_numpy(float), (names, sets)
+
+
+def log_linear(weights: np.ndarray, losses: np.ndarray) -> laws.Law:
+    """L(w) = c + exp(b + sum_j t_j w_j) (Ye et al. 2024, arXiv 2403.16952, eq. 7), with a weak prior."""
+    spread, domains = laws.spread_of(losses), weights.shape[1]
+    centre = np.array([losses.min() - 0.3 * spread, np.log(spread), *[0.0] * domains])
+    width = np.array([spread, 2.0, *[3.0] * domains])
+    return laws.estimate(_log_linear, _log_linear_slopes, weights, losses, laws.MISFIT * spread, centre, width)
+
+
+def _log_linear(q: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """q: c, b, t."""
+    return q[0] + np.exp(np.minimum(q[1] + weights @ q[2:], laws.LARGEST))
+
+
+def _log_linear_slopes(q: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    fall = (_log_linear(q, weights) - q[0])[:, None]
+    return np.concatenate([np.ones_like(fall), fall, fall * weights], 1)

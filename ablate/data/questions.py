@@ -63,11 +63,6 @@ def question(index: int) -> Question:
     return Question(kind, *KINDS[kind](random.Random(f"question {index}")))
 
 
-def is_right(index: int, completion: str) -> bool:
-    """Whether the first line of `completion` is the answer to question `index`."""
-    return completion.strip().split("\n")[0].strip() == question(index).answer
-
-
 def arithmetic(rng: random.Random) -> Worked:
     """Two operations, where precedence matters."""
     a, b, c = rng.randint(2, 999), rng.randint(2, 99), rng.randint(2, 29)

@@ -88,12 +88,6 @@ class Corpus:
 
         return tokenizer.load((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
 
-    def verify(self) -> None:
-        """Read every file again and compare its hash. Raises UserError naming the first that differs."""
-        for name, written in self.manifest["files"].items():
-            if sha256_of(self.folder / name) != written["sha256"]:
-                raise _damaged(self.folder, f"{name} has another sha256 than when it was written")
-
 
 def num_spans(num_tokens: int, span: int) -> int:
     """Spans in a stream: each has `span` inputs, and the token after each input as its target."""

@@ -1,4 +1,4 @@
-"""Scaling laws over several runs: loss against parameters and tokens, and what repeating tokens costs.
+"""Scaling laws over several runs: loss against parameters and tokens.
 
     law = fit(params, tokens, loss)      L(N, D) = E + A / N^a + B / D^b       (Hoffmann et al. 2022, equation 2)
     law(1e9, 2e10), law.optimal(1e20)    the loss there; parameters and tokens that spend so many FLOPs best
@@ -12,7 +12,6 @@ Predictions are stable, parameters are not: `resample` gives laws fitted to runs
 exponents spread far wider than their predictions. Never read E, a or b without that spread.
 """
 
-import math
 from dataclasses import astuple, dataclass
 from itertools import combinations
 
@@ -140,45 +139,3 @@ def resample(
         if len(np.unique(drawn)) >= 5:
             found.append(fit(params[drawn], tokens[drawn], loss[drawn], grid=12))
     return found
-
-
-@dataclass(frozen=True)
-class RepetitionLaw:
-    """What repeated tokens and excess parameters are worth (Muennighoff et al. 2023, equations 5 and 6).
-
-    tokens_half, params_half: R_D* and R_N*, the repetitions after which most of the worth is gone.
-    """
-
-    law: ScalingLaw
-    tokens_half: float
-    params_half: float
-
-    def __call__(self, params: np.ndarray, tokens: np.ndarray, unique: np.ndarray) -> np.ndarray:
-        """Loss of runs that read `tokens` of which `unique` are different."""
-        law, unique = self.law, np.minimum(unique, tokens)
-        fitting = np.minimum(params, law.balance * (unique * law.balance) ** (law.b / law.a))  # what `unique` can feed
-        worth_n = _worth(fitting, params / fitting - 1, self.params_half)
-        return law(worth_n, _worth(unique, tokens / unique - 1, self.tokens_half))
-
-
-def _worth(amount: np.ndarray, repeats: np.ndarray, half: float) -> np.ndarray:
-    """U + U R* (1 - exp(-R / R*)): of U units, read R times again."""
-    return amount * (1 + half * -np.expm1(-repeats / half))
-
-
-@dataclass(frozen=True)
-class Power:
-    """y = coefficient x^exponent, and the share of the variance of log y that it explains."""
-
-    exponent: float
-    coefficient: float
-    r2: float
-
-
-def fit_power(x: np.ndarray, y: np.ndarray, sigma: np.ndarray | None = None) -> Power:
-    """Least squares on both logarithms; sigma: standard deviation of each log y."""
-    weights = None if sigma is None else 1 / sigma
-    exponent, constant = np.polyfit(np.log(x), np.log(y), 1, w=weights)
-    residual = np.log(y) - exponent * np.log(x) - constant
-    r2 = 1 - (residual**2).sum() / ((np.log(y) - np.log(y).mean()) ** 2).sum()
-    return Power(float(exponent), math.exp(constant), float(r2))

@@ -1,15 +1,14 @@
-"""Laws of one loss over the weights of a mixture: few parameters, so that few runs suffice.
+"""The law of one loss over the weights of a mixture: few parameters, so that few runs suffice.
 
-    effective     L(w) = c + k (e + sum_j s_j w_j^g)^-a          the law that is used
-    log-linear    L(w) = c + exp(b + sum_j t_j w_j)              Ye et al. 2024 (arXiv 2403.16952, eq. 7), to compare
+    L(w) = c + k (e + sum_j s_j w_j^g)^-a
 
-The first says that a token of domain j is worth s_j tokens of the domain whose loss it is (s = 1 for its own), that
+It says that a token of domain j is worth s_j tokens of the domain whose loss it is (s = 1 for its own), that
 the first tokens of a domain teach more than later ones (g < 1), and that the loss falls with what was read by a
-power law. It has about as many parameters as the second, but knows what domains have in common: a loss does not
-rise when more of its own text is read, and a first percent changes more than a tenth. A log-linear law is monotone
-along every edge of the simplex, so one of them fitted to an aggregate always puts its optimum on a vertex.
+power law. A log-linear law (Ye et al. 2024, arXiv 2403.16952) has about as many parameters, but does not know that a
+loss falls when more of its own text is read, nor that a first percent changes more than a tenth. It is monotone along
+every edge of the simplex, so that one estimated from an aggregate always puts its optimum on a vertex.
 
-Both are fitted with priors, so that they are defined with fewer runs than parameters. Runs are rows of `weights`,
+The law is estimated with priors, so that it is defined with fewer runs than parameters. Runs are rows of `weights`,
 which sum to 1; losses are of one validation set. `python -m bench mixtures` says how well they predict.
 """
 
@@ -46,24 +45,16 @@ class Law:
 def effective(weights: np.ndarray, losses: np.ndarray, own: int = -1, looseness: np.ndarray | float = 1.0) -> Law:
     """The law of effective data. `own`: the domain that the losses are of, -1 for none; `looseness`: by run, how much
     more than MISFIT it may be missed by."""
-    spread, domains = _spread(losses), weights.shape[1]
+    spread, domains = spread_of(losses), weights.shape[1]
     mean, sd = UNKNOWN if own < 0 else OTHER
     centre = np.array([losses.min() - spread, np.log(spread), POWER[0], FLOOR[0], BEND[0], *[mean] * domains])
     width = np.array([10 * spread, 3.0, POWER[1], FLOOR[1], BEND[1], *[sd] * domains])
     if own >= 0:
         centre[5 + own], width[5 + own] = 0.0, 1e-3
-    return _fitted(_effective, _effective_slopes, weights, losses, MISFIT * spread * looseness, centre, width)
+    return estimate(_effective, _effective_slopes, weights, losses, MISFIT * spread * looseness, centre, width)
 
 
-def log_linear(weights: np.ndarray, losses: np.ndarray) -> Law:
-    """The law of Ye et al., with a weak prior on its coefficients."""
-    spread, domains = _spread(losses), weights.shape[1]
-    centre = np.array([losses.min() - 0.3 * spread, np.log(spread), *[0.0] * domains])
-    width = np.array([spread, 2.0, *[3.0] * domains])
-    return _fitted(_log_linear, _log_linear_slopes, weights, losses, MISFIT * spread, centre, width)
-
-
-def _fitted(
+def estimate(
     form: Form,
     slopes: Form,
     weights: np.ndarray,
@@ -108,15 +99,5 @@ def _fall(q: np.ndarray, read: np.ndarray) -> np.ndarray:
     return np.exp(np.minimum(q[1] - np.exp(q[2]) * np.log(read), LARGEST))
 
 
-def _log_linear(q: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """q: c, b, t."""
-    return q[0] + np.exp(np.minimum(q[1] + weights @ q[2:], LARGEST))
-
-
-def _log_linear_slopes(q: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    fall = (_log_linear(q, weights) - q[0])[:, None]
-    return np.concatenate([np.ones_like(fall), fall, fall * weights], 1)
-
-
-def _spread(losses: np.ndarray) -> float:
+def spread_of(losses: np.ndarray) -> float:
     return float(max(losses.std(), 1e-9 * max(1.0, abs(losses.mean()))))

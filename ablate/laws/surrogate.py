@@ -46,11 +46,6 @@ class Swarm:
         """Of every run; lower is better."""
         return self.losses @ self.importance
 
-    def with_runs(self, weights: np.ndarray, losses: np.ndarray) -> "Swarm":
-        """More of the same."""
-        more = np.concatenate([self.weights, weights]), np.concatenate([self.losses, losses])
-        return Swarm(self.domains, *more, self.own, self.importance)
-
 
 class Bent:
     """Losses on a scale where a corner that lacks a domain does not drown what is near the best: the logarithm of

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate.data.questions import question
+from ablate.data.shards import sha256_of
+from ablate.data.tokens import Corpus
 from ablate.run.settings import Data
 
 
@@ -30,3 +32,8 @@ def small_data(root: Path, **settings) -> Data:
         "validation": 0.1,
     }
     return Data(source="folder", root=str(root), **(given | settings))
+
+
+def intact(corpus: Corpus) -> bool:
+    """Whether every file has the sha256 that the manifest tells."""
+    return all(sha256_of(corpus.folder / name) == told["sha256"] for name, told in corpus.manifest["files"].items())

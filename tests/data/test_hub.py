@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import write_jsonl  # pyrefly: ignore  # beside this file
+from small import intact, write_jsonl  # pyrefly: ignore  # beside this file
 
 from ablate.data.hub import Dataset, Hub
 from ablate.data.questions import question
@@ -74,7 +74,7 @@ def test_another_column(dataset):
 
 def test_a_corpus_holds_no_more_than_it_was_asked_for(dataset, tmp_path):
     corpus = prepare(data({"asked": str(dataset), "code": f"{dataset}#content"}), tmp_path)
-    corpus.verify()
+    assert intact(corpus)
     assert corpus.total("asked", "bytes") == pytest.approx(100_000, abs=4)
     assert 0 < corpus.total("code", "bytes") < 100_000  # there is less
     assert prepare(data({"asked": str(dataset), "code": f"{dataset}#content"}), tmp_path).folder == corpus.folder

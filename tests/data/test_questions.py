@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from ablate.data.questions import CONVERSIONS, KINDS, is_right, question
+from ablate.data.questions import CONVERSIONS, KINDS, question
 
 COUNT = 200  # of each kind
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
@@ -80,8 +80,7 @@ def test_answers_are_right(kind):
     solve = globals()[f"solve_{kind}"]
     for index in of_kind(kind):
         asked = question(index)
-        assert is_right(index, f" {solve(asked.asked)}\nQuestion: ..."), asked.text
-        assert not is_right(index, f"{asked.answer}0")
+        assert asked.answer == str(solve(asked.asked)), asked.text
 
 
 def test_steps_are_true():

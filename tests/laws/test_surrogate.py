@@ -108,7 +108,9 @@ def test_the_views_take_turns(found):
     """Each run that is asked for alone is asked of another view, and none is one that was trained."""
     swarm, asked = found.swarm, []
     for more in range(len(proposal.VIEWS)):
-        again = replace(found, swarm=swarm.with_runs(swarm.weights[:more], swarm.losses[:more]))
+        several = (np.concatenate([part, part[:more]]) for part in (swarm.weights, swarm.losses))
+        weights, losses = several
+        again = replace(found, swarm=replace(swarm, weights=weights, losses=losses))
         asked.append(proposal.next_runs(again, 1, np.random.default_rng(0))[0])
     runs = swarm.weights
     assert all(np.abs(one - run).max() > proposal.CLOSE for one in asked for run in runs)
