@@ -15,7 +15,7 @@ ANY = "any"
 COMMANDS = ["train", "prepare", "report", "suggest", "power", "trunks", "export"]
 INSIDE = {
     "run": ["run"],
-    "plan": ["run.identity", "run.settings", "run.steps", "plan"],
+    "plan": ["run.fields", "run.identity", "run.settings", "run.steps", "plan"],
     "data": ["run", "plan", "data"],
     "model": ["run.settings", "model"],
     "scores": ["run.settings", "model", "scores"],

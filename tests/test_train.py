@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablate.run.parse import all_keys, from_config
+from ablate.run.fields import declared
+from ablate.run.parse import from_config
 from ablate.run.settings import Settings
 from ablate.train import train
 
@@ -194,7 +195,7 @@ def test_every_setting_can_be_typed_without_a_plus():
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train")
-    for key in all_keys(Settings):
+    for key in declared(Settings):
         assert OmegaConf.select(config, key, throw_on_missing=False, default="absent") != "absent", key
 
 

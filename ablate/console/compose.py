@@ -21,7 +21,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from ablate.run.parse import all_keys, check_choices, from_config, unknown_key
+from ablate.run.fields import declared
+from ablate.run.parse import check_choices, from_config, unknown_key
 from ablate.run.settings import Settings, UserError
 
 MULTIRUN = ("-m", "--multirun")
@@ -101,7 +102,7 @@ def one_line(error: HydraException) -> str:
         name = key.group(1).split("@")[0].strip(".")
         if Path(CONF, name).is_dir():
             return f"{name}: is chosen with a plus, +{name}=..."
-        return _no_entry(name) if name in all_keys(Settings) else unknown_key(name)
+        return _no_entry(name) if name in declared(Settings) else unknown_key(name)
     if group := re.search(r"Could not find '([\w/]+)'", text):
         folder, _, name = group.group(1).rpartition("/")
         choices = sorted(path.stem for path in Path(CONF, folder).glob("*.yaml"))

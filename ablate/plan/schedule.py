@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ablate.run.settings import Rewarm, Schedule
+from ablate.run.settings import Schedule, ScheduleStage
 from ablate.run.steps import steps_of
 
 
@@ -35,7 +35,7 @@ def weight_decays(schedule: Schedule, weight_decay: float, total: int) -> np.nda
     return weight_decay * np.repeat(factors, _lengths(schedule, total))
 
 
-def _later(schedule: Schedule, total: int) -> list[Rewarm]:
+def _later(schedule: Schedule, total: int) -> list[ScheduleStage]:
     return sorted(schedule.stages.values(), key=lambda stage: steps_of(stage.start, total))
 
 
@@ -45,7 +45,7 @@ def _lengths(schedule: Schedule, total: int) -> list[int]:
     return [last - first for first, last in pairwise(edges)]
 
 
-def _stage_rates(stage: Schedule | Rewarm, peak: float, total: int) -> np.ndarray:
+def _stage_rates(stage: Schedule | ScheduleStage, peak: float, total: int) -> np.ndarray:
     step = np.arange(total, dtype=np.float64)
     warmup = min(steps_of(stage.warmup, total), total)
     decay = min(steps_of(stage.decay, total), total - warmup)

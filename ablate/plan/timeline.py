@@ -17,7 +17,8 @@ from functools import cached_property
 import numpy as np
 
 from ablate.plan import average, length, lerac, mixture, schedule
-from ablate.run.identity import SEMANTICS, canonical, digest
+from ablate.run.fields import Mark, marked
+from ablate.run.identity import SEMANTICS, canonical, digest, without
 from ablate.run.settings import Settings
 
 # `average`: the share of the step's weights in their running average, 0 while there is none
@@ -25,8 +26,7 @@ ROW = np.dtype(
     [("lr", "f8"), ("weight_decay", "f8"), ("length", "i8"), ("rows", "i8"), ("stage", "i8"), ("average", "f8")]
 )
 # What the table says itself, or what moves no weight; `head` puts back what of it holds for every step
-NOT_STATIC = ("schedule", "length", "ramp", "mixture", "averaging", "tokens", "step_tokens", "evaluation")
-NOT_STATIC_OPTIMIZER = ("lr", "weight_decay", "lerac")
+NOT_STATIC = marked(Settings, Mark.PLANNED)
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,7 @@ class Timeline:
 
     def head(self, fingerprint: str) -> str:
         """Digest of what holds for every step: all that moves the weights, and the rows that losses are measured on."""
-        static = {k: v for k, v in canonical(self.settings).items() if k not in NOT_STATIC}
-        static["optimizer"] = {k: v for k, v in static["optimizer"].items() if k not in NOT_STATIC_OPTIMIZER}
+        static = without(canonical(self.settings), NOT_STATIC)
         static["block"], static["spans"] = self.settings.mixture.block, self.settings.evaluation.spans
         return digest([static, fingerprint, SEMANTICS], 64)
 

@@ -5,13 +5,11 @@ Every check raises SettingsError with one line that names the key, the value and
 
 from typing import Any
 
-from ablate.run.fields import Weights
-from ablate.run.settings import Mamba, Model, Rewarm, Schedule, Settings, SettingsError, Size
+from ablate.run.fields import Mark, Weights, find
+from ablate.run.settings import Mamba, Model, Schedule, ScheduleStage, Settings, SettingsError, Size
 from ablate.run.steps import ramp_steps, steps_of
 
 LETTERS = "ALM"  # of mixers, `model.language.MIXERS`, which loads torch
-# What arms cross late by: the loss before a rate decays says little about the loss after (`bench.races`)
-CROSSING = ("schedule", "length", "ramp", "averaging", "optimizer.lr", "optimizer.lerac")
 
 
 def check(settings: Settings) -> None:
@@ -58,7 +56,7 @@ def _check_schedule(s: Settings) -> None:
     _require(len(set(begins)) == len(begins), "schedule.stages", list(s.schedule.stages), "at different steps")
 
 
-def _check_shape(key: str, stage: Schedule | Rewarm) -> None:
+def _check_shape(key: str, stage: Schedule | ScheduleStage) -> None:
     fits = stage.shape != "exponential" or stage.final > 0
     _require(fits, f"{key}.final", stage.final, "above 0 with shape=exponential")
 
@@ -175,7 +173,7 @@ def _check_budget(s: Settings) -> None:
     _require(known, "study.budget.noise_df", budget.noise_df, f"above 0 just when study.budget.noise={budget.noise} is")
     if budget.rungs:
         _require(budget.race == "best", "study.budget.rungs", budget.rungs, f"empty with race={budget.race}")
-        late = [key for key in s.study.factor if any(key == late or key.startswith(f"{late}.") for late in CROSSING)]
+        late = [key for key in s.study.factor if Mark.CROSSES_LATE in find(Settings, key).marks]
         _require(not late, "study.budget.rungs", budget.rungs, f"empty with factor {late}: such arms cross late")
         first = round(s.steps / min(s.evaluation.times, s.steps)) / s.steps  # a forecast needs a value to start from
         allowed = f"at or after the first evaluation, {first:.3g} of the run"

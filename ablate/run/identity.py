@@ -8,50 +8,49 @@ no reader of the configuration could see.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
-from ablate.run.settings import NOT_HASHED, Averaging, Latent, LeRaC, Mamba, Ramp, Settings
+from ablate.run.fields import Mark, marked
+from ablate.run.settings import Settings
 
 # Raised by hand when the same configuration comes to mean another computation; golden runs
 # (tests/golden) fail when numbers move without it.
 SEMANTICS = 1
-# Keys that came later, with the value that means what runs without them did: left out of the
-# canonical form while they have it, so that finished runs keep their ids
-NEUTRAL = {
-    "model.linear": "dense",
-    "model.feed": "swiglu",
-    "model.qk_norm": False,
-    "model.latent": dataclasses.asdict(Latent()),
-    "model.mamba": dataclasses.asdict(Mamba()),
-    "ramp": dataclasses.asdict(Ramp()),
-    "size.match": "none",
-    "optimizer.momentum": 0.95,
-    "optimizer.lerac": dataclasses.asdict(LeRaC()),
-    "averaging": dataclasses.asdict(Averaging()),
+NOT_HASHED = frozenset(marked(Settings, Mark.NOT_HASHED))
+# Keys, by group, that stand in every canonical form: those of the first runs, and of groups that came next. Any other
+# is left out while it has its default, which is what runs did before there was such a key: so they keep their ids.
+# Nothing is ever added here.
+FIRST = {
+    "": "data mixture length size model optimizer schedule evaluation tokens step_tokens precision seed",
+    "data": "source domains vocabulary span validation domain_bytes",
+    "length": "lengths starts constant",
+    "ramp": "multiples starts",
+    "size": "width depth heads kv_heads hidden",
+    "model": "pattern norm_eps rope_theta tied init_scale",
+    "model.latent": "kv_rank q_rank rope_width",
+    "model.mamba": "state expand head_width groups conv chunk",
+    "optimizer": "name lr weight_decay betas eps clip",
+    "optimizer.lerac": "lowest until",
+    "schedule": "warmup decay shape final stages",
+    "schedule.stages": "start peak weight_decay warmup decay shape final",
+    "averaging": "kind start decay",
+    "evaluation": "times spans",
 }
+ALWAYS = frozenset(f"{group}.{name}".strip(".") for group, names in FIRST.items() for name in names.split())
 SLUG_PART = 20  # characters of a long pattern or curriculum that the readable part of an id keeps
 
 
-def canonical(settings: Settings) -> dict[str, Any]:
-    """What the run is, as nested plain data: one form for every way to write the same thing."""
-    what = _complete(settings)
-    for key, neutral in NEUTRAL.items():
-        part, name = _place(what, key)
-        if part[name] == neutral:
-            del part[name]
-    return what
+def canonical(settings: Settings, complete: bool = False) -> dict[str, Any]:
+    """What the run is, as nested plain data: one form for every way to write the same thing.
 
-
-def _complete(settings: Settings) -> dict[str, Any]:
-    """The canonical form with every key, neutral or not."""
-    kept = (field.name for field in dataclasses.fields(settings) if field.name not in NOT_HASHED)
-    what = {name: _plain(getattr(settings, name)) for name in kept}
-    for key in (key for key in NOT_HASHED if "." in key):
-        part, name = _place(what, key)
-        del part[name]
+    `complete`: with the keys that are left out while they have their default.
+    """
+    what = _plain(settings, "", complete)
     # `share`, sums other than 1 and the names of stages are ways of writing; the weights are what happens
     what["mixture"] = {
         "block": settings.mixture.block,
@@ -62,13 +61,35 @@ def _complete(settings: Settings) -> dict[str, Any]:
     return what
 
 
-def _plain(part: Any) -> Any:
-    """As `dataclasses.asdict`, which copies every leaf deeply and takes four times as long."""
-    if dataclasses.is_dataclass(part):
-        return {field.name: _plain(getattr(part, field.name)) for field in dataclasses.fields(part)}
+def _plain(part: Any, key: str, complete: bool) -> Any:
+    """As `dataclasses.asdict`, which copies every leaf deeply and takes four times as long, but what is hashed only."""
     if isinstance(part, dict):
-        return {name: _plain(value) for name, value in part.items()}
-    return [_plain(value) for value in part] if isinstance(part, list) else part
+        return {name: _plain(value, key, complete) for name, value in part.items()}
+    if isinstance(part, list):
+        return [_plain(value, key, complete) for value in part]
+    if not dataclasses.is_dataclass(part):
+        return part
+    values = [(name, f"{key}.{name}" if key else name, getattr(part, name)) for name in _defaults(type(part))]
+    return {
+        name: _plain(value, below, complete)
+        for name, below, value in values
+        if below not in NOT_HASHED and (complete or below in ALWAYS or value != _defaults(type(part))[name])
+    }
+
+
+@functools.cache
+def _defaults(cls: Any) -> dict[str, Any]:
+    """Every field of a class of settings with its default."""
+    return vars(cls())
+
+
+def without(tree: dict[str, Any], keys: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """A canonical form without some keys, dotted names."""
+    return {
+        name: without(value, keys, f"{prefix}{name}.") if isinstance(value, dict) else value
+        for name, value in tree.items()
+        if prefix + name not in keys
+    }
 
 
 def digest(value: Any, length: int = 8) -> str:
@@ -90,7 +111,7 @@ def record_name(settings: Settings, fingerprint: str) -> str:
 
 def difference(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:
     """Every key of the canonical forms whose value differs, with both values (None where absent)."""
-    flat_a, flat_b = _flatten(_complete(a)), _flatten(_complete(b))
+    flat_a, flat_b = _flatten(canonical(a, complete=True)), _flatten(canonical(b, complete=True))
     keys = sorted(flat_a.keys() | flat_b.keys())
     return {key: (flat_a.get(key), flat_b.get(key)) for key in keys if flat_a.get(key) != flat_b.get(key)}
 
@@ -102,14 +123,6 @@ def _spelled(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_spelled(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _place(tree: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
-    """The dict that holds a dotted key, and the key's last part."""
-    *groups, name = key.split(".")
-    for group in groups:
-        tree = tree[group]
-    return tree, name
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,9 +6,7 @@
 Nothing is written to disk before this has passed.
 """
 
-import dataclasses
 import difflib
-import typing
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +15,10 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from ablate.run.checks import check
+from ablate.run.fields import Mark, declared
 from ablate.run.settings import Settings, SettingsError
 
-SYSTEM = "+system="  # how a published system is chosen; its recipe stands above every group of UNDER_SYSTEM
-UNDER_SYSTEM = ("data", "mixture", "length", "model", "optimizer", "schedule")
+SYSTEM = "+system="  # how a published system is chosen; its recipe stands above the groups of what a run is
 
 
 def from_config(config: DictConfig | dict) -> Settings:
@@ -50,7 +48,9 @@ def check_choices(overrides: Sequence[str]) -> None:
     system = next((override for override in overrides if override.startswith(SYSTEM)), None)
     for override in overrides if system else ():
         group, _, choice = override.partition("=")
-        if group in UNDER_SYSTEM and not choice.startswith("{"):
+        what = declared(Settings).get(group)
+        in_recipe = what and what.is_group and Mark.NOT_HASHED not in what.marks and group != "size"
+        if in_recipe and not choice.startswith("{"):
             raise SettingsError(
                 f"{override}: {system} says what {group} is; change single keys of it, {group}.<key>=..."
             )
@@ -58,18 +58,8 @@ def check_choices(overrides: Sequence[str]) -> None:
 
 def unknown_key(key: str) -> str:
     """One line for a key that no setting has, with the nearest that exists."""
-    near = difflib.get_close_matches(key, all_keys(Settings), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key, declared(Settings), n=1, cutoff=0.5)
     return f"{key}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
-
-
-def all_keys(cls: Any, prefix: str = "") -> list[str]:
-    """Dotted names of every setting, groups included."""
-    keys = []
-    for name, kind in typing.get_type_hints(cls).items():
-        keys.append(prefix + name)
-        if dataclasses.is_dataclass(kind):
-            keys += all_keys(kind, f"{prefix}{name}.")
-    return keys
 
 
 def _one_line(error: Any) -> str:

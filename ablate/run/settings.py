@@ -3,13 +3,15 @@
 Hydra composes plain data; `ablate.run.parse` pours it into these classes and refuses, in one line that
 names the key, whatever does not fit: types and ranges as they stand here, the rest in `ablate.run.checks`.
 
-    what    data, mixture, length, ramp, size, model, optimizer, schedule, averaging, evaluation,
-            tokens, step_tokens, precision, seed: hashed into the run's id (`ablate.run.identity`)
-    where   the group `where` and the keys of NOT_HASHED (paths, say): only recorded
+    what    all but where and study: hashed into the run's id (`ablate.run.identity`)
+    where   the group `where` and what is marked NOT_HASHED (paths, say): only recorded
     study   which runs are compared, and how: hashed into the study's id, not the run's
 
+The default of a key is what a run without that key does: it never changes, since a key that has its default
+is left out of the id (unless it is as old as the first runs). What new runs do is said in conf/.
+
 A moment of the run (`start`, `warmup`, `decay`) is a fraction of all steps when it is at most 1,
-otherwise a count of optimizer steps; `moments.steps_of` converts.
+otherwise a count of optimizer steps; `steps.steps_of` converts.
 """
 
 import dataclasses
@@ -18,12 +20,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablate.run.fields import Count, Fraction, Moment, NonNegative, Positive, Weights, strict
+from ablate.run.fields import Count, Fraction, Mark, Moment, Moves, NonNegative, NotNegative, Positive, Weights, strict
 from ablate.run.steps import ramp_steps, steps_of
 from ablate.run.study import Study
 from ablate.run.where import Where
 
-NOT_HASHED = ("where", "study", "data.root", "data.sources", "data.tokenizer", "data.focus")
+# What several keys move: streams of a trace, listed in `verdict.validity.streams`
+INITIAL = Moves("initial weights", "initial weights of residual matrices", "initial weights of states")
+COMPUTED = Moves("architecture", "function", "update")  # what the model computes, and so what its steps do
+READ = Moves("rows", "interleaving")  # which rows of which domain a step reads
+# How many steps there are, and so where the fractions of a run lie
+BUDGET = Moves(*READ, "layout", "rates", "group rates", "shares")
 
 
 class UserError(ValueError):
@@ -42,18 +49,23 @@ class SettingsError(UserError):
 class Data:
     """What text exists: domains of one source, cut by one tokenizer into spans."""
 
-    source: Literal["installed", "folder", "hub"] = "installed"
-    root: str = ""  # of source=folder: <root>/<domain>/*; its content counts, its path does not
+    source: Literal["installed", "folder", "hub"] = "installed"  # where text comes from
+    # Of source=folder: <root>/<domain>/*; its content counts, its path does not
+    root: Annotated[str, Mark.NOT_HASHED] = ""
+    # The domains of the text: each is one stream of tokens
     domains: list[str] = dataclasses.field(default_factory=lambda: ["general", "code", "science", "qa"])
     # What a domain is called in the source, where it has another name there: {italian: general}; for
     # source=hub a dataset, name[:config][#column]
-    sources: dict[str, str] = dataclasses.field(default_factory=dict)
-    focus: str = "qa"  # the domain whose share a study varies; the metric `rest` leaves it out
-    vocabulary: Annotated[int, Field(ge=300, lt=2**31)] = 2048
-    tokenizer: str = ""  # a tokenizer.json to load; empty: train a byte-level BPE of that vocabulary
-    span: Annotated[int, Field(ge=8)] = 1024  # tokens: the longest row, and every validation row
+    sources: Annotated[dict[str, str], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)
+    # The domain whose share a study varies; the metric `rest` leaves it out
+    focus: Annotated[str, Mark.NOT_HASHED] = "qa"
+    vocabulary: Annotated[int, Field(ge=300, lt=2**31)] = 2048  # tokens that the tokenizer knows
+    # A tokenizer.json to load; empty: train a byte-level BPE of that vocabulary
+    tokenizer: Annotated[str, Mark.NOT_HASHED] = ""
+    # Tokens of the longest row, and of every validation row; long rows need another kernel
+    span: Annotated[int, Field(ge=8), Moves("kernels")] = 1024
     validation: Annotated[float, Field(gt=0, le=0.5)] = 0.05  # share of the sources held out
-    domain_bytes: Annotated[int, Field(ge=0)] = 0  # text kept per domain, in bytes; 0: all of it
+    domain_bytes: NotNegative = 0  # text kept per domain, in bytes; 0: all of it
 
     @property
     def names(self) -> dict[str, str]:
@@ -65,58 +77,51 @@ class Data:
 class Stage:
     """A later stage of the mixture, from `start` on."""
 
-    start: Moment = 0.5
-    weights: Weights = dataclasses.field(default_factory=dict)
+    start: Moment = 0.5  # when the stage begins
+    weights: Weights = dataclasses.field(default_factory=dict)  # of the domains, from then on
 
 
 @strict
 class Mixture:
-    """How the domains are combined: weights from the first step on, then later stages.
+    """How the domains are combined: weights from the first step on, then later stages."""
 
-    Without weights all domains count alike. `share` sets the weight of `data.focus` in the first
-    stage and scales the other domains to fill the rest.
-    """
-
-    weights: Weights = dataclasses.field(default_factory=dict)
-    share: Fraction | None = None
-    stages: dict[str, Stage] = dataclasses.field(default_factory=dict)
+    weights: Weights = dataclasses.field(default_factory=dict)  # by domain; empty: all domains count alike
+    share: Fraction | None = None  # weight of data.focus in the first stage; the other domains are scaled to the rest
+    stages: dict[str, Stage] = dataclasses.field(default_factory=dict)  # later stages: {late: {start, weights}}
     block: Annotated[int, Field(ge=1, le=2**16)] = 64  # rows with exact counts per domain; a power of two
 
 
 @strict
 class Length:
-    """Row length in tokens: `lengths[i]` holds from `starts[i]` on; all divide `data.span`."""
+    """Row length in tokens: `lengths[i]` holds from `starts[i]` on."""
 
-    lengths: list[Count] = dataclasses.field(default_factory=lambda: [1024])
-    starts: list[Moment] = dataclasses.field(default_factory=lambda: [0.0])
+    lengths: list[Count] = dataclasses.field(default_factory=lambda: [1024])  # in tokens; all divide data.span
+    starts: list[Moment] = dataclasses.field(default_factory=lambda: [0.0])  # when each length begins
     constant: Literal["tokens", "rows"] = "tokens"  # what every step has the same number of
 
 
 @strict
 class Ramp:
-    """A batch that grows: `step_tokens` times `multiples[i]` from `starts[i]` on.
+    """A batch that grows: `step_tokens` times `multiples[i]` from `starts[i]` on."""
 
-    A start is a fraction of the run's tokens when it is at most 1, otherwise a count of optimizer steps.
-    """
-
-    multiples: list[Count] = dataclasses.field(default_factory=lambda: [1])
+    multiples: list[Count] = dataclasses.field(default_factory=lambda: [1])  # of step_tokens
+    # A start is a fraction of the run's tokens when it is at most 1, otherwise a count of optimizer steps
     starts: list[Moment] = dataclasses.field(default_factory=lambda: [0.0])
 
 
 @strict
 class Size:
-    """The one dial. width: model dimension D; depth: layers; hidden: feed-forward width F.
+    """The one dial: how large the model is."""
 
-    With `match` these are the numbers of a dense model of attention and SwiGLU, and a model of another
-    architecture gets the widths that give it as many parameters, training FLOPs or bytes of state.
-    """
-
-    width: Annotated[int, Field(ge=8)] = 128
-    depth: Count = 4
-    heads: Count = 4
-    kv_heads: Count = 2
-    hidden: Annotated[int, Field(ge=8)] = 384
-    match: Literal["none", "parameters", "flops", "state"] = "none"
+    width: Annotated[int, Field(ge=8), INITIAL] = 128  # model dimension D
+    # Layers. With more of them residual matrices begin smaller, and a curriculum has more rates
+    depth: Annotated[Count, Moves("initial weights of residual matrices", "decay", "rates", "group rates")] = 4
+    heads: Count = 4  # of attention; width / heads is the width of one
+    kv_heads: Count = 2  # heads of keys and values; a divisor of heads
+    hidden: Annotated[int, Field(ge=8)] = 384  # feed-forward width F
+    # The numbers above are those of a dense model of attention and SwiGLU, and a model of another architecture gets
+    # the widths that give it as many of these; none: they are its own
+    match: Annotated[Literal["none", "parameters", "flops", "state"], INITIAL] = "none"
 
 
 @strict
@@ -124,7 +129,7 @@ class Latent:
     """Multi-head latent attention, letter L (DeepSeek-V2, arXiv 2405.04434); a head's width is width / heads."""
 
     kv_rank: Count = 64  # of the latent that keys and values are made from
-    q_rank: Annotated[int, Field(ge=0)] = 0  # of the latent of the queries; 0: none
+    q_rank: NotNegative = 0  # of the latent of the queries; 0: none
     rope_width: Annotated[int, Field(ge=2, multiple_of=2)] = 16  # of the rotary key that all heads share
 
 
@@ -142,20 +147,21 @@ class Mamba:
 
 @strict
 class Model:
-    """The architecture. `pattern` is repeated over depth, one letter a layer (`model.language.MIXERS`)."""
+    """The architecture."""
 
+    # Mixers, one letter a layer, repeated over depth: A attention, L latent attention, M Mamba-2
     pattern: str = "A"
-    linear: Literal["dense", "ternary"] = "dense"  # all but embedding and head
-    feed: Literal["swiglu", "relu2"] = "swiglu"
-    qk_norm: bool = False
+    linear: Annotated[Literal["dense", "ternary"], Moves("eps of norms")] = "dense"  # all but embedding and head
+    feed: Literal["swiglu", "relu2"] = "swiglu"  # the feed-forward of every layer
+    qk_norm: bool = False  # norm queries and keys of attention
     latent: Latent = dataclasses.field(default_factory=Latent)
-    mamba: Mamba = dataclasses.field(default_factory=Mamba)
-    norm_eps: Annotated[float, Field(gt=0, le=1e-2)] = 1e-5
-    rope_theta: Positive = 10_000.0
-    tied: bool = True
+    mamba: Annotated[Mamba, Moves("initial weights of states")] = dataclasses.field(default_factory=Mamba)
+    norm_eps: Annotated[float, Field(gt=0, le=1e-2), Moves("eps of norms")] = 1e-5  # of RMSNorm
+    rope_theta: Annotated[Positive, Moves("base of rotation")] = 10_000.0  # base of the rotary positions
+    tied: bool = True  # embedding and head are one matrix
     # Standard deviation of matrices and embeddings, times sqrt(width): 0.62 is the usual 0.02 at width
     # 960. One number for all widths; 1 is what Zagreus uses, 0.6 was better in small models here.
-    init_scale: Annotated[float, Field(gt=0, le=10)] = 0.6
+    init_scale: Annotated[float, Field(gt=0, le=10), INITIAL] = 0.6
 
 
 @strict
@@ -165,50 +171,61 @@ class LeRaC:
     Before, the factor of the rate falls geometrically from 1 at the embedding to `lowest` at the head.
     """
 
-    lowest: Annotated[float, Field(gt=0, le=1)] = 1.0  # 1: no curriculum
-    until: Moment = 0.1
+    lowest: Annotated[float, Field(gt=0, le=1)] = 1.0  # first factor of the head's rate; 1: no curriculum
+    until: Moment = 0.1  # when all layers have the common rate
 
 
 @strict
 class Optimizer:
-    """adamw8bit keeps its two moments in 8 bits; muon takes the matrices of the blocks, adamw the rest."""
+    """What makes a step of the gradients."""
 
-    name: Literal["adamw", "adamw8bit", "muon"] = "adamw"
-    lr: NonNegative = 3e-3  # the peak; `schedule` gives its multiple at each step
-    weight_decay: NonNegative = 0.1
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
-    eps: Positive = 1e-8
-    clip: NonNegative = 1.0  # largest gradient norm; 0: no clipping
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95  # of muon
-    lerac: LeRaC = dataclasses.field(default_factory=LeRaC)
+    # adamw; adamw8bit keeps its two moments in 8 bits; muon takes the matrices of the blocks, adamw the rest
+    name: Annotated[
+        Literal["adamw", "adamw8bit", "muon"],
+        Moves("optimizer class", "optimizer betas", "optimizer eps", "optimizer momentum", "optimizer numbers"),
+        Moves("types of the optimizer", "update", "group rates", "numbers"),
+    ] = "adamw"
+    # The peak; `schedule` gives its multiple at each step
+    lr: Annotated[NonNegative, Moves("rates", "group rates"), Mark.PLANNED, Mark.CROSSES_LATE] = 3e-3
+    weight_decay: Annotated[NonNegative, Moves("rates", "group rates"), Mark.PLANNED] = 0.1  # of matrices
+    # How slowly the moments forget
+    betas: Annotated[
+        tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]],
+        Moves("optimizer betas", "update", "numbers"),
+    ] = (0.9, 0.95)
+    eps: Annotated[Positive, Moves("optimizer eps", "update", "numbers")] = 1e-8  # added to the second moment's root
+    clip: Annotated[NonNegative, Moves("optimizer clip", "update")] = 1.0  # largest gradient norm; 0: no clipping
+    # Of muon
+    momentum: Annotated[float, Field(ge=0, lt=1), Moves("optimizer momentum", "update", "numbers")] = 0.95
+    # A curriculum gives each layer a group of its own
+    lerac: Annotated[
+        LeRaC, Moves("decay", "update", "rates", "group rates", "numbers"), Mark.PLANNED, Mark.CROSSES_LATE
+    ] = dataclasses.field(default_factory=LeRaC)
 
 
 @strict
 class Averaging:
-    """An average of the weights after every step from `start` on; evaluation and the saved weights are of it.
+    """An average of the weights after every step from `start` on; evaluation and the saved weights are of it."""
 
-    uniform: their plain mean; ema: exponential, `decay` the weight of what was before.
-    """
-
-    kind: Literal["none", "uniform", "ema"] = "none"
-    start: Moment = 0.8
-    decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    kind: Literal["none", "uniform", "ema"] = "none"  # uniform: their plain mean; ema: exponential
+    start: Moment = 0.8  # when the average begins
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.99  # of ema: the weight of what was before
 
 
 Shape = Literal["linear", "cosine", "sqrt", "exponential"]
 
 
 @strict
-class Rewarm:
+class ScheduleStage:
     """A later stage of the schedule, from `start` on: a schedule of its own, over its own steps."""
 
-    start: Moment = 0.5
+    start: Moment = 0.5  # when the stage begins
     peak: NonNegative = 1.0  # times optimizer.lr
     weight_decay: NonNegative = 1.0  # times optimizer.weight_decay
-    warmup: Moment = 0.0
-    decay: Moment = 0.0
-    shape: Shape = "linear"
-    final: Fraction = 1.0
+    warmup: Moment = 0.0  # steps of its own in which the rate rises
+    decay: Moment = 0.0  # steps of its own in which the rate falls
+    shape: Shape = "linear"  # of the decay
+    final: Fraction = 1.0  # rate of its last step, as a multiple of its peak
 
 
 @strict
@@ -218,39 +235,57 @@ class Schedule:
     Fractions are of the stage's own steps: of all steps when there are no later stages.
     """
 
-    warmup: Moment = 0.05
-    decay: Moment = 0.2
-    shape: Shape = "linear"
+    warmup: Moment = 0.05  # steps in which the rate rises to the peak
+    decay: Moment = 0.2  # last steps, in which it falls
+    shape: Shape = "linear"  # of the decay
     final: Fraction = 0.1  # rate of the last step, as a multiple of the peak
-    stages: dict[str, Rewarm] = dataclasses.field(default_factory=dict)
+    # Later stages, each a schedule of its own: {second: {start, peak, weight_decay, warmup, decay, shape, final}}
+    stages: dict[str, ScheduleStage] = dataclasses.field(default_factory=dict)
 
 
 @strict
 class Evaluation:
+    """When and on how much held-out text a run is scored."""
+
     times: Count = 10  # evaluations in a run, evenly spaced, the last after the last step
-    spans: Count = 4  # validation rows per domain, each of `data.span` tokens
+    # Validation rows per domain, each of `data.span` tokens
+    spans: Annotated[Count, Moves("evaluation", "evaluated")] = 4
 
 
 @strict
 class Settings:
     """One run, and the study that it belongs to."""
 
-    data: Data = dataclasses.field(default_factory=Data)
-    mixture: Mixture = dataclasses.field(default_factory=Mixture)
-    length: Length = dataclasses.field(default_factory=Length)
-    ramp: Ramp = dataclasses.field(default_factory=Ramp)
-    size: Size = dataclasses.field(default_factory=Size)
-    model: Model = dataclasses.field(default_factory=Model)
+    # Mixtures, lengths and batches all read the same stream of a domain, in other portions: text alone moves it
+    data: Annotated[Data, COMPUTED, READ, Moves("text", "evaluation", "windows", "evaluated")] = dataclasses.field(
+        default_factory=Data
+    )
+    mixture: Annotated[Mixture, READ, Mark.PLANNED] = dataclasses.field(default_factory=Mixture)
+    length: Annotated[Length, READ, Moves("layout", "kernels"), Mark.PLANNED, Mark.CROSSES_LATE] = dataclasses.field(
+        default_factory=Length
+    )
+    ramp: Annotated[Ramp, BUDGET, Mark.PLANNED, Mark.CROSSES_LATE] = dataclasses.field(default_factory=Ramp)
+    size: Annotated[Size, COMPUTED, Moves("kernels", "numbers")] = dataclasses.field(default_factory=Size)
+    model: Annotated[Model, COMPUTED, Moves("kernels")] = dataclasses.field(default_factory=Model)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
-    schedule: Schedule = dataclasses.field(default_factory=Schedule)
-    averaging: Averaging = dataclasses.field(default_factory=Averaging)
-    evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
-    tokens: Count = 300_000  # of the whole run, rounded down to whole steps
-    step_tokens: Count = 1024  # per optimizer step, all devices together, before the ramp
-    precision: Literal["fp32", "bf16-mixed"] = "fp32"
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    where: Where = dataclasses.field(default_factory=Where)
-    study: Study = dataclasses.field(default_factory=Study)
+    schedule: Annotated[Schedule, Moves("rates", "group rates"), Mark.PLANNED, Mark.CROSSES_LATE] = dataclasses.field(
+        default_factory=Schedule
+    )
+    averaging: Annotated[Averaging, Moves("shares"), Mark.PLANNED, Mark.CROSSES_LATE] = dataclasses.field(
+        default_factory=Averaging
+    )
+    evaluation: Annotated[Evaluation, Mark.PLANNED] = dataclasses.field(default_factory=Evaluation)
+    tokens: Annotated[Count, BUDGET, Mark.PLANNED] = 300_000  # of the whole run, rounded down to whole steps
+    # Per optimizer step, all devices together, before the ramp
+    step_tokens: Annotated[Count, BUDGET, Mark.PLANNED] = 1024
+    # Types of the forward pass; weights and moments stay float32
+    precision: Annotated[
+        Literal["fp32", "bf16-mixed"], Moves("types", "types of the optimizer", "function", "update")
+    ] = "fp32"
+    # Of the initial weights and of the order of rows: runs of one seed are compared in pairs
+    seed: Annotated[int, Field(ge=0, lt=2**63), INITIAL, READ, Moves("windows", "function", "update")] = 0
+    where: Annotated[Where, Mark.NOT_HASHED] = dataclasses.field(default_factory=Where)
+    study: Annotated[Study, Mark.NOT_HASHED] = dataclasses.field(default_factory=Study)
 
     @property
     def steps(self) -> int:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablate.run.fields import NonNegative, Positive, strict
+from ablate.run.fields import NonNegative, NotNegative, Positive, strict
 
 
 @strict
@@ -16,7 +16,7 @@ class Budget:
     best: also once it cannot be the best arm; one that is better goes on as long as another may be best.
     """
 
-    race: Literal["none", "verdicts", "best"] = "none"
+    race: Literal["none", "verdicts", "best"] = "none"  # which arms are stopped early
     # Whole seed blocks after which arms are judged; those beyond the study's seeds fall away, the last seed is one
     looks: list[Annotated[int, Field(ge=2)]] = dataclasses.field(default_factory=lambda: [2, 3, 5, 8])
     keep: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # probability that the best arm stays in the race
@@ -31,8 +31,8 @@ class Budget:
 class Controls:
     """Runs beside the arms whose outcome is known before the study (`sweep.controls`); 0, 0 and []: none."""
 
-    null_seeds: Annotated[int, Field(ge=0)] = 1  # of the first seeds: there the base is trained twice, to the same bits
-    aa_seeds: Annotated[int, Field(ge=0)] = 0  # further seeds of the base
+    null_seeds: NotNegative = 1  # of the first seeds: there the base is trained twice, to the same bits
+    aa_seeds: NotNegative = 0  # further seeds of the base
     # Overrides of the base with an effect known in sign, key*=number multiplies; trained on the seeds of the arms,
     # unless every arm is found to differ
     positive: list[str] = dataclasses.field(default_factory=lambda: ["tokens*=0.75"])
@@ -43,18 +43,19 @@ class Controls:
 class Study:
     """A contrast, declared before its first run: arms are overrides of the base, factor the keys they may change."""
 
-    name: str = ""
-    question: str = ""
-    hypothesis: str = ""
+    name: str = ""  # of the folder in outputs/studies; empty: a single run, or a sweep that gets a name of its own
+    question: str = ""  # what the study asks
+    hypothesis: str = ""  # what is expected, and why
     base: str = "base"  # what the unchanged configuration is called
-    factor: list[str] = dataclasses.field(default_factory=list)
+    factor: list[str] = dataclasses.field(default_factory=list)  # keys or groups that arms may change
+    # Overrides of each arm by its name: {fast: ["optimizer.lr=6e-3"]}
     arms: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     # Further arms, every combination of one level a factor: {length: {fixed: [], grow: [length=grow]}, ...};
     # levels without overrides are those of the base
     grid: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
-    seeds: list[Annotated[int, Field(ge=0)]] = dataclasses.field(default_factory=lambda: [0, 1, 2])
+    seeds: list[NotNegative] = dataclasses.field(default_factory=lambda: [0, 1, 2])  # of every arm
     metric: str = "macro"  # macro, micro, rest (macro without data.focus) or a domain: bits per byte
     margin: Positive = 0.01  # bits per byte; smaller differences do not matter
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # of intervals and verdicts
     budget: Budget = dataclasses.field(default_factory=Budget)
     controls: Controls = dataclasses.field(default_factory=Controls)

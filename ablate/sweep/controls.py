@@ -28,6 +28,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
+from ablate.run.fields import find
 from ablate.run.identity import difference
 from ablate.run.parse import unknown_key
 from ablate.run.settings import Settings, SettingsError
@@ -35,7 +36,6 @@ from ablate.sweep.study import Control, Plan
 from ablate.verdict.evidence import AA, NULL, POSITIVE
 
 TIMES = "*="
-MEASURE = ("data", "evaluation", "seed")  # what the metric and the pairs are made of
 
 
 def with_controls(plan: Plan, compose: Callable[[list[str]], Settings]) -> Plan:
@@ -93,6 +93,6 @@ def multiplied(override: str, base: Settings) -> str:
 def _check(changed: dict[str, Any], overrides: list[str]) -> None:
     if not changed:
         raise SettingsError(f"study.controls.positive={overrides}: must change something; this is the base")
-    measured = [key for key in changed if key.split(".")[0] in MEASURE]
+    measured = [key for key in changed if key == "seed" or "evaluation" in find(Settings, key).moves]
     if measured:
         raise SettingsError(f"study.controls.positive={overrides}: must leave {', '.join(measured)} as in the base")

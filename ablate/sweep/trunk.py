@@ -23,15 +23,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ablate.plan.timeline import Timeline, prefix_key, timeline
+from ablate.run.fields import declared
 from ablate.run.identity import digest
 from ablate.run.machine import package_version, processor
 from ablate.run.record import Growth, Record, trunk_record, trunks
-from ablate.run.settings import Settings, Where
+from ablate.run.settings import Settings
+from ablate.run.where import Where
 from ablate.sweep.study import Plan
 
 # What the bits of a run depend on besides what it is
 NUMERICAL = ("torch", "numpy", "bitsandbytes", "deepspeed", "mamba-ssm", "causal-conv1d")
-NUMERICAL_WHERE = ("strategy", "devices", "nodes", "micro_tokens", "threads", "compile", "deterministic")
+# The machine has a name of its own in the key, and to compute blocks anew changes no bit
+NUMERICAL_WHERE = [key for key, one in declared(Where).items() if one.moves and key not in ("device", "recompute")]
 
 ROWS = 2  # raised when a run's rows hold more than before: those of an older trunk would leave a gap
 

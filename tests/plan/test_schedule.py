@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from ablate.plan.schedule import rates, weight_decays
 from ablate.plan.timeline import timeline
 from ablate.run.parse import from_config
-from ablate.run.settings import Rewarm, Schedule, Shape
+from ablate.run.settings import Schedule, ScheduleStage, Shape
 
 shapes = st.sampled_from(get_args(Shape))
 finals = st.floats(0.01, 0.9)
@@ -129,18 +129,18 @@ def test_decay_longer_than_what_the_warmup_leaves_begins_after_it(steps, more, s
     assert longer[-1] == final
 
 
-def staged(schedule: Schedule, **stages: Rewarm) -> Schedule:
+def staged(schedule: Schedule, **stages: ScheduleStage) -> Schedule:
     return dataclasses.replace(schedule, stages=stages)
 
 
 @st.composite
-def rewarms(draw: st.DrawFn) -> tuple[Schedule, list[Rewarm], int]:
+def rewarms(draw: st.DrawFn) -> tuple[Schedule, list[ScheduleStage], int]:
     """A schedule, its later stages in any order, steps in all."""
     total, warmup, decay = draw(schedules())
     starts = draw(st.lists(st.integers(2, total - 1), max_size=3, unique=True))
     fraction = st.floats(0, 1)
     later = [
-        Rewarm(
+        ScheduleStage(
             start=start,
             peak=draw(peaks),
             weight_decay=draw(fraction),
@@ -176,7 +176,7 @@ def test_stages_before_do_not_depend_on_those_after(plan, other):
     start = max([int(stage.start) for stage in later], default=0) + 1
     if start < total:
         now = staged(schedule, **{str(i): stage for i, stage in enumerate(later)})
-        more = dataclasses.replace(now, stages=now.stages | {"more": Rewarm(start=start, peak=0.5)})
+        more = dataclasses.replace(now, stages=now.stages | {"more": ScheduleStage(start=start, peak=0.5)})
         last = start - 1  # the first step of the newest stage, whose own steps are now one only
         assert rates(more, 1.0, total)[:last].tolist() == rates(now, 1.0, total)[:last].tolist()
 
@@ -187,9 +187,9 @@ def test_four_stages_of_davinci():
         warmup=20,
         decay=0,
         stages={
-            "1-2": Rewarm(start=400, peak=1.0, decay=1.0, shape="cosine", final=0.1),
-            "2-1": Rewarm(start=600, peak=0.1, warmup=20),
-            "2-2": Rewarm(start=700, peak=0.1),
+            "1-2": ScheduleStage(start=400, peak=1.0, decay=1.0, shape="cosine", final=0.1),
+            "2-1": ScheduleStage(start=600, peak=0.1, warmup=20),
+            "2-2": ScheduleStage(start=700, peak=0.1),
         },
     )
     rate = rates(schedule, 3e-4, 800)

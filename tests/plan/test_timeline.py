@@ -18,8 +18,8 @@ from ablate.run.settings import (
     Model,
     Optimizer,
     Ramp,
-    Rewarm,
     Schedule,
+    ScheduleStage,
     Settings,
     Size,
     Stage,
@@ -45,7 +45,7 @@ def mixture(start: float = 60, **weights: float) -> Mixture:
     return Mixture(weights=WEIGHTS, stages={"other name": Stage(start=start, weights=weights or {"qa": 1})})
 
 
-def rewarmed(rewarm: Rewarm) -> Schedule:
+def rewarmed(rewarm: ScheduleStage) -> Schedule:
     """The base's schedule up to a later stage."""
     return Schedule(warmup=10, decay=0, stages={"late": rewarm})
 
@@ -81,8 +81,8 @@ CHANGES = {
     "weight decay": (replace(BASE, optimizer=Optimizer(weight_decay=0.2)), 0),
 }
 CHANGES |= {
-    "stage of the schedule": (replace(BASE, schedule=rewarmed(Rewarm(start=70, peak=0.5))), 70),
-    "stage with other weight decay": (replace(BASE, schedule=rewarmed(Rewarm(start=70, weight_decay=0))), 70),
+    "stage of the schedule": (replace(BASE, schedule=rewarmed(ScheduleStage(start=70, peak=0.5))), 70),
+    "stage with other weight decay": (replace(BASE, schedule=rewarmed(ScheduleStage(start=70, weight_decay=0))), 70),
     "larger batch later": (replace(BASE, ramp=Ramp(multiples=[1, 2], starts=[0, 60])), 60),
     "larger batch from the start": (replace(BASE, ramp=Ramp(multiples=[2])), 0),
     "average": (replace(BASE, averaging=Averaging(kind="uniform", start=60)), 60),
@@ -128,7 +128,7 @@ SAME = {
     ),
     "length that changes nothing": replace(BASE, length=Length(lengths=[256, 256, 1024], starts=[0, 20, 50])),
     "stage of the schedule that changes nothing": replace(
-        BASE, schedule=Schedule(warmup=10, decay=0, stages={"late": Rewarm(start=80, decay=20, final=0.1)})
+        BASE, schedule=Schedule(warmup=10, decay=0, stages={"late": ScheduleStage(start=80, decay=20, final=0.1)})
     ),
     "larger batch by 1": replace(BASE, ramp=Ramp(multiples=[1, 1], starts=[0, 50])),
     "no average, later": replace(BASE, averaging=Averaging(start=0.9)),

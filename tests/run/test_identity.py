@@ -11,6 +11,7 @@ from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 from ablate.run import identity
+from ablate.run.fields import declared, strict
 from ablate.run.identity import difference, digest, run_id
 from ablate.run.parse import from_plain
 from ablate.run.settings import NOT_HASHED, Length, Mixture, Model, Settings, Size
@@ -268,3 +269,48 @@ def test_id_tells_the_shape_of_the_run():
 def test_id_tells_patterns_apart_that_read_alike():
     ids = {run_id(Settings(model=Model(pattern=p)), "data") for p in ("A", "AA", "A" * 40, "A" * 41)}
     assert len(ids) == 4
+
+
+# Configurations of finished runs, with their ids under the text "data"
+RECORDED = {
+    "a128x4-1024-s0-0e3ad221": {},
+    "a128x4-256to1024-s0-a28a498f": {**BASE, "schedule": {"stages": {"again": {"start": 0.5, "peak": 0.1}}}},
+    "lm128x4-1024-s0-0095e8e5": {
+        "model": {"pattern": "LM", "linear": "ternary", "mamba": {"state": 16}},
+        "ramp": {"multiples": [1, 2], "starts": [0, 0.5]},
+        "optimizer": {"name": "muon", "momentum": 0.9, "lerac": {"lowest": 0.1}},
+        "averaging": {"kind": "ema"},
+        "size": {"match": "flops"},
+    },
+}
+
+
+@pytest.mark.parametrize("id", RECORDED)
+def test_a_finished_run_is_found_by_its_id(id):
+    """Where this fails, every run of that kind is trained again: see `identity.FIRST`."""
+    assert run_id(from_plain(RECORDED[id]), "data") == id
+
+
+@strict
+class LaterModel(Model):
+    """As `Model` might be some day."""
+
+    window: int = 64
+
+
+@strict
+class LaterSettings(Settings):
+    model: LaterModel = dataclasses.field(default_factory=LaterModel)
+    twist: str = "none"
+
+
+def test_a_key_that_comes_later_leaves_ids_alone_while_it_has_its_default():
+    assert run_id(LaterSettings(), "data") == run_id(Settings(), "data")
+    assert difference(LaterSettings(), LaterSettings(model=LaterModel(window=32))) == {"model.window": (64, 32)}
+    ids = {run_id(LaterSettings(**more), "data") for more in ({}, {"twist": "some"}, {"model": LaterModel(window=32)})}
+    assert len(ids) == 3
+
+
+def test_every_key_that_is_hashed_says_what_it_moves():
+    nothing = {key for key, one in declared(Settings).items() if not one.is_group and not one.moves and is_hashed(key)}
+    assert nothing == {"evaluation.times"}

@@ -1,7 +1,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from ablate.run.parse import all_keys, from_config, unknown_key
+from ablate.run.fields import declared
+from ablate.run.parse import from_config, unknown_key
 from ablate.run.settings import Mixture, Settings, SettingsError, Stage
 from ablate.run.steps import ramp_steps, steps_of
 
@@ -119,7 +120,7 @@ def test_numbers_are_read_as_the_user_writes_them():
 
 
 def test_every_key_is_listed_and_suggested_for_a_slip():
-    keys = all_keys(Settings)
+    keys = declared(Settings)
     assert {"data", "data.span", "mixture.share", "where.compile", "seed"} <= set(keys)
     assert len(keys) == len(set(keys))
     for key in keys:

@@ -26,7 +26,7 @@ from typing import Any
 
 from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.validity.finding import Finding
-from ablate.verdict.validity.streams import ROUNDING, STEPS, TIMED, Declared, explained, of_seed, stream_of
+from ablate.verdict.validity.streams import ROUNDING, STEPS, Declared, by_step, explained, of_seed, stream_of
 
 CHECK = "confounds"
 PLANNED = ("layout", "interleaving", "rates", "shares")
@@ -141,7 +141,7 @@ def _compare(one: Traced, other: Traced, declared: Declared) -> tuple[list[Diffe
     unexplained = [d for d in differences if not explained(d.stream, declared)]
     streams = {*STEPS, "windows", *(stream_of(key, "as", "is") for key in one.conditions)}
     compared = {stream for stream in streams if not explained(stream, declared)}
-    if not any(d.stream in ROUNDING or d.step is None for d in differences) and _is_timed(declared):
+    if not any(d.stream in ROUNDING or d.step is None for d in differences) and by_step(declared):
         unexplained += _outcome(one, other)
     return unexplained, compared
 
@@ -207,11 +207,6 @@ def _declared(evidence: Evidence, arm: str, other: str) -> Declared:
         key: values[0] for name in (arm, other) for key, values in evidence.declaration["arms"].get(name, {}).items()
     }
     return frozenset(key for key in base if ours.get(key, base[key]) != theirs.get(key, base[key]))
-
-
-def _is_timed(declared: Declared) -> bool:
-    """Whether all that is declared shows in the streams of steps: until they differ, nothing may."""
-    return all(any(key == timed or key.startswith((f"{timed}.", f"{timed}@")) for timed in TIMED) for key in declared)
 
 
 def _finding(one: Traced, difference: Difference, other: str) -> Finding:

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from ablate.run.fields import declared
+from ablate.run.where import Where
 from ablate.verdict.evidence import AA, NULL, POSITIVE, Evidence, Run
 from ablate.verdict.statistics.paired import Interval, interval
 from ablate.verdict.validity.finding import Finding
@@ -29,7 +31,7 @@ ROW = ("step", "tokens", "nats", "bpb")  # of an evaluation: what does not depen
 DIGITS = 12  # of a digest that are shown
 # What the bits of a run may depend on besides what it is
 ENVIRONMENT = ("commit", "processor", "device", "packages", "kernels")
-WHERE = ("device", "strategy", "devices", "nodes", "micro_tokens", "threads", "compile", "recompute", "deterministic")
+WHERE = [key for key, one in declared(Where).items() if one.moves]
 
 
 def findings(evidence: Evidence) -> list[Finding]:

@@ -11,7 +11,7 @@ import pytest
 from ablate.fit.run import train_run
 from ablate.model import language, mamba
 from ablate.plan import digests as plan_streams
-from ablate.run.parse import all_keys
+from ablate.run import fields
 from ablate.run.record import Growth, run_record
 from ablate.run.settings import Settings
 from ablate.verdict.evidence import read
@@ -20,6 +20,7 @@ from ablate.verdict.validity.confounds import findings
 from bench.confounds import GROUPS, Mutation, mutations
 from bench.mutations.lab import ARMS, WAYS, Lab, as_it_is, laboratory, resumed
 
+HASHED = {key for key, one in fields.declared(Settings).items() if fields.Mark.NOT_HASHED not in one.marks}
 ALL = mutations(GROUPS)
 PLAIN = [mutation for mutation in ALL if mutation.base == "plain"]
 BY_NAME = {mutation.name: mutation for mutation in ALL}
@@ -137,19 +138,37 @@ def test_runs_without_a_trace_are_said_to_be_unknown(lab: Lab):
     assert noted.text.startswith("1 runs left no trace")
 
 
-def test_the_table_names_keys_that_exist():
-    factors = {factor for several in streams.EXPLAINS.values() for factor in several} | set(streams.TIMED)
-    assert factors <= set(all_keys(Settings))
-    assert set(streams.STEPS) <= streams.EXPLAINS.keys()
+def test_settings_move_streams_that_exist():
+    moved = {stream for one in fields.declared(Settings).values() for stream in one.moves}
+    assert moved <= set(streams.STREAMS)
+    assert set(streams.STEPS) <= set(streams.STREAMS)
+    nobody = {"numerics", "versions", "machine", "code", "random draws", "draws", "carried", "split"}
+    assert not any(streams.explained(stream, frozenset(HASHED)) for stream in nobody)
+    assert all(streams.explained(stream, frozenset(HASHED)) for stream in set(streams.STREAMS) - nobody)
+
+
+# Keys as differences name them, and all that they explain
+EXPLAINED = {
+    "mixture.weights@0.qa": {"rows", "interleaving"},
+    "schedule.stage@0.5.peak": {"rates", "group rates"},
+    "optimizer.clip": {"optimizer clip", "update"},
+    "optimizer.lerac.lowest": {"decay", "update", "rates", "group rates", "numbers"},
+    "data.span": {*("architecture", "text", "evaluation", "function", "update", "rows", "interleaving", "windows")}
+    | {"evaluated", "kernels"},
+    "model.rope_theta": {"base of rotation", "architecture", "kernels", "function", "update"},
+    "evaluation.times": set(),
+    "averaging.kind": {"shares"},
+    "precision": {"types", "types of the optimizer", "function", "update"},
+}
+
+
+@pytest.mark.parametrize("key", EXPLAINED)
+def test_a_key_explains_its_own_streams_only(key):
+    found = {stream for stream in streams.STREAMS if streams.explained(stream, frozenset({key}))}
+    assert found == EXPLAINED[key]
 
 
 def test_names_are_those_of_the_model_and_the_plan():
     assert language.RESIDUAL == streams.RESIDUAL
     assert all(name.endswith(streams.OF_STATE) for name in mamba.INITIAL)
     assert confounds.PLANNED == plan_streams.PLANNED
-
-
-def test_a_key_explains_its_own_streams_only():
-    declared = frozenset({"mixture.weights@0.qa"})
-    explained = {stream for stream in streams.EXPLAINS if streams.explained(stream, declared)}
-    assert explained == {"rows", "interleaving"}
