@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ablate.laws.proposal import best, doubt, next_runs
-from ablate.laws.surrogate import Surrogate, fit
+from ablate.laws.surrogate import Surrogate, estimate
 from ablate.laws.swarm import MixtureStudy, read_study
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.settings import UserError
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
 def suggest(evidence: Evidence, runs: int) -> Suggestion:
     """Fit what has finished and ask it; the same records give the same answer. Raises UserError."""
     study, rng = read_study(evidence), np.random.default_rng(0)
-    found = fit(study.swarm)
+    found = estimate(study.swarm)
     mixture = best(found, rng)
     mean, sd = found.metric(np.stack([mixture, study.swarm.weights[0]]))
     reach = Z * float(np.sqrt((sd**2).sum()))

@@ -47,7 +47,7 @@ def _graded(case: str, runs: pd.DataFrame, repeats: int) -> list[Row]:
     lower = (runs.flops <= budgets[len(budgets) // 2]).to_numpy()
     whole = tuple(runs[name].to_numpy() for name in ("n_params", "tokens", "loss"))
     seen, (N, D, loss) = tuple(part[lower] for part in whole), tuple(part[~lower] for part in whole)
-    errors = 100 * np.abs(chinchilla.fit(*seen)(N, D) / loss - 1)
+    errors = 100 * np.abs(chinchilla.estimate(*seen)(N, D) / loss - 1)
     rng, found, seconds = np.random.default_rng(0), [], []
     for _ in range(repeats):
         begin = time.perf_counter()
@@ -67,7 +67,7 @@ def _from_a_random_grid(rng: np.random.Generator, N: np.ndarray, D: np.ndarray, 
     """The objective reached."""
     order, (n, d) = rng.permutation(len(loss)), 10 ** rng.uniform(-6, 6, 2)
     runs = N[order] * n, D[order] * d, loss[order]
-    return chinchilla.fit(*runs, grid=int(rng.integers(16, 41))).objective(*runs)
+    return chinchilla.estimate(*runs, grid=int(rng.integers(16, 41))).objective(*runs)
 
 
 def _from_a_random_start(rng: np.random.Generator, N: np.ndarray, D: np.ndarray, loss: np.ndarray) -> float:

@@ -26,7 +26,7 @@ from scipy.stats import spearmanr
 
 from ablate.laws import mixture_laws as laws
 from ablate.laws.proposal import best, lowest, next_runs
-from ablate.laws.surrogate import Surrogate, Swarm, fit
+from ablate.laws.surrogate import Surrogate, Swarm, estimate
 from bench.curves import TABLES
 from bench.races import Mean, Rate
 from bench.rounds import Row
@@ -113,13 +113,13 @@ def more_runs(worlds: list[World]) -> list[Row]:
         swarm = begun(one, rng)
         for runs, values in found.items():
             swarm = grown(swarm, one, runs, rng)
-            values.append(regret(one, best(fit(swarm), np.random.default_rng(1)), least))
+            values.append(regret(one, best(estimate(swarm), np.random.default_rng(1)), least))
     return [row for runs, values in found.items() for row in _regrets(f"planted, more runs: {runs}", values)]
 
 
 def search(one: World, rng: np.random.Generator, propose: Propose = next_runs, batch: int = 1) -> Found:
     """The mixture chosen after RUNS runs, and the last surrogate."""
-    found = fit(grown(begun(one, rng), one, RUNS, rng, propose, batch))
+    found = estimate(grown(begun(one, rng), one, RUNS, rng, propose, batch))
     return best(found, rng), found
 
 
@@ -135,7 +135,7 @@ def grown(
 ) -> Swarm:
     """With so many runs in all, as they are asked for."""
     while len(swarm.weights) < runs:
-        new = propose(fit(swarm), min(batch, runs - len(swarm.weights)), rng)
+        new = propose(estimate(swarm), min(batch, runs - len(swarm.weights)), rng)
         losses = np.concatenate([swarm.losses, one.run(new, rng)])
         swarm = replace(swarm, weights=np.concatenate([swarm.weights, new]), losses=losses)
     return swarm
@@ -217,7 +217,7 @@ def ranks(
     domains, sets = names
     at = sets.index(domain)
     swarm = Swarm(tuple(domains), weights, losses, tuple(domains.index(one) for one in sets), np.eye(len(sets))[at])
-    found = fit(swarm)
+    found = estimate(swarm)
     predicted = {
         "ours": found.metric(unseen)[0],
         "effective law": found.laws[at](unseen),

@@ -1,6 +1,6 @@
 """Scaling laws over several runs: loss against parameters and tokens.
 
-    law = fit(params, tokens, loss)      L(N, D) = E + A / N^a + B / D^b       (Hoffmann et al. 2022, equation 2)
+    law = estimate(params, tokens, loss)      L(N, D) = E + A / N^a + B / D^b       (Hoffmann et al. 2022, equation 2)
     law(1e9, 2e10), law.optimal(1e20)    the loss there; parameters and tokens that spend so many FLOPs best
 
 The objective is theirs and Epoch's (Besiroglu et al. 2024): the sum of Huber losses, delta 1e-3, of log residuals, so
@@ -8,7 +8,7 @@ that a few bad runs do not bend the law. It has local optima: of random single s
 (a, b) the law is linear in (E, A, B), all at least 0; a grid over (a, b) with that solved in closed form leaves
 the basins to see, and the best of them are refined (variable projection, Golub & Pereyra 1973).
 
-Predictions are stable, parameters are not: `resample` gives laws fitted to runs drawn anew, whose
+Predictions are stable, parameters are not: `resample` gives laws of runs drawn anew, whose
 exponents spread far wider than their predictions. Never read E, a or b without that spread.
 """
 
@@ -27,7 +27,7 @@ TOLERANCES = {"xtol": 1e-12, "ftol": 1e-12, "gtol": 1e-12, "max_nfev": 400}
 
 @dataclass(frozen=True)
 class ScalingLaw:
-    """L(N, D) = E + A / N^a + B / D^b in the unit of the losses fitted."""
+    """L(N, D) = E + A / N^a + B / D^b in the unit of the losses."""
 
     E: float
     A: float
@@ -59,7 +59,7 @@ def huber(predicted: np.ndarray, loss: np.ndarray) -> float:
     return float(np.where(r <= DELTA, r**2 / 2, DELTA * (r - DELTA / 2)).sum())
 
 
-def fit(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, grid: int = 24) -> ScalingLaw:
+def estimate(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, grid: int = 24) -> ScalingLaw:
     """The law of the lowest objective; one value a run. grid: exponents looked at on each axis.
 
     Raises ValueError for fewer runs than its five parameters, or runs of a single N or D.
@@ -137,5 +137,5 @@ def resample(
     for _ in range(times):
         drawn = rng.integers(0, len(loss), len(loss))
         if len(np.unique(drawn)) >= 5:
-            found.append(fit(params[drawn], tokens[drawn], loss[drawn], grid=12))
+            found.append(estimate(params[drawn], tokens[drawn], loss[drawn], grid=12))
     return found

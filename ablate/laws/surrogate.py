@@ -1,7 +1,7 @@
 """What a mixture that nobody trained would give: laws and a Gaussian process, per validation set, then summed.
 
     swarm = Swarm(domains, weights, losses, own, importance)        runs: mixtures and what came of them
-    found = fit(swarm)
+    found = estimate(swarm)
     found.metric(mixtures)                                          expected metric of each, and how sure
 
 Every validation set has a law of its own (`mixture_laws`); all have Gaussian processes with one kernel,
@@ -27,7 +27,9 @@ from ablate.laws.mixture_laws import Law, effective
 ROOTS = (0.25, 0.5)  # powers of the weights that distances are taken on; the likelier one is used
 FEW = 24.0  # losses: runs x validation sets
 LOWEST = 0.05  # of 1 + gap: a law may promise a loss far below every run, but not without end
-LOOSE, LOOSER, LOOSEST = 0.5, 1.5, 6.0  # what a law may miss: at the best run, more per median gap behind, at most
+# Standard deviation of what a law may miss a run by, in units of `mixture_laws.MISFIT`: at the best run, more for each
+# median gap that the run is behind, and never more than MISS_MOST. So laws follow the good runs
+MISS_AT_BEST, MISS_PER_GAP, MISS_MOST = 0.5, 1.5, 6.0
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,11 @@ class Bent:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """What was fitted. `share`: of the laws in the average, by validation set; law_error, left_out: of the laws, root
-    mean square near the best, and of the average at every run, both at runs left out and bent."""
+    """Laws and process of a swarm.
+
+    share: of the laws in the average, by validation set. law_error: root mean square error of the laws near the best
+    run. left_out: errors of the average at every run. Both are bent errors at runs that were left out.
+    """
 
     swarm: Swarm
     bent: Bent
@@ -104,18 +109,19 @@ class Surrogate:
         """Mean and standard deviation, bent."""
         found, shape = self.process.predict(mixtures**self.root, return_std=True), (len(mixtures), len(self.laws))
         mean, sd = (np.reshape(part, shape) for part in (found[0], found[1]))
-        return mean, np.sqrt(np.maximum(sd**2 - _noise(self.process), 1e-12))
+        noise = self.process.kernel_.k2.noise_level  # pyrefly: ignore
+        return mean, np.sqrt(np.maximum(sd**2 - noise, 1e-12))
 
 
-def fit(swarm: Swarm) -> Surrogate:
+def estimate(swarm: Swarm) -> Surrogate:
     """Laws, process and their shares in the average."""
     gap, bent = _gap(swarm.metric), Bent(swarm.losses)
     values, pairs = bent.bend(swarm.losses), zip(swarm.losses.T, swarm.own, strict=True)
-    loose = np.minimum(LOOSE + LOOSER * gap, LOOSEST)
+    loose = np.minimum(MISS_AT_BEST + MISS_PER_GAP * gap, MISS_MOST)
     laws = tuple(effective(swarm.weights, losses, own, loose) for losses, own in pairs)
-    root, process = max(
-        ((root, _process(swarm, values, root)) for root in ROOTS), key=lambda fitted: _likelihood(fitted[1])
-    )
+    processes = {root: _process(swarm, values, root) for root in ROOTS}
+    root = max(processes, key=lambda root: processes[root].log_marginal_likelihood_value_)
+    process = processes[root]
     by_law = values - bent.bend(swarm.losses - np.stack([law.left_out for law in laws], 1))
     by_process = _left_out(process, values)
     near = (1 / (1 + gap) ** 2)[:, None]
@@ -137,14 +143,6 @@ def _process(swarm: Swarm, values: np.ndarray, root: float) -> GaussianProcessRe
     with warnings.catch_warnings():  # a hyperparameter at its bound is fine, and no one can act on it
         warnings.simplefilter("ignore", ConvergenceWarning)
         return GaussianProcessRegressor(kernel).fit(swarm.weights**root, values)
-
-
-def _noise(process: GaussianProcessRegressor) -> float:
-    return process.kernel_.k2.noise_level  # pyrefly: ignore
-
-
-def _likelihood(process: GaussianProcessRegressor) -> float:
-    return process.log_marginal_likelihood_value_
 
 
 def _left_out(process: GaussianProcessRegressor, values: np.ndarray) -> np.ndarray:

@@ -36,7 +36,8 @@ NUMERICAL = ("torch", "numpy", "bitsandbytes", "deepspeed", "mamba-ssm", "causal
 # The machine has a name of its own in the key, and to compute blocks anew changes no bit
 NUMERICAL_WHERE = [key for key, one in declared(Where).items() if one.moves and key not in ("device", "recompute")]
 
-ROWS = 2  # raised when a run's rows hold more than before: those of an older trunk would leave a gap
+# Raised when the rows of `metrics.jsonl` change: a run grown from an older trunk would begin with rows of another kind
+METRICS_VERSION = 2
 
 Stored = dict[int, set[str]]
 
@@ -116,7 +117,7 @@ def missing(record: Record, outputs: str, ways: list[Branch]) -> set[str]:
 
 def numerics(where: Where) -> str:
     """Digest of what a run's bits and rows depend on besides what it is: a trunk made otherwise is not believed."""
-    return digest([_machine(where.device), [getattr(where, name) for name in NUMERICAL_WHERE], ROWS])
+    return digest([_machine(where.device), [getattr(where, name) for name in NUMERICAL_WHERE], METRICS_VERSION])
 
 
 @functools.cache

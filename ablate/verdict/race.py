@@ -7,22 +7,21 @@
     arm c   ──┤ behind                               │      at a rung of the first block: no verdict
                                look 2   look 3       look 5
 
-`decide` replays the race from its beginning, block by block in the order of `study.seeds`, and stops at
-the first rung or look for which a run of an arm still in the race is missing. So the same runs give the
-same decisions, in whatever order they came and however often the launcher was started; runs that an arm
-made after it was stopped change nothing.
+`decide` replays the race from its beginning, block by block in the order of `study.seeds`. It stops at the first rung
+or look that lacks a run of an arm still in the race. So the same runs give the same decisions, in whatever order they
+came and however often the launcher was started. Runs that an arm made after it was stopped change nothing.
 
-A look needs the base and every active arm on its first n seeds. It asks, in this order, of each arm:
+A look needs the base and every active arm on its first n seeds. It asks three questions of each arm, in this order:
 
-    decided     does the interval that holds over all looks and arms leave out 0, or lie within the margin?
-                (`verdict.statistics.looks`; only these stops are verdicts)
-    futile      is the predictive probability of `better` at the last look below `budget.futility`? Those that go
-                now tell that look nothing more of the noise, so the others are asked again.
-    beaten      with race=best: is it among those that together are the best with at most the probability
-                (1 - keep) x looks so far / looks? What was dropped before counts.
+    decided     Does the interval that holds over all looks and arms exclude 0, or lie within the margin?
+                (`verdict.statistics.looks`; only these stops are verdicts.)
+    futile      Is the predictive probability of `better` at the last look below `budget.futility`? Dropping an arm
+                lowers the degrees of freedom at the last look, so the question is repeated until no arm drops.
+    beaten      With race=best: is the arm among the unlikeliest to be the best, who together have at most the
+                probability (1 - keep) x looks so far / looks? The probability of arms dropped before counts.
 
-Rungs (race=best) act within the first seed block alone: afterwards few arms are left, and whole blocks tell
-more. They take RUNG_SHARE of 1 - keep, in the same way, for forecasts of the final loss (`statistics.forecast`).
+Rungs (race=best) act within the first seed block alone: afterwards few arms are left, and whole blocks tell more. They
+may use RUNG_SHARE of 1 - keep, in the same way, on forecasts of the final loss (`statistics.forecast`).
 """
 
 import math
@@ -39,7 +38,7 @@ from ablate.verdict.statistics.looks import Design, Noise, best, chance_of_bette
 from ablate.verdict.statistics.moderated import scatter
 from ablate.verdict.statistics.paired import Interval, Word
 
-Evidence = Mapping[str, Mapping[int, float]]  # arm -> seed -> final value; inf: diverged, nan: failed
+Finals = Mapping[str, Mapping[int, float]]  # arm -> seed -> final value; inf: diverged, nan: failed
 Curves = Mapping[str, Mapping[int, Mapping[float, float]]]  # arm -> seed -> part of the run -> value
 Reason = Literal["", "better", "worse", "equivalent", "futile", "beaten", "behind", "diverged", "failed", "spent"]
 
@@ -75,7 +74,7 @@ class _Race:
     """A race while it is replayed."""
 
     study: Study
-    evidence: Evidence
+    finals: Finals
     curves: Curves
     decisions: dict[str, Decision]
     base_in: bool = True  # the base may be the best
@@ -94,10 +93,10 @@ class _Race:
         self.decisions[arm] = replace(self.decisions[arm], reason=reason)
 
 
-def decide(evidence: Evidence, study: Study, curves: Curves | None = None) -> dict[str, Decision]:
+def decide(finals: Finals, study: Study, curves: Curves | None = None) -> dict[str, Decision]:
     """A decision for every arm but the base.
 
-    evidence: for the base and every arm of the family (null arms left out, arms without a run as {}) the
+    finals: for the base and every arm of the family (null arms left out, arms without a run as {}) the
         final values of its completed runs by seed; inf where a run diverged, nan where it failed for good.
     curves: values of the metric at the evaluations of runs, whole or not, by the part of the run done; an
         arm whose first run was stopped at a rung keeps its part. Needed for rungs alone.
@@ -109,9 +108,9 @@ def decide(evidence: Evidence, study: Study, curves: Curves | None = None) -> di
     A base run that diverged gives no pair, and the next seed takes its place; while one is missing or failed,
     no later look is held. A failed or diverged run stops its arm at once: it cannot become better.
     """
-    arms = [arm for arm in evidence if arm != study.base]
+    arms = [arm for arm in finals if arm != study.base]
     # in one order whatever the caller's, so that sums and ties come out the same to the last bit
-    race = _Race(study, evidence, curves or {}, {arm: Decision(arm) for arm in sorted(arms)})
+    race = _Race(study, finals, curves or {}, {arm: Decision(arm) for arm in sorted(arms)})
     blocks, part = _replay(race) if study.budget.race != "none" else (len(study.seeds), 1.0)
     for arm in race.active:
         race.decisions[arm] = replace(race.decisions[arm], blocks=blocks, part=part)
@@ -124,7 +123,7 @@ def _replay(race: _Race) -> tuple[int, float]:
     if rung < 1:
         _stop_all_unfit(race)
         return 1, rung
-    held, base, seeds = 0, race.evidence[race.study.base], race.study.seeds
+    held, base, seeds = 0, race.finals[race.study.base], race.study.seeds
     for pairs in _looks(race):
         if not _complete(race, pairs):
             break
@@ -152,19 +151,19 @@ def _looks(race: _Race) -> list[list[int]]:
 
 def _usable(race: _Race) -> list[int]:
     """Seeds that the base has finished, up to the first that is missing or failed; a diverged one gives no pair."""
-    base, seeds = race.evidence[race.study.base], race.study.seeds
+    base, seeds = race.finals[race.study.base], race.study.seeds
     known = list(takewhile(lambda seed: not math.isnan(base.get(seed, math.nan)), seeds))
     return [seed for seed in known if math.isfinite(base[seed])]
 
 
 def _all_in(race: _Race) -> bool:
-    return not any(math.isnan(race.evidence[race.study.base].get(seed, math.nan)) for seed in race.study.seeds)
+    return not any(math.isnan(race.finals[race.study.base].get(seed, math.nan)) for seed in race.study.seeds)
 
 
 def _complete(race: _Race, seeds: list[int]) -> bool:
     """Whether every active arm has all it will ever have of these seeds; unfit ones leave the race."""
     for arm in race.active:
-        runs = race.evidence[arm]
+        runs = race.finals[arm]
         if not all(math.isfinite(runs.get(seed, math.nan)) for seed in seeds):
             _stop_unfit(race, arm)
             if race.decisions[arm].active:
@@ -179,7 +178,7 @@ def _stop_all_unfit(race: _Race) -> None:
 
 def _stop_unfit(race: _Race, arm: str) -> None:
     """A run that diverged or failed is an outcome of its arm, and leaves it no way to be better."""
-    runs = race.evidence[arm]
+    runs = race.finals[arm]
     unfit = [runs[seed] for seed in race.study.seeds if seed in runs and not math.isfinite(runs[seed])]
     if unfit:
         race.stop(arm, "failed" if math.isnan(unfit[0]) else "diverged")
@@ -187,9 +186,9 @@ def _stop_unfit(race: _Race, arm: str) -> None:
 
 def _look(race: _Race, seeds: list[int]) -> None:
     """Judge every active arm on its pairs so far."""
-    study, budget, base = race.study, race.study.budget, race.evidence[race.study.base]
+    study, budget, base = race.study, race.study.budget, race.finals[race.study.base]
     looks = looks_of(study)
-    race.pairs |= {arm: [race.evidence[arm][seed] - base[seed] for seed in seeds] for arm in race.active}
+    race.pairs |= {arm: [race.finals[arm][seed] - base[seed] for seed in seeds] for arm in race.active}
     noise = _noise(race, len(seeds))
     design = Design(looks, len(race.decisions), 1 - study.confidence, budget.noise_df)
     for arm in race.active:
@@ -304,7 +303,7 @@ def _rungs(race: _Race) -> float:
     for number, rung in enumerate(budget.rungs, start=1):
         curves = {arm: race.curves.get(arm, {}).get(seed, {}) for arm in race.contenders}
         reached = {arm: _until(curve, rung) for arm, curve in curves.items() if _reaches(curve, rung)}
-        if any(arm not in reached and math.isfinite(race.evidence[arm].get(seed, 0.0)) for arm in curves):
+        if any(arm not in reached and math.isfinite(race.finals[arm].get(seed, 0.0)) for arm in curves):
             return rung
         finite = {arm: curve for arm, curve in reached.items() if all(map(math.isfinite, curve.values()))}
         _climb(race, finite, rung, allowance * number / len(budget.rungs))

@@ -202,7 +202,10 @@ def _known(one: Past, own: Sequence[Past], others: Sequence[Past], metric: str) 
     differences = [[chosen[i - 1].differences(metric) for i in block if i] for block in (ours, *rest)]
     studies = tuple(sorted({other.study for other in chosen}))
     return Known(
-        moderated.fit([block for block in differences[1:] if block], differences[0]), one.kind, len(chosen), studies
+        moderated.estimate([block for block in differences[1:] if block], differences[0]),
+        one.kind,
+        len(chosen),
+        studies,
     )
 
 

@@ -16,7 +16,7 @@ def planted(rng: np.random.Generator, noise: float = 0.005) -> tuple[np.ndarray,
 
 
 def test_the_law_is_recovered_without_noise():
-    found = chinchilla.fit(*planted(np.random.default_rng(0), 0.0))
+    found = chinchilla.estimate(*planted(np.random.default_rng(0), 0.0))
     for name in ("E", "A", "B", "a", "b"):
         assert getattr(found, name) == pytest.approx(getattr(TRUTH, name), rel=1e-4)
 
@@ -27,7 +27,7 @@ def test_the_optimum_is_found_from_100_of_100_random_grids():
     reached = []
     for _ in range(100):
         order, (of_params, of_tokens) = rng.permutation(len(loss)), 10 ** rng.uniform(-6, 6, 2)
-        law = chinchilla.fit(
+        law = chinchilla.estimate(
             params[order] * of_params, tokens[order] * of_tokens, loss[order], grid=int(rng.integers(16, 41))
         )
         reached.append(law.objective(params[order] * of_params, tokens[order] * of_tokens, loss[order]))
@@ -39,7 +39,7 @@ def test_single_random_starts_seldom_reach_it():
     """The baseline, and proof that the objective is hard enough for the test above to fail."""
     rng = np.random.default_rng(0)
     params, tokens, loss = planted(rng)
-    best = chinchilla.fit(params, tokens, loss).objective(params, tokens, loss)
+    best = chinchilla.estimate(params, tokens, loss).objective(params, tokens, loss)
     x, z, logs = np.log(params), np.log(tokens), np.log(loss)
 
     def objective(q: np.ndarray) -> float:
@@ -72,4 +72,4 @@ def test_the_optimal_allocation_is_a_minimum():
 
 def test_too_few_runs_are_refused():
     with pytest.raises(ValueError, match="4 runs do not identify"):
-        chinchilla.fit(np.arange(1.0, 5), np.arange(1.0, 5), np.arange(4.0, 0, -1))
+        chinchilla.estimate(np.arange(1.0, 5), np.arange(1.0, 5), np.arange(4.0, 0, -1))

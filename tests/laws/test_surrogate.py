@@ -27,7 +27,7 @@ def swarm_of(world: World, weights: np.ndarray, seed: int = 0) -> surrogate.Swar
 
 @pytest.fixture(scope="module")
 def found() -> surrogate.Surrogate:
-    return surrogate.fit(swarm_of(WORLD, design(mixtures=20)))
+    return surrogate.estimate(swarm_of(WORLD, design(mixtures=20)))
 
 
 def test_mixtures_that_nobody_trained_are_predicted(found):
@@ -50,7 +50,7 @@ def test_predictions_are_per_validation_set_and_summed(found):
 def test_neither_the_unit_of_losses_nor_the_order_of_runs_matters(found):
     swarm, unseen = found.swarm, np.random.default_rng(7).dirichlet(np.ones(4), 10)
     order = np.random.default_rng(8).permutation(len(swarm.weights))
-    other = surrogate.fit(
+    other = surrogate.estimate(
         surrogate.Swarm(swarm.domains, swarm.weights[order], 1000 * swarm.losses[order], swarm.own, swarm.importance)
     )
     assert other.metric(unseen)[0] == pytest.approx(1000 * found.metric(unseen)[0], rel=2e-3)
@@ -60,7 +60,9 @@ def test_where_no_law_holds_the_process_decides():
     """A loss that rises and falls with its own domain, against one that falls as laws do."""
     weights, share = design(mixtures=24), {}
     for name, losses in (("wave", np.sin(7 * weights[:, :1])), ("law", (0.05 + weights[:, :1]) ** -0.4)):
-        share[name] = surrogate.fit(surrogate.Swarm(("a", "b", "c", "d"), weights, losses, (0,), np.ones(1))).share[0]
+        share[name] = surrogate.estimate(
+            surrogate.Swarm(("a", "b", "c", "d"), weights, losses, (0,), np.ones(1))
+        ).share[0]
     assert share["wave"] < 0.3
     assert share["law"] > 1.5 * share["wave"]
 
@@ -71,7 +73,7 @@ def test_sets_on_which_laws_hold_speak_for_laws_on_the_others():
     wave, falling = np.sin(7 * weights[:, :1]), (0.05 + weights[:, 1:]) ** -0.4
     together = surrogate.Swarm(tuple("abcd"), weights, np.hstack([wave, falling]), (0, 1, 2, 3), np.full(4, 0.25))
     alone = surrogate.Swarm(tuple("abcd"), weights, wave, (0,), np.ones(1))
-    assert surrogate.fit(together).share[0] > 2 * surrogate.fit(alone).share[0]
+    assert surrogate.estimate(together).share[0] > 2 * surrogate.estimate(alone).share[0]
 
 
 def test_errors_at_runs_left_out_are_larger_than_those_of_the_fit(found):

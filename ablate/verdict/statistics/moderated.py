@@ -1,28 +1,28 @@
-"""The noise of a paired difference, from three seeds of its own and all that was measured before.
+"""The noise of a paired difference, from a few seeds of its own and from all that was measured before.
 
-Three seeds tell little of their own noise: the t quantile is 4.30 where that of known noise is 1.96. But a
-lab has measured the like before. If the true variances of such arms scatter like s0^2 d0 / chi2(d0), then
-with s^2 of n seeds (limma's moderated t, Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3)
+Three seeds tell little about their own noise: their t quantile is 4.30, where that of known noise is 1.96. But a lab
+has measured similar arms before. If the true variances of such arms scatter like s0^2 d0 / chi2(d0), then n seeds with
+variance s^2 are judged by limma's moderated t (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3):
 
     s~^2 = (d0 s0^2 + (n - 1) s^2) / (d0 + n - 1)        mean / (s~ / sqrt(n)) has d0 + n - 1 degrees of freedom
 
-`fit` finds s0^2 and d0 by moments of log s^2, as limma does, and then takes back what it cannot know:
+`estimate` takes s0^2 and d0 from the moments of log s^2, as limma does. It is more careful than limma in four ways:
 
-- arms of one study share their base, and with it a part of each log s^2 (rho^2 of its variance, rho = 1/2):
-  they scatter less among themselves than independent ones, and all of them together say less of the level
-- d0 is that of a spread half a standard error (CAUTION) above the one found, plus the variance of the level found.
-  With few arms before this it is small; without LEAST of them it is 0, which is the plain paired t
-- the study's own arms, when there are LEAST of them, have the last word if they scatter more than all together
-- where an arm's own noise is larger than the moderated, it is judged by its own
+- The arms of one study share their base, so their log variances are correlated (by rho^2, rho = 1/2). They scatter
+  less than independent arms would, and all of them together say less about the level s0^2. Both are corrected.
+- d0 is computed from a scatter that is CAUTION standard errors larger than the one found, plus the variance of the
+  level. Few arms hence give a small d0. Fewer than LEAST arms give d0 = 0, which is the plain paired t.
+- If the study's own arms, at least LEAST of them, scatter more than all arms together, their scatter decides d0.
+- If an arm's own noise is larger than the moderated noise, the arm is judged by its own noise.
 
-Why so careful: with noise believed to be known exactly, arms of three times that noise, one in five, are found
-different in 17 % of null studies of 8 arms. Some of this price stays: at three seeds no test holds 5 % for an arm of
-three times the expected noise and is much narrower than the plain t where the noise is as expected. What this rule
-pays is measured by `python -m bench verdicts`.
+Why so careful: if noise is taken as known exactly, and one arm in five has three times that noise, then 17 % of null
+studies of 8 arms find a false difference. A part of this price remains: with three seeds, no test holds 5 % for an arm
+of three times the expected noise and is also much narrower than the plain t for all others. `python -m bench verdicts`
+measures what this rule costs.
 
     >>> rng = np.random.default_rng(0)
     >>> before = [(rng.standard_normal((20, 3)) - rng.standard_normal(3)).tolist() for _ in range(5)]
-    >>> prior = fit(before)
+    >>> prior = estimate(before)
     >>> 8 < prior.df < 16 and 1 < prior.variance < 3
     True
 """
@@ -43,7 +43,7 @@ MOST = 1e6  # degrees of freedom that are as good as infinite
 Block = Sequence[Sequence[float]]  # differences by seed, of the arms of one study
 
 
-def fit(earlier: Sequence[Block], own: Block = ()) -> Noise:
+def estimate(earlier: Sequence[Block], own: Block = ()) -> Noise:
     """s0^2 and d0 of arms of one kind, from earlier studies and from the arms of the study itself."""
     evidence = [found for block in (*earlier, own) if len(found := _logs(block))]
     arms = np.concatenate(evidence) if evidence else np.empty((0, 2))

@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from ablate.verdict.statistics import moderated as moderation
 from ablate.verdict.statistics.looks import Noise
-from ablate.verdict.statistics.moderated import LEAST, MOST, fit, moderated, scatter, variance
+from ablate.verdict.statistics.moderated import LEAST, MOST, estimate, moderated, scatter, variance
 from ablate.verdict.statistics.paired import judge
 from bench.verdicts import World, normal, study
 
@@ -31,7 +31,7 @@ def test_a_planted_spread_of_variances_is_found(d0):
     rng = np.random.default_rng(0)
     blocks = [block(rng, 0.002 * np.sqrt(d0 / rng.chisquare(d0, 4)), seeds=4) for _ in range(1000)]
     # bases are not shared here, so their share of the scatter is wrongly taken out: that is small at 4 arms a study
-    found = fit(blocks)
+    found = estimate(blocks)
     assert found.df == pytest.approx(d0, rel=0.35)
     assert math.sqrt(found.variance) == pytest.approx(0.002, rel=0.05)
 
@@ -39,7 +39,7 @@ def test_a_planted_spread_of_variances_is_found(d0):
 def test_equal_noise_is_known_the_better_the_more_was_seen():
     rng = np.random.default_rng(1)
     studies = [block(rng, np.full(10, 0.003), shared=0.5) for _ in range(40)]
-    few, more, many = (fit(studies[:count]) for count in (2, 10, 40))
+    few, more, many = (estimate(studies[:count]) for count in (2, 10, 40))
     assert 1 < few.df < more.df < many.df
     assert math.sqrt(many.variance) == pytest.approx(0.003, rel=0.1)
 
@@ -47,30 +47,30 @@ def test_equal_noise_is_known_the_better_the_more_was_seen():
 def test_one_study_says_little_of_the_level_however_many_arms_it_has():
     """They share a base of 2 degrees of freedom: no number of them is worth more than some 8."""
     rng = np.random.default_rng(2)
-    assert fit([block(rng, np.full(2000, 1.0), shared=0.5)]).df < 8
-    assert fit([block(rng, np.full(10, 1.0), shared=0.5) for _ in range(200)]).df > 20
+    assert estimate([block(rng, np.full(2000, 1.0), shared=0.5)]).df < 8
+    assert estimate([block(rng, np.full(10, 1.0), shared=0.5) for _ in range(200)]).df > 20
 
 
 def test_too_little_evidence_is_none():
     rng = np.random.default_rng(3)
     arms = block(rng, np.ones(LEAST - 1))
-    assert fit([arms]) == Noise()
-    assert fit([], arms) == Noise()
-    assert fit([[d[:1] for d in block(rng, np.ones(20))]]) == Noise()  # one seed has no variance
-    assert fit([arms], block(rng, np.ones(1))).df > 0
+    assert estimate([arms]) == Noise()
+    assert estimate([], arms) == Noise()
+    assert estimate([[d[:1] for d in block(rng, np.ones(20))]]) == Noise()  # one seed has no variance
+    assert estimate([arms], block(rng, np.ones(1))).df > 0
 
 
 def test_runs_that_are_one_say_nothing_of_noise():
     rng = np.random.default_rng(4)
     arms = block(rng, np.full(12, 0.01))
-    assert fit([[*arms, [0.0, 0.0, 0.0]]]) == fit([arms])
+    assert estimate([[*arms, [0.0, 0.0, 0.0]]]) == estimate([arms])
 
 
 def test_arms_of_the_study_that_scatter_have_the_last_word():
     rng = np.random.default_rng(5)
     past = [block(rng, np.ones(20), shared=0.5) for _ in range(20)]
     odd = block(rng, np.where(np.arange(20) < 5, 10.0, 1.0))
-    assert fit(past, odd).df < 3 < fit(past).df
+    assert estimate(past, odd).df < 3 < estimate(past).df
     assert scatter(odd) < 3
     assert scatter(odd[:4]) == MOST
 
