@@ -1,8 +1,8 @@
 """A study as a value: arms that differ from one base in the declared factor and in nothing else.
 
-    base ──┬── qa_05   mixture.weights: ...        x seeds 0, 1, 2  ->  runs
-           ├── qa_15   mixture.weights: ...
-           └── null    (no difference)             is the base: the same runs
+    none ──┬── share_05   mixture.weights: ...     x seeds 0, 1, 2  ->  runs
+           ├── share_15   mixture.weights: ...
+           └── share_00   (no difference)          a null arm: the base's own runs
     controls: the base again, the base under further seeds, an arm whose effect is known (`sweep.controls`)
 
 Arms are compared with the base key by key before the first run. One that differs outside the factor
