@@ -1,34 +1,41 @@
-# make sweep: train a study of thirteen small models and read its verdict.   make test: prove that the code works.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: sweep test slurm check bench format clean
+.PHONY: help sweep quick test slurm check bench format clean
 
-sweep: .venv/ready
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+sweep: .venv/ready  ## train a study of thirteen small models and read its verdict (about 4 minutes)
 	$(BIN)/python -m ablate.train +experiment=mix_sweep -m
 
-test: .venv/ready
+quick: .venv/ready  ## the tests that are not slow (under 2 minutes)
+	$(BIN)/python -m pytest -m 'not slow'
+
+test: .venv/ready  ## all tests
 	$(BIN)/python -m pytest
 
-# The study again, shorter, as job arrays of a Slurm that lives as long as the command (root; Debian's
-# slurmctld, slurmd, slurm-client and munge). One job is preempted on the way
-slurm: .venv/ready
-	rm -rf outputs/slurm
-	$(BIN)/python tests/slurm/cluster.py with $(BIN)/python tests/slurm/sweep.py outputs/slurm \
-	  +experiment=mix_sweep tokens=50_000
-
-check: .venv/ready
+check: .venv/ready  ## style, format, types, imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
 	$(BIN)/python -m pytest -n 0 tests/test_imports.py
 
-bench: .venv/bench
+# As root, with Debian's slurmctld, slurmd, slurm-client and munge. One job is preempted on the way
+slurm: .venv/ready  ## the study again, shorter, on a Slurm that lives as long as the command
+	rm -rf outputs/slurm
+	$(BIN)/python tests/slurm/cluster.py with $(BIN)/python tests/slurm/sweep.py outputs/slurm \
+	  +experiment=mix_sweep tokens=50_000
+
+bench: .venv/bench  ## measure speed and error rates
 	$(BIN)/python -m bench
 
-format: .venv/ready
+format: .venv/ready  ## put the code into form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+clean:  ## remove the environment and all outputs
+	rm -rf .venv outputs
 
 # Exact versions that were tried together; torch==2.13.0 takes a CPU build where the index offers one
 .venv/ready: pyproject.toml constraints.txt
@@ -42,6 +49,3 @@ format: .venv/ready
 	$(PYTHON) -m venv .venv/litgpt  # litgpt pins versions of its own
 	.venv/litgpt/bin/python -m pip install --quiet torch==2.13.0 litgpt==0.5.13
 	touch $@
-
-clean:
-	rm -rf .venv outputs
