@@ -23,11 +23,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ablate.data.batches import Batch
+from ablate.data.tokens import prepare_for
 from ablate.fit import optimizer as optimizers
 from ablate.fit import run
 from ablate.fit.checkpoint import sha256
 from ablate.model.convert import config_to_hf
 from ablate.model.language import LanguageModel, build
+from ablate.run.identity import record_name
+from ablate.run.record import run_record
 from ablate.run.settings import Settings
 from ablate.scores.loss import loss_sums
 from bench import cases
@@ -55,7 +58,9 @@ def ours(one: Settings) -> Report:
     """`train_run` as a user runs it, with a clock among its callbacks."""
     clock, trainer = Clock(), run._trainer
     with mock.patch.object(run, "_trainer", lambda s, record, callbacks: trainer(s, record, [*callbacks, clock])):
-        result = run.train_run(one)
+        corpus = prepare_for(one)
+        record = run_record(one.where.outputs, record_name(one, corpus.fingerprint))
+        result = run.train_run(one, corpus, record)
     waiting = [begin - end for end, begin in zip(clock.ends[:-1], clock.begins[1:], strict=True)]
     return {"seconds": differences(clock.begins), "waiting": waiting, "weights": result["weights_sha256"]}
 

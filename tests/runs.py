@@ -9,15 +9,13 @@ from typing import Any
 import lightning as L
 import pytest
 
-from ablate.data.tokens import prepare
-from ablate.fit import checkpoint
+from ablate.data.tokens import opened
+from ablate.fit import checkpoint, run
 from ablate.fit.optimizer import OPTIMIZERS
-from ablate.fit.run import train_run
-from ablate.run.identity import record_name
-from ablate.run.record import Record, run_record
+from ablate.run.record import Growth, Record
 from ablate.run.settings import Settings
 from ablate.sweep.trunk import Segment
-from ablate.sweep.worker import work
+from ablate.sweep.worker import alone, work
 
 # One of every kind of run
 AVERAGINGS = {
@@ -54,14 +52,20 @@ KINDS |= {f"average, {name}": {"averaging": averaging} for name, averaging in AV
 
 
 def record_of(settings: Settings) -> Record:
-    corpus = prepare(settings.data, Path(settings.where.outputs))
-    return run_record(settings.where.outputs, record_name(settings, corpus.fingerprint))
+    return alone(settings).record
+
+
+def train_run(settings: Settings, growth: Growth = run.ALONE) -> dict[str, Any]:
+    """Prepare the text of a run and train it, with no claim on it; its result."""
+    task = alone(settings)
+    return run.train_run(settings, opened(task.corpus), task.record, growth)
 
 
 def asked_to_stop(settings: Settings, forkserver: Any, number: int) -> tuple[Record, int]:
     """A run in a process of its own, sent a signal once it takes steps: its record, and the exit code."""
-    record = record_of(settings)
-    process = forkserver.Process(target=work, args=(settings, record.folder))
+    task = alone(settings)
+    record = task.record
+    process = forkserver.Process(target=work, args=(task,))
     process.start()
     while not record.last_row():
         time.sleep(0.05)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from runs import train_run
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ablate import export
-from ablate.fit.run import train_run
 from ablate.model import match
 from ablate.model.language import LanguageModel
 from ablate.model.linear import packed_bytes

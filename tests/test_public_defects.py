@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from runs import elsewhere, interrupt, record_of
+from runs import elsewhere, interrupt, record_of, train_run
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -25,7 +25,6 @@ from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import Corpus, prepare
 from ablate.fit import checkpoint, module
 from ablate.fit import optimizer as optimizers
-from ablate.fit.run import train_run
 from ablate.model import mamba
 from ablate.model.language import MIXERS, Block, build
 from ablate.model.latent import LatentAttention

@@ -30,7 +30,7 @@ from ablate.data.documents import Split, capped, split
 from ablate.data.progress import Say, steps
 from ablate.data.shards import SPLITS, dtype_of, sha256_of, shard_name
 from ablate.data.text import Source, domain_documents, open_source
-from ablate.run.settings import Data, UserError
+from ablate.run.settings import Data, Settings, UserError
 
 # Imports inside functions below: a run whose data is ready (every run but the first) needs none of them.
 if TYPE_CHECKING:
@@ -89,6 +89,9 @@ class Corpus:
         return tokenizer.load((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
 
 
+NO_TEXT = Corpus(Path(), {"fingerprint": ""})  # of a plan whose text nobody has looked at
+
+
 def num_spans(num_tokens: int, span: int) -> int:
     """Spans in a stream: each has `span` inputs, and the token after each input as its target."""
     return max(num_tokens - 1, 0) // span
@@ -104,9 +107,36 @@ def prepare(data: Data, outputs: Path, progress: bool = False) -> Corpus:
     folder = Path(outputs) / "data" / f"{data.source}-{data.vocabulary}-{_digest(request)[:8]}"
     if not folder.exists():
         _build_once(folder, data, source, request, progress)
-    corpus = _open(folder, request)
+    corpus = opened(folder)
+    if corpus.manifest["request"] != request:
+        raise _damaged(folder, f"manifest.json differs in {_first_difference(corpus.manifest['request'], request)}")
     _check_spans(corpus, data.span)
     return corpus
+
+
+def prepare_for(settings: Settings) -> Corpus:
+    """The corpus of a run, as `prepare` makes it, with enough text held out for the run's evaluations."""
+    corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
+    check_held_out(corpus, settings.data.span, settings.evaluation.spans)
+    return corpus
+
+
+def opened(folder: Path) -> Corpus:
+    """The corpus that was prepared in a folder. Looks at the sizes of its files, not at their contents.
+
+    Raises UserError when a file is missing or has another size than when it was written.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        for name, written in manifest["files"].items():
+            size = (folder / name).stat().st_size
+            if size != written["size"]:
+                raise _damaged(folder, f"{name} has {size} bytes, not {written['size']}")
+    except OSError as error:
+        raise _damaged(folder, f"{Path(error.filename).name}: {error.strerror}") from None
+    except (json.JSONDecodeError, KeyError) as error:
+        raise _damaged(folder, f"manifest.json cannot be read ({error})") from None
+    return Corpus(folder, manifest)
 
 
 def prepared(outputs: Path, fingerprint: str) -> Corpus:
@@ -232,23 +262,6 @@ def _write_manifest(part: Path, results: dict[str, Any]) -> None:
     contents = {name: written["sha256"] for name, written in files.items()}
     manifest = {"fingerprint": _digest(contents), **results, "files": files}
     shards.write(part / "manifest.json", json.dumps(manifest, indent=1).encode())
-
-
-def _open(folder: Path, request: dict[str, Any]) -> Corpus:
-    """The corpus in `folder`, if it is what was asked for and all there. Looks at sizes, not at contents."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["request"] != request:
-            raise _damaged(folder, f"manifest.json differs in {_first_difference(manifest['request'], request)}")
-        for name, written in manifest["files"].items():
-            size = (folder / name).stat().st_size
-            if size != written["size"]:
-                raise _damaged(folder, f"{name} has {size} bytes, not {written['size']}")
-    except OSError as error:
-        raise _damaged(folder, f"{Path(error.filename).name}: {error.strerror}") from None
-    except (json.JSONDecodeError, KeyError) as error:
-        raise _damaged(folder, f"manifest.json cannot be read ({error})") from None
-    return Corpus(folder, manifest)
 
 
 def _first_difference(found: Any, wanted: Any, key: str = "") -> str:

@@ -21,7 +21,7 @@ import torch
 from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfiler
 
 from ablate.data.batches import Batches, training_spans, validation_rows
-from ablate.data.tokens import Corpus, prepare
+from ablate.data.tokens import Corpus
 from ablate.fit import checkpoint, mirror, processes, strategy
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.trace import Trace
@@ -29,25 +29,25 @@ from ablate.fit.watch import Watch
 from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.run.identity import record_name
-from ablate.run.record import PAUSED, Growth, Record, run_record
+from ablate.run.record import PAUSED, Growth, Record
 from ablate.run.settings import OutOfMemory, Settings
 
 ALONE = Growth()
 NO_MEMORY = ("DefaultCPUAllocator", "could not create a primitive", "could not create a memory object")
 
 
-def train_run(settings: Settings, growth: Growth = ALONE) -> dict[str, Any]:
-    """Train, resume or look up one run; returns its result. Several devices: one process each."""
+def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth = ALONE) -> dict[str, Any]:
+    """Train, resume or look up one run, with its prepared text and the folder of its record; returns its result.
+
+    Several devices: one process each.
+    """
     strategy.check(settings)
     match.sized(settings)  # raises here, before anything is written, when nothing matches
-    corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
-    record = run_record(settings.where.outputs, record_name(settings, corpus.fingerprint))
     if not record.done:
         if settings.where.strategy == "single" or "LOCAL_RANK" in os.environ:
             _train_noting_failure(settings, corpus, record, growth)
         else:
-            processes.together(_train_rank, settings.where.devices, settings, growth)
+            processes.together(_train_rank, settings.where.devices, settings, corpus, record, growth)
     return record.result() or {}
 
 
@@ -152,9 +152,9 @@ def _profiler(settings: Settings, record: Record) -> Profiler | None:
     return kind(dirpath=record.folder, filename="profile") if kind else None
 
 
-def _train_rank(settings: Settings, growth: Growth, rank: int, port: int) -> None:
+def _train_rank(settings: Settings, corpus: Corpus, record: Record, growth: Growth, rank: int, port: int) -> None:
     os.environ.update(strategy.rank_environment(rank, settings.where, port))
-    train_run(settings, growth)
+    train_run(settings, corpus, record, growth)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

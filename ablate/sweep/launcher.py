@@ -12,13 +12,12 @@ import importlib
 import itertools
 import signal
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
-from ablate.data.tokens import Corpus, check_held_out, prepare
+from ablate.data.tokens import prepare_for
 from ablate.run.identity import canonical, difference, digest
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.sweep import study as studies
@@ -70,13 +69,9 @@ def _named(study: Study) -> dict[str, list[str]]:
 
 def prepared(plan: studies.Plan) -> studies.Plan:
     """The plan with the data of each arm, prepared once for all arms that share it. Raises UserError for bad data."""
-    corpora: dict[str, Corpus] = {}
-    for arm in plan.arms:
-        data, where = arm.settings.data, arm.settings.where
-        if repr(data) not in corpora:
-            corpora[repr(data)] = prepare(data, Path(where.outputs), progress=where.progress)
-        check_held_out(corpora[repr(data)], data.span, arm.settings.evaluation.spans)
-    return studies.with_fingerprints(plan, [corpora[repr(arm.settings.data)].fingerprint for arm in plan.arms])
+    text = [repr((arm.settings.data, arm.settings.evaluation.spans)) for arm in plan.arms]
+    corpora = {key: prepare_for(arm.settings) for key, arm in dict(zip(text, plan.arms, strict=True)).items()}
+    return studies.with_corpora(plan, [corpora[key] for key in text])
 
 
 def _plan_of_points(study: Study, base: Settings, points: dict[str, Settings], swept: list[str]) -> studies.Plan:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ablate.data.tokens import NO_TEXT, Corpus
 from ablate.run.identity import difference, digest, record_name
 from ablate.run.record import StudyRecord
 from ablate.run.settings import Settings, SettingsError, Study
@@ -26,7 +27,7 @@ class Arm:
     name: str
     settings: Settings
     difference: dict[str, tuple[Any, Any]]
-    fingerprint: str = ""
+    corpus: Corpus = NO_TEXT
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Run:
     seed: int
     settings: Settings
     id: str
+    corpus: Corpus
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Plan:
         """One run: the arm's settings with the seed, and with what the logger needs to know."""
         where = dataclasses.replace(arm.settings.where, arm=arm.name)
         settings = dataclasses.replace(arm.settings, seed=seed, where=where, study=self.study)
-        return Run(arm.name, seed, settings, record_name(settings, arm.fingerprint))
+        return Run(arm.name, seed, settings, record_name(settings, arm.corpus.fingerprint), arm.corpus)
 
     def distinct(self) -> list[Run]:
         """Each run once, however many arms it belongs to, controls among them, in the order to train them.
@@ -97,10 +99,10 @@ def plan(study: Study, base: Settings, arms: dict[str, Settings]) -> Plan:
     return Plan(study, audited)
 
 
-def with_fingerprints(plan: Plan, fingerprints: list[str]) -> Plan:
-    """The plan once the data of every arm is prepared: ids depend on it. Controls have the data of the base."""
-    arms = [dataclasses.replace(arm, fingerprint=f) for arm, f in zip(plan.arms, fingerprints, strict=True)]
-    return Plan(plan.study, arms, [dataclasses.replace(c, fingerprint=fingerprints[0]) for c in plan.controls])
+def with_corpora(plan: Plan, corpora: list[Corpus]) -> Plan:
+    """The plan once the text of every arm is prepared: ids depend on it. Controls have the text of the base."""
+    arms = [dataclasses.replace(arm, corpus=corpus) for arm, corpus in zip(plan.arms, corpora, strict=True)]
+    return Plan(plan.study, arms, [dataclasses.replace(control, corpus=corpora[0]) for control in plan.controls])
 
 
 def declare(plan: Plan, record: StudyRecord) -> None:
@@ -109,7 +111,7 @@ def declare(plan: Plan, record: StudyRecord) -> None:
     declaration = {
         **dataclasses.asdict(plan.study),
         "arms": {arm.name: _plain(arm.difference) for arm in plan.arms},
-        "fingerprint": base.fingerprint,
+        "fingerprint": base.corpus.fingerprint,
         "domains": base.settings.data.domains,
         "focus": base.settings.data.focus,
         "runs": {arm.name: {str(seed): plan.run(arm, seed).id for seed in plan.study.seeds} for arm in plan.arms},

@@ -17,7 +17,7 @@ run does the same steps.
 import contextlib
 import functools
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -93,15 +93,14 @@ def is_alone(where: Where) -> bool:
 
 def beginnings(plan: Plan) -> list[Beginning]:
     """Of all runs of a study."""
-    fingerprints = {arm.name: arm.fingerprint for arm in (*plan.arms, *plan.controls)}
     return [
-        beginning(run.id, timeline(run.settings), fingerprints[run.arm], numerics(where), is_alone(where))
+        beginning(run.id, timeline(run.settings), run.corpus.fingerprint, numerics(where), is_alone(where))
         for run in plan.distinct()
         for where in [run.settings.where]
     ]
 
 
-def growth(outputs: str, ways: list[Branch], until: int | None = None) -> Growth:
+def growth(outputs: str, ways: Sequence[Branch], until: int | None = None) -> Growth:
     """Start from the last trunk on a run's way that is there, leave those after it, pause after `until` steps."""
     found = [(branch, trunk_record(outputs, branch.key)) for branch in ways]
     there = [number for number, (_, trunk) in enumerate(found) if trunk.exists]
@@ -109,7 +108,7 @@ def growth(outputs: str, ways: list[Branch], until: int | None = None) -> Growth
     return Growth(found[there[-1]][1] if there else None, {branch.step: trunk for branch, trunk in rest}, until)
 
 
-def missing(record: Record, outputs: str, ways: list[Branch]) -> set[str]:
+def missing(record: Record, outputs: str, ways: Sequence[Branch]) -> set[str]:
     """Keys of the trunks on the rest of a run's way that are not there: what it will leave when it is trained."""
     leave = growth(outputs, ways).leave
     return {trunk.key for step, trunk in leave.items() if step >= record.saved_step}

@@ -9,11 +9,13 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablate.data.tokens import check_held_out, prepare
+from ablate.data.tokens import opened, prepare_for
 from ablate.fit.processes import stop_with_parent
 from ablate.run.files import make_folder
 from ablate.run.identity import record_name
@@ -32,55 +34,56 @@ class Failure(NamedTuple):
     reason: str
 
 
-def train_claimed(
-    settings: Settings, ways: list[Branch] | Growth | None = None, until: int | None = None
-) -> tuple[Record, dict[str, Any]]:
-    """Train one run in this process, or look up its result when it is done.
+@dataclass(frozen=True)
+class Task:
+    """One run, as the process that trains it is told: what it is, its prepared text, its record, where it may start.
 
-    `ways`: where it may start from and what it leaves, or what was chosen of them; if not given, those of
-    the run by itself. `until`: steps after which it pauses.
+    `ways`: where the run may start from and what it leaves, or what was chosen of them. `until`: steps after which
+    it pauses.
     """
-    corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
-    check_held_out(corpus, settings.data.span, settings.evaluation.spans)
+
+    settings: Settings
+    corpus: Path
+    record: Record
+    ways: Sequence[Branch] | Growth = ()
+    until: int | None = None
+
+
+def alone(settings: Settings) -> Task:
+    """A run that no study asks for. Prepares its text; raises UserError when that cannot be."""
+    corpus = prepare_for(settings)
     record = run_record(settings.where.outputs, record_name(settings, corpus.fingerprint))
+    return Task(settings, corpus.folder, record, branches_of(settings, record.id, corpus.fingerprint))
+
+
+def train_claimed(task: Task) -> dict[str, Any]:
+    """Train one run in this process, or look up its result when it is done."""
+    record, outputs = task.record, task.settings.where.outputs
     if record.done:
-        return record, record.result() or {}
-    if ways is None:
-        ways = branches_of(settings, record.id, corpus.fingerprint)
-    with claim(record, _leaves(record, settings.where.outputs, ways)):
+        return record.result() or {}
+    corpus = opened(task.corpus)
+    with claim(record, _leaves(task)):
         # the one place where a sweep meets torch and Lightning, which take seconds to import
         train_run = importlib.import_module("ablate.fit.run").train_run
-        chosen = ways if isinstance(ways, Growth) else sound(settings.where.outputs, ways, until)
-        if chosen.start:
-            chosen.start.touch()  # from now on nobody clears it away before it is read
-        return record, train_run(settings, chosen)
+        growth = task.ways if isinstance(task.ways, Growth) else sound(outputs, task.ways, task.until)
+        if growth.start:
+            growth.start.touch()  # from now on nobody clears it away before it is read
+        return train_run(task.settings, corpus, record, growth)
 
 
-def work(
-    settings: Settings,
-    folder: Path,
-    ways: list[Branch] | None = None,
-    until: int | None = None,
-    environment: dict[str, str] | None = None,
-    says: Connection | None = None,
-) -> None:
+def work(task: Task, environment: dict[str, str] | None = None, says: Connection | None = None) -> None:
     """Main function of a run's own process, which stops with the launcher."""
     os.environ.update(environment or {})
     stop_with_parent()
-    train_noting(settings, folder, ways, until, says)
+    train_noting(task, says)
 
 
-def train_noting(
-    settings: Settings,
-    folder: Path,
-    ways: list[Branch] | Growth | None,
-    until: int | None = None,
-    says: Connection | None = None,
-) -> None:
+def train_noting(task: Task, says: Connection | None = None) -> None:
     """Train one run. Exit code: 0 done, PAUSED, CLAIMED by another, 1 failed with a reason, which it also `says`."""
+    folder = task.record.folder
     try:
         _log_to(folder)
-        train_claimed(settings, ways, until)
+        train_claimed(task)
     except Claimed as error:
         print(error, flush=True)
         sys.exit(CLAIMED)
@@ -92,7 +95,7 @@ def train_noting(
         _fail(Failure("crashed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"), folder, says)
 
 
-def sound(outputs: str, ways: list[Branch], until: int | None = None) -> Growth:
+def sound(outputs: str, ways: Sequence[Branch], until: int | None = None) -> Growth:
     """From the last trunk that still holds what was left in it; one that was damaged is removed."""
     found = growth(outputs, ways, until)
     if not found.start or found.start.whole():
@@ -102,11 +105,11 @@ def sound(outputs: str, ways: list[Branch], until: int | None = None) -> Growth:
     return sound(outputs, ways, until)
 
 
-def _leaves(record: Record, outputs: str, ways: list[Branch] | Growth) -> set[str]:
+def _leaves(task: Task) -> set[str]:
     """Keys of the trunks that the run will leave."""
-    if isinstance(ways, Growth):
-        return {trunk.key for trunk in ways.leave.values()}
-    return missing(record, outputs, ways)
+    if isinstance(task.ways, Growth):
+        return {trunk.key for trunk in task.ways.leave.values()}
+    return missing(task.record, task.settings.where.outputs, task.ways)
 
 
 def _fail(failure: Failure, folder: Path, says: Connection | None) -> None:

@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ablate.data.tokens import prepare
-from ablate.fit.run import train_run
-from ablate.run.identity import run_id
+from ablate.data.tokens import prepare_for
+from ablate.fit import run
+from ablate.run.identity import record_name
 from ablate.run.parse import from_plain
 from ablate.run.record import Growth, Record, StudyRecord, run_record, study_record, trunk_record
 from ablate.run.settings import Settings, Study
 from ablate.sweep.promise import promises
-from ablate.sweep.study import Plan, declare, plan, with_fingerprints
+from ablate.sweep.study import Plan, declare, plan, with_corpora
 from ablate.verdict.evidence import read
 from ablate.verdict.validity import confounds
 from ablate.verdict.validity.finding import Finding
@@ -68,8 +68,14 @@ ARMS: dict[str, dict[str, Any]] = {
 Carry = Callable[[Settings], None]
 
 
+def train(settings: Settings, growth: Growth = run.ALONE) -> None:
+    corpus = prepare_for(settings)
+    record = run_record(settings.where.outputs, record_name(settings, corpus.fingerprint))
+    run.train_run(settings, corpus, record, growth)
+
+
 def as_it_is(settings: Settings) -> None:
-    train_run(settings)
+    train(settings)
 
 
 def resumed(at: int) -> Carry:
@@ -77,28 +83,24 @@ def resumed(at: int) -> Carry:
 
     def carry(settings: Settings) -> None:
         with contextlib.suppress(SystemExit):
-            train_run(settings, Growth(until=at))
-        train_run(settings)
+            train(settings, Growth(until=at))
+        train(settings)
 
     return carry
 
 
 def grown(settings: Settings) -> None:
     """From a trunk that a run like it has left."""
-    trunk, run = trunk_record(settings.where.outputs, "0123"), run_id(settings, fingerprint(settings))
-    train_run(settings, Growth(leave={4: trunk}))
-    shutil.rmtree(run_record(settings.where.outputs, run).folder)
-    train_run(settings, Growth(start=trunk))
+    trunk, id = trunk_record(settings.where.outputs, "0123"), record_name(settings, prepare_for(settings).fingerprint)
+    train(settings, Growth(leave={4: trunk}))
+    shutil.rmtree(run_record(settings.where.outputs, id).folder)
+    train(settings, Growth(start=trunk))
     trunk.remove()
 
 
 def elsewhere(**where: Any) -> Carry:
     """With other settings of `where`, which are no part of what a run is."""
     return lambda settings: as_it_is(dataclasses.replace(settings, where=dataclasses.replace(settings.where, **where)))
-
-
-def fingerprint(settings: Settings) -> str:
-    return prepare(settings.data, Path(settings.where.outputs)).fingerprint
 
 
 # Ways of carrying a run out that change nothing but, at most, the order of additions
@@ -129,7 +131,7 @@ class Lab:
         factor = sorted({factor for arm in arms for factor in _factors(ARMS[arm])})
         study = Study(name="_".join(arms), factor=factor, seeds=list(seeds))
         whole = plan(study, self.settings("base"), {arm: self.settings(arm) for arm in arms})
-        whole = with_fingerprints(whole, [fingerprint(arm.settings) for arm in whole.arms])
+        whole = with_corpora(whole, [prepare_for(arm.settings) for arm in whole.arms])
         record = study_record(self.outputs, study.name)
         declare(whole, record)
         record.promise(promises(whole))
@@ -140,7 +142,7 @@ class Lab:
         whole, record = self.plan((arm,), (seed,))
         base, ours = whole.runs
         if not run_record(self.outputs, base.id).done:
-            train_run(base.settings)
+            train(base.settings)
         with contextlib.suppress(Exception):  # a run that stops at a check of its own: see `stopped`
             carry(ours.settings)
         with self.unfinished(ours.id) as self.stopped:

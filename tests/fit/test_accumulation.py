@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import record_of
+from runs import record_of, train_run
 from torch import nn
 
 from ablate.data.batches import Batch, Steps, training_spans
 from ablate.data.tokens import prepare
 from ablate.fit.module import Pretraining
-from ablate.fit.run import train_run
 from ablate.model.language import build
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import record_of
+from runs import record_of, train_run
 from safetensors.torch import load_file
 from torch import nn
 from torch.distributed.fsdp import fully_shard
@@ -14,7 +14,6 @@ from ablate.data.batches import validation_rows
 from ablate.data.tokens import prepare
 from ablate.fit import module
 from ablate.fit.averaging import Average
-from ablate.fit.run import train_run
 from ablate.model.language import build
 from ablate.run.settings import Settings, SettingsError
 from ablate.scores.loss import loss_sums

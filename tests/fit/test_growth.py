@@ -3,10 +3,9 @@
 from typing import Any
 
 import pytest
-from runs import KINDS, elsewhere, record_of
+from runs import KINDS, elsewhere, record_of, train_run
 from tiny import merged
 
-from ablate.fit.run import train_run
 from ablate.plan.timeline import timeline
 from ablate.run.record import Growth, trunk_record
 from ablate.run.settings import Settings

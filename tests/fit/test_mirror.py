@@ -8,9 +8,9 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from runs import train_run
 
 from ablate.fit import mirror
-from ablate.fit.run import train_run
 from ablate.fit.watch import Watch
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError

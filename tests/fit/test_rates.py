@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from runs import interrupt, record_of
+from runs import interrupt, record_of, train_run
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ablate.fit.muon import Both
 from ablate.fit.optimizer import OPTIMIZERS
-from ablate.fit.run import train_run
 from ablate.model.language import build, layer_of
 from ablate.plan.timeline import timeline
 from ablate.run.settings import Settings

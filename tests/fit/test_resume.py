@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from runs import AVERAGINGS, KINDS, elsewhere, interrupt, record_of
+from runs import AVERAGINGS, KINDS, elsewhere, interrupt, record_of, train_run
 from safetensors.torch import load_file
 
 from ablate.data import batches
 from ablate.fit import checkpoint
-from ablate.fit.run import train_run
 
 
 @pytest.mark.parametrize("kind", KINDS)

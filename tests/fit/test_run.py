@@ -9,19 +9,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import asked_to_stop, elsewhere, record_of
+from runs import asked_to_stop, elsewhere, record_of, train_run
 from safetensors.torch import load_file
 
 from ablate.fit import checkpoint
 from ablate.fit.module import Pretraining
-from ablate.fit.run import train_run
 from ablate.fit.trace import STREAMS
 from ablate.model import budget, match
 from ablate.plan.timeline import timeline
 from ablate.run.identity import SEMANTICS
 from ablate.run.settings import UserError
 from ablate.scores.loss import bits_per_byte
-from ablate.sweep.worker import work
+from ablate.sweep.worker import alone, work
 
 
 def test_a_run_leaves_a_complete_record(tiny):
@@ -74,11 +73,12 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(tiny, tmp_path, fork
     undisturbed = tiny(tokens=163_840, where={"saves": 16})
     expected = train_run(undisturbed)
     killed = elsewhere(undisturbed, tmp_path / "killed")
-    record = record_of(killed)
+    task = alone(killed)
+    record = task.record
     rng = random.Random(attempt)
     kills = 0
     while not record.done:
-        process = forkserver.Process(target=work, args=(killed, record.folder))
+        process = forkserver.Process(target=work, args=(task,))
         process.start()
         process.join(timeout=rng.uniform(0.2, 1.0) if kills < 4 else None)
         if process.exitcode is None:

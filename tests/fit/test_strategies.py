@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 import torch
-from runs import asked_to_stop, record_of
+from runs import asked_to_stop, record_of, train_run
 from safetensors.torch import load_file
 from tiny import TINY, merged
 
 from ablate.fit import checkpoint, processes, strategy, zero
 from ablate.fit.module import share
-from ablate.fit.run import train_run
 from ablate.run.parse import from_config
 from ablate.run.record import Record
 from ablate.run.settings import Settings, SettingsError

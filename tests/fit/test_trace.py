@@ -7,14 +7,13 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from runs import Interruption, elsewhere, interrupt, record_of
+from runs import Interruption, elsewhere, interrupt, record_of, train_run
 from safetensors.torch import load_file
 
 from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import prepare
 from ablate.fit import checkpoint, probe, run
 from ablate.fit.conditions import executed
-from ablate.fit.run import train_run
 from ablate.fit.trace import Windows
 from ablate.plan.digests import PLANNED, START, link, planned
 from ablate.plan.order import Order

@@ -12,12 +12,14 @@ from tiny import TINY, merged  # noqa: E402
 
 from ablate.run.identity import SEMANTICS  # noqa: E402
 from ablate.run.parse import from_config  # noqa: E402
-from ablate.sweep.worker import train_claimed  # noqa: E402
+from ablate.sweep.worker import alone, train_claimed  # noqa: E402
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as outputs:
         settings = from_config(merged(TINY, {"data": {"domains": ["qa"]}, "where": {"outputs": outputs}}))
-        record, _ = train_claimed(settings)
+        task = alone(settings)
+        train_claimed(task)
+        record = task.record
         rows = record.rows("train")
         golden = {"semantics": SEMANTICS, "id": record.id, "nats": [row["nats"] for row in rows]}
         (HERE / "tiny.json").write_text(json.dumps(golden, indent=1) + "\n")

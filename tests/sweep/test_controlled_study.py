@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from runs import record_of
+from runs import record_of, train_run
 
-from ablate.fit.run import train_run
+from ablate.data.tokens import Corpus
 from ablate.run.parse import from_config
 from ablate.run.record import run_record, study_record
 from ablate.run.settings import Settings, SettingsError, UserError
@@ -20,9 +20,11 @@ from ablate.sweep.controls import multiplied, with_controls
 from ablate.sweep.cost import prospect
 from ablate.sweep.launcher import prepared
 from ablate.sweep.preview import preview
-from ablate.sweep.study import Plan, declare, plan, with_fingerprints
+from ablate.sweep.study import Plan, declare, plan, with_corpora
 from ablate.verdict.evidence import AA, NULL, POSITIVE, read
 from ablate.verdict.validity import trust
+
+TEXT = Corpus(Path(), {"fingerprint": "data"})  # that nobody reads
 
 LATE = {"mixture": {"stages": {"late": {"start": 0.5, "weights": {"qa": 1}}}}}
 
@@ -47,7 +49,7 @@ def composed(base: Settings):
 def planned(base: Settings, arm: Settings, seeds: tuple[int, ...] = (0, 1), **controls) -> Plan:
     study = Study(name="s", factor=["mixture"], seeds=list(seeds), controls=Controls(**controls))
     whole = with_controls(plan(study, base, {"late": arm}), composed(base))
-    return with_fingerprints(whole, ["data", "data"])
+    return with_corpora(whole, [TEXT] * 2)
 
 
 @pytest.fixture

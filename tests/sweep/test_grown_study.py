@@ -5,11 +5,11 @@ from pathlib import Path
 
 from runs import elsewhere, steps_shared
 
-from ablate.data.tokens import prepare
 from ablate.run.record import run_record, trunks
 from ablate.run.settings import Settings, Study
 from ablate.sweep.executors.local import Local
-from ablate.sweep.study import Plan, plan, with_fingerprints
+from ablate.sweep.launcher import prepared
+from ablate.sweep.study import Plan, plan
 from ablate.sweep.trunk import beginnings, branches, forest, stored
 
 FIXED = {"schedule": {"warmup": 2, "decay": 4}, "length": {"lengths": [64], "starts": [0]}}
@@ -24,7 +24,7 @@ def study_in(folder: Path, tiny) -> Plan:
     base = elsewhere(tiny(**FIXED), folder)
     arms = {name: dataclasses.replace(arm, where=base.where) for name, arm in arms.items()}
     study = plan(Study(name="s", factor=["mixture"], seeds=[0, 1]), base, arms)
-    return with_fingerprints(study, [prepare(base.data, folder).fingerprint] * len(study.arms))
+    return prepared(study)
 
 
 def results(whole: Plan, ways: dict) -> dict[str, dict]:
@@ -49,6 +49,6 @@ def test_grown_and_alone_end_with_the_same_weights(tiny, tmp_path):
     assert {trunk.key for trunk in trunks(tmp_path / "grown")} == {b.key for way in ways.values() for b in way}
     # next week's arm, which nobody had planned, starts where the plateau ended
     longer = dataclasses.replace(grown.arms[0].settings, tokens=15_360)
-    more = with_fingerprints(plan(grown.study, longer, {}), [grown.arms[0].fingerprint])
+    more = prepared(plan(grown.study, longer, {}))
     later = results(more, branches(beginnings(more), stored(str(tmp_path / "grown"))))
     assert {one["grown_from"]["step"] for one in later.values()} == {16}

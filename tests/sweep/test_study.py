@@ -1,11 +1,16 @@
 """Arms differ from the base in the factor alone, and a null arm is the base."""
 
+from pathlib import Path
+
 import pytest
 
+from ablate.data.tokens import Corpus
 from ablate.run.parse import from_config
 from ablate.run.record import study_record
 from ablate.run.settings import SettingsError, Study
-from ablate.sweep.study import declare, plan, with_fingerprints
+from ablate.sweep.study import declare, plan, with_corpora
+
+TEXT = Corpus(Path(), {"fingerprint": "data"})  # that nobody reads
 
 STUDY = Study(name="s", factor=["mixture"], seeds=[0, 1])
 
@@ -16,7 +21,7 @@ def settings(**changes):
 
 def planned(**arms):
     result = plan(STUDY, settings(), arms)
-    return with_fingerprints(result, ["data"] * len(result.arms))
+    return with_corpora(result, [TEXT] * len(result.arms))
 
 
 def test_an_arm_that_changes_another_key_is_refused_by_name():

@@ -4,7 +4,6 @@ A run is hung when it took no step for `where.stall_minutes`. It is asked to sto
 does not within `GRACE` seconds; nobody waits for it meanwhile.
 """
 
-import dataclasses
 import multiprocessing.connection
 import signal
 import time
@@ -14,9 +13,7 @@ from ablate.fit.processes import GRACE
 from ablate.run.record import Record
 from ablate.run.settings import Where
 from ablate.sweep.executors import slots
-from ablate.sweep.study import Run
-from ablate.sweep.trunk import Branch
-from ablate.sweep.worker import Failure, work
+from ablate.sweep.worker import Failure, Task, work
 
 FIRST_STEP = 3  # times the patience until the first step is done: before it come imports, data and compilation
 
@@ -24,21 +21,12 @@ FIRST_STEP = 3  # times the patience until the first step is done: before it com
 class Attempt:
     """Starts at once."""
 
-    def __init__(
-        self,
-        run: Run,
-        record: Record,
-        ways: list[Branch] | None,
-        until: int | None,
-        device: str,
-        context: ForkServerContext,
-    ):
-        self.where, self.record, self.device = run.settings.where, record, device
-        settings = dataclasses.replace(run.settings, where=dataclasses.replace(self.where, progress=True))
+    def __init__(self, task: Task, device: str, context: ForkServerContext):
+        self.where, self.record, self.device = task.settings.where, task.record, device
         self.said, says = context.Pipe(duplex=False)
-        arguments = (settings, record.folder, ways, until, slots.environment(device), says)
-        self.first, self.pulse = record.pulse(), Pulse(record)
-        self.process = context.Process(target=work, args=arguments, name=run.id)
+        self.first, self.pulse = self.record.pulse(), Pulse(self.record)
+        arguments = (task, slots.environment(device), says)
+        self.process = context.Process(target=work, args=arguments, name=self.record.id)
         self.process.start()
         says.close()
         self.hung = ""  # the reason, once it was found to hang

@@ -5,6 +5,7 @@ executor.train(show)
 executor.outcomes                             [Outcome(run, state="done"), Outcome(run, state="failed"), ...]
 """
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from ablate.run.record import Record, run_record
 from ablate.run.settings import Where
 from ablate.sweep.study import Run
 from ablate.sweep.trunk import Branch
+from ablate.sweep.worker import Task
 
 
 @dataclass
@@ -55,6 +57,12 @@ class Executor(ABC):
 
     def record(self, outcome: Outcome) -> Record:
         return run_record(self.where.outputs, outcome.run.id)
+
+    def task(self, outcome: Outcome) -> Task:
+        """What the process that trains the run is told."""
+        run = outcome.run
+        settings = dataclasses.replace(run.settings, where=dataclasses.replace(run.settings.where, progress=True))
+        return Task(settings, run.corpus.folder, self.record(outcome), self.ways.get(run.id, []), outcome.until)
 
     @abstractmethod
     def num_held(self) -> int:

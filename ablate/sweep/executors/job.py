@@ -13,25 +13,25 @@ handlers aside, turns USR2 into TERM, and lets itself be requeued once the run h
 requeued job is the same job with the same id: it goes on from the newest checkpoint as any run does.
 """
 
+import dataclasses
 import importlib
 import json
 import os
 import signal
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from ablate.data.tokens import prepare
+from ablate.data.tokens import opened
 from ablate.plan.timeline import timeline
 from ablate.run.files import write_atomically
-from ablate.run.identity import record_name
 from ablate.run.record import PAUSED, Growth, Record, trunk_record
-from ablate.run.settings import Settings, Where
+from ablate.run.settings import Where
 from ablate.sweep.ledger import HEARTBEAT_SECONDS, STALE_SECONDS, state
 from ablate.sweep.trunk import Branch, beginning, key, numerics
-from ablate.sweep.worker import sound, train_noting
+from ablate.sweep.worker import Task, sound, train_noting
 
 POLL_SECONDS = 0.2
 SAVE_SECONDS = 90  # before the time limit: to finish a step and write a checkpoint, at most this share of it:
@@ -44,16 +44,13 @@ FIRST_PORT, PORTS = 12_000, 20_000  # below those that systems hand out by thems
 class Job:
     """Called once by every task of the job; pickled by the launcher."""
 
-    settings: Settings
-    folder: Path
-    ways: list[Branch] = field(default_factory=list)
-    until: int | None = None  # steps after which the run pauses
+    task: Task
     time_is_up: bool = False
     began: float = 0.0
 
     def __call__(self) -> None:
         self.began = time.monotonic()
-        where = self.settings.where
+        where = self.task.settings.where
         if where.threads:  # before anything loads torch
             os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(where.threads)
         if where.devices * where.nodes > 1:
@@ -75,40 +72,47 @@ class Job:
             raise SystemExit(0) from None
 
     def _lead(self) -> None:
-        record = Record(self.folder)
-        _outwait(record)
-        chosen = sound(self.settings.where.outputs, self._ways_here(), self.until)
-        write_atomically(self._told, json.dumps({"start": chosen.start.key if chosen.start else None}))
+        _outwait(self.task.record)
+        growth = sound(self._outputs, self._ways_here(), self.task.until)
+        write_atomically(self._told, json.dumps({"start": growth.start.key if growth.start else None}))
         try:
-            train_noting(self.settings, self.folder, chosen)
+            train_noting(dataclasses.replace(self.task, ways=growth))
         finally:
             self._told.unlink(missing_ok=True)
 
     def _follow(self) -> None:
         """Train beside the first task, which holds the claim and says where the run starts."""
+        record = self.task.record
         while not self._told.exists():
-            if Record(self.folder).done:
+            if record.done:
                 return
             time.sleep(POLL_SECONDS)
-        outputs, ways = self.settings.where.outputs, self._ways_here()
+        outputs, ways = self._outputs, self._ways_here()
         start = json.loads(self._told.read_text())["start"]
         later = ways[1 + [branch.key for branch in ways].index(start) :] if start else ways
         leave = {branch.step: trunk_record(outputs, branch.key) for branch in later}
+        growth = Growth(trunk_record(outputs, start) if start else None, leave, self.task.until)
         train_run = importlib.import_module("ablate.fit.run").train_run
-        train_run(self.settings, Growth(trunk_record(outputs, start) if start else None, leave, self.until))
+        train_run(self.task.settings, opened(self.task.corpus), record, growth)
+
+    @property
+    def _outputs(self) -> str:
+        return self.task.settings.where.outputs
 
     @property
     def _told(self) -> Path:
         """A file for this try of this job alone: between two tasks, a trunk may appear."""
-        return self.folder / f"start-{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_RESTART_COUNT', 0)}.json"
+        return (
+            self.task.record.folder
+            / f"start-{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_RESTART_COUNT', 0)}.json"
+        )
 
     def _ways_here(self) -> list[Branch]:
         """With the keys of the machine that trains: the one that submitted may have another processor."""
-        where = self.settings.where
-        corpus = prepare(self.settings.data, Path(where.outputs), progress=where.progress)
-        id = record_name(self.settings, corpus.fingerprint)
-        one = beginning(id, timeline(self.settings), corpus.fingerprint, numerics(where))
-        return [Branch(branch.step, key(one, branch.step)) for branch in self.ways]
+        settings, fingerprint = self.task.settings, opened(self.task.corpus).fingerprint
+        one = beginning(self.task.record.id, timeline(settings), fingerprint, numerics(settings.where))
+        assert not isinstance(self.task.ways, Growth)
+        return [Branch(branch.step, key(one, branch.step)) for branch in self.task.ways]
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.time_is_up = True
@@ -116,12 +120,12 @@ class Job:
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         if os.environ["SLURM_PROCID"] == "0":
-            Record(self.folder).fail("interrupted", f"{signal.Signals(number).name} before the first step")
+            self.task.record.fail("interrupted", f"{signal.Signals(number).name} before the first step")
         raise SystemExit(128 + number)
 
     def _requeue(self, before: list[str]) -> None:
         """Into the queue again, unless the time was too short for anything: that would go on for ever."""
-        record, minutes = Record(self.folder), self.settings.where.slurm.minutes
+        record, minutes = self.task.record, self.task.settings.where.slurm.minutes
         if self._saved() == before and time.monotonic() - self.began >= latest(minutes):
             record.fail("time limit", f"where.slurm.minutes={minutes}: over before anything was saved")
             return
@@ -130,7 +134,7 @@ class Job:
             record.fail("time limit", "saved, but Slurm did not requeue it; the same command goes on")
 
     def _saved(self) -> list[str]:
-        return sorted(path.name for path in Record(self.folder).checkpoints.glob("step-*"))
+        return sorted(path.name for path in self.task.record.checkpoints.glob("step-*"))
 
 
 def save_seconds(minutes: int) -> int:

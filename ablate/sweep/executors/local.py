@@ -93,12 +93,11 @@ class Local(Executor):
         return missing(self.record(outcome), self.where.outputs, self.ways.get(outcome.run.id, []))
 
     def _start(self, outcome: Outcome) -> None:
-        record, ways = self.record(outcome), self.ways.get(outcome.run.id)
-        attempt = Attempt(outcome.run, record, ways, outcome.until, self.slots.take(), self.context)
+        attempt = Attempt(self.task(outcome), self.slots.take(), self.context)
         self.attempts.append((attempt, outcome))
         outcome.state, outcome.tries = "running", outcome.tries + 1
         with contextlib.suppress(UserError):  # taken, or the disk is full: the process finds out by itself
-            ledger.reserve(record, attempt.process.pid or 0, self._missing(outcome))
+            ledger.reserve(attempt.record, attempt.process.pid or 0, self._missing(outcome))
 
     def _elsewhere(self) -> list[Outcome]:
         """Runs that another launcher trains: waited for, so that the verdict has them."""

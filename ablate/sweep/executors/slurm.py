@@ -10,7 +10,6 @@ A run that is done, queued or being trained is not submitted. Should two jobs of
 its claim (`ledger`) lets only one of them train.
 """
 
-import dataclasses
 import shlex
 import shutil
 import sys
@@ -171,7 +170,7 @@ class Slurm(Executor):
         name = f"ablate-{outcomes[0].run.settings.study.name or 'run'}"
         try:
             executor.update_parameters(**parameters(self.where, name, waits_for))
-            jobs = executor.submit_array([self._job(outcome) for outcome in outcomes])
+            jobs = executor.submit_array([Job(self.task(outcome)) for outcome in outcomes])
         except UncompletedJobError as error:
             raise UserError(f"where.slurm: {_refusal(str(error))}") from None
         for outcome, job in zip(outcomes, jobs, strict=True):
@@ -179,11 +178,6 @@ class Slurm(Executor):
             queue.note(self.record(outcome), job.job_id)
             self.jobs[outcome.run.id] = job.job_id
             outcome.state, outcome.waits_for, outcome.tries = "waiting", "", outcome.tries + 1
-
-    def _job(self, outcome: Outcome) -> Job:
-        settings = outcome.run.settings
-        settings = dataclasses.replace(settings, where=dataclasses.replace(settings.where, progress=True))
-        return Job(settings, self.record(outcome).folder, self.ways.get(outcome.run.id, []), outcome.until)
 
     def _farewell(self) -> str:
         mine = {self.jobs[o.run.id].split("_")[0] for o in self._unfinished() if o.run.id in self.jobs}

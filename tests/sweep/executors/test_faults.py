@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from runs import record_of
 from test_train import TINY, start
 
 from ablate.run.record import Record
 from ablate.sweep import ledger
-from ablate.sweep.worker import train_noting
+from ablate.sweep.worker import Task, alone, train_noting
 
 STEPS, SAVES = 120, 15
 SAVED = STEPS // SAVES  # steps between checkpoints: the most that a kill may cost
@@ -180,8 +179,9 @@ def test_a_killed_worker(study, undisturbed):
 
 def test_a_run_that_gets_no_more_memory_says_so(tiny, forkserver):
     settings = tiny(size={"width": 1024, "heads": 16, "kv_heads": 16, "hidden": 4096, "depth": 8})
-    record = record_of(settings)
-    process = forkserver.Process(target=starve, args=(settings, record.folder))
+    task = alone(settings)
+    record = task.record
+    process = forkserver.Process(target=starve, args=(task,))
     process.start()
     process.join()
     assert process.exitcode == 1
@@ -190,14 +190,14 @@ def test_a_run_that_gets_no_more_memory_says_so(tiny, forkserver):
     assert "where.micro_tokens" in failure["reason"]
 
 
-def starve(settings, folder: Path) -> None:
+def starve(task: Task) -> None:
     """Train with no more memory than there is already, and a little."""
     import ablate.fit.run  # noqa: F401 - loaded before there is too little for it
 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + 2**26
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    train_noting(settings, folder, [])
+    train_noting(task)
 
 
 def test_the_run_that_would_leave_the_trunk_raises(study, undisturbed):

@@ -9,16 +9,16 @@ from collections import deque
 from pathlib import Path
 
 import pytest
-from runs import elsewhere, steps_shared
+from runs import elsewhere, steps_shared, train_run
 
-from ablate.data.tokens import prepare
 from ablate.run import record as records
 from ablate.run.record import Record, run_record, trunk_record, trunks
 from ablate.run.settings import Settings, Study
 from ablate.sweep.executors import attempt
 from ablate.sweep.executors.executor import Outcome
 from ablate.sweep.executors.local import Local
-from ablate.sweep.study import Plan, plan, with_fingerprints
+from ablate.sweep.launcher import prepared
+from ablate.sweep.study import Plan, plan
 from ablate.sweep.trunk import Branch, beginnings, branches, forest, growth
 
 FIXED = {"schedule": {"warmup": 2, "decay": 4}, "length": {"lengths": [64], "starts": [0]}}
@@ -33,7 +33,7 @@ def whole(tiny) -> Plan:
     }
     base = tiny(**FIXED)
     study = plan(Study(name="s", factor=["mixture"], seeds=[0]), base, arms)
-    return with_fingerprints(study, [prepare(base.data, Path(base.where.outputs)).fingerprint] * 3)
+    return prepared(study)
 
 
 def outputs_of(whole: Plan) -> str:
@@ -79,7 +79,7 @@ def test_a_run_that_hangs_is_stopped_and_tried_again(tiny, monkeypatch):
     monkeypatch.setattr(attempt, "GRACE", 1.0)
     settings = tiny(tokens=163_840, where={"stall_minutes": 0.1})
     study = plan(Study(name="s", factor=[], seeds=[0, 1]), settings, {})
-    runs = with_fingerprints(study, [prepare(settings.data, Path(settings.where.outputs)).fingerprint]).distinct()
+    runs = prepared(study).distinct()
     local, stopped = Local(runs, settings.where), []
 
     def stop_first():
@@ -193,8 +193,6 @@ def test_launchers_that_begin_at_opposite_ends_train_the_trunk_once(whole, expec
 
 def _killed_leaving(settings: Settings, ways: list[Branch]) -> None:
     """Train, and be killed when the first trunk is about to appear."""
-    from ablate.fit.run import train_run
-
     records.Path.rename = lambda path, target: _die_at_trunk(path, target)  # pyrefly: ignore
     train_run(settings, growth(settings.where.outputs, ways))
 

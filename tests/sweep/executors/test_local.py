@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ablate.data.tokens import prepare
 from ablate.run.settings import Study
 from ablate.sweep.executors.local import Local
-from ablate.sweep.study import plan, with_fingerprints
+from ablate.sweep.launcher import prepared
+from ablate.sweep.study import plan
 
 
 @pytest.fixture
@@ -21,9 +21,8 @@ def runs(tiny):
     def make(**changes):
         base = tiny(**changes)
         other = dataclasses.replace(base, optimizer=dataclasses.replace(base.optimizer, lr=1e-3))
-        corpus = prepare(base.data, Path(base.where.outputs))
         study = plan(Study(name="s", factor=["optimizer"], seeds=[0, 1]), base, {"slow": other})
-        return with_fingerprints(study, [corpus.fingerprint] * 2).distinct()
+        return prepared(study).distinct()
 
     return make
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.run.record import run_record
 from ablate.run.settings import Where
 from ablate.sweep.executors import slots
 from ablate.sweep.executors.attempt import Attempt
 from ablate.sweep.executors.local import PRELOADED
 from ablate.sweep.executors.slots import Slots
-from ablate.sweep.study import Run
+from ablate.sweep.worker import alone
 
 
 def test_places_are_devices_times_runs_of_each():
@@ -58,8 +57,7 @@ def test_a_chosen_gpu_keeps_its_name(monkeypatch):
 
 def test_a_run_finds_its_device_in_its_environment(tiny, forkserver):
     settings = tiny(where={"device": "cpu"})
-    record = run_record(settings.where.outputs, "run")
-    attempt = Attempt(Run("arm", 0, settings, "run"), record, [], None, "7", forkserver)
+    attempt = Attempt(alone(settings), "7", forkserver)
     attempt.process.join()
     assert attempt.process.exitcode == 0
     found = [path for path in Path(settings.where.outputs, "runs").glob("*/environment.json")]

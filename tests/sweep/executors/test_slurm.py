@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from slurm import cluster
 
-from ablate.data.tokens import prepare
 from ablate.run.record import run_record
 from ablate.run.settings import Study, UserError, Where
 from ablate.run.where import Slurm as Asked
@@ -21,7 +20,8 @@ from ablate.sweep import trunk
 from ablate.sweep.executors import queue, slurm
 from ablate.sweep.executors.local import Local
 from ablate.sweep.executors.slurm import Slurm, parameters
-from ablate.sweep.study import Plan, plan, with_fingerprints
+from ablate.sweep.launcher import prepared
+from ablate.sweep.study import Plan, plan
 
 TAIL = 2000  # characters of each log that a failure shows
 LONG = {"tokens": 163_840}  # 320 steps: some seconds
@@ -60,14 +60,9 @@ def study(tiny):
         where = {"executor": "slurm", "saves": 1} | changes.pop("where", {})
         base = tiny(**changes, where=where)
         other = dataclasses.replace(base, optimizer=dataclasses.replace(base.optimizer, lr=1e-3))
-        return fingerprinted(plan(Study(name="s", factor=["optimizer"], seeds=[0]), base, {"slow": other}))
+        return prepared(plan(Study(name="s", factor=["optimizer"], seeds=[0]), base, {"slow": other}))
 
     return make
-
-
-def fingerprinted(plan: Plan) -> Plan:
-    settings = plan.arms[0].settings
-    return with_fingerprints(plan, [prepare(settings.data, Path(settings.where.outputs)).fingerprint] * len(plan.arms))
 
 
 def command(*words: str, check: bool = True) -> str:
@@ -335,7 +330,7 @@ def test_a_launcher_that_stops_leaves_its_jobs_and_finds_them_again(on_slurm, st
 def test_runs_grow_from_the_trunks_of_an_earlier_generation(on_slurm, tiny):
     base = tiny(where={"executor": "slurm"})
     late = dataclasses.replace(base, schedule=dataclasses.replace(base.schedule, final=0.5))
-    todo = fingerprinted(plan(Study(name="s", factor=["schedule"], seeds=[0]), base, {"high": late}))
+    todo = prepared(plan(Study(name="s", factor=["schedule"], seeds=[0]), base, {"high": late}))
     where = base.where
     executor = Slurm(todo.distinct(), where, trunk.branches(trunk.beginnings(todo)))
     train(executor, ["done", "done"])

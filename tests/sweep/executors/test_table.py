@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from ablate.data.tokens import Corpus
 from ablate.run.parse import from_config
 from ablate.run.record import run_record
 from ablate.run.settings import Study, Where
 from ablate.sweep.executors import table as executors
 from ablate.sweep.executors.local import Local
-from ablate.sweep.study import Plan, plan, with_fingerprints
+from ablate.sweep.study import Plan, plan, with_corpora
+
+TEXT = Corpus(Path(), {"fingerprint": "data"})  # that nobody reads
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def planned(tmp_path: Path, **where) -> Plan:
     base = from_config({"where": {"outputs": str(tmp_path)} | where})
     arm = dataclasses.replace(base, optimizer=dataclasses.replace(base.optimizer, lr=1e-3))
     study = Study(name="s", factor=["optimizer"], seeds=[0, 1])
-    return with_fingerprints(plan(study, base, {"slow": arm}), ["data", "data"])
+    return with_corpora(plan(study, base, {"slow": arm}), [TEXT] * 2)
 
 
 def finish(where: Where, ids: list[str]) -> None:

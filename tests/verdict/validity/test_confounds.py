@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from runs import train_run
 
-from ablate.fit.run import train_run
 from ablate.model import language, mamba
 from ablate.plan import digests as plan_streams
 from ablate.run import fields
