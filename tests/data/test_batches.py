@@ -1,12 +1,10 @@
 """From the plan to the very tokens: windows, devices, validation rows."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from ablate.data.batches import From, Steps, training_spans, validation_rows
-from ablate.data.tokens import prepare
+from ablate.data.tokens import prepare_for
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.run.settings import Settings, UserError
@@ -16,7 +14,7 @@ from ablate.run.settings import Settings, UserError
 def parts(tiny):
     def make(**changes):
         settings: Settings = tiny(**changes)
-        corpus = prepare(settings.data, Path(settings.where.outputs))
+        corpus = prepare_for(settings)
         return settings, corpus, Order(timeline(settings), training_spans(corpus, settings))
 
     return make
@@ -62,6 +60,5 @@ def test_validation_rows_are_the_same_for_every_run_and_never_trained_on(parts):
 
 
 def test_more_validation_spans_than_there_are_is_one_line(parts):
-    settings, corpus, _ = parts(evaluation={"spans": 10_000})
     with pytest.raises(UserError, match=r"^evaluation\.spans=10000: domain 'general' has only \d+ spans of 64 tokens"):
-        validation_rows(corpus, settings)
+        parts(evaluation={"spans": 10_000})
