@@ -1,7 +1,7 @@
 """Command: hand a trained run on, as a folder that other programs load.
 
-    python -m ablate.export mmma128x4-1024-s0           to outputs/exports/<id>/hf
-    python -m ablate.export mmma128x4-1024-s0 --to safetensors --out shelf/hybrid
+    ablate export mmma128x4-1024-s0           to outputs/exports/<id>/hf
+    ablate export mmma128x4-1024-s0 --to safetensors --out shelf/hybrid
 
 `hf` is what `AutoModelForCausalLM` and `AutoTokenizer` load: the same logits, to rounding
 (`model.convert` says which architectures have a class there). `safetensors` is every architecture: the
@@ -15,17 +15,17 @@ weights under our names, and the settings to build it from.
 A folder is written beside its place and renamed when it is whole.
 """
 
-import argparse
 import dataclasses
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ablate.console.errors import command
+from ablate.console.words import Parser
 from ablate.run.files import make_folder
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
@@ -35,17 +35,18 @@ if TYPE_CHECKING:
     from ablate.model.language import LanguageModel
 
 FORMS = ("hf", "safetensors")
+WHAT = "Write a finished run as a folder that transformers loads, or as plain safetensors."
+EXAMPLES = """\
+  ablate export a128x4-1024-s0             to outputs/exports/<id>/hf
+  ablate export mix_sweep/share_40/0 --to safetensors --out my-model"""
 
 
+@command
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
-    try:
-        record = find(options.run, Path(options.outputs))
-        out = Path(options.out) if options.out else _outputs(record) / "exports" / record.id / options.to
-        print(export(record, options.to, out))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    options = _parser().read(arguments)
+    record = find(options.run, Path(options.outputs))
+    out = Path(options.out) if options.out else _outputs(record) / "exports" / record.id / options.to
+    print(export(record, options.to, out))
 
 
 def find(run: str, outputs: Path) -> Record:
@@ -186,16 +187,11 @@ def _outputs(record: Record) -> Path:
     return record.folder.parent.parent
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ablate.export",
-        description="Write a finished run as a folder that transformers loads, or as plain safetensors.",
-        epilog="example: python -m ablate.export a128x4-1024-s0 --to hf --out my-model",
-    )
+def _parser() -> Parser:
+    parser = Parser("export", WHAT, EXAMPLES)
     parser.add_argument("run", metavar="RUN", help="id of a run, the beginning of one, or its folder")
     parser.add_argument("--to", choices=FORMS, default="hf", help="form of the folder (default: %(default)s)")
-    parser.add_argument("--out", help="folder to write (default: <outputs>/exports/<id>/<form>)")
-    parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
+    parser.add_argument("--out", metavar="DIR", help="folder to write (default: <outputs>/exports/<id>/<form>)")
     return parser
 
 

@@ -1,9 +1,9 @@
 """Command: how many seeds and FLOPs a study needs before anything is trained, and what its seeds can see.
 
-    python -m ablate.power +experiment=mix_sweep                  with what it costs; noise from its own runs,
+    ablate power +experiment=mix_sweep                  with what it costs; noise from its own runs,
                                                                   or else from all studies on disk
-    python -m ablate.power mix_sweep                              a study that has begun, or experiments/mix_sweep
-    python -m ablate.power --noise 0.004 --margin 0.01 --arms 5   no study at all
+    ablate power mix_sweep                              a study that has begun, or experiments/mix_sweep
+    ablate power --noise 0.004 --margin 0.01 --arms 5   no study at all
 
 The numbers are those of the verdict's own rules (`ablate.verdict.statistics.power`), not of a normal approximation,
 which at three seeds would promise twice too much.
@@ -12,13 +12,14 @@ which at three seeds would promise twice too much.
 import argparse
 import dataclasses
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
+from ablate.console.errors import command
+from ablate.console.words import SettingsParser
 from ablate.page.planner import Question, rows, show
 from ablate.run.record import StudyRecord, study_record
 from ablate.run.settings import Study, UserError
@@ -32,19 +33,30 @@ if TYPE_CHECKING:
     from ablate.sweep.study import Plan
 
 CURVES = 6  # of seed numbers in a picture
+WHAT = "Say how many seeds a study needs, what they cost, and what they can see and rule out."
+EXAMPLES = """\
+  ablate power +experiment=mix_sweep
+  ablate power +experiment=mix_sweep size=micro --noise 0.004 --figure power.png
+  ablate power mix_sweep --margin 0.005                a study that has begun
+  ablate power --noise 0.004 --margin 0.01 --arms 5    no study at all
+
+columns:
+  detects           smallest effect that is called better or worse with
+                    probability --power
+  sees the margin   chance that an effect as large as the margin is called
+                    better or worse
+  shows no effect   chance that an arm without effect is called equivalent;
+                    it often needs more seeds"""
 
 
+@command
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().parse_intermixed_args(arguments)
+    options = _parser().read(arguments)
     console = Console(highlight=False)
-    try:
-        question = ask(options)
-        show(question, console)
-        if options.figure:
-            console.print(f"figure   {escape(str(draw(question, Path(options.figure))))}", soft_wrap=True)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    question = ask(options)
+    show(question, console)
+    if options.figure:
+        console.print(f"figure   {escape(str(draw(question, Path(options.figure))))}", soft_wrap=True)
 
 
 def ask(options: argparse.Namespace) -> Question:
@@ -56,7 +68,9 @@ def ask(options: argparse.Namespace) -> Question:
     if len(names) > 1 or (names and overrides):
         raise UserError(f"{' '.join(options.words)}: must be the name of one study, or overrides like +experiment=NAME")
     if overrides:
-        return _of_plan(options, _planned(overrides))
+        from ablate.sweep.launcher import planned  # Hydra and torch, which --help should not wait for
+
+        return _of_plan(options, planned(options))
     if names:
         return _of_record(options, names[0])
     if options.noise is None or options.arms is None or options.margin is None:
@@ -83,15 +97,6 @@ def curves(question: Question) -> list[int]:
     others = [n for n in rows(question) if n not in kept]
     step = -(-len(others) // (CURVES - len(kept)))
     return sorted(int(n) for n in kept | set(others[::step]) if math.isfinite(n))
-
-
-def _planned(overrides: list[str]) -> "Plan":
-    from ablate.console.compose import loaded, user_errors  # Hydra and torch, which --help should not wait for
-    from ablate.sweep.composition import Composer
-    from ablate.sweep.launcher import plan_of
-
-    with user_errors():
-        return plan_of([overrides], Composer(*loaded(overrides)))
 
 
 def _of_plan(options: argparse.Namespace, plan: "Plan") -> Question:
@@ -127,12 +132,12 @@ def _seconds_per_flop(outputs: str, name: str, plan: "Plan") -> float:
 
 
 def _of_record(options: argparse.Namespace, name: str) -> Question:
-    record = study_named(options.outputs, name)
+    record = study_named(options.outputs or "outputs", name)
     evidence = read(record)
     declared = evidence.declaration
     fields = {field.name for field in dataclasses.fields(Study)} - {"arms"}  # there, what they change
     study = Study(**{key: value for key, value in declared.items() if key in fields})
-    known = None if options.noise is not None else _measured(record, options.outputs, study)
+    known = None if options.noise is not None else _measured(record, options.outputs or "outputs", study)
     flops = [run.result["flops"] for run in evidence.distinct_runs if run.outcome == "finished"]
     num_arms = len(evidence.arms) + 1
     mean = sum(flops) / len(flops) * num_arms if flops else math.nan
@@ -195,23 +200,8 @@ def _check(values: dict[str, float]) -> None:
         raise UserError(f"--noise-df {values['noise_df']}: must be at least 0")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ablate.power",
-        description="Say how many seeds a study needs, what they cost, and what they can see and rule out.",
-        epilog="""examples:
-  python -m ablate.power +experiment=mix_sweep
-  python -m ablate.power +experiment=mix_sweep size=micro --noise 0.004 --figure power.png
-  python -m ablate.power mix_sweep --margin 0.005
-  python -m ablate.power --noise 0.004 --margin 0.01 --arms 5
-
-columns:
-  detects           smallest effect that is called better or worse with probability --power
-  sees the margin   chance that an effect as large as the margin is called better or worse
-  shows no effect   chance that an arm without effect is called equivalent; it often needs more seeds""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("words", nargs="*", metavar="WORD", help="name of a study, or overrides as of ablate.train")
+def _parser() -> SettingsParser:
+    parser = SettingsParser("power", WHAT, EXAMPLES)
     parser.add_argument("--noise", type=float, metavar="SD", help="standard deviation over seeds of arm - base")
     parser.add_argument(
         "--noise-df", type=float, default=0.0, metavar="DF", help="degrees of freedom that it adds to a verdict's own"
@@ -222,7 +212,6 @@ columns:
     parser.add_argument("--power", type=float, default=0.8, help="chance wanted (default: %(default)s)")
     parser.add_argument("--confidence", type=float, help="of the verdict (default: the study's, or 0.95)")
     parser.add_argument("--figure", metavar="PATH", help="draw chance against effect, a PNG")
-    parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
     return parser
 
 

@@ -1,6 +1,6 @@
 """Command: prepare the text of a configuration, and show what there is to train on.
 
-    python -m ablate.prepare data=folder data.root=corpora
+    ablate prepare data=folder data.root=corpora
 
 Training does this by itself when it has to. Alone it is useful to look at the data first, and on
 machines where preparing and training should not share a job.
@@ -11,9 +11,30 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ablate.console.compose import command
+from ablate.console import compose
+from ablate.console.errors import command
+from ablate.console.words import SettingsParser
 from ablate.data.tokens import SPLITS, Corpus, prepare
 from ablate.run.settings import Settings
+
+WHAT = "Read and tokenize the text of a configuration, and show what there is to train on."
+EXAMPLES = """\
+  ablate prepare                                   text that is here already
+  ablate prepare data=folder data.root=corpora     yours: corpora/<domain>/*
+  ablate prepare +experiment=davinci_sweep -m      that of every arm
+
+Training does this by itself when it has to."""
+
+
+@command
+def main(arguments: list[str] | None = None) -> None:
+    line = SettingsParser("prepare", WHAT, EXAMPLES).read(arguments)
+    if not line.multirun:
+        return compose.single(line, show)
+    from ablate.sweep.launcher import planned
+
+    for settings in {repr(arm.settings.data): arm.settings for arm in planned(line).arms}.values():
+        show(settings)
 
 
 def describe(corpus: Corpus) -> Table:
@@ -39,8 +60,6 @@ def show(settings: Settings) -> None:
     """Prepare the text of a configuration, unless it is there, and print the table."""
     Console().print(describe(prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)))
 
-
-main = command(show)
 
 if __name__ == "__main__":
     main()

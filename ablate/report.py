@@ -1,18 +1,17 @@
 """Command: what a study shows so far, as a table here and as one page with figures.
 
-    python -m ablate.report                  the studies there are
-    python -m ablate.report mix_sweep        the verdict of one, and its page
-    python -m ablate.report mix_sweep --card qa_20     all that the verdict of one arm rests on
-    python -m ablate.report mix_sweep --workspace FILE     its panels for wandb.ai; --apply FILE puts them there
-    python -m ablate.report --self-test      how often this lab is wrong, measured on its own runs
-    python -m ablate.report mix_sweep --keep experiments/mix_sweep     and its tables for the lab book
-    python -m ablate.report experiments/mix_sweep                      the same verdict out of the book
+    ablate report                  the studies there are
+    ablate report mix_sweep        the verdict of one, and its page
+    ablate report mix_sweep --card qa_20     all that the verdict of one arm rests on
+    ablate report mix_sweep --workspace FILE     its panels for wandb.ai; --apply FILE puts them there
+    ablate report --self-test      how often this lab is wrong, measured on its own runs
+    ablate report mix_sweep --keep experiments/mix_sweep     and its tables for the lab book
+    ablate report experiments/mix_sweep                      the same verdict out of the book
 
 Records are only read; a report can be made at any time, also while the study runs.
 """
 
-import argparse
-import sys
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from ablate.console.errors import command
+from ablate.console.words import Parser
 from ablate.run.record import StudyRecord
 from ablate.run.settings import UserError
 
@@ -27,34 +28,38 @@ if TYPE_CHECKING:
     from ablate.verdict.evidence import Evidence
     from ablate.verdict.validity.trust import Conclusion
 
+WHAT = "Print the verdict of a study and write its page. Without STUDY, list the studies."
+EXAMPLES = """\
+  ablate report                             the studies there are
+  ablate report mix_sweep                   table and page, also while it runs
+  ablate report mix_sweep --card share_40   all there is to say about one arm
+  ablate report experiments/mix_sweep       a study out of the lab book
+  ablate report --self-test                 how often this lab is wrong"""
 REASONS = 8  # of runs that have not finished, in the foot of the table
 
 
+@command
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
-    try:
-        if options.self_test:
-            _self_test(Path(options.outputs))
-        elif options.apply is not None:
-            _apply(Path(options.apply), options.entity)
-        elif options.workspace is not None:
-            _workspace(_study(options.outputs, _named(options, "--workspace FILE")), Path(options.workspace))
-        elif options.card is not None:
-            _card(_study(options.outputs, _named(options, "--card ARM")), options.card)
-        elif options.name is None:
-            _list(Path(options.outputs))
-        else:
-            report(_study(options.outputs, options.name))
-            if options.keep:
-                _keep(_study(options.outputs, options.name), Path(options.keep))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    options = _parser().read(arguments)
+    if options.self_test:
+        _self_test(Path(options.outputs))
+    elif options.apply is not None:
+        _apply(Path(options.apply), options.entity)
+    elif options.workspace is not None:
+        _workspace(_study(options.outputs, _named(options, "--workspace FILE")), Path(options.workspace))
+    elif options.card is not None:
+        _card(_study(options.outputs, _named(options, "--card ARM")), options.card)
+    elif options.name is None:
+        _list(Path(options.outputs))
+    else:
+        report(_study(options.outputs, options.name))
+        if options.keep:
+            _keep(_study(options.outputs, options.name), Path(options.keep))
 
 
-def _named(options: argparse.Namespace, wanted: str) -> str:
+def _named(options: Namespace, wanted: str) -> str:
     if options.name is None:
-        raise UserError(f"{wanted}: of which study? python -m ablate.report NAME {wanted}")
+        raise UserError(f"{wanted}: of which study? ablate report STUDY {wanted}")
     return options.name
 
 
@@ -73,7 +78,7 @@ def _workspace(study: StudyRecord, path: Path) -> None:
     from ablate.verdict import evidence  # as in `show`
 
     workspace.write(evidence.read(study), path)
-    print(f"workspace {path}; put it on wandb.ai with: python -m ablate.report --apply {path}")
+    print(f"workspace {path}; put it on wandb.ai with: ablate report --apply {path}")
 
 
 def _apply(path: Path, entity: str) -> None:
@@ -152,9 +157,7 @@ def _list(outputs: Path) -> None:
     console = Console(highlight=False)
     studies = sorted(path.parent for path in (outputs / "studies").glob("*/study.json"))
     if not studies:
-        raise UserError(
-            f"no study in {outputs / 'studies'}; start one with: python -m ablate.train +experiment=NAME -m"
-        )
+        raise UserError(f"no study in {outputs / 'studies'}; start one with: ablate train +experiment=NAME -m")
     for folder in studies:
         console.print(f"{folder.name:24} {escape(_question(StudyRecord(folder)))}", soft_wrap=True)
 
@@ -167,22 +170,15 @@ def _question(study: StudyRecord) -> str:
         return str(error)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ablate.report",
-        description="Print the verdict of a study and write its page. Without NAME, list the studies.",
-        epilog="example: python -m ablate.report mix_sweep",
-    )
-    parser.add_argument(
-        "name", nargs="?", metavar="NAME", help="name of the study, as in +experiment=NAME, or a folder of a lab book"
-    )
+def _parser() -> Parser:
+    parser = Parser("report", WHAT, EXAMPLES)
+    parser.add_argument("name", nargs="?", metavar="STUDY", help="a study's name, or its folder in the lab book")
     parser.add_argument("--keep", metavar="FOLDER", help="write the study's tables into this folder of a lab book")
     parser.add_argument("--card", metavar="ARM", help="show all that the verdict of this arm rests on")
     parser.add_argument("--workspace", metavar="FILE", help="write the study's workspace for Weights & Biases")
     parser.add_argument("--apply", metavar="FILE", help="save a workspace on wandb.ai, as the user who is logged in")
     parser.add_argument("--entity", default="", help="user or team to save it for (default: the user's own)")
     parser.add_argument("--self-test", action="store_true", help="measure the error rates of this lab on its own runs")
-    parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
     return parser
 
 

@@ -1,20 +1,19 @@
 """Command: from a finished study of mixtures, the best mixture by its runs, and what to train next.
 
-    python -m ablate.suggest davinci_sweep                 the prediction, its region of doubt, the next runs
-    python -m ablate.suggest davinci_sweep --runs 6        more of them
-    python -m ablate.suggest davinci_sweep --write next    and conf/experiment/next.yaml, a study of them:
-    python -m ablate.train +experiment=next -m
+    ablate suggest davinci_sweep                 the prediction, its region of doubt, the next runs
+    ablate suggest davinci_sweep --runs 6        more of them
+    ablate suggest davinci_sweep --write next    and conf/experiment/next.yaml, a study of them:
+    ablate train +experiment=next -m
 
 A prediction decides where to spend, never what is true: only trained runs do, so the suggested arms are a study of
 their own, with the predicted best among them. Records are only read.
 """
 
-import argparse
 import dataclasses
 import json
 import re
-import sys
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from ablate.console.errors import command
+from ablate.console.words import Parser
 from ablate.laws.proposal import best, doubt, next_runs
 from ablate.laws.surrogate import Surrogate, estimate
 from ablate.laws.swarm import MixtureStudy, read_study
@@ -30,7 +31,12 @@ from ablate.run.settings import UserError
 from ablate.verdict.book import study_named
 from ablate.verdict.evidence import Evidence, read
 
-CONF = Path(__file__).parent.parent / "conf" / "experiment"
+CONF = Path(str(files("ablate") / "conf"))
+WHAT = "Predict the best mixture from the runs of a study, and say which runs to train next."
+EXAMPLES = """\
+  ablate suggest davinci_sweep                    the best, and the next runs
+  ablate suggest davinci_sweep --write next       and conf/experiment/next.yaml
+  ablate suggest davinci_sweep --write next --config-dir my"""
 Z = 1.96  # of an interval of 95 %
 ASKED, DISTINCT = 6, 0.03  # mixtures considered; weights that must differ by more, in one domain at least
 NAME = re.compile(r"[A-Za-z0-9][\w-]*")
@@ -50,26 +56,26 @@ class Suggestion:
     following: np.ndarray
 
 
+@command
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
+    options = _parser().read(arguments)
     console = Console(highlight=False)
-    try:
-        if options.runs < 1:
-            raise UserError(f"--runs {options.runs}: must be at least 1")
-        evidence = read(study_named(options.outputs, options.name))
-        suggestion = suggest(evidence, options.runs)
-        show(evidence, suggestion, console)
-        if options.write:
-            path = write_experiment(evidence, suggestion, options.write, options.conf)
-            console.print(f"\nwritten  {path}", soft_wrap=True)
-            console.print(f"train    python -m ablate.train +experiment={options.write} -m", soft_wrap=True)
-        if options.picture:
-            from ablate.page.drawing import surfaces  # matplotlib is slow to import, the table should not wait
+    if options.runs < 1:
+        raise UserError(f"--runs {options.runs}: must be at least 1")
+    evidence = read(study_named(options.outputs, options.name))
+    suggestion = suggest(evidence, options.runs)
+    show(evidence, suggestion, console)
+    if options.write:
+        if not options.config_dir and not CONF.is_symlink():
+            raise UserError("--write: this ablate is installed, not a clone; give --config-dir, a folder of your own")
+        path = write_experiment(evidence, suggestion, options.write, Path(options.config_dir or CONF) / "experiment")
+        own = f"--config-dir {options.config_dir} " if options.config_dir else ""
+        console.print(f"\nwritten  {path}", soft_wrap=True)
+        console.print(f"train    ablate train {own}+experiment={options.write} -m", soft_wrap=True)
+    if options.figure:
+        from ablate.page.drawing import surfaces  # matplotlib is slow to import, the table should not wait
 
-            console.print(f"\npicture  {surfaces.write(suggestion.found, suggestion.mixture, options.picture)}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        console.print(f"\nfigure   {surfaces.write(suggestion.found, suggestion.mixture, options.figure)}")
 
 
 def suggest(evidence: Evidence, runs: int) -> Suggestion:
@@ -168,7 +174,7 @@ def write_experiment(evidence: Evidence, suggestion: Suggestion, name: str, fold
     }
     text = yaml.safe_dump({**settings, "study": study}, sort_keys=False, width=110, allow_unicode=True)
     make_folder(folder)
-    write_atomically(path, f"# @package _global_\n# Suggested by python -m ablate.suggest {before}\n{text}")
+    write_atomically(path, f"# @package _global_\n# Suggested by ablate suggest {before}\n{text}")
     return path
 
 
@@ -197,18 +203,13 @@ def _override(settings: dict, stage: str, weights: dict[str, float]) -> str:
     return f"mixture.stages.{name}.weights={value}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ablate.suggest",
-        description="Predict the best mixture from the runs of a study, and say which runs to train next.",
-        epilog="example: python -m ablate.suggest davinci_sweep --write davinci_next",
-    )
+def _parser() -> Parser:
+    parser = Parser("suggest", WHAT, EXAMPLES)
     parser.add_argument("name", metavar="STUDY", help="name of the study, or its folder in the lab book")
     parser.add_argument("--runs", type=int, default=4, help="mixtures to suggest (default: %(default)s)")
-    parser.add_argument("--write", metavar="NAME", help="write them as conf/experiment/NAME.yaml")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the prediction into a PNG")
-    parser.add_argument("--conf", type=Path, default=CONF, help=argparse.SUPPRESS)
-    parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
+    parser.add_argument("--write", metavar="NAME", help="write them as the study experiment/NAME.yaml")
+    parser.add_argument("--config-dir", metavar="DIR", help="where to write it (default: conf)")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the prediction into a PNG")
     return parser
 
 

@@ -1,16 +1,42 @@
 """Train one run, or with -m a whole study.
 
-python -m ablate.train key=value ...                 one configuration -> one record
-python -m ablate.train +experiment=mix_sweep -m      a study -> its runs, a verdict and a report
+ablate train key=value ...                 one configuration -> one record
+ablate train +experiment=mix_sweep -m      a study -> its runs, a verdict and a report
 """
 
-from ablate.console.compose import command
+from ablate.console.errors import command
+from ablate.console.words import SettingsParser
 from ablate.run.settings import Settings, UserError
 from ablate.sweep.worker import alone, train_claimed
 
+WHAT = "Train one language model, or with -m a whole study, and say which arm is better."
+EXAMPLES = """\
+  ablate train                                    one run with the defaults
+  ablate train tokens=1e6 schedule=cosine         one run, two things changed
+  ablate train +system=zagreus size=nano          a published recipe, small
+  ablate train +experiment=mix_sweep -m           a study: runs, verdict, report
+  ablate train +experiment=mix_sweep -m where.dry_run=true    its plan only
+  ablate train +experiment=mix_sweep -m seed=0,1,2,3,4        with more seeds
+  ablate train -m schedule=wsd,cosine seed=0,1    any combination as arms
+  ablate train --config-dir my +experiment=mine -m    my/experiment/mine.yaml
 
-def train(settings: Settings) -> None:
-    """Train one configuration and say what came out."""
+The same command again trains nothing twice and finishes what is missing."""
+
+
+@command
+def main(arguments: list[str] | None = None) -> None:
+    line = SettingsParser("train", WHAT, EXAMPLES).read(arguments)
+    from ablate.console import compose  # Hydra, which a mistake in the flags should not wait for
+
+    (compose.multiple if line.multirun else compose.single)(line, train)
+
+
+def train(settings: Settings) -> float:
+    """Train one configuration and say what came out; the study's metric at its end.
+
+    That is what sweepers of Hydra that search (hydra/sweeper=optuna hydra/launcher=basic) go by: the worst value there
+    is for a run that diverged, or they would stop.
+    """
     if settings.study.name:
         print(f"one run, the base of {settings.study.name}; -m trains the whole study", flush=True)
     task = alone(settings)
@@ -20,9 +46,8 @@ def train(settings: Settings) -> None:
         raise UserError(f"the run diverged: {result['reason']}")
     for name, value in result["bpb"].items():
         print(f"  {name:12} {value:.4f} bits per byte")
+    return result["bpb"][settings.study.metric]
 
-
-main = command(train)
 
 if __name__ == "__main__":
     main()

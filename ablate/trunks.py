@@ -1,16 +1,14 @@
 """Command: what the trunks on disk are, and a limit to what they take.
 
-    python -m ablate.trunks                  every trunk, the one used last first
-    python -m ablate.trunks --limit 10GB     remove those least recently used until the rest fits
+    ablate trunks                  every trunk, the one used last first
+    ablate trunks --limit 10GB     remove those least recently used until the rest fits
 
 A trunk is only a saving: a run that misses one trains those steps itself, to the same bits. Files are
 links to checkpoints where the file system can, so what counts is what no one else holds. This is safe while
 a sweep runs: a trunk used within the last minutes stays, and one that is removed vanishes at once.
 """
 
-import argparse
 import re
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,26 +16,30 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from ablate.console.errors import command
+from ablate.console.words import Parser
 from ablate.run.record import Trunk, trunks
 from ablate.run.settings import UserError
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 BLOCK = 512  # bytes in which st_blocks counts, whatever the file system
+WHAT = "List the beginnings of runs that are kept for other runs, and limit the space they take."
+EXAMPLES = """\
+  ablate trunks                  every trunk, the one used last first
+  ablate trunks --limit 10GB     remove those least recently used"""
 RECENT_SECONDS = 300.0  # a run that chose a trunk has read it by then
 
 
+@command
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
+    parser = Parser("trunks", WHAT, EXAMPLES)
+    parser.add_argument("--limit", metavar="SIZE", help="remove the least recently used until the rest fits")
+    options = parser.read(arguments)
     console = Console(highlight=False)
-    try:
-        limit = None if options.limit is None else bytes_of(options.limit)
-        if limit is not None:
-            removed, freed = prune(Path(options.outputs), limit)
-            console.print(f"{removed} trunks removed, {size_text(freed)} freed")
-        show(Path(options.outputs), console)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    if options.limit is not None:
+        removed, freed = prune(Path(options.outputs), bytes_of(options.limit))
+        console.print(f"{removed} trunks removed, {size_text(freed)} freed")
+    show(Path(options.outputs), console)
 
 
 def show(outputs: Path, console: Console) -> None:
@@ -104,17 +106,6 @@ def _recent(trunk: Trunk, now: float) -> bool:
         return now - trunk.folder.stat().st_mtime < RECENT_SECONDS
     except FileNotFoundError:
         return True
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ablate.trunks",
-        description="List the beginnings of runs that are kept for other runs, and limit what they take.",
-        epilog="example: python -m ablate.trunks --limit 10GB",
-    )
-    parser.add_argument("--limit", metavar="SIZE", help="remove the least recently used until the rest fits")
-    parser.add_argument("--outputs", default="outputs", help="folder of the records (default: %(default)s)")
-    return parser
 
 
 if __name__ == "__main__":

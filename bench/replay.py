@@ -13,11 +13,10 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
-from ablate.console.compose import loaded
+from ablate.console.words import SettingsParser
 from ablate.run.study import Budget
-from ablate.sweep.composition import Composer
 from ablate.sweep.cost import Prospect, prospect
-from ablate.sweep.launcher import plan_of
+from ablate.sweep.launcher import planned
 from ablate.sweep.study import Plan
 from ablate.verdict import compare
 from ablate.verdict.book import Book
@@ -103,5 +102,4 @@ def _within(ends: list[int], first: int, last: int) -> int:
 
 def declared(experiment: str) -> Plan:
     """The plan of a study as the command would make it, without the text that it trains on."""
-    words = [f"+{experiment}", "controls=none"]
-    return plan_of([words], Composer(*loaded(words)))
+    return planned(SettingsParser("train", "").read([f"+{experiment}", "controls=none"]))

@@ -133,5 +133,5 @@ def test_a_run_must_be_one_and_finished(tmp_path):
 def test_help_explains():
     done = command("--help")
     assert done.returncode == 0
-    for part in ("RUN", "--to", "--out", "safetensors", "example"):
+    for part in ("RUN", "--to", "--out", "safetensors"):
         assert part in done.stdout

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 ANY = "any"
 
 # A room or a command, and the rooms or modules of ablate that it may import: arrows run down only
-COMMANDS = ["train", "prepare", "report", "suggest", "power", "trunks", "export"]
+COMMANDS = ["__main__", "train", "prepare", "report", "runs", "suggest", "power", "trunks", "export"]
 INSIDE = {
     "run": ["run"],
     "plan": ["run.fields", "run.identity", "run.settings", "run.steps", "plan"],
@@ -149,7 +149,7 @@ STUDY = [*TRAIN, "-m", "study.name=s", "study.factor=[mixture]"]
 # What ends before anything is trained, and what it says
 LIGHT = {
     "import": (["-c", "import ablate.sweep.launcher"], ""),
-    "--help": ([*TRAIN, "--help"], "python -m ablate.train"),
+    "--help": ([*TRAIN, "--help"], "usage: ablate train"),
     "unknown key": ([*TRAIN, "modle=llama"], "did you mean model?"),
     "wrong value": ([*TRAIN, "tokens=many"], "tokens=many: must be"),
     "wrong value in a study": ([*STUDY, "seed=0,1", "tokens=many"], "tokens=many: must be"),

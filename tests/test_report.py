@@ -82,7 +82,7 @@ def test_errors_are_one_line_and_exit_1(tmp_path, arguments):
 def test_help_explains():
     done = run("--help")
     assert done.returncode == 0
-    for part in ("NAME", "--outputs", "verdict", "example"):
+    for part in ("STUDY", "--outputs", "verdict", "ablate report mix_sweep"):
         assert part in done.stdout
 
 

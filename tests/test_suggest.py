@@ -64,7 +64,7 @@ def test_a_study_of_the_suggestions_is_written_that_training_accepts(tmp_path, o
     """Its base is the base of the first study, to the last key: the same run, which is not trained again."""
     base = settings_like(tiny, mixture={"share": 0.5})
     write(outputs, WORLD, MIXTURES, base=base)
-    suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--conf", str(tmp_path / "experiment")])
+    suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--config-dir", str(tmp_path)])
     assert "+experiment=following -m" in capsys.readouterr().out
     path = tmp_path / "experiment" / "following.yaml"
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -80,8 +80,8 @@ def test_a_study_of_the_suggestions_is_written_that_training_accepts(tmp_path, o
 def test_the_base_written_is_the_run_that_was_trained(tmp_path, outputs, tiny, mixture):
     base = settings_like(tiny, mixture=mixture)
     write(outputs, WORLD, MIXTURES, base=base)
-    suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--conf", str(tmp_path)])
-    written = yaml.safe_load((tmp_path / "following.yaml").read_text(encoding="utf-8"))
+    suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--config-dir", str(tmp_path)])
+    written = yaml.safe_load((tmp_path / "experiment" / "following.yaml").read_text(encoding="utf-8"))
     written.pop("study")
     assert canonical(from_plain(written | {"seed": base.seed})) == canonical(base)
 
@@ -89,8 +89,8 @@ def test_the_base_written_is_the_run_that_was_trained(tmp_path, outputs, tiny, m
 def test_a_stage_of_its_own_gets_the_weights(tmp_path, outputs, tiny):
     staged = settings_like(tiny, mixture={"stages": {"late": {"start": 0.7, "weights": {"general": 1}}}})
     write(outputs, WORLD, MIXTURES, base=staged, stage="0.7")
-    suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--conf", str(tmp_path)])
-    arms = yaml.safe_load((tmp_path / "following.yaml").read_text(encoding="utf-8"))["study"]["arms"]
+    suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--config-dir", str(tmp_path)])
+    arms = yaml.safe_load((tmp_path / "experiment" / "following.yaml").read_text(encoding="utf-8"))["study"]["arms"]
     assert all(len(words) == 1 and words[0].startswith("mixture.stages.late.weights={") for words in arms.values())
 
 
@@ -106,7 +106,7 @@ def test_a_stage_of_its_own_gets_the_weights(tmp_path, outputs, tiny):
 def test_a_mistake_is_one_line(tmp_path, capsys, words, message):
     write(tmp_path, WORLD, MIXTURES)
     with pytest.raises(SystemExit):
-        suggest.main([*words, "--outputs", str(tmp_path), "--conf", str(tmp_path)])
+        suggest.main([*words, "--outputs", str(tmp_path), "--config-dir", str(tmp_path)])
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
@@ -115,16 +115,18 @@ def test_a_mistake_is_one_line(tmp_path, capsys, words, message):
 
 def test_a_file_that_is_there_is_not_overwritten(tmp_path, outputs, tiny, capsys):
     write(outputs, WORLD, MIXTURES, base=settings_like(tiny))
-    (tmp_path / "following.yaml").write_text("mine")
+    path = tmp_path / "experiment" / "following.yaml"
+    path.parent.mkdir()
+    path.write_text("mine")
     with pytest.raises(SystemExit):
-        suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--conf", str(tmp_path)])
+        suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--config-dir", str(tmp_path)])
     assert "exists; choose another name" in capsys.readouterr().err
-    assert (tmp_path / "following.yaml").read_text() == "mine"
+    assert path.read_text() == "mine"
 
 
 def test_a_picture_is_drawn(tmp_path, capsys):
     write(tmp_path, WORLD, MIXTURES)
-    suggest.main(["planted", "--outputs", str(tmp_path), "--picture", str(tmp_path / "new" / "response.png")])
+    suggest.main(["planted", "--outputs", str(tmp_path), "--figure", str(tmp_path / "new" / "response.png")])
     assert (tmp_path / "new" / "response.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,66 +1,77 @@
-"""From the command line to settings: Hydra composes, we check, and every mistake of the user is one line.
+"""From the words of a command line to settings: Hydra composes, we check, every mistake is one line.
 
-command(task)()     runs task(settings), or with -m the whole multirun through our launcher
+    single(line, task)     task(settings) of one configuration
+    multiple(line, task)   the whole multirun, through Hydra's sweeper and launcher
+    loaded(line)           what a launcher would get, for commands that look at a study before it is trained
+
+Hydra reads conf/ and, before it, the user's own folder (--config-dir): studies may live outside the clone.
 """
 
-import os
 import re
-import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-import hydra
-from hydra import initialize_config_dir
+from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
+from ablate.console.errors import leave
 from ablate.run.fields import declared
 from ablate.run.parse import check_choices, from_config, unknown_key
 from ablate.run.settings import Settings, UserError
 
-MULTIRUN = ("-m", "--multirun")
-CONF = str(Path(__file__).parents[2] / "conf")
+CONF = str(files("ablate") / "conf")
+Task = Callable[[Settings], float | None]
 
 
-def command(task: Callable[[Settings], None]) -> Callable[[], None]:
-    """A main function around `task`."""
+def words_of(line: Namespace) -> list[str]:
+    """The overrides of a command line; --outputs DIR is one of them."""
+    return [*line.words, *([f"where.outputs={line.outputs}"] if line.outputs else [])]
 
-    @hydra.main(version_base="1.3", config_path=CONF, config_name="train")
-    def composed(config: DictConfig) -> None:
-        try:
-            # unresolved: `${...}` in an override means a setting, not a part of Hydra's own configuration
-            words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-            check_choices(cast(list[str], words))
-            task(settings_of(config))
-        except UserError as error:  # here, because Hydra would add lines of its own
-            leave(str(error))
 
-    def main() -> None:
-        # Hydra's own report of an error is many lines; with this it lets the error through to us
-        os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-        # argparse takes no overrides after a flag that follows others: flags go first
-        sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in MULTIRUN)
-        try:
-            composed()
-        except UserError as error:
-            leave(str(error))
-        except HydraException as error:
-            leave(one_line(error))
-        except YAMLError as error:
-            leave(" ".join(str(error).split()))
-        except OSError as error:
-            leave(f"{error.strerror or error}: {error.filename}")
-        except KeyboardInterrupt as stop:
-            leave(str(stop) or "interrupted; the same command goes on from here", code=130)
+def single(line: Namespace, task: Task) -> None:
+    """Compose one configuration and do the task. Raises UserError."""
+    with _hydra(line) as hydra:
+        hydra.run("train", _composed(task), words_of(line))
 
-    return main
+
+def multiple(line: Namespace, task: Task) -> None:
+    """Give the whole multirun to the sweeper; with ours, the launcher makes one study of it. Raises UserError."""
+    with _hydra(line) as hydra:
+        hydra.multirun("train", _composed(task), words_of(line))
+
+
+def loaded(line: Namespace) -> tuple[ConfigLoaderImpl, DictConfig, list[list[str]]]:
+    """For `sweep.composition`: the loader, what is common to a multirun, and the overrides of each combination."""
+    words = words_of(line)
+    with _hydra(line) as hydra:
+        loader = cast(ConfigLoaderImpl, hydra.config_loader)
+        master = loader.load_configuration("train", [], RunMode.MULTIRUN)
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
+        [jobs] = BasicSweeper.split_arguments(parsed, None)
+    check_choices(words)
+    return loader, master, jobs
+
+
+def groups(line: Namespace) -> dict[str, list[str]]:
+    """The choices of each group, those of the user's own folder among them."""
+    with _hydra(line) as hydra:
+        names = [name for name in hydra.list_all_config_groups() if name.split("/")[0] != "hydra"]
+        return {name: list(hydra.config_loader.get_group_options(name)) for name in names}
 
 
 def settings_of(config: DictConfig) -> Settings:
@@ -71,18 +82,9 @@ def settings_of(config: DictConfig) -> Settings:
     return from_config(OmegaConf.create(plain))
 
 
-def loaded(overrides: list[str]) -> tuple[ConfigLoaderImpl, DictConfig]:
-    """What a launcher would get for a multirun of these overrides, without a run; for `sweep.composition`."""
-    with initialize_config_dir(CONF, version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        master = loader.load_configuration("train", [], RunMode.MULTIRUN)
-    check_choices(overrides)
-    return cast(ConfigLoaderImpl, loader), master
-
-
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Hydra's errors as ours, one line each."""
+    """Errors of Hydra and of YAML as ours, one line each."""
     try:
         yield
     except HydraException as error:
@@ -96,6 +98,9 @@ def one_line(error: HydraException) -> str:
     text = str(error)
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
+    if isinstance(error, MissingConfigException) and (group := re.search(r"Could not find '([\w/]+)'", text)):
+        folder, _, name = group.group(1).rpartition("/")
+        return f"{folder}={name}: no such choice; there are {', '.join(sorted(error.options or []))}"
     if key := re.search(r"Error merging override (\+*)([\w.@/]+)", text):
         return _no_entry(key.group(2))
     if key := re.search(r"Could not (?:override|append) '?([\w.@/]+)'?", text):
@@ -103,11 +108,48 @@ def one_line(error: HydraException) -> str:
         if Path(CONF, name).is_dir():
             return f"{name}: is chosen with a plus, +{name}=..."
         return _no_entry(name) if name in declared(Settings) else unknown_key(name)
-    if group := re.search(r"Could not find '([\w/]+)'", text):
-        folder, _, name = group.group(1).rpartition("/")
-        choices = sorted(path.stem for path in Path(CONF, folder).glob("*.yaml"))
-        return f"{folder}={name}: no such choice; there are {', '.join(choices)}"
     return " ".join(text.split())
+
+
+@contextmanager
+def _hydra(line: Namespace) -> Iterator[Hydra]:
+    """Hydra over our conf/ and the user's, for as long as this is held; its errors are the user's."""
+    version.setbase("1.3")
+    path = create_config_search_path(CONF)
+    if line.config_dir is not None:
+        if not Path(line.config_dir).is_dir():
+            raise UserError(f"--config-dir {line.config_dir}: must be a folder like conf/, with experiment/ in it, say")
+        path.prepend("--config-dir", str(Path(line.config_dir).resolve()), SearchPathQuery(provider="main"))
+    try:
+        with user_errors():
+            hydra = Hydra.create_main_hydra2("ablate", path)
+            _check_groups(line.words, hydra)
+            yield hydra
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _check_groups(words: list[str], hydra: Hydra) -> None:
+    """Hydra itself says of `size=4` neither the group nor its choices."""
+    for word in words:
+        group, _, choice = word.partition("=")
+        if choice.isdecimal() and (choices := hydra.config_loader.get_group_options(group.lstrip("+~"))):
+            raise UserError(f"{word}: must be the name of a choice; there are {', '.join(choices)}")
+
+
+def _composed(task: Task) -> Callable[[DictConfig], Any]:
+    """A task function of Hydra. Mistakes leave at once: Hydra would add lines of its own."""
+
+    def composed(config: DictConfig) -> float | None:
+        try:
+            # unresolved: `${...}` in an override means a setting, not a part of Hydra's own configuration
+            words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+            check_choices(cast(list[str], words))
+            return task(settings_of(config))
+        except UserError as error:
+            leave(str(error))
+
+    return composed
 
 
 def _no_entry(key: str) -> str:
@@ -121,9 +163,3 @@ def _unreadable(override: str) -> str:
     if "=" in value:
         return f"{override}: an override within a value stands in quotes: '+study.arms.hot=[\"optimizer.lr=1\"]'"
     return f"{override}: cannot be read; brackets must be closed, and text with other signs than letters in quotes"
-
-
-def leave(message: str, code: int = 1) -> None:
-    """End with one line on standard error."""
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(code)

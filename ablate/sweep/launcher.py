@@ -11,12 +11,14 @@ import dataclasses
 import importlib
 import itertools
 import signal
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
+from ablate.console.compose import loaded, user_errors
 from ablate.data.tokens import prepare_for
 from ablate.run.identity import canonical, difference, digest
 from ablate.run.settings import Settings, SettingsError, Study
@@ -38,6 +40,13 @@ class StudyLauncher(Launcher):
         # loads torch and much else, which takes seconds that --help and mistakes should not wait for
         importlib.import_module("ablate.sweep.conduct").run(plan)
         return []
+
+
+def planned(line: Namespace) -> studies.Plan:
+    """The study that a command line means, for commands that look at it before it is trained."""
+    loader, master, jobs = loaded(line)
+    with user_errors():
+        return plan_of(jobs, Composer(loader, master))
 
 
 def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> studies.Plan:

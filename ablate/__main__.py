@@ -1,0 +1,39 @@
+"""`ablate COMMAND ...`, also as `python -m ablate COMMAND ...`."""
+
+import difflib
+import importlib
+import sys
+
+from ablate.console.errors import command
+from ablate.run.settings import UserError
+
+# Each is a module of that name beside this file, with a function main(arguments)
+COMMANDS = {
+    "train": "train one run, or with -m a whole study",
+    "prepare": "read and tokenize the text, and show what there is to train on",
+    "report": "the verdict of a study: table, page, and what it rests on",
+    "runs": "list, show, compare, extend and delete runs",
+    "power": "how many seeds a study needs, before the first run",
+    "suggest": "the best data mixture by a study's runs, and what to train next",
+    "trunks": "the shared beginnings kept on disk, and their space",
+    "export": "a trained run as a folder that transformers loads",
+}
+
+
+@command
+def main(arguments: list[str] | None = None) -> None:
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print("usage: ablate COMMAND ...\n\nControlled ablations of language-model pretraining.\n")
+        for each, what in COMMANDS.items():
+            print(f"  {each:10}{what}")
+        print("\nablate COMMAND --help says more. The first study: ablate train +experiment=mix_sweep -m")
+        return
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        raise UserError(f"{name}: no such command; " + (f"did you mean {near[0]}?" if near else "see ablate --help"))
+    importlib.import_module(f"ablate.{name}").main(rest)
+
+
+if __name__ == "__main__":
+    main()

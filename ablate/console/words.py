@@ -1,0 +1,76 @@
+"""The grammar that every command shares.
+
+    key=value  +group=x  ~key       settings, for the commands that compose them: train, prepare, power
+    NAME                            a study or a run, for those that read records
+    --outputs DIR                   folder of the records, for all
+    --config-dir DIR                a folder of your own beside conf/, for those that compose or write settings
+
+Flags stand in any place.
+"""
+
+import argparse
+import difflib
+import re
+import sys
+import textwrap
+from typing import Any, NoReturn
+
+from ablate.console import help
+from ablate.console.help import WIDTH
+from ablate.run.settings import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of `ablate NAME`; `about`: examples, as they stand. It reads names, of studies and runs."""
+
+    def __init__(self, name: str, what: str, about: str = "", **more: Any):
+        super().__init__(
+            prog=f"ablate {name}",
+            description=textwrap.fill(what, WIDTH),
+            epilog=about,
+            formatter_class=_formatter,
+            allow_abbrev=False,
+            **more,
+        )
+        self.add_argument(
+            "--outputs", metavar="DIR", default="outputs", help="folder of the records (default: outputs)"
+        )
+
+    def read(self, arguments: list[str] | None) -> argparse.Namespace:
+        """What was typed, flags and words in any order. `where.outputs=DIR` is --outputs DIR."""
+        given = sys.argv[1:] if arguments is None else arguments
+        return self.parse_intermixed_args([re.sub("^where.outputs=", "--outputs=", word) for word in given])
+
+    def error(self, message: str) -> NoReturn:
+        """One line instead of the usage."""
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        if unknown := re.fullmatch(r"unrecognized arguments: (\S+).*", message):
+            near = difflib.get_close_matches(unknown[1], flags, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; {self.prog} --help lists what there is"
+            raise UserError(f"{unknown[1]}: not understood{hint}")
+        message = re.sub(r"the following arguments are required: (.*)", r"\1: must be given", message)
+        raise UserError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
+
+
+class SettingsParser(Parser):
+    """The parser of a command that composes settings: `words` are overrides for Hydra."""
+
+    def __init__(self, name: str, what: str, about: str = ""):
+        super().__init__(name, what, about, add_help=False)
+        self.set_defaults(outputs=None)
+        self.add_argument("words", nargs="*", metavar="KEY=VALUE", help="settings; +group=name adds a group")
+        self.add_argument("-m", "--multirun", action="store_true", help="all arms and seeds, as one study")
+        self.add_argument("--config-dir", metavar="DIR", help="a folder of your own, like conf/")
+        self.add_argument("-h", "--help", nargs="?", const="", metavar="GROUP", help="every key, or those of a group")
+
+    def read(self, arguments: list[str] | None) -> argparse.Namespace:
+        """What was typed; --help shows what there is and ends the command."""
+        line = super().read(arguments)
+        if line.help is not None:
+            help.show(self.format_help(), line)
+            sys.exit()
+        return line
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=WIDTH)
