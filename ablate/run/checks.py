@@ -24,6 +24,7 @@ def check(settings: Settings) -> None:
     _check_averaging(settings)
     _check_devices(settings)
     _check_budget(settings)
+    _check_names(settings)
 
 
 def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
@@ -178,6 +179,17 @@ def _check_budget(s: Settings) -> None:
         first = round(s.steps / min(s.evaluation.times, s.steps)) / s.steps  # a forecast needs a value to start from
         allowed = f"at or after the first evaluation, {first:.3g} of the run"
         _require(budget.rungs[0] >= first, "study.budget.rungs", budget.rungs, allowed)
+
+
+def _check_names(s: Settings) -> None:
+    """What files, folders and projects are called after."""
+    names = {"study.name": [s.study.name], "data.domains": s.data.domains}
+    for key, value in ((key, value) for key, values in names.items() for value in values):
+        fits = not value.startswith(".") and value.isprintable() and not set("/\\") & set(value)
+        _require(fits, key, repr(value), "the name of a file: without / and \\, and not with a dot first")
+    project = s.where.wandb_project
+    fits = project != "" and project.isprintable() and not set("/\\#?%:") & set(project)
+    _require(fits, "where.wandb_project", repr(project), "a name without / \\ # ? % :, which W&B refuses")
 
 
 def _check_weights(key: str, weights: Weights, known: list[str]) -> None:

@@ -18,6 +18,28 @@ from ablate.run.checks import check
 from ablate.run.fields import Mark, declared
 from ablate.run.settings import Settings, SettingsError
 
+# What a key is called in the configurations of other trainers
+USUAL = {
+    "size.depth": "n_layers n_layer num_layers num_hidden_layers layers",
+    "size.width": "d_model hidden_size n_embd dim embed_dim",
+    "size.hidden": "intermediate_size ffn_dim d_ff ffn_hidden_size",
+    "size.heads": "n_heads n_head num_heads num_attention_heads",
+    "size.kv_heads": "n_kv_heads num_kv_heads num_key_value_heads num_query_groups",
+    "data.vocabulary": "vocab_size vocab",
+    "length.lengths": "seq_len sequence_length max_seq_len max_length context_length block_size",
+    "step_tokens": "batch_size global_batch_size train_batch_size total_batch_size",
+    "where.micro_tokens": "micro_batch_size device_batch_size per_device_train_batch_size",
+    "tokens": "max_steps num_steps steps train_steps epochs num_epochs max_epochs max_tokens",
+    "optimizer.lr": "learning_rate max_lr peak_lr",
+    "optimizer.weight_decay": "wd",
+    "optimizer.clip": "grad_clip max_grad_norm gradient_clip_val",
+    "schedule.warmup": "warmup_steps warmup_ratio",
+    "schedule": "lr_scheduler scheduler lr_schedule lr_scheduler_type",
+    "precision": "dtype bf16 mixed_precision",
+    "where.recompute": "gradient_checkpointing activation_checkpointing",
+    "where.devices": "num_gpus n_gpus gpus nproc_per_node",
+    "where.outputs": "output_dir out_dir save_dir",
+}
 SYSTEM = "+system="  # how a published system is chosen; its recipe stands above the groups of what a run is
 
 
@@ -57,9 +79,12 @@ def check_choices(overrides: Sequence[str]) -> None:
 
 
 def unknown_key(key: str) -> str:
-    """One line for a key that no setting has, with the nearest that exists."""
-    near = difflib.get_close_matches(key, declared(Settings), n=1, cutoff=0.5)
-    return f"{key}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
+    """One line for a key that no setting has, with the one that is meant: by another name, elsewhere, or misspelt."""
+    keys, name = list(declared(Settings)), key.rpartition(".")[2].lower()
+    meant = [known for known, names in USUAL.items() if name in names.split()]
+    meant = meant or [known for known in keys if known.rpartition(".")[2] == name]
+    meant = meant or difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+    return f"{key}: no such setting" + (f"; did you mean {meant[0]}?" if meant else "")
 
 
 def _one_line(error: Any) -> str:

@@ -96,7 +96,7 @@ class Length:
     """Row length in tokens: `lengths[i]` holds from `starts[i]` on."""
 
     lengths: list[Count] = dataclasses.field(default_factory=lambda: [1024])  # in tokens; all divide data.span
-    starts: list[Moment] = dataclasses.field(default_factory=lambda: [0.0])  # when each length begins
+    starts: list[Moment] = dataclasses.field(default_factory=lambda: [0.0])  # when each length begins; 0 first
     constant: Literal["tokens", "rows"] = "tokens"  # what every step has the same number of
 
 
@@ -104,7 +104,7 @@ class Length:
 class Ramp:
     """A batch that grows: `step_tokens` times `multiples[i]` from `starts[i]` on."""
 
-    multiples: list[Count] = dataclasses.field(default_factory=lambda: [1])  # of step_tokens
+    multiples: list[Count] = dataclasses.field(default_factory=lambda: [1])  # of step_tokens, one a stage
     # A start is a fraction of the run's tokens when it is at most 1, otherwise a count of optimizer steps
     starts: list[Moment] = dataclasses.field(default_factory=lambda: [0.0])
 
@@ -116,7 +116,7 @@ class Size:
     width: Annotated[int, Field(ge=8), INITIAL] = 128  # model dimension D
     # Layers. With more of them residual matrices begin smaller, and a curriculum has more rates
     depth: Annotated[Count, Moves("initial weights of residual matrices", "decay", "rates", "group rates")] = 4
-    heads: Count = 4  # of attention; width / heads is the width of one
+    heads: Count = 4  # heads of attention, each of width / heads
     kv_heads: Count = 2  # heads of keys and values; a divisor of heads
     hidden: Annotated[int, Field(ge=8)] = 384  # feed-forward width F
     # The numbers above are those of a dense model of attention and SwiGLU, and a model of another architecture gets
@@ -128,20 +128,20 @@ class Size:
 class Latent:
     """Multi-head latent attention, letter L (DeepSeek-V2, arXiv 2405.04434); a head's width is width / heads."""
 
-    kv_rank: Count = 64  # of the latent that keys and values are made from
-    q_rank: NotNegative = 0  # of the latent of the queries; 0: none
-    rope_width: Annotated[int, Field(ge=2, multiple_of=2)] = 16  # of the rotary key that all heads share
+    kv_rank: Count = 64  # width of the latent that keys and values are made from
+    q_rank: NotNegative = 0  # width of the latent of the queries; 0: none
+    rope_width: Annotated[int, Field(ge=2, multiple_of=2)] = 16  # width of the rotary key that all heads share
 
 
 @strict
 class Mamba:
     """Mamba-2, letter M (arXiv 2405.21060); names as in the paper's code."""
 
-    state: Count = 32  # d_state
+    state: Count = 32  # d_state: width of the state of a head
     expand: Count = 2  # inner width / width
-    head_width: Count = 32  # headdim; divides the inner width
-    groups: Count = 1  # ngroups
-    conv: Count = 4  # d_conv
+    head_width: Count = 32  # headdim: width of a head; divides the inner width
+    groups: Count = 1  # ngroups: heads of one group share B and C
+    conv: Count = 4  # d_conv: tokens that the convolution sees
     chunk: Count = 64  # rows are worked off in chunks of so many tokens
 
 
@@ -151,12 +151,12 @@ class Model:
 
     # Mixers, one letter a layer, repeated over depth: A attention, L latent attention, M Mamba-2
     pattern: str = "A"
-    linear: Annotated[Literal["dense", "ternary"], Moves("eps of norms")] = "dense"  # all but embedding and head
+    linear: Annotated[Literal["dense", "ternary"], Moves("eps of norms")] = "dense"  # matrices, but embedding and head
     feed: Literal["swiglu", "relu2"] = "swiglu"  # the feed-forward of every layer
     qk_norm: bool = False  # norm queries and keys of attention
     latent: Latent = dataclasses.field(default_factory=Latent)
     mamba: Annotated[Mamba, Moves("initial weights of states")] = dataclasses.field(default_factory=Mamba)
-    norm_eps: Annotated[float, Field(gt=0, le=1e-2), Moves("eps of norms")] = 1e-5  # of RMSNorm
+    norm_eps: Annotated[float, Field(gt=0, le=1e-2), Moves("eps of norms")] = 1e-5  # added under the root of RMSNorm
     rope_theta: Annotated[Positive, Moves("base of rotation")] = 10_000.0  # base of the rotary positions
     tied: bool = True  # embedding and head are one matrix
     # Standard deviation of matrices and embeddings, times sqrt(width): 0.62 is the usual 0.02 at width
@@ -185,17 +185,19 @@ class Optimizer:
         Moves("optimizer class", "optimizer betas", "optimizer eps", "optimizer momentum", "optimizer numbers"),
         Moves("types of the optimizer", "update", "group rates", "numbers"),
     ] = "adamw"
-    # The peak; `schedule` gives its multiple at each step
+    # The peak of the learning rate; `schedule` gives its multiple at each step
     lr: Annotated[NonNegative, Moves("rates", "group rates"), Mark.PLANNED, Mark.CROSSES_LATE] = 3e-3
-    weight_decay: Annotated[NonNegative, Moves("rates", "group rates"), Mark.PLANNED] = 0.1  # of matrices
-    # How slowly the moments forget
+    weight_decay: Annotated[NonNegative, Moves("rates", "group rates"), Mark.PLANNED] = 0.1  # of matrices alone
+    # How slowly the two moments of Adam forget
     betas: Annotated[
         tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]],
         Moves("optimizer betas", "update", "numbers"),
     ] = (0.9, 0.95)
-    eps: Annotated[Positive, Moves("optimizer eps", "update", "numbers")] = 1e-8  # added to the second moment's root
+    eps: Annotated[Positive, Moves("optimizer eps", "update", "numbers")] = (
+        1e-8  # added to the root of the second moment
+    )
     clip: Annotated[NonNegative, Moves("optimizer clip", "update")] = 1.0  # largest gradient norm; 0: no clipping
-    # Of muon
+    # Of muon: how slowly its moment forgets
     momentum: Annotated[float, Field(ge=0, lt=1), Moves("optimizer momentum", "update", "numbers")] = 0.95
     # A curriculum gives each layer a group of its own
     lerac: Annotated[
@@ -224,7 +226,7 @@ class ScheduleStage:
     weight_decay: NonNegative = 1.0  # times optimizer.weight_decay
     warmup: Moment = 0.0  # steps of its own in which the rate rises
     decay: Moment = 0.0  # steps of its own in which the rate falls
-    shape: Shape = "linear"  # of the decay
+    shape: Shape = "linear"  # form of the decay
     final: Fraction = 1.0  # rate of its last step, as a multiple of its peak
 
 
@@ -237,7 +239,7 @@ class Schedule:
 
     warmup: Moment = 0.05  # steps in which the rate rises to the peak
     decay: Moment = 0.2  # last steps, in which it falls
-    shape: Shape = "linear"  # of the decay
+    shape: Shape = "linear"  # form of the decay
     final: Fraction = 0.1  # rate of the last step, as a multiple of the peak
     # Later stages, each a schedule of its own: {second: {start, peak, weight_decay, warmup, decay, shape, final}}
     stages: dict[str, ScheduleStage] = dataclasses.field(default_factory=dict)

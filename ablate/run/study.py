@@ -53,7 +53,7 @@ class Study:
     # Further arms, every combination of one level a factor: {length: {fixed: [], grow: [length=grow]}, ...};
     # levels without overrides are those of the base
     grid: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
-    seeds: list[NotNegative] = dataclasses.field(default_factory=lambda: [0, 1, 2])  # of every arm
+    seeds: list[NotNegative] = dataclasses.field(default_factory=lambda: [0, 1, 2])  # every arm is trained on each
     metric: str = "macro"  # macro, micro, rest (macro without data.focus) or a domain: bits per byte
     margin: Positive = 0.01  # bits per byte; smaller differences do not matter
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # of intervals and verdicts

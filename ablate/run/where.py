@@ -15,11 +15,11 @@ class Slurm:
     partition: str = ""  # queue of the jobs
     account: str = ""  # who pays
     minutes: Count = 60  # time limit of one try; a run that needs more is requeued and resumes
-    cpus: NotNegative = 0  # per process
-    gpus: NotNegative = 0  # per node
-    memory_gb: NotNegative = 0  # per node
+    cpus: NotNegative = 0  # cores of a process
+    gpus: NotNegative = 0  # GPUs of a node
+    memory_gb: NotNegative = 0  # memory of a node, in GB
     at_once: NotNegative = 0  # tasks of one array that run together
-    options: dict[str, str] = dataclasses.field(default_factory=dict)  # further ones of sbatch
+    options: dict[str, str] = dataclasses.field(default_factory=dict)  # further options of sbatch: {qos: low}
 
 
 @strict
@@ -32,7 +32,7 @@ class Where:
     # (zero3, fsdp) in parts
     strategy: Annotated[Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"], Moves("split")] = "single"
     devices: Annotated[Count, Moves("split")] = 1  # processes per node
-    nodes: Annotated[Count, Moves("split")] = 1  # machines
+    nodes: Annotated[Count, Moves("split")] = 1  # machines that share a run
     # Tokens per forward pass and device; a larger step is accumulated
     micro_tokens: Annotated[Count, Moves("split")] = 16_384
     data_workers: NotNegative = 0  # processes that read rows ahead; 0: the run itself
@@ -42,7 +42,7 @@ class Where:
     # Minutes without a step, after which a run is hung (the first may take thrice that); 0: never
     stall_minutes: NonNegative = 0.0
     trunks: bool = True  # equal beginnings of runs are trained once
-    threads: Annotated[NotNegative, Moves("numerics")] = 1  # per process; 0: all cores
+    threads: Annotated[NotNegative, Moves("numerics")] = 1  # threads of a process; 0: all cores
     compile: Annotated[bool, Moves("kernels")] = False  # compile the model with torch.compile
     # Gradient checkpointing: blocks are computed anew in the backward pass, to the same bits
     recompute: Annotated[bool, Moves("split")] = False
@@ -52,10 +52,10 @@ class Where:
     wandb: Literal["online", "offline", "off"] = "offline"  # mirror of the records at Weights & Biases
     wandb_project: str = "ablate"  # the project of that mirror
     progress: bool = True  # print how a run goes on
-    profile: Literal["off", "simple", "pytorch"] = "off"  # written to the run's folder
+    profile: Literal["off", "simple", "pytorch"] = "off"  # where time goes, written to the folder of the run
     peak_tflops: NonNegative = 0.0  # of the device, for MFU; 0: measured
     dry_run: bool = False  # print the plan of the study and stop
     slurm: Slurm = dataclasses.field(default_factory=Slurm)
-    arm: str = ""  # of the study; set by the launcher
+    arm: str = ""  # name of the arm; set by the launcher
     # n-th repeat of an identical run, to prove that it repeats bit for bit; it never shares trunks; 0: the run itself
     replicate: NotNegative = 0

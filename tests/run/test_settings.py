@@ -2,7 +2,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from ablate.run.fields import declared
-from ablate.run.parse import from_config, unknown_key
+from ablate.run.parse import USUAL, from_config, unknown_key
 from ablate.run.settings import Mixture, Settings, SettingsError, Stage
 from ablate.run.steps import ramp_steps, steps_of
 
@@ -94,6 +94,11 @@ REFUSED = {
         {"model": {"pattern": "M", "mamba": {"groups": 3}}},
         ["model.mamba.groups=3:", "divisor of the 8 heads"],
     ),
+    "path for a study": ({"study": {"name": "lr/high"}}, ["study.name='lr/high':", "without /"]),
+    "way out for a study": ({"study": {"name": ".."}}, ["study.name='..':", "dot first"]),
+    "path for a domain": ({"data": {"domains": ["qa", "../qa"]}}, ["data.domains='../qa':", "without /"]),
+    "project with its team": ({"where": {"wandb_project": "team/ablate"}}, ["where.wandb_project='team/ablate':"]),
+    "no project": ({"where": {"wandb_project": ""}}, ["where.wandb_project='':"]),
     "left open": ({"data": {"root": "???"}}, ["data.root=???:", "must be given"]),
     "points nowhere": ({"optimizer": {"lr": "${nowhere}"}}, ["optimizer.lr:", "nowhere"]),
 }
@@ -125,6 +130,32 @@ def test_every_key_is_listed_and_suggested_for_a_slip():
     assert len(keys) == len(set(keys))
     for key in keys:
         assert unknown_key(key + "s").startswith(f"{key}s: no such setting; did you mean ")
+
+
+MEANT = {
+    "lr": "optimizer.lr",
+    "weight_decay": "optimizer.weight_decay",
+    "model.n_layers": "size.depth",
+    "d_model": "size.width",
+    "learning_rate": "optimizer.lr",
+    "max_steps": "tokens",
+    "batch_size": "step_tokens",
+    "model.vocab_size": "data.vocabulary",
+    "optimizer.warmup": "schedule.warmup",
+    "modle": "model",
+}
+
+
+@pytest.mark.parametrize("key", MEANT)
+def test_a_key_by_another_name_or_in_another_place_is_understood(key):
+    assert unknown_key(key) == f"{key}: no such setting; did you mean {MEANT[key]}?"
+
+
+def test_names_of_other_trainers_mean_settings_and_are_none():
+    names = [name for names in USUAL.values() for name in names.split()]
+    assert set(USUAL) <= set(declared(Settings))
+    assert len(names) == len(set(names))
+    assert not {key for key in declared(Settings) if key in names}
 
 
 def test_moment_is_a_fraction_up_to_one_and_a_count_above():
