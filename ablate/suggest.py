@@ -66,9 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     suggestion = suggest(evidence, options.runs)
     show(evidence, suggestion, console)
     if options.write:
-        if not options.config_dir and not CONF.is_symlink():
-            raise UserError("--write: this ablate is installed, not a clone; give --config-dir, a folder of your own")
-        path = write_experiment(evidence, suggestion, options.write, Path(options.config_dir or CONF) / "experiment")
+        path = write_experiment(evidence, suggestion, options.write, folder(options.config_dir))
         own = f"--config-dir {options.config_dir} " if options.config_dir else ""
         console.print(f"\nwritten  {path}", soft_wrap=True)
         console.print(f"train    ablate train {own}+experiment={options.write} -m", soft_wrap=True)
@@ -76,6 +74,13 @@ def main(arguments: list[str] | None = None) -> None:
         from ablate.page.drawing import surfaces  # matplotlib is slow to import, the table should not wait
 
         console.print(f"\nfigure   {surfaces.write(suggestion.found, suggestion.mixture, options.figure)}")
+
+
+def folder(own: str | None) -> Path:
+    """Where a study is written: the user's own --config-dir, or the clone's conf/. Raises UserError without either."""
+    if not own and not CONF.is_symlink():
+        raise UserError("--write: this ablate is installed, not a clone; give --config-dir, a folder of your own")
+    return Path(own or CONF) / "experiment"
 
 
 def suggest(evidence: Evidence, runs: int) -> Suggestion:

@@ -4,9 +4,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, ParamSpec
 
 from ablate.run.settings import UserError
+
+P = ParamSpec("P")
 
 
 @contextmanager
@@ -27,12 +29,12 @@ def one_line_errors() -> Iterator[None]:
         leave(str(stop) or "interrupted; the same command goes on from here", code=130)
 
 
-def command(body: Callable[[list[str] | None], None]) -> Callable[[list[str] | None], None]:
-    """A main function that takes arguments (those typed, if None) and ends on any mistake with one line."""
+def command(body: Callable[P, None]) -> Callable[P, None]:
+    """A main function that ends on any mistake with one line."""
 
-    def main(arguments: list[str] | None = None) -> None:
+    def main(*arguments: P.args, **more: P.kwargs) -> None:
         with one_line_errors():
-            body(arguments)
+            body(*arguments, **more)
 
     return main
 
