@@ -22,17 +22,16 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ablate.data.batches import Batch
 from ablate.data.tokens import prepare_for
 from ablate.fit import optimizer as optimizers
 from ablate.fit import run
 from ablate.fit.checkpoint import sha256
+from ablate.fit.objectives import OBJECTIVES
 from ablate.model.convert import config_to_hf
 from ablate.model.language import LanguageModel, build
 from ablate.run.identity import record_name
 from ablate.run.record import run_record
 from ablate.run.settings import Settings
-from ablate.scores.loss import loss_sums
 from bench import cases
 
 Report = dict[str, Any]
@@ -82,13 +81,9 @@ def bare(one: Settings) -> Report:
     for number in range(one.steps):
         begins.append(time.perf_counter())
         batch = steps[number]
-        tokens_RT = batch["tokens"]
         optimizers.set_rates(optimizer, table[number], factors[number])
         optimizer.zero_grad()
-        hidden = model(tokens_RT[:, :-1])
-        sums = loss_sums(
-            hidden, model.head_weight, tokens_RT[:, 1:], batch["domain"], bytes_per_token, len(one.data.domains)
-        )
+        sums = OBJECTIVES[one.objective](model, batch, bytes_per_token, len(one.data.domains))
         (sums.total / one.step_tokens).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), one.optimizer.clip)
         optimizer.step()
@@ -105,11 +100,11 @@ class HFBatches(Dataset):
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         self.begins.append(time.perf_counter())
         # Its models shift the labels themselves: they lose one token of 256.
-        tokens_RL = self.steps[index]["tokens"][:, :-1]
-        return {"input_ids": tokens_RL, "labels": tokens_RL}
+        tokens_BL = self.steps[index].tokens_BL
+        return {"input_ids": tokens_BL, "labels": tokens_BL}
 
 
 def hf(one: Settings) -> Report:

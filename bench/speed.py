@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ablate.run.settings import Settings
 from bench import cases
@@ -60,8 +61,9 @@ def litgpt(size: str, quick: bool = False) -> float:
         raise FileNotFoundError(f"{LITGPT}: `make bench` installs litgpt there")
     with cases.outputs() as outputs, tempfile.TemporaryDirectory() as folder:
         one = cases.settings(size, total_steps(size, quick), outputs)
-        steps, spec = cases.steps_of_run(one), Path(folder, "spec.json")
-        np.save(Path(folder, "batches.npy"), np.stack([steps[t]["tokens"].numpy() for t in range(one.steps)]))
+        batches, spec = [cases.steps_of_run(one)[t] for t in range(one.steps)], Path(folder, "spec.json")
+        windows = [torch.cat([batch.tokens_BL, batch.targets_BL[:, -1:]], dim=1) for batch in batches]
+        np.save(Path(folder, "batches.npy"), torch.stack(windows).numpy())
         spec.write_text(json.dumps(litgpt_spec(one) | {"batches": str(Path(folder, "batches.npy"))}))
         return steady(report([str(LITGPT), str(cases.ROOT / "bench" / "litgpt_loop.py"), str(spec)]), size)
 

@@ -23,7 +23,7 @@ from torch.optim.swa_utils import SWALR
 
 from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import Corpus, prepare
-from ablate.fit import checkpoint, module
+from ablate.fit import checkpoint, objectives
 from ablate.fit import optimizer as optimizers
 from ablate.model import mamba
 from ablate.model.language import MIXERS, Block, build
@@ -59,7 +59,7 @@ def rates() -> Iterator[list[list[float]]]:
 # ---- 1. Labels that are not shifted
 
 
-LOSS_SUMS = module.loss_sums
+LOSS_SUMS = objectives.loss_sums
 
 
 def unshifted(hidden_BLD: Tensor, head_VD: Tensor, targets_BL: Tensor, *rest: Any) -> Sums:
@@ -76,7 +76,7 @@ def test_targets_are_the_next_tokens(tiny, monkeypatch, losses, right):
 
     Before anything is learned the loss is that of a guess; but a tied model already prefers the token it was given.
     """
-    monkeypatch.setattr(module, "loss_sums", losses)
+    monkeypatch.setattr(objectives, "loss_sums", losses)
     train_run(settings := tiny())
     first = record_of(settings).rows("train")[0]["nats"]
     assert (abs(first - math.log(settings.data.vocabulary)) < 0.2) == right
@@ -85,7 +85,7 @@ def test_targets_are_the_next_tokens(tiny, monkeypatch, losses, right):
 @either_loss
 def test_a_loss_too_good_to_be_true_stops_the_run(tiny, monkeypatch, losses, right):
     """Same defect: a loss of 0.0004 was taken for overfitting (commit 2b93cb2) and answered with dropout."""
-    monkeypatch.setattr(module, "loss_sums", losses)
+    monkeypatch.setattr(objectives, "loss_sums", losses)
     result = train_run(tiny(optimizer={"lr": 0.03}, tokens=81_920))
     assert (result["outcome"] == "finished") == right
     assert right or "targets not shifted" in result["reason"]
@@ -478,6 +478,6 @@ def test_longer_rows_are_fewer(tiny, constant, right):
     settings = tiny(length={"lengths": [16, 32, 64], "starts": [0, 0.3, 0.7], "constant": constant})
     corpus = corpus_of(settings)
     steps = Steps(Order(timeline(settings), training_spans(corpus, settings)), corpus)
-    shapes = {tuple(steps[step]["tokens"][:, 1:].shape) for step in range(len(steps))}
+    shapes = {tuple(steps[step].targets_BL.shape) for step in range(len(steps))}
     assert len(shapes) == 3
     assert (len({rows * length for rows, length in shapes}) == 1) == right

@@ -1,15 +1,16 @@
 """Steps to batches: the plan says which windows, the memory-mapped shards hold their tokens.
 
-    step t --Order--> (domain, start) of every row --Corpus--> tokens_RT, T = length + 1
+    step t --Order--> (domain, start) of every row --Corpus--> windows_BT --Batch.of--> tokens, targets, domain
 
 Item t of `Steps` is step t, whole: nothing is remembered between items, so a resumed run simply
 starts at its step. A device takes every `world`-th row. Validation rows are the same for every run
 on the same data: evenly spaced spans of each domain's held-out text.
 
-Shapes: R rows, T tokens of a row with the one after its end (inputs are [:-1], targets [1:]).
+Shapes: B rows, L tokens of a row, T = L + 1 tokens of the window that a row is cut from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Self
 
 import lightning as L
 import numpy as np
@@ -21,11 +22,35 @@ from ablate.data.tokens import Corpus, num_spans
 from ablate.plan.order import Order
 from ablate.run.settings import Settings
 
-Batch = dict[str, Tensor]
+
+class Batch(NamedTuple):
+    """Rows with what they are to predict, all int64. `targets_BL[b, t]` is the target at the token (b, t);
+    `scores.loss.IGNORED` where none counts. `domain_B` is an index into `data.domains`."""
+
+    tokens_BL: Tensor
+    targets_BL: Tensor
+    domain_B: Tensor
+
+    @classmethod
+    def of(cls, windows: Sequence[np.ndarray], domain_B: np.ndarray) -> Self:
+        """Every token predicts the next one; the last token of a window is a target only."""
+        windows_BT = torch.from_numpy(np.stack(windows).astype(np.int64))
+        return cls(windows_BT[:, :-1], windows_BT[:, 1:], torch.from_numpy(domain_B))  # two views, no copy
+
+    def of_rows(self, which: Any) -> Self:
+        """Some of the rows: a slice, a list of numbers or a mask."""
+        return type(self)(*(part[which] for part in self))
+
+    def parts(self, rows: int) -> list[Self]:
+        """All rows in order, `rows` at a time."""
+        return [type(self)(*part) for part in zip(*(whole.split(rows) for whole in self), strict=True)]
+
+    def to(self, device: torch.device) -> Self:
+        return type(self)(*(part.to(device) for part in self))
 
 
 class Steps(Dataset):
-    """Training steps of one device: item t has `tokens` (R, T) and `domain` (R,), both int64."""
+    """Training steps of one device: item t is the batch of step t."""
 
     def __init__(self, order: Order, corpus: Corpus, rank: int = 0, world: int = 1):
         self.order, self.rank, self.world = order, rank, world
@@ -36,10 +61,9 @@ class Steps(Dataset):
 
     def __getitem__(self, index: int) -> Batch:
         rows = self.order.step(index)
-        domain_R, start_R = rows.domain_R[self.rank :: self.world], rows.start_R[self.rank :: self.world]
-        pairs = zip(domain_R.tolist(), start_R.tolist(), strict=True)
-        tokens_RT = np.stack([self.streams[d][start : start + rows.length + 1] for d, start in pairs])
-        return {"tokens": torch.from_numpy(tokens_RT.astype(np.int64)), "domain": torch.from_numpy(domain_R)}
+        domain_B, start_B = rows.domain_R[self.rank :: self.world], rows.start_R[self.rank :: self.world]
+        pairs = zip(domain_B.tolist(), start_B.tolist(), strict=True)
+        return Batch.of([self.streams[d][start : start + rows.length + 1] for d, start in pairs], domain_B)
 
 
 class From(Sampler[int]):
@@ -57,16 +81,15 @@ class From(Sampler[int]):
 
 
 def validation_rows(corpus: Corpus, settings: Settings) -> Batch:
-    """The held-out rows, domain after domain: `tokens` (domains * spans, span + 1) and `domain`."""
+    """The held-out rows, domain after domain: `evaluation.spans` of each, evenly spaced over its held-out text."""
     span, wanted = settings.data.span, settings.evaluation.spans
-    rows = []
+    windows = []
     for domain in settings.data.domains:
         present = num_spans(corpus.num_tokens(domain, "validation"), span)
         stream = corpus.tokens(domain, "validation")
         starts = np.arange(wanted) * present // wanted * span
-        rows += [stream[start : start + span + 1] for start in starts.tolist()]
-    domain_R = np.repeat(np.arange(len(settings.data.domains)), wanted)
-    return {"tokens": torch.from_numpy(np.stack(rows).astype(np.int64)), "domain": torch.from_numpy(domain_R)}
+        windows += [stream[start : start + span + 1] for start in starts.tolist()]
+    return Batch.of(windows, np.repeat(np.arange(len(settings.data.domains)), wanted))
 
 
 def training_spans(corpus: Corpus, settings: Settings) -> list[int]:

@@ -51,7 +51,7 @@ SPLIT = ("micro_tokens", "processes", "strategy", "recompute")  # in which parts
 PLAIN = (bool, int, float, str, tuple)
 
 
-def before_loading(module: Pretraining, corpus: Corpus, order: Order) -> dict[str, Any]:
+def before_loading(module: Pretraining, corpus: Corpus, order: Order, held_out: Batch) -> dict[str, Any]:
     """Of the model as it was built, and of the text: what a checkpoint may overwrite is read first."""
     settings = module.settings
     device = torch.device(strategy.accelerator(settings.where))
@@ -61,7 +61,7 @@ def before_loading(module: Pretraining, corpus: Corpus, order: Order) -> dict[st
         "constants": _constants(module.model),
         "kernels": module.model.kernels(device, max(settings.length.lengths)),
         "text": _text(corpus, order) | {"bytes per token": digest([module.bytes_per_token])},
-        "evaluation": by_domain(module.validation, settings.data.domains),
+        "evaluation": by_domain(held_out, settings.data.domains),
     }
 
 
@@ -85,7 +85,7 @@ def at_start(module: Pretraining, optimizer: Optimizer) -> dict[str, Any]:
 
 def by_domain(rows: Batch, domains: list[str]) -> dict[str, str]:
     """Digest of the rows of each domain."""
-    return {name: digest([rows["tokens"][rows["domain"] == number]]) for number, name in enumerate(domains)}
+    return {name: digest([*rows.of_rows(rows.domain_B == number)]) for number, name in enumerate(domains)}
 
 
 @functools.cache

@@ -1,10 +1,10 @@
 """One training step, read as prose: rates from the timeline, gradients of all rows, clip, step.
 
 Optimization is manual, so that accumulation, clipping and the norm of the loss have one place: a
-step's loss is its total nats over its total tokens, whatever the devices and micro-batches that
+step's loss is its total nats over its counted targets, whatever the devices and micro-batches that
 its rows are spread over.
 
-Shapes: R rows, T = L + 1 tokens, D domains.
+Shapes: B rows, L tokens of a row, D domains, W devices.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,19 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
 
 from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
 from ablate.fit.averaging import Average
 from ablate.fit.fsdp import FSDP
+from ablate.fit.objectives import OBJECTIVES
 from ablate.fit.zero import Zero
 from ablate.model import match
 from ablate.model.language import LanguageModel, build
 from ablate.plan.timeline import Timeline
 from ablate.run.settings import Settings
-from ablate.scores.loss import Sums, loss_sums
+from ablate.scores.loss import IGNORED, Sums
 
 
 class Diverged(Exception):
@@ -34,12 +36,12 @@ class Diverged(Exception):
 
 
 class Pretraining(L.LightningModule):
-    """`sums_D3` collects nats, tokens and bytes per domain since the last `take_sums`."""
+    """`sums_D3` collects nats, counted targets and bytes per domain of the training since the last `take_sums`."""
 
-    def __init__(self, settings: Settings, timeline: Timeline, bytes_per_token: Tensor, validation: Batch):
+    def __init__(self, settings: Settings, timeline: Timeline, bytes_per_token: Tensor):
         super().__init__()
         self.automatic_optimization = False
-        self.settings, self.timeline, self.validation = settings, timeline, validation
+        self.settings, self.timeline, self.objective = settings, timeline, OBJECTIVES[settings.objective]
         self.model: LanguageModel = build(
             settings.model, match.sized(settings), settings.data.vocabulary, settings.seed
         )
@@ -71,47 +73,51 @@ class Pretraining(L.LightningModule):
         return optimizers.build(self.model, self.settings.optimizer)
 
     def training_step(self, batch: Batch, step: int) -> None:
-        row = self.timeline.table[self.trainer.global_step]
+        now = self.trainer.global_step
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
-        optimizers.set_rates(optimizer.optimizer, row, self.timeline.layer_factors[self.trainer.global_step])
+        row = self.timeline.table[now]
+        optimizers.set_rates(optimizer.optimizer, row, self.timeline.layer_factors[now])
+        self.take_step(batch, optimizer, float(row["average"]))
+
+    def take_step(self, batch: Batch, optimizer: LightningOptimizer | Optimizer, share: float) -> None:
+        """Gradients of all rows, clip, step; the weights enter their running average with `share`."""
         optimizer.zero_grad()
         # Devices average their gradients, hence the factor of world_size
-        scale = self.trainer.world_size / float(row["rows"] * row["length"])
+        scale = (self.trainer.world_size / self.counted(batch).double()).float()
         # Only strategies that add up gradients during backward have the means to put it off
         unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
         *earlier, last = self.micro_batches(batch)
         for micro in earlier:
             with unsynced():
-                self.manual_backward(self.losses(micro).total * scale)
-        self.manual_backward(self.losses(last).total * scale)
+                self.manual_backward(self.losses(micro, self.sums_D3).total * scale)
+        self.manual_backward(self.losses(last, self.sums_D3).total * scale)
         self.grad_norm = self.step(optimizer)
-        self.average.update(self.model, float(row["average"]))
+        self.average.update(self.model, share)
+
+    def counted(self, batch: Batch) -> Tensor:
+        """Targets of a step that count, of all devices together, at least 1."""
+        mine = (batch.targets_BL != IGNORED).sum()
+        return self.trainer.strategy.reduce(mine, reduce_op="sum").clamp(min=1)
 
     def micro_batches(self, batch: Batch) -> list[Batch]:
         """The step's rows in parts of at most `where.micro_tokens` tokens, at least one row each."""
-        length = batch["tokens"].shape[1] - 1
-        rows = max(1, self.settings.where.micro_tokens // length)
-        parts = zip(batch["tokens"].split(rows), batch["domain"].split(rows), strict=True)
-        return [{"tokens": tokens, "domain": domain} for tokens, domain in parts]
+        return batch.parts(max(1, self.settings.where.micro_tokens // batch.tokens_BL.shape[1]))
 
-    def forward(self, tokens_RT: Tensor, domain_R: Tensor) -> tuple[Tensor, ...]:
-        """The `Sums` of some rows. One call with the loss in it: whoever shards parameters gathers them around it."""
-        hidden = self.model(tokens_RT[:, :-1])
-        num_domains = len(self.settings.data.domains)
-        targets = tokens_RT[:, 1:]
-        return loss_sums(hidden, self.model.head_weight, targets, domain_R, self.bytes_per_token, num_domains)
+    def forward(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """The `Sums` of a `Batch`. One call with the loss in it: whoever shards parameters gathers them around it."""
+        return self.objective(self.model, Batch(*batch), self.bytes_per_token, len(self.settings.data.domains))
 
-    def losses(self, batch: Batch) -> Sums:
-        """Summed nats of a batch; adds nats, tokens and bytes per domain to `sums_D3`."""
+    def losses(self, batch: Batch, sums_D3: Tensor) -> Sums:
+        """The `Sums` of a batch; adds its nats, counted targets and bytes per domain to `sums_D3`."""
         strategy = self.trainer.strategy
         forward = strategy.deepspeed_engine if isinstance(strategy, Zero) else self
-        sums = Sums(*forward(batch["tokens"], batch["domain"]))
+        sums = Sums(*forward(*batch))
         with torch.no_grad():
-            self.sums_D3 += torch.stack([sums.nats_S, sums.tokens_S, sums.bytes_S], dim=1)
+            sums_D3 += torch.stack([sums.nats_S, sums.tokens_S, sums.bytes_S], dim=1)
         return sums
 
-    def step(self, optimizer: LightningOptimizer) -> Tensor:
+    def step(self, optimizer: LightningOptimizer | Optimizer) -> Tensor:
         """Scale gradients down to `optimizer.clip` and step; returns their norm before. No step on NaN or infinity."""
         strategy, step = self.trainer.strategy, self.trainer.global_step
         if isinstance(strategy, Zero):  # does all of that in its step
@@ -124,37 +130,33 @@ class Pretraining(L.LightningModule):
         return norm
 
     def take_sums(self) -> Tensor:
-        """Nats, tokens and bytes per domain since the last call, of all devices together, shape (D, 3); starts anew."""
+        """`sums_D3` since the last call, of all devices together; starts anew."""
         sums_D3 = self.trainer.strategy.reduce(self.sums_D3.clone(), reduce_op="sum")
         self.sums_D3.zero_()
         return sums_D3
 
     @torch.no_grad()
-    def evaluate(self, beat: Callable[[], None]) -> tuple[Tensor, Tensor]:
-        """Nats, tokens and bytes on the validation rows: per domain (D, 3) and of each row, in their order (R, 3).
+    def evaluate(self, rows: Batch, beat: Callable[[], None]) -> tuple[Tensor, Tensor]:
+        """Nats, counted targets and bytes: per domain (D, 3) and of each row, in their order (B, 3).
 
         Of the average once there is one. `beat` is called after every batch.
         """
-        kept = self.sums_D3.clone()
-        self.sums_D3.zero_()
-        mine = share(self.validation, self.trainer.global_rank, self.trainer.world_size)
-        mine = {name: value.to(self.device) for name, value in mine.items()}
+        mine = share(rows, self.trainer.global_rank, self.trainer.world_size).to(self.device)
+        sums_D3, found = torch.zeros_like(self.sums_D3), []
         self.model.eval()
-        rows = []
         with self.trainer.precision_plugin.forward_context(), self.average.in_place_of_weights(self.model):
             for micro in self.micro_batches(mine):
-                rows.append(self.losses(micro).rows_B3)
+                found.append(self.losses(micro, sums_D3).rows_B3)
                 beat()
         self.model.train()
-        sums_D3 = self.take_sums()
-        self.sums_D3.copy_(kept)
-        return sums_D3, self.of_all(torch.cat(rows))[: len(self.validation["domain"])]
+        return self.trainer.strategy.reduce(sums_D3, reduce_op="sum"), self.of_all(found)[: len(rows.domain_B)]
 
-    def of_all(self, rows_R3: Tensor) -> Tensor:
-        """Rows of all devices in the order that `share` took them from, the filling ones last."""
-        rows_WR3 = self.all_gather(rows_R3)
-        assert isinstance(rows_WR3, Tensor)
-        return rows_WR3.view(-1, *rows_R3.shape).transpose(0, 1).flatten(0, 1)
+    def of_all(self, found: list[Tensor]) -> Tensor:
+        """Rows of all devices in the order that `share` took them from, the padding last."""
+        rows_B3 = torch.cat(found)
+        rows_WB3 = self.all_gather(rows_B3)
+        assert isinstance(rows_WB3, Tensor)
+        return rows_WB3.view(-1, *rows_B3.shape).transpose(0, 1).flatten(0, 1)
 
 
 def finite(norm: Tensor, step: int) -> Tensor:
@@ -165,9 +167,8 @@ def finite(norm: Tensor, step: int) -> Tensor:
 
 
 def share(rows: Batch, rank: int, world: int) -> Batch:
-    """Every `world`-th row. All shares are of one size, as processes that gather parameters together need
-    equally many forward passes: what is missing is the first row again, of a domain that does not exist."""
-    missing = -len(rows["domain"]) % world
-    tokens_RT = torch.cat([rows["tokens"], rows["tokens"][:1].expand(missing, -1)])
-    domain_R = torch.cat([rows["domain"], rows["domain"].new_full([missing], -1)])
-    return {"tokens": tokens_RT[rank::world], "domain": domain_R[rank::world]}
+    """Every `world`-th row. Pads with copies of row 0 of which no target counts, so that every process runs
+    the same number of forward passes; FSDP would hang otherwise."""
+    padding = rows.of_rows([0] * (-len(rows.domain_B) % world))
+    padding = padding._replace(targets_BL=torch.full_like(padding.targets_BL, IGNORED))
+    return Batch(*(torch.cat(both)[rank::world] for both in zip(rows, padding, strict=True)))

@@ -7,6 +7,7 @@
 Matrices decay, vectors do not: two groups. A curriculum over layers (`plan.lerac`) makes two of each layer.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ablate.model.language import LanguageModel, decay_groups, layer_of, matrice
 from ablate.run.settings import Optimizer
 
 Groups = list[dict[str, Any]]
+Row = np.void | Mapping[str, float]  # of the timeline, or what of it rates follow from
 
 
 def adamw(groups: Groups, settings: Optimizer) -> TorchOptimizer:
@@ -47,13 +49,13 @@ def build(model: LanguageModel, settings: Optimizer) -> TorchOptimizer:
     return OPTIMIZERS[settings.name](_groups(model, settings), settings)
 
 
-def set_rates(optimizer: TorchOptimizer, row: np.void, factors: np.ndarray) -> None:
+def set_rates(optimizer: TorchOptimizer, row: Row, factors: np.ndarray) -> None:
     """Put one row of the timeline, and the factors of its layers, into the groups before the step it belongs to."""
     for group in optimizer.param_groups:
         group["lr"], group["weight_decay"] = planned(group, row, factors)
 
 
-def planned(group: dict[str, Any], row: np.void, factors: np.ndarray) -> tuple[float, float]:
+def planned(group: dict[str, Any], row: Row, factors: np.ndarray) -> tuple[float, float]:
     """Learning rate and weight decay of one group at a step."""
     decay = float(row["weight_decay"]) if group["decays"] else 0.0
     return float(row["lr"]) * float(factors[group["layer"]]), decay

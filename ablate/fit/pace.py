@@ -6,13 +6,15 @@ small model reaches: it spends much of its time elsewhere.
 
 import time
 
+import numpy as np
 import torch
 
+from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
+from ablate.fit.objectives import OBJECTIVES
 from ablate.model import budget, match
 from ablate.model.language import build
 from ablate.plan.timeline import Timeline
-from ablate.scores.loss import loss_sums
 
 SECONDS = 0.4  # spent on each row length after the first step, which is not counted
 
@@ -38,14 +40,14 @@ def _seconds_per_token(timeline: Timeline, length: int) -> float:
     model = build(s.model, match.sized(s), s.data.vocabulary, s.seed).to(device)
     optimizer = optimizers.build(model, s.optimizer)
     generator = torch.Generator().manual_seed(s.seed)  # its own: measuring moves no one else's numbers
-    tokens = torch.randint(s.data.vocabulary, (rows, length + 1), generator=generator).to(device)
-    domain, ones = torch.zeros(rows, dtype=torch.long, device=device), torch.ones(s.data.vocabulary, device=device)
+    windows = torch.randint(s.data.vocabulary, (rows, length + 1), generator=generator)
+    batch = Batch.of([*windows.numpy()], np.zeros(rows, dtype=np.int64)).to(device)
+    ones = torch.ones(s.data.vocabulary, device=device)
 
     def step() -> float:
         begin = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=s.precision == "bf16-mixed"):
-            hidden = model(tokens[:, :-1])
-            sums = loss_sums(hidden, model.head_weight, tokens[:, 1:], domain, ones, 1)
+            sums = OBJECTIVES[s.objective](model, batch, ones, 1)
         (sums.total / sums.tokens_S.sum()).backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -22,7 +22,7 @@ from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfile
 
 from ablate.data.batches import Batches, training_spans, validation_rows
 from ablate.data.tokens import Corpus
-from ablate.fit import checkpoint, mirror, processes, strategy
+from ablate.fit import checkpoint, mirror, objectives, processes, strategy
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.trace import Trace
 from ablate.fit.watch import Watch
@@ -42,6 +42,7 @@ def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth
     Several devices: one process each.
     """
     strategy.check(settings)
+    objectives.check(settings)
     match.sized(settings)  # raises here, before anything is written, when nothing matches
     if not record.done:
         if settings.where.strategy == "single" or "LOCAL_RANK" in os.environ:
@@ -76,14 +77,14 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     # not written, and it costs 2-5 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyrefly: ignore
     order = Order(timeline(settings), training_spans(corpus, settings))
-    bytes_per_token = torch.from_numpy(corpus.bytes_per_token)
-    module = Pretraining(settings, order.timeline, bytes_per_token, validation_rows(corpus, settings))
+    held_out = validation_rows(corpus, settings)
+    module = Pretraining(settings, order.timeline, torch.from_numpy(corpus.bytes_per_token))
     ahead = growth.start if growth.start and growth.start.read()["step"] > record.saved_step else None
     own = None if ahead else checkpoint.newest(record.checkpoints)
-    watch = Watch(settings, order, record, ahead)
+    watch = Watch(settings, order, held_out, record, ahead)
     every, leave = _save_every(settings, watch.every), _leave(growth, record, watch)
     saver = checkpoint.Saver(record.checkpoints, every, leave, growth.until)
-    trace = Trace(module, corpus, order, record, watch.every)
+    trace = Trace(module, corpus, order, held_out, record, watch.every)
     trainer = _trainer(settings, record, [watch, trace, saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module))

@@ -7,7 +7,7 @@ Rows are caught where they enter the model, on any device, and looked at when a 
 anyway: nothing is copied in between. Several devices give the same digests as one. Besides the streams
 that can be planned there are
 
-    rows           the very tokens and domain of every row, in order
+    rows           the very tokens, targets and domain of every row, in order
     windows        by domain, the stream of its tokens, however cut into rows and interleaved with others;
                    noted every few spans, as long as rows keep their first length
     group rates    rate and weight decay of every group        numbers    everything else that a group holds
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ablate.data.batches import Batch
 from ablate.data.tokens import Corpus
 from ablate.fit import conditions, probe
 from ablate.fit.module import Pretraining
@@ -66,22 +67,22 @@ class Windows:
 class Step:
     """One step before it is looked at: its micro-batches where they are, and what the optimizer then held."""
 
-    rows: list[tuple[Tensor, Tensor]]
+    rows: list[Batch]
     groups: list[dict[str, Any]]
     share: float
 
     @property
     def tokens(self) -> int:
-        return sum(tokens_RT.numel() for tokens_RT, _ in self.rows)
+        return sum(rows.tokens_BL.numel() for rows in self.rows)
 
 
 class Trace(L.Callback):
     """Goes between `Watch` and `Saver`: a checkpoint holds the digests of all the steps before it."""
 
-    def __init__(self, module: Pretraining, corpus: Corpus, order: Order, record: Record, every: int):
+    def __init__(self, module: Pretraining, corpus: Corpus, order: Order, held_out: Batch, record: Record, every: int):
         self.module, self.timeline, self.record, self.every = module, order.timeline, record, every
-        self.settings = module.settings
-        self.conditions = conditions.before_loading(module, corpus, order)
+        self.settings, self.held_out = module.settings, held_out
+        self.conditions = conditions.before_loading(module, corpus, order, held_out)
         self.heads: dict[str, str] = dict.fromkeys(STREAMS, START)
         self.windows = {domain: Windows() for domain in self.settings.data.domains}
         self.first_length: int | None = None
@@ -89,13 +90,13 @@ class Trace(L.Callback):
         self.drew = False
         self.carried = ""  # digest of weights and optimizer as the checkpoint had them
         self.marks: dict[str, dict[str, str]] = {}
-        self.coming: list[tuple[Tensor, Tensor]] = []
+        self.coming: list[Batch] = []
         self.held: list[Step] = []
-        self.evaluated: list[tuple[Tensor, Tensor]] = []
+        self.evaluated: list[Batch] = []
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         possible = probe.possible(trainer, self.module)
-        self.conditions["probe"] = probe.probe(trainer, self.module) if possible else {}
+        self.conditions["probe"] = probe.probe(trainer, self.module, self.held_out) if possible else {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.trainer = trainer
@@ -139,51 +140,52 @@ class Trace(L.Callback):
         """Before every forward pass: the rows of a micro-batch, in training or evaluation."""
         if not isinstance(rows[0], Tensor):  # a whole step, which DDP leads through the module's call
             return
-        (self.coming if self.module.model.training else self.evaluated).append((rows[0].detach(), rows[1]))
+        (self.coming if self.module.model.training else self.evaluated).append(Batch(*rows))
 
     def _look(self) -> None:
         """Turn the steps held into digests. Every process must come here at the same step."""
         for step in self.held:
-            tokens_RT, domain_R = self._gathered(step.rows)
-            self._link(step, tokens_RT, domain_R)
+            self._link(step, *self._gathered(step.rows))
         if self.held:
             self.drew |= not torch.equal(self.generator, torch.get_rng_state())
             self.generator = torch.get_rng_state()
         self.held = []
 
-    def _link(self, step: Step, tokens_RT: np.ndarray, domain_R: np.ndarray) -> None:
-        length = tokens_RT.shape[1] - 1
+    def _link(self, step: Step, tokens_BL: np.ndarray, targets_BL: np.ndarray, domain_B: np.ndarray) -> None:
+        length = tokens_BL.shape[1]
         rates = [(group["lr"], group["weight_decay"]) for group in step.groups]
         layers = [(group["layer"], group["decays"]) for group in step.groups]
         by_layer = sorted({(layer, rate) for (layer, _), (rate, _) in zip(layers, rates, strict=True)})
-        parts = of_step(domain_R, length, by_layer, max(decay for _, decay in rates), step.share)
-        parts["rows"] = domain_R.tobytes() + tokens_RT.tobytes()
+        parts = of_step(domain_B, length, by_layer, max(decay for _, decay in rates), step.share)
+        parts["rows"] = domain_B.tobytes() + tokens_BL.tobytes() + targets_BL.tobytes()
         parts["group rates"] = repr(sorted(zip(layers, rates, strict=True))).encode()
         parts["numbers"] = repr(sorted(repr(conditions.scalars(group)) for group in step.groups)).encode()
         self.heads = {name: link(head, parts[name]) for name, head in self.heads.items()}
         self.first_length = self.first_length or length
         if length == self.first_length:
-            self._read(tokens_RT, domain_R)
+            self._read(tokens_BL, domain_B)
         else:
             self.first_length = -1  # never again: where a span is left off depends on the mixture
 
-    def _read(self, tokens_RT: np.ndarray, domain_R: np.ndarray) -> None:
+    def _read(self, tokens_BL: np.ndarray, domain_B: np.ndarray) -> None:
         domains = self.settings.data.domains
         span = self.settings.data.span
         stride = 2 ** max(0, int(np.log2(max(1, self.settings.tokens / (span * MARKS)))))
-        for tokens, number in zip(tokens_RT[:, :-1], domain_R.tolist(), strict=True):
+        for tokens, number in zip(tokens_BL, domain_B.tolist(), strict=True):
             if marks := self.windows[domains[number]].read(tokens, span, stride):
                 self.marks.setdefault(domains[number], {}).update(marks)
 
-    def _gathered(self, rows: list[tuple[Tensor, Tensor]]) -> tuple[np.ndarray, np.ndarray]:
-        """The rows of one step in the order of the plan, tokens and domains; a device has every `world`-th."""
-        tokens_RT, domain_R = (torch.cat(parts).int() for parts in zip(*rows, strict=True))
+    def _gathered(self, rows: list[Batch]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The rows of one step in the order of the plan; a device has every `world`-th."""
+        tokens_BL, targets_BL, domain_B = (torch.cat(parts).int() for parts in zip(*rows, strict=True))
         if self.trainer.world_size > 1:
-            both = torch.cat([tokens_RT, domain_R[:, None]], dim=1)
+            all_three = torch.cat([tokens_BL, targets_BL, domain_B[:, None]], dim=1)
             # pyrefly: ignore[missing-attribute]
-            both = self.trainer.strategy.all_gather(both).transpose(0, 1).flatten(0, 1)
-            tokens_RT, domain_R = both[:, :-1], both[:, -1]
-        return tokens_RT.cpu().contiguous().numpy(), domain_R.cpu().contiguous().numpy()
+            all_three = self.trainer.strategy.all_gather(all_three).transpose(0, 1).flatten(0, 1)
+            length = tokens_BL.shape[1]
+            tokens_BL, targets_BL, domain_B = all_three[:, :length], all_three[:, length:-1], all_three[:, -1]
+        tokens, targets, domain = (part.cpu().contiguous().numpy() for part in (tokens_BL, targets_BL, domain_B))
+        return tokens, targets, domain
 
     def _carried(self) -> str:
         """Digest of a sample of the weights and of what the optimizer keeps; empty where they are in pieces."""
@@ -202,8 +204,7 @@ class Trace(L.Callback):
             return
         row: dict[str, Any] = {"step": step, "origin": self.origin, "draws": self.drew, **self.heads, "windows": marks}
         if evaluated and self.trainer.world_size == 1:
-            tokens_RT, domain_R = (torch.cat(parts) for parts in zip(*evaluated, strict=True))
-            rows = {"tokens": tokens_RT, "domain": domain_R}
+            rows = Batch(*(torch.cat(parts) for parts in zip(*evaluated, strict=True)))
             row["evaluated"] = conditions.by_domain(rows, self.settings.data.domains)
         self.record.append("trace", **row)
 

@@ -1,8 +1,8 @@
 """What a run tells while it trains: rows for the record, a line or a bar for people, alarms.
 
 Rows are written at most LOG_ROWS times a run, so that watching costs nothing measurable. What was
-planned is compared with what happened: the rates in the optimizer and the tokens of each domain
-must be those of the timeline, or the run stops.
+planned is compared with what happened: the rates in the optimizer and the tokens read of each domain must
+be those of the timeline, and the loss must hold every target that counts once, or the run stops.
 """
 
 import time
@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
 from ablate.fit.module import Diverged, Pretraining
 from ablate.model import budget
 from ablate.plan.order import Order
 from ablate.run.record import Record, Trunk
 from ablate.run.settings import Settings
-from ablate.scores.loss import bits_per_byte, implausible
+from ablate.scores.loss import IGNORED, bits_per_byte, implausible
 
 LOG_ROWS = 200
 BEAT_SECONDS = 1.0
@@ -28,8 +29,8 @@ BEAT_SECONDS = 1.0
 class Watch(L.Callback):
     """Writes rows to the record (and the loggers), evaluates when due, and stops a run that went wrong."""
 
-    def __init__(self, settings: Settings, order: Order, record: Record, start: Trunk | None = None):
-        self.settings, self.order, self.record, self.start = settings, order, record, start
+    def __init__(self, settings: Settings, order: Order, held_out: Batch, record: Record, start: Trunk | None = None):
+        self.settings, self.order, self.held_out, self.record, self.start = settings, order, held_out, record, start
         self.grown_from: dict[str, Any] | None = None
         self.timeline = order.timeline
         self.every = max(1, len(self.timeline) // LOG_ROWS)
@@ -48,13 +49,20 @@ class Watch(L.Callback):
         self.last_step = trainer.global_step
         if self.start:
             self._grow(trainer, self.start)
+        self.read_D2 = torch.zeros(len(self.order.domains), 2, dtype=torch.int64, device=pl_module.device)
         self.progress.start(trainer.is_global_zero)
         self.clock = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
+    # pyrefly: ignore[bad-override]
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
         assert isinstance(pl_module, Pretraining)
         step = trainer.global_step
         self._beat()
+        counted_B = (batch.targets_BL != IGNORED).sum(1)
+        whole_B = torch.full_like(counted_B, batch.targets_BL.shape[1])
+        self.read_D2.index_add_(0, batch.domain_B, torch.stack([whole_B, counted_B], dim=1))
         due = step in self.timeline.evaluations
         if not due and step % self.every:
             return
@@ -144,14 +152,16 @@ class Watch(L.Callback):
                     f"step {step}: rate and weight decay of layer {group['layer']} were {realised}, planned {planned}"
                 )
         now, before = self.order.domain_tokens(step), self.order.domain_tokens(self.last_step)
-        for domain, tokens in zip(self.order.domains, tokens_D, strict=True):
-            if now[domain] - before[domain] != tokens:
-                raise RuntimeError(
-                    f"step {step}: {tokens:.0f} tokens of {domain}, planned {now[domain] - before[domain]}"
-                )
+        read_D2 = trainer.strategy.reduce(self.read_D2.clone(), reduce_op="sum").tolist()
+        self.read_D2.zero_()
+        for domain, (read, counted), summed in zip(self.order.domains, read_D2, tokens_D, strict=True):
+            if read != (planned := now[domain] - before[domain]):
+                raise RuntimeError(f"step {step}: {read} tokens of {domain} were read, planned {planned}")
+            if summed != counted:
+                raise RuntimeError(f"step {step}: {summed:.0f} targets of {domain} are in the loss, read {counted}")
 
     def _evaluate(self, trainer: L.Trainer, module: Pretraining, step: int) -> dict[str, Any]:
-        sums_D3, rows_R3 = module.evaluate(self._beat)
+        sums_D3, rows_R3 = module.evaluate(self.held_out, self._beat)
         losses = losses_by_domain(sums_D3.cpu(), self.settings)
         self.validation = losses_by_row(rows_R3.cpu(), self.settings)
         row = {"step": step, "tokens": int(self.timeline.tokens[step]), "flops": self.flops[step], **losses}

@@ -11,7 +11,7 @@ import torch
 from ablate.data import tokens
 from ablate.data.batches import Batch, Steps
 from ablate.data.tokens import Corpus
-from ablate.fit import conditions, module, run
+from ablate.fit import conditions, module, objectives, run
 from ablate.fit.module import Pretraining
 from ablate.plan import keyed, mixture, order, timeline
 from ablate.plan.order import Order, Rows
@@ -57,7 +57,7 @@ def held_out(change: Callable[[Batch], Batch]) -> Tampering:
 
 def targets(change: Callable[[torch.Tensor], torch.Tensor]) -> Tampering:
     """Other labels than the batch has."""
-    return around(module, "loss_sums", lambda sums, h, w, labels, *rest: sums(h, w, change(labels), *rest))
+    return around(objectives, "loss_sums", lambda sums, h, w, labels, *rest: sums(h, w, change(labels), *rest))
 
 
 def streams(change: Callable[[Corpus, str, np.ndarray], np.ndarray], of: str = "train") -> Tampering:
@@ -70,18 +70,18 @@ def streams(change: Callable[[Corpus, str, np.ndarray], np.ndarray], of: str = "
     return around(tokens.Corpus, "tokens", tampered)
 
 
-def with_tokens(batch: Batch, tokens_RT: torch.Tensor) -> Batch:
-    return batch | {"tokens": tokens_RT}
-
-
-def ordered(batch: Batch, rows: list[int]) -> Batch:
-    return {name: part[rows] for name, part in batch.items()}
+def with_windows(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+    """The batch of other windows: tokens with the one after the end."""
+    windows_BT = change(torch.cat([batch.tokens_BL, batch.targets_BL[:, -1:]], dim=1))
+    return Batch(windows_BT[:, :-1], windows_BT[:, 1:], batch.domain_B)
 
 
 def one_token(batch: Batch, row: int = 1) -> Batch:
-    tokens_RT = batch["tokens"].clone()
-    tokens_RT[row, 7] = (tokens_RT[row, 7] + 1) % 512
-    return with_tokens(batch, tokens_RT)
+    def change(windows_BT: torch.Tensor) -> torch.Tensor:
+        windows_BT[row, 7] = (windows_BT[row, 7] + 1) % 512
+        return windows_BT
+
+    return with_windows(batch, change)
 
 
 def masked(labels: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
@@ -95,7 +95,7 @@ def swapped(self: Corpus, domain: str, found: np.ndarray) -> np.ndarray:
 
 
 def first_rows(batch: Batch) -> list[int]:
-    return [0, *range(len(batch["domain"]) - 1)]
+    return [0, *range(len(batch.domain_B) - 1)]
 
 
 ORDER = {
@@ -105,11 +105,11 @@ ORDER = {
     "a batch read twice": reading(lambda read, t: read(t - (t >= 5))),
     "two batches exchanged": reading(lambda read, t: read({3: 4, 4: 3}.get(t, t))),
     "order from the end": reading(lambda read, t: read(7 - t)),
-    "rows of a batch reversed": at(2, lambda batch: ordered(batch, [*range(len(batch["domain"]))][::-1])),
-    "two rows of a batch exchanged": at(5, lambda batch: ordered(batch, [1, 0, *range(2, len(batch["domain"]))])),
-    "a row read twice in a batch": at(4, lambda batch: ordered(batch, first_rows(batch))),
+    "rows of a batch reversed": at(2, lambda batch: batch.of_rows([*range(len(batch.domain_B))][::-1])),
+    "two rows of a batch exchanged": at(5, lambda batch: batch.of_rows([1, 0, *range(2, len(batch.domain_B))])),
+    "a row read twice in a batch": at(4, lambda batch: batch.of_rows(first_rows(batch))),
     "a row with another domain's name": at(
-        3, lambda batch: batch | {"domain": batch["domain"].clone().index_fill_(0, torch.tensor([0]), 2)}
+        3, lambda batch: batch._replace(domain_B=batch.domain_B.clone().index_fill_(0, torch.tensor([0]), 2))
     ),
     "one token of one row": at(2, one_token),
     "rows begin a token later": placed(lambda self, t, rows: Rows(rows.domain_R, rows.start_R + 1, rows.length)),
@@ -147,7 +147,7 @@ ORDER = {
     "the last row of each batch dropped": around(
         Pretraining,
         "micro_batches",
-        lambda parts, self, batch: parts(self, ordered(batch, [*range(max(1, len(batch["domain"]) - 1))])),
+        lambda parts, self, batch: parts(self, batch.of_rows([*range(max(1, len(batch.domain_B) - 1))])),
     ),
 }
 TEXT = {
@@ -170,7 +170,7 @@ TEXT = {
 LABELS = {
     "labels shifted once more": targets(lambda labels: labels.roll(-1, 1)),
     "labels not shifted": around(
-        module,
+        objectives,
         "loss_sums",
         lambda sums, h, w, labels, *rest: sums(h, w, torch.cat([labels[:, :1], labels[:, :-1]], 1), *rest),
     ),
@@ -185,12 +185,12 @@ LABELS = {
 EVALUATION = {
     "held-out rows a span later": streams(lambda self, domain, found: found[64:], of="validation"),
     "one token of a held-out row": held_out(one_token),
-    "held-out rows in another order": held_out(lambda rows: ordered(rows, [1, 0, *range(2, len(rows["domain"]))])),
-    "held-out rows of the training text": held_out(lambda rows: with_tokens(rows, rows["tokens"].flip(0))),
-    "held-out rows cut in half": held_out(lambda rows: with_tokens(rows, rows["tokens"][:, :33])),
-    "a held-out row fewer": held_out(lambda rows: ordered(rows, [*range(len(rows["domain"]) - 1)])),
+    "held-out rows in another order": held_out(lambda rows: rows.of_rows([1, 0, *range(2, len(rows.domain_B))])),
+    "held-out rows of the training text": held_out(lambda rows: with_windows(rows, lambda of: of.flip(0))),
+    "held-out rows cut in half": held_out(lambda rows: with_windows(rows, lambda of: of[:, :33])),
+    "a held-out row fewer": held_out(lambda rows: rows.of_rows([*range(len(rows.domain_B) - 1)])),
     "a row left out when evaluated": around(
-        module, "share", lambda share, rows, *a: share(ordered(rows, [*range(max(1, len(rows["domain"]) - 1))]), *a)
+        module, "share", lambda share, rows, *a: share(rows.of_rows([*range(max(1, len(rows.domain_B) - 1))]), *a)
     ),
-    "held-out names of domains exchanged": held_out(lambda rows: rows | {"domain": rows["domain"].flip(0)}),
+    "held-out names of domains exchanged": held_out(lambda rows: rows._replace(domain_B=rows.domain_B.flip(0))),
 }

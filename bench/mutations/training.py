@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate.fit import checkpoint, module, optimizer, run
+from ablate.fit import checkpoint, objectives, optimizer, run
 from ablate.fit.averaging import Average
 from ablate.fit.module import Pretraining
 from ablate.model.language import LanguageModel
@@ -60,8 +60,8 @@ def grouped(change: Callable[[list[dict[str, Any]]], Any]) -> Tampering:
 def totals(change: Callable[[Tensor, Pretraining], Tensor]) -> Tampering:
     """Another loss to take the gradient of; what is reported stays."""
 
-    def tampered(losses: Change, self: Pretraining, batch: Any) -> Any:
-        sums = losses(self, batch)
+    def tampered(losses: Change, self: Pretraining, batch: Any, into: Any) -> Any:
+        sums = losses(self, batch, into)
         return sums._replace(total=change(sums.total, self)) if self.model.training else sums
 
     return around(Pretraining, "losses", tampered)
@@ -69,7 +69,7 @@ def totals(change: Callable[[Tensor, Pretraining], Tensor]) -> Tampering:
 
 def summed(change: Callable[[Sums, Tensor], Sums]) -> Tampering:
     """Other sums of nats, tokens or bytes; `change` also gets the domain of each row."""
-    return around(module, "loss_sums", lambda sums, *args: change(sums(*args), args[3]))
+    return around(objectives, "loss_sums", lambda sums, *args: change(sums(*args), args[3]))
 
 
 def gradients(change: Callable[[LanguageModel], None]) -> Tampering:

@@ -26,17 +26,17 @@ def test_a_row_is_the_planned_window_with_the_token_after_it(parts):
     assert len(steps) == settings.steps
     for step in (0, 9, 10, 19):
         batch, rows = steps[step], order.step(step)
-        assert batch["tokens"].shape == (len(rows.start_R), rows.length + 1)
-        for row, domain, start in zip(batch["tokens"], rows.domain_R, rows.start_R, strict=True):
-            stream = corpus.tokens(order.domains[domain], "train")
-            assert row.tolist() == stream[start : start + rows.length + 1].tolist()
+        assert batch.tokens_BL.shape == batch.targets_BL.shape == (len(rows.start_R), rows.length)
+        for *row, domain, start in zip(*batch, rows.start_R, strict=True):
+            window = corpus.tokens(order.domains[domain], "train")[start : start + rows.length + 1].tolist()
+            assert [part.tolist() for part in row] == [window[:-1], window[1:]]
 
 
 @pytest.mark.parametrize("world", [1, 2, 4, 8])
 def test_devices_share_out_the_rows_of_a_step(parts, world):
     _, corpus, order = parts()
-    whole = Steps(order, corpus)[3]["tokens"].tolist()
-    shares = [Steps(order, corpus, rank, world)[3]["tokens"].tolist() for rank in range(world)]
+    whole = Steps(order, corpus)[3].tokens_BL.tolist()
+    shares = [Steps(order, corpus, rank, world)[3].tokens_BL.tolist() for rank in range(world)]
     assert sorted(row for share in shares for row in share) == sorted(whole)
     assert len({len(share) for share in shares}) == 1
 
@@ -50,13 +50,22 @@ def test_validation_rows_are_the_same_for_every_run_and_never_trained_on(parts):
     settings, corpus, _ = parts()
     other, same_corpus, _ = parts(seed=5, mixture={"share": 0.9}, tokens=51_200)
     rows, again = validation_rows(corpus, settings), validation_rows(same_corpus, other)
-    assert torch.equal(rows["tokens"], again["tokens"])
+    assert all(torch.equal(a, b) for a, b in zip(rows, again, strict=True))
     spans, span = settings.evaluation.spans, settings.data.span
-    assert rows["tokens"].shape == (3 * spans, span + 1)
-    assert rows["domain"].tolist() == [0] * spans + [1] * spans + [2] * spans
-    held_out = corpus.tokens("code", "validation")
-    windows = [held_out[start : start + span + 1].tolist() for start in range(0, len(held_out) - span, span)]
-    assert all(row in windows for row in rows["tokens"][spans : 2 * spans].tolist())
+    assert rows.tokens_BL.shape == rows.targets_BL.shape == (3 * spans, span)
+    assert rows.domain_B.tolist() == [0] * spans + [1] * spans + [2] * spans
+
+
+def test_validation_rows_are_evenly_spaced_over_the_held_out_text(parts):
+    """Five rows of `code`: whatever whole spans it has, every fifth part of them gives its first."""
+    settings, corpus, _ = parts(evaluation={"spans": 5})
+    held_out = corpus.tokens("code", "validation").tolist()
+    span, rows = settings.data.span, validation_rows(corpus, settings)
+    spans = (len(held_out) - 1) // span
+    assert spans >= 10  # else evenly spaced ones could be the first ones
+    starts = [fifth * spans // 5 * span for fifth in range(5)]
+    assert rows.tokens_BL[5:10].tolist() == [held_out[start : start + span] for start in starts]
+    assert rows.targets_BL[5:10].tolist() == [held_out[start + 1 : start + span + 1] for start in starts]
 
 
 def test_more_validation_spans_than_there_are_is_one_line(parts):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from runs import record_of, train_run
-from torch import nn
+from torch import Tensor, nn
 
 from ablate.data.batches import Batch, Steps, training_spans
 from ablate.data.tokens import prepare
@@ -61,10 +61,10 @@ def test_the_gradient_is_that_of_the_mean_over_all_tokens(tiny, multiple, micro_
     first = rows(settings)[0]
     corpus = prepare(settings.data, Path(settings.where.outputs))
     steps = Steps(Order(timeline(settings), training_spans(corpus, settings)), corpus)
-    tokens_RT = steps[0]["tokens"]
+    tokens_BL, targets_BL, _ = steps[0]
     model = build(settings.model, settings.size, settings.data.vocabulary, settings.seed)
-    assert tokens_RT[:, 1:].numel() == multiple * settings.step_tokens
-    mean = nn.functional.cross_entropy(model.logits(tokens_RT[:, :-1]).flatten(0, 1), tokens_RT[:, 1:].flatten())
+    assert targets_BL.numel() == multiple * settings.step_tokens
+    mean = nn.functional.cross_entropy(model.logits(tokens_BL).flatten(0, 1), targets_BL.flatten())
     gradients = torch.autograd.grad(mean, list(model.parameters()))
     norm = torch.linalg.vector_norm(torch.cat([gradient.flatten() for gradient in gradients]))
     assert first["grad_norm"] == pytest.approx(float(norm), rel=1e-4)
@@ -75,12 +75,12 @@ def test_a_mean_of_means_is_noticed(differences, monkeypatch):
     """The usual mistake: every part counts alike, also the last, smaller one."""
     losses = Pretraining.losses
 
-    def mean_of_means(self: Pretraining, batch: Batch) -> Sums:
-        sums = losses(self, batch)
+    def mean_of_means(self: Pretraining, batch: Batch, into: Tensor) -> Sums:
+        sums = losses(self, batch, into)
         row = self.timeline.table[min(self.trainer.global_step, len(self.timeline) - 1)]
         per_part = self.settings.where.micro_tokens // int(row["length"])
         num_parts = -(-int(row["rows"]) // per_part)
-        return sums._replace(total=sums.total * (int(row["rows"]) / (num_parts * len(batch["tokens"]))))
+        return sums._replace(total=sums.total * (int(row["rows"]) / (num_parts * len(batch.tokens_BL))))
 
     monkeypatch.setattr(Pretraining, "losses", mean_of_means)
     d = differences(**GROWING)

@@ -14,9 +14,9 @@ from ablate.data.batches import validation_rows
 from ablate.data.tokens import prepare
 from ablate.fit import module
 from ablate.fit.averaging import Average
+from ablate.fit.objectives import next_token
 from ablate.model.language import build
 from ablate.run.settings import Settings, SettingsError
-from ablate.scores.loss import loss_sums
 
 UNIFORM = {"kind": "uniform", "start": 0.6}
 EMA = {"kind": "ema", "start": 0.5, "decay": 0.8}
@@ -33,7 +33,7 @@ class Remembering(Average):
 
 
 @pytest.fixture
-def raw(monkeypatch) -> list[dict[str, torch.Tensor]]:
+def raw(monkeypatch, unprobed) -> list[dict[str, torch.Tensor]]:
     """The raw weights after every step of the runs of a test."""
     Remembering.steps = []
     monkeypatch.setattr(module, "Average", Remembering)
@@ -71,10 +71,8 @@ def losses(settings: Settings, weights: dict[str, torch.Tensor]) -> dict[str, fl
     model = build(settings.model, settings.size, settings.data.vocabulary, seed=0)
     model.load_state_dict(weights)
     rows, domains = validation_rows(corpus, settings), settings.data.domains
-    tokens_RT, sizes_V = rows["tokens"], torch.from_numpy(corpus.bytes_per_token)
     with torch.no_grad():
-        hidden = model(tokens_RT[:, :-1])
-        sums = loss_sums(hidden, model.head_weight, tokens_RT[:, 1:], rows["domain"], sizes_V, len(domains))
+        sums = next_token(model, rows, torch.from_numpy(corpus.bytes_per_token), len(domains))
     return dict(zip(domains, (sums.nats_S / sums.tokens_S).tolist(), strict=True))
 
 

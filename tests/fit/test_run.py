@@ -208,7 +208,7 @@ def test_the_golden_run_has_not_moved(tiny):
 
 def test_module_takes_weight_decay_from_the_timeline_only_for_matrices(tiny):
     settings = tiny()
-    module = Pretraining(settings, timeline(settings), torch.zeros(512), {})
+    module = Pretraining(settings, timeline(settings), torch.zeros(512))
     decays = {group["decays"]: group["params"] for group in module.configure_optimizers().param_groups}
     assert all(parameter.ndim >= 2 for parameter in decays[True])
     assert all(parameter.ndim < 2 for parameter in decays[False])

@@ -10,17 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from runs import asked_to_stop, record_of, train_run
 from safetensors.torch import load_file
 from tiny import TINY, merged
 
+from ablate.data.batches import Batch
 from ablate.fit import checkpoint, processes, strategy, zero
 from ablate.fit.module import share
 from ablate.run.parse import from_config
 from ablate.run.record import Record
 from ablate.run.settings import Settings, SettingsError
+from ablate.scores.loss import IGNORED
 
 needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")
 SPREAD = ["ddp", "fsdp", *(pytest.param(name, marks=needs_deepspeed) for name in strategy.ZERO)]
@@ -242,14 +245,14 @@ def fails() -> None:
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
 def test_shares_are_of_one_size_and_count_each_row_once(world):
-    rows = {"tokens": torch.arange(35).view(7, 5), "domain": torch.arange(7) % 3}
+    rows = Batch.of([*np.arange(35).reshape(7, 5)], np.arange(7) % 3)
     shares = [share(rows, rank, world) for rank in range(world)]
-    assert len({part["tokens"].shape for part in shares}) == 1
-    tokens, domain = (torch.cat([part[name] for part in shares]) for name in ("tokens", "domain"))
-    counted = domain >= 0
-    order = tokens[counted][:, 0].argsort()
-    assert torch.equal(tokens[counted][order], rows["tokens"])
-    assert torch.equal(domain[counted][order], rows["domain"])
+    assert len({part.tokens_BL.shape for part in shares}) == 1
+    together = Batch(*(torch.cat(parts) for parts in zip(*shares, strict=True)))
+    counted = together.of_rows((together.targets_BL != IGNORED).all(1))
+    order = counted.tokens_BL[:, 0].argsort()
+    assert all(torch.equal(part, whole) for part, whole in zip(counted.of_rows(order), rows, strict=True))
+    assert (together.targets_BL == IGNORED).sum() == 4 * (-7 % world)
 
 
 @pytest.mark.parametrize(
