@@ -151,6 +151,8 @@ def _write_hf(language: "LanguageModel", record: Record, corpus: "Corpus", folde
         model_max_length=span,
         clean_up_tokenization_spaces=False,
     ).save_pretrained(folder)
+    # as it is, where transformers would write it in words of its own: a run that starts from the folder knows its text
+    shutil.copy(corpus.folder / "tokenizer.json", folder)
 
 
 def _write_safetensors(language: "LanguageModel", record: Record, corpus: "Corpus", folder: Path) -> None:

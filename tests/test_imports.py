@@ -26,7 +26,7 @@ INSIDE = {
     "console": ["run", "console"],
     "sweep": [
         *["run", "plan", "verdict", "page", "console", "sweep"],
-        *["data.tokens", "model.budget", "fit.run", "fit.pace", "fit.processes"],
+        *["data.tokens", "model.budget", "fit.run", "fit.parents", "fit.pace", "fit.processes"],
     ],
     **{command: [ANY] for command in COMMANDS},
 }

@@ -104,7 +104,7 @@ def prepare(data: Data, outputs: Path, progress: bool = False) -> Corpus:
     cannot be read, a domain too small for one span in each split, damaged files and full disks.
     """
     source, request = _asked(data)
-    folder = Path(outputs) / "data" / f"{data.source}-{data.vocabulary}-{_digest(request)[:8]}"
+    folder = _folder(data, outputs, request)
     if not folder.exists():
         _build_once(folder, data, source, request, progress)
     corpus = opened(folder)
@@ -119,6 +119,13 @@ def prepare_for(settings: Settings) -> Corpus:
     corpus = prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)
     check_held_out(corpus, settings.data.span, settings.evaluation.spans)
     return corpus
+
+
+def ready(data: Data, outputs: Path) -> Corpus | None:
+    """The corpus of these settings if it was prepared before; nothing is made."""
+    _, request = _asked(data)
+    folder = _folder(data, outputs, request)
+    return opened(folder) if folder.exists() else None
 
 
 def opened(folder: Path) -> Corpus:
@@ -159,6 +166,10 @@ def check_held_out(corpus: Corpus, span: int, wanted: int) -> None:
                 f"evaluation.spans={wanted}: domain {domain!r} has only {present} spans of {span} tokens held out; "
                 "lower it, or raise data.validation or data.domain_bytes"
             )
+
+
+def _folder(data: Data, outputs: Path, request: dict[str, Any]) -> Path:
+    return Path(outputs) / "data" / f"{data.source}-{data.vocabulary}-{_digest(request)[:8]}"
 
 
 def _asked(data: Data) -> tuple[Source, dict[str, Any]]:

@@ -37,6 +37,7 @@ CODE = (
     "run/checks",
     "run/steps",
     "run/identity",
+    "run/start",
     "run/parse",
     "plan",
     "data",

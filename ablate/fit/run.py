@@ -22,7 +22,7 @@ from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfile
 
 from ablate.data.batches import Batches, training_spans, validation_rows
 from ablate.data.tokens import Corpus
-from ablate.fit import checkpoint, mirror, objectives, processes, strategy
+from ablate.fit import checkpoint, mirror, objectives, parents, processes, strategy
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.trace import Trace
 from ablate.fit.watch import Watch
@@ -79,6 +79,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     order = Order(timeline(settings), training_spans(corpus, settings))
     held_out = validation_rows(corpus, settings)
     module = Pretraining(settings, order.timeline, torch.from_numpy(corpus.bytes_per_token))
+    parents.load(module.model, settings)
     ahead = growth.start if growth.start and growth.start.read()["step"] > record.saved_step else None
     own = None if ahead else checkpoint.newest(record.checkpoints)
     watch = Watch(settings, order, held_out, record, ahead)

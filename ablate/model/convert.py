@@ -11,6 +11,7 @@ latent attention beside other mixers, ternary Mamba) has no class there, and a l
 """
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,6 +44,22 @@ def to_hf(language: LanguageModel, positions: int = 2048, end: int | None = None
     theirs = FAMILIES[model_type(language.model)].prepared(theirs)
     theirs.load_state_dict(state_to_hf(language))
     return theirs.eval()
+
+
+def from_folder(folder: Path) -> LanguageModel:
+    """The model of a transformers folder, in float32. Raises ValueError or OSError for one that cannot be ours."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    settings_from_hf(AutoConfig.from_pretrained(folder, local_files_only=True))  # before weights are read
+    theirs, found = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+    )
+    for kind in ("missing", "mismatched", "unexpected"):  # transformers draws such weights at random and goes on
+        if names := sorted(map(str, found[f"{kind}_keys"])):
+            raise ValueError(f"{kind} weights: {', '.join(names[:3])}")
+    return from_hf(theirs)
 
 
 def from_hf(theirs: "PreTrainedModel") -> LanguageModel:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ablate.run.fields import Mark, Weights, find
 from ablate.run.settings import Mamba, Model, Schedule, ScheduleStage, Settings, SettingsError, Size
+from ablate.run.start import parse
 from ablate.run.steps import ramp_steps, steps_of
 
 LETTERS = "ALM"  # of mixers, `model.language.MIXERS`, which loads torch
@@ -14,6 +15,7 @@ LETTERS = "ALM"  # of mixers, `model.language.MIXERS`, which loads torch
 
 def check(settings: Settings) -> None:
     """Raises SettingsError for the first thing that cannot be run."""
+    parse(settings.start)
     _check_ramp(settings)
     _check_schedule(settings)
     _check_size(settings.size)

@@ -17,6 +17,7 @@ from typing import Any
 
 from ablate.run.fields import Mark, marked
 from ablate.run.settings import Settings
+from ablate.run.start import weights_of
 
 # Raised by hand when the same configuration comes to mean another computation; golden runs
 # (tests/golden) fail when numbers move without it.
@@ -51,6 +52,8 @@ def canonical(settings: Settings, complete: bool = False) -> dict[str, Any]:
     `complete`: with the keys that are left out while they have their default.
     """
     what = _plain(settings, "", complete)
+    if "start" in what:
+        what["start"] = weights_of(settings.start)
     # `share`, sums other than 1 and the names of stages are ways of writing; the weights are what happens
     what["mixture"] = {
         "block": settings.mixture.block,

@@ -277,6 +277,11 @@ class Settings:
         default_factory=Averaging
     )
     evaluation: Annotated[Evaluation, Mark.PLANNED] = dataclasses.field(default_factory=Evaluation)
+    # Where the first weights come from: none (drawn from the seed), run:<id> or folder:<path>. The text is then cut by
+    # the tokenizer of the parent
+    start: Annotated[str, INITIAL, READ, Moves("text", "evaluation", "windows", "evaluated", "function", "update")] = (
+        "none"
+    )
     tokens: Annotated[Count, BUDGET, Mark.PLANNED] = 300_000  # of the whole run, rounded down to whole steps
     # Per optimizer step, all devices together, before the ramp
     step_tokens: Annotated[Count, BUDGET, Mark.PLANNED] = 1024

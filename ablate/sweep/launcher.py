@@ -25,6 +25,7 @@ from ablate.run.settings import Settings, SettingsError, Study
 from ablate.sweep import study as studies
 from ablate.sweep.composition import Composer
 from ablate.sweep.controls import with_controls
+from ablate.sweep.worker import looked_up
 
 
 class StudyLauncher(Launcher):
@@ -35,7 +36,8 @@ class StudyLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         signal.signal(signal.SIGTERM, _terminated)
-        plan = prepared(plan_of([list(overrides) for overrides in job_overrides], self.compose))
+        jobs = [list(overrides) for overrides in job_overrides]
+        plan = prepared(plan_of(jobs, self.compose))
         importlib.import_module("ablate.sweep.executors.table").begin(plan)
         # loads torch and much else, which takes seconds that --help and mistakes should not wait for
         importlib.import_module("ablate.sweep.conduct").run(plan)
@@ -49,8 +51,12 @@ def planned(line: Namespace) -> studies.Plan:
         return plan_of(jobs, Composer(loader, master))
 
 
-def plan_of(jobs: list[list[str]], compose: Callable[[list[str]], Settings]) -> studies.Plan:
+def plan_of(jobs: list[list[str]], composer: Callable[[list[str]], Settings]) -> studies.Plan:
     """The study that a multirun means; `jobs` are the overrides of each combination, all of the same keys."""
+
+    def compose(overrides: list[str]) -> Settings:
+        return looked_up(composer(overrides))
+
     values = {key: list(dict.fromkeys(_values(jobs, key))) for key in (o.split("=", 1)[0] for o in jobs[0])}
     fixed = [f"{key}={found[0]}" for key, found in values.items() if len(found) == 1 and key != "seed"]
     swept = [key for key, found in values.items() if len(found) > 1 and key != "seed"]

@@ -21,6 +21,7 @@ from ablate.run.files import make_folder
 from ablate.run.identity import record_name
 from ablate.run.record import Growth, Record, run_record
 from ablate.run.settings import OutOfMemory, Settings, UserError
+from ablate.run.start import NONE
 from ablate.sweep.ledger import Claimed, claim
 from ablate.sweep.trunk import Branch, branches_of, growth, missing
 
@@ -49,8 +50,17 @@ class Task:
     until: int | None = None
 
 
+def looked_up(settings: Settings) -> Settings:
+    """The settings with the parent of `start` found and named by its weights (`fit.parents.resolved`)."""
+    if settings.start == NONE:
+        return settings
+    # loads torch, which takes seconds that a run without a parent should not wait for
+    return importlib.import_module("ablate.fit.parents").resolved(settings)
+
+
 def alone(settings: Settings) -> Task:
-    """A run that no study asks for. Prepares its text; raises UserError when that cannot be."""
+    """A run that no study asks for. Prepares its text; raises UserError when that or its parent cannot be had."""
+    settings = looked_up(settings)
     corpus = prepare_for(settings)
     record = run_record(settings.where.outputs, record_name(settings, corpus.fingerprint))
     return Task(settings, corpus.folder, record, branches_of(settings, record.id, corpus.fingerprint))

@@ -30,6 +30,7 @@ OTHER: dict[str, Any] = {
     "mixture.share": 0.3,
     "mixture.stages": {"late": {"weights": {"qa": 1, "code": 1}}},
     "mixture.block": 128,
+    "start": "run:one@" + 64 * "a",
     "data.span": 2048,
     "length.lengths": [512, 1024],
     "length.starts": [0, 0.25],
@@ -137,6 +138,8 @@ def test_what_moves_the_id_and_is_named(key):
         assert names == (late if key == "mixture.stages" else first)
     elif key == "schedule.stages":
         assert {name.rpartition(".")[0] for name in names} == {"schedule.stage@0.5"}
+    elif key == "start":
+        assert difference(base, other) == {"start": ("none", 64 * "a")}
     else:
         assert names == {key}
         assert difference(base, other) == {key: (value_at(base, key), value_at(other, key))}

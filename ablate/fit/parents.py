@@ -1,0 +1,163 @@
+"""A run that begins with another's weights: its parent looked up, made to fit, and loaded.
+
+    settings = resolved(settings)      start=run:<id>@<sha256>; data.tokenizer is the parent's
+    load(model, settings)              the weights, if they still have that sha256
+
+Both raise UserError, one line. Optimizer and timeline are the child's own; what it takes over is the architecture,
+the tokenizer and the weights, to the bit.
+"""
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from ablate.data.shards import sha256_of
+from ablate.data.tokens import prepared, ready
+from ablate.fit.checkpoint import sha256
+from ablate.model import match
+from ablate.model.convert import from_folder
+from ablate.model.language import LanguageModel, letters
+from ablate.run.record import run_record
+from ablate.run.settings import Data, Model, Settings, SettingsError, Size, UserError
+from ablate.run.start import Start, parse
+
+PARTS = {"latent": "L", "mamba": "M"}  # groups of `model` that matter to layers of one letter alone
+UNBUILT = ("init_scale",)  # what only the first draw of weights depends on
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What a run takes over. `size`: as the model is built; `tokenizer`: a tokenizer.json."""
+
+    sha256: str
+    model: Model
+    size: Size
+    vocabulary: int
+    tokenizer: Path
+
+
+def resolved(settings: Settings) -> Settings:
+    """The settings with the sha256 of the parent's weights in `start`, and its tokenizer in `data.tokenizer`.
+
+    Raises UserError for a parent that is missing, unfinished or damaged, and for settings that it does not fit.
+    """
+    start = parse(settings.start)
+    if start is None:
+        return settings
+    outputs = Path(settings.where.outputs)
+    parent = _of_run(start, outputs) if start.kind == "run" else _of_folder(start)
+    if start.sha256 not in ("", parent.sha256):
+        raise SettingsError(f"start={start}: the weights there are others, of sha256 {parent.sha256}")
+    check_fits(settings, start.name, parent.model, parent.size, parent.vocabulary)
+    place = start.place if start.kind == "run" else str(Path(start.place).resolve())
+    data = cut_by(settings.data, parent.tokenizer, start.name, outputs)
+    return dataclasses.replace(settings, start=str(Start(start.kind, place, parent.sha256)), data=data)
+
+
+def load(model: LanguageModel, settings: Settings) -> None:
+    """Put the parent's weights in the place of those drawn. Raises UserError if they are not the ones meant."""
+    start = parse(settings.start)
+    if start is None:
+        return
+    tensors = _weights(start, Path(settings.where.outputs))
+    if (found := sha256(tensors)) != start.sha256:
+        raise UserError(f"start={start.name}: damaged or changed: its weights have sha256 {found}, not {start.sha256}")
+    model.load_state_dict(tensors)
+
+
+def check_fits(settings: Settings, name: str, model: Model, size: Size, vocabulary: int) -> None:
+    """Raise SettingsError, with all overrides that would help, unless the model of `settings` is the one given."""
+    wrong = _wrong(settings, model, size, vocabulary)
+    if wrong:
+        ours = ", ".join(f"{key}={_spelled(now)}" for key, (now, _) in wrong.items())
+        needed = " ".join(f"{key}={_spelled(wanted)}" for key, (_, wanted) in wrong.items())
+        raise SettingsError(f"start={name}: its model does not fit {ours}; it does with {needed}")
+
+
+def cut_by(data: Data, tokenizer: Path, name: str, outputs: Path) -> Data:
+    """The data settings under which text is cut by this tokenizer. Raises SettingsError if they name another one."""
+    wanted = sha256_of(tokenizer)
+    if data.tokenizer:
+        if sha256_of(Path(data.tokenizer)) != wanted:
+            raise SettingsError(f"data.tokenizer={data.tokenizer}: must be empty or {tokenizer}, that of start={name}")
+        return data
+    corpus = ready(data, outputs)  # the parent's own text, for one: it is not prepared twice
+    same = corpus is not None and sha256_of(corpus.folder / "tokenizer.json") == wanted
+    return data if same else dataclasses.replace(data, tokenizer=str(tokenizer.resolve()))
+
+
+def _wrong(settings: Settings, model: Model, size: Size, vocabulary: int) -> dict[str, tuple[Any, Any]]:
+    """{key: (value in the settings, value that fits)} of all that would build another model."""
+    pairs = {"data.vocabulary": (settings.data.vocabulary, vocabulary)}
+    built = match.sized(settings)
+    if built != size:
+        pairs |= {f"size.{key}": pair for key, pair in _fields(settings.size, size).items()}
+    spelled = letters(settings.model.pattern, built.depth), letters(model.pattern, size.depth)
+    for key, (now, wanted) in _fields(settings.model, model).items():
+        if key in UNBUILT or (key in PARTS and PARTS[key] not in model.pattern):
+            continue
+        if key in PARTS:
+            pairs |= {f"model.{key}.{name}": pair for name, pair in _fields(now, wanted).items()}
+        elif key != "pattern" or spelled[0] != spelled[1]:
+            pairs[f"model.{key}"] = now, wanted
+    return {key: (now, wanted) for key, (now, wanted) in pairs.items() if now != wanted}
+
+
+def _fields(ours: Any, theirs: Any) -> dict[str, tuple[Any, Any]]:
+    return {field.name: (getattr(ours, field.name), getattr(theirs, field.name)) for field in dataclasses.fields(ours)}
+
+
+def _spelled(value: Any) -> str:
+    """A value as it is written on the command line."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _of_run(start: Start, outputs: Path) -> Parent:
+    record = run_record(outputs, start.place)
+    if not (record.folder / "config.yaml").exists():
+        raise UserError(f"start={start.name}: no such run in {outputs / 'runs'}")
+    result = record.result()
+    if result is None:
+        raise UserError(f"start={start.name}: is not finished; the command that started it goes on with it")
+    if result["outcome"] != "finished":
+        raise UserError(f"start={start.name}: {result['outcome']}: {result['reason']}; nothing can begin from it")
+    if not record.weights.exists():
+        raise UserError(f"start={start.name}: its {record.weights} is gone")
+    settings, tokenizer = record.settings(), prepared(outputs, record.environment()["data"]).folder / "tokenizer.json"
+    return Parent(result["weights_sha256"], settings.model, match.sized(settings), settings.data.vocabulary, tokenizer)
+
+
+def _of_folder(start: Start) -> Parent:
+    folder = Path(start.place).resolve()
+    if not (folder / "config.json").exists() or not (folder / "tokenizer.json").exists():
+        raise UserError(f"start={start.name}: must be a folder with config.json, tokenizer.json and weights")
+    model, size, vocabulary, digest = _looked_at(folder, start.name)
+    return Parent(digest, model, size, vocabulary, folder / "tokenizer.json")
+
+
+@functools.cache
+def _looked_at(folder: Path, name: str) -> tuple[Model, Size, int, str]:
+    language = _converted(folder, name)
+    return language.model, language.size, len(language.head_weight), sha256(language.state_dict())
+
+
+def _converted(folder: Path, name: str) -> LanguageModel:
+    try:
+        return from_folder(folder)
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        raise UserError(f"start={name}: cannot be loaded: {(str(error).splitlines() or [''])[0]}") from None
+
+
+def _weights(start: Start, outputs: Path) -> dict[str, torch.Tensor]:
+    if start.kind == "folder":
+        return dict(_converted(Path(start.place), start.name).state_dict())
+    path = run_record(outputs, start.place).weights
+    try:
+        return load_file(path)
+    except Exception as error:  # safetensors has an error class of its own
+        raise UserError(f"start={start.name}: {path} cannot be read: {error}") from None

@@ -1,0 +1,52 @@
+"""The chain of runs that a run ends: each began with the final weights of the one before it.
+
+for link in lineage(record):
+    link.name        "folder:models/SmolLM2-135M", "a64x2-256-s0-3f9c01ab", ...
+    link.changed     {"tokens": (300000, 50000), "mixture.weights@0.qa": (0.25, 1.0)}: from the link before
+
+The record of a parent is looked for under the id that the child noted, and under every other if the weights there
+are not the child's: a parent may have been renamed.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.run.identity import difference
+from ablate.run.record import Record
+from ablate.run.start import Start, parse
+
+
+@dataclass(frozen=True)
+class Link:
+    """One phase. `record`: None for a folder of transformers, and for a run whose record is gone.
+
+    `changed`: {key: (value in the phase before, value here)}; empty where there is no record before to compare with.
+    """
+
+    name: str
+    record: Record | None
+    changed: dict[str, tuple[Any, Any]]
+
+
+def lineage(record: Record) -> list[Link]:
+    """The chain that ends with a run, its first phase first."""
+    settings = record.settings()
+    start = parse(settings.start)
+    if start is None:
+        return [Link(record.id, record, {})]
+    parent = parent_of(record, start)
+    if parent is None:
+        return [Link(start.name, None, {}), Link(record.id, record, {})]
+    changed = difference(parent.settings(), settings)
+    return [*lineage(parent), Link(record.id, record, {key: v for key, v in changed.items() if key != "start"})]
+
+
+def parent_of(record: Record, start: Start) -> Record | None:
+    """The run that ended with the weights that `record` began with; None if it was no run, or is gone."""
+    if start.kind != "run":
+        return None
+    others = sorted(path.parent for path in record.folder.parent.glob("*/result.json"))
+    for candidate in (Record(record.folder.parent / start.place), *map(Record, others)):
+        if (candidate.result() or {}).get("weights_sha256") == start.sha256:
+            return candidate
+    return None

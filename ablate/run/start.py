@@ -1,0 +1,56 @@
+"""Where a run's first weights come from, as the setting `start` says it.
+
+    none                                drawn from the seed
+    run:a64x2-256-s0-3f9c01ab           the final weights of a finished run in the same outputs
+    folder:models/SmolLM2-135M          a folder that transformers loads, its tokenizer.json beside the weights
+
+Before the run's id is known the parent is looked up (`fit.parents.resolved`), and the sha256 of its weights is
+written behind it: `run:a64x2-256-s0-3f9c01ab@5e0c...`. Of all this the id hashes the sha256 alone, so that a parent
+may be renamed or copied, and another run that ends with the same weights is the same parent.
+"""
+
+import re
+from dataclasses import dataclass
+
+from ablate.run.settings import SettingsError
+
+NONE = "none"
+# The sha256 of a parent that is still to be trained is not known: its place in the chain stands for it (`sweep.study`)
+_START = re.compile(r"(?P<kind>run|folder):(?P<place>.+?)(@(?P<sha256>[0-9a-f]{64}|after .+))?")
+
+
+@dataclass(frozen=True)
+class Start:
+    """A parent. `place`: a run id or a path; `sha256`: of its weights, empty while nobody has looked."""
+
+    kind: str
+    place: str
+    sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        """The parent as the user wrote it."""
+        return f"{self.kind}:{self.place}"
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.sha256}" if self.sha256 else self.name
+
+
+def parse(text: str) -> Start | None:
+    """The parent that a `start` names; None for `none`. Raises SettingsError for anything else."""
+    if text == NONE:
+        return None
+    found = _START.fullmatch(text)
+    if not found:
+        allowed = "none, run:<id of a finished run> or folder:<folder of transformers>"
+        raise SettingsError(f"start={text}: must be {allowed}")
+    return Start(found["kind"], found["place"], found["sha256"] or "")
+
+
+def weights_of(text: str) -> str:
+    """What the id hashes of a `start`: the sha256 of the weights, or `none`."""
+    parent = parse(text)
+    if parent is None:
+        return NONE
+    assert parent.sha256, f"start={text} has not been looked up; see fit.parents.resolved"
+    return parent.sha256
