@@ -201,7 +201,7 @@ def _check(values: dict[str, float]) -> None:
 
 
 def _parser() -> SettingsParser:
-    parser = SettingsParser("power", WHAT, EXAMPLES)
+    parser = SettingsParser("power", WHAT, EXAMPLES, ["experiment", "study", "controls"])
     parser.add_argument("--noise", type=float, metavar="SD", help="standard deviation over seeds of arm - base")
     parser.add_argument(
         "--noise-df", type=float, default=0.0, metavar="DF", help="degrees of freedom that it adds to a verdict's own"

@@ -29,7 +29,7 @@ Training does this by itself when it has to."""
 
 @command
 def main(arguments: list[str] | None = None) -> None:
-    line = SettingsParser("prepare", WHAT, EXAMPLES).read(arguments)
+    line = SettingsParser("prepare", WHAT, EXAMPLES, ["data", "evaluation"]).read(arguments)
     if not line.multirun:
         return compose.single(line, show)
     from ablate.sweep.launcher import planned

@@ -74,12 +74,24 @@ def groups(line: Namespace) -> dict[str, list[str]]:
         return {name: list(hydra.config_loader.get_group_options(name)) for name in names}
 
 
+def values(line: Namespace) -> dict[str, Any]:
+    """What a command line composes, as plain data, whether or not it can be run."""
+    with _hydra(line) as hydra:
+        config = hydra.config_loader.load_configuration("train", words_of(line), RunMode.MULTIRUN)
+    plain = OmegaConf.create(_without_hydra(config))
+    return cast(dict[str, Any], OmegaConf.to_container(plain, resolve=True))
+
+
 def settings_of(config: DictConfig) -> Settings:
     """Typed settings from what Hydra composed, without Hydra's own part."""
+    return from_config(OmegaConf.create(_without_hydra(config)))
+
+
+def _without_hydra(config: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
     plain.pop("hydra", None)
-    return from_config(OmegaConf.create(plain))
+    return cast(dict[str, Any], plain)
 
 
 @contextmanager

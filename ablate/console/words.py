@@ -13,6 +13,7 @@ import difflib
 import re
 import sys
 import textwrap
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ablate.console import help
@@ -21,13 +22,13 @@ from ablate.run.settings import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of `ablate NAME`; `about`: examples, as they stand. It reads names, of studies and runs."""
+    """The parser of `ablate NAME`; `examples` are printed as they stand. It reads names, of studies and runs."""
 
-    def __init__(self, name: str, what: str, about: str = "", **more: Any):
+    def __init__(self, name: str, what: str, examples: str = "", **more: Any):
         super().__init__(
             prog=f"ablate {name}",
             description=textwrap.fill(what, WIDTH),
-            epilog=about,
+            epilog=examples,
             formatter_class=_formatter,
             allow_abbrev=False,
             **more,
@@ -53,10 +54,14 @@ class Parser(argparse.ArgumentParser):
 
 
 class SettingsParser(Parser):
-    """The parser of a command that composes settings: `words` are overrides for Hydra."""
+    """The parser of a command that composes settings: `words` are overrides for Hydra.
 
-    def __init__(self, name: str, what: str, about: str = ""):
-        super().__init__(name, what, about, add_help=False)
+    `groups`: those of the settings that its help shows; empty: all.
+    """
+
+    def __init__(self, name: str, what: str, examples: str = "", groups: Sequence[str] = ()):
+        super().__init__(name, what, examples, add_help=False)
+        self.groups = groups
         self.set_defaults(outputs=None)
         self.add_argument("words", nargs="*", metavar="KEY=VALUE", help="settings; +group=name adds a group")
         self.add_argument("-m", "--multirun", action="store_true", help="all arms and seeds, as one study")
@@ -67,7 +72,7 @@ class SettingsParser(Parser):
         """What was typed; --help shows what there is and ends the command."""
         line = super().read(arguments)
         if line.help is not None:
-            help.show(self.format_help(), line)
+            help.show(self.format_help(), line, self.groups)
             sys.exit()
         return line
 

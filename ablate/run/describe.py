@@ -27,6 +27,10 @@ class Described(NamedTuple):
     default: Any
     words: str
 
+    @property
+    def is_group(self) -> bool:
+        return not self.allowed
+
 
 def describe() -> list[Described]:
     """Every setting and every group, in the order of the classes."""
