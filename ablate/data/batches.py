@@ -10,6 +10,7 @@ Shapes: B rows, L tokens of a row, T = L + 1 tokens of the window that a row is 
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import lightning as L
@@ -53,8 +54,12 @@ class Steps(Dataset):
     """Training steps of one device: item t is the batch of step t."""
 
     def __init__(self, order: Order, corpus: Corpus, rank: int = 0, world: int = 1):
-        self.order, self.rank, self.world = order, rank, world
-        self.streams = [corpus.tokens(domain, "train") for domain in order.domains]
+        self.order, self.corpus, self.rank, self.world = order, corpus, rank, world
+
+    @cached_property
+    def streams(self) -> list[np.ndarray]:
+        """Opened where rows are read: sent to a loader's process, mapped files would be sent with all their tokens."""
+        return [self.corpus.tokens(domain, "train") for domain in self.order.domains]
 
     def __len__(self) -> int:
         return len(self.order.timeline)

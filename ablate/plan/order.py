@@ -11,7 +11,6 @@ straddles two spans and no token is read twice in an epoch. Nothing here knows t
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +21,9 @@ from ablate.plan.timeline import Timeline
 
 CHUNK_ROWS = 1 << 20  # rows counted at once
 CHUNK_STEPS = 64  # steps laid out at once: numpy's cost per call is shared by many rows
+
+
+Chunk = tuple[np.ndarray, np.ndarray, np.ndarray]  # domain and start of every row, and where each step begins
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,14 @@ class Order:
         self.domains, self.spans = settings.data.domains, spans
         self.counts = self._counts()
         self.cursor = self._cursor()
-        self._chunk = lru_cache(maxsize=2)(self._lay_out)
+        self.laid_out: dict[int, Chunk] = {}  # the last two chunks that were asked for
 
     def step(self, step: int) -> Rows:
         """The rows of one step, all devices together."""
         number, place = divmod(step, CHUNK_STEPS)
-        domain_R, start_R, edges = self._chunk(number)
+        if number not in self.laid_out:
+            self.laid_out = dict([*self.laid_out.items()][-1:]) | {number: self._lay_out(number)}
+        domain_R, start_R, edges = self.laid_out[number]
         mine = slice(edges[place], edges[place + 1])
         return Rows(domain_R[mine], start_R[mine], int(self.timeline.table["length"][step]))
 
@@ -57,7 +61,7 @@ class Order:
         lengths = self.timeline.table["length"][:step]
         return dict(zip(self.domains, (lengths @ self.counts[:step]).tolist(), strict=True))
 
-    def _lay_out(self, chunk: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _lay_out(self, chunk: int) -> Chunk:
         """Domain and start of every row of a chunk of steps, and where each step begins among them."""
         first = chunk * CHUNK_STEPS
         last = min(first + CHUNK_STEPS, len(self.timeline))

@@ -1,7 +1,10 @@
 """From the plan to the very tokens: windows, devices, validation rows."""
 
+import pickle
+
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from ablate.data.batches import From, Steps, training_spans, validation_rows
 from ablate.data.tokens import prepare_for
@@ -39,6 +42,17 @@ def test_devices_share_out_the_rows_of_a_step(parts, world):
     shares = [Steps(order, corpus, rank, world)[3].tokens_BL.tolist() for rank in range(world)]
     assert sorted(row for share in shares for row in share) == sorted(whole)
     assert len({len(share) for share in shares}) == 1
+
+
+def test_a_loaders_process_that_starts_afresh_reads_the_same_batches(parts, forkserver):
+    """Python 3.14 starts processes so. They are told where the text is, and not sent the text itself."""
+    _, corpus, order = parts()
+    steps = Steps(order, corpus)
+    text = sum(corpus.num_tokens(domain, "train") for domain in order.domains)
+    assert len(pickle.dumps(steps)) < text / 4
+    loader = DataLoader(steps, batch_size=None, sampler=From(7, 12), num_workers=1, multiprocessing_context=forkserver)
+    for step, batch in enumerate(loader, 7):
+        assert all(torch.equal(part, here) for part, here in zip(batch, steps[step], strict=True))
 
 
 def test_resuming_starts_at_a_step_and_keeps_the_length():
