@@ -29,6 +29,7 @@ from ablate.console.words import Parser
 from ablate.run.files import make_folder
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
+from ablate.scores.metrics import Scope, metric_of, readings
 
 if TYPE_CHECKING:
     from ablate.data.tokens import Corpus
@@ -109,7 +110,8 @@ def card(record: Record, form: str) -> str:
     settings, result = record.settings(), record.result() or {}
     study, arm = settings.study, settings.where.arm
     asked = [f"Trained for: {study.question} (study `{study.name}`, arm `{arm}`)"] if study.question else []
-    domains = [f"| {domain} | {value:.4f} |" for domain, value in (result["bpb"] or {}).items()]
+    scope = Scope(settings.data.domains, settings.data.focus)
+    scores = [f"| {n} | {v:.4f} | {metric_of(n, scope.domains).unit} |" for n, v in readings(result, scope).items()]
     lines = [
         f"# {record.id}",
         "",
@@ -118,7 +120,7 @@ def card(record: Record, form: str) -> str:
         f"{result['tokens']:,} tokens read, outcome: {result['outcome']}.",
         f"Text: fingerprint `{record.environment()['data'][:16]}`, rows of up to {settings.data.span} tokens.",
         "",
-        *["| held-out text | bits per byte |", "|---|---|", *domains, ""],
+        *["| on held-out text | value | unit |", "|---|---|---|", *scores, ""],
         *_usage(settings, form),
     ]
     return "\n".join(lines) + "\n"

@@ -103,7 +103,8 @@ def _of_plan(options: argparse.Namespace, plan: "Plan") -> Question:
     from ablate.sweep.cost import prospect  # imports torch
 
     study, outputs = plan.study, plan.arms[0].settings.where.outputs
-    known = None if options.noise is not None else _measured(study_record(outputs, study.name), outputs, study)
+    own, focus = study_record(outputs, study.name), plan.arms[0].settings.data.focus
+    known = None if options.noise is not None else _measured(own, outputs, study, focus)
     family = max(1, sum(bool(arm.difference) for arm in plan.arms[1:]))
     first = dataclasses.replace(study, seeds=study.seeds[:1])
     cost = prospect(dataclasses.replace(plan, study=first))
@@ -137,7 +138,8 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
     declared = evidence.declaration
     fields = {field.name for field in dataclasses.fields(Study)} - {"arms"}  # there, what they change
     study = Study(**{key: value for key, value in declared.items() if key in fields})
-    known = None if options.noise is not None else _measured(record, options.outputs or "outputs", study)
+    outputs, focus = options.outputs or "outputs", evidence.scope.focus
+    known = None if options.noise is not None else _measured(record, outputs, study, focus)
     flops = [run.result["flops"] for run in evidence.distinct_runs if run.outcome == "finished"]
     num_arms = len(evidence.arms) + 1
     mean = sum(flops) / len(flops) * num_arms if flops else math.nan
@@ -151,12 +153,13 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
     )
 
 
-def _measured(own: StudyRecord, outputs: str, study: Study) -> Measured | None:
+def _measured(own: StudyRecord, outputs: str, study: Study, focus: str) -> Measured | None:
     """Noise of the study itself, or of all there are, the lab book's among them; without any, what the study assumes.
 
     Raises UserError without that.
     """
-    known = measured([own] if own.exists else [], study.metric) or measured(registry.studies(outputs), study.metric)
+    studies = [own] if own.exists else []
+    known = measured(studies, study.metric, focus) or measured(registry.studies(outputs), study.metric, focus)
     if known is None and not study.budget.noise:
         raise UserError(f"no study in {outputs} has measured the noise of {study.metric}; give it with --noise")
     return known

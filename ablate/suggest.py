@@ -117,7 +117,7 @@ def show(evidence: Evidence, suggestion: Suggestion, console: Console) -> None:
     console.print(f"[bold]{evidence.study.name}[/]  {evidence.declaration['question']}\n")
     console.print(_table(suggestion, evidence.base))
     gain, low, high = suggestion.gain
-    text = f"{gain:+.4f} bits per byte ({metric}) [{low:+.4f}, {high:+.4f}]"
+    text = f"{gain:+.4f} {metric.unit} ({metric.name}) [{low:+.4f}, {high:+.4f}]"
     console.print(f"\n[bold]Predicted gain over {evidence.base}: {text}[/]")
     if low <= 0:
         console.print("The interval holds 0: no mixture is predicted to be better for certain.")

@@ -7,6 +7,7 @@ ablate train +experiment=mix_sweep -m      a study -> its runs, a verdict and a 
 from ablate.console.errors import command
 from ablate.console.words import SettingsParser
 from ablate.run.settings import Settings, UserError
+from ablate.scores.metrics import Scope, metric_of, readings
 from ablate.sweep.worker import alone, train_claimed
 
 WHAT = "Train one language model, or with -m a whole study, and say which arm is better."
@@ -44,9 +45,11 @@ def train(settings: Settings) -> float:
     print(f"{task.record.folder}: {result['outcome']}, {result['tokens']:,} tokens, {result['seconds']:.1f} s")
     if result["reason"]:
         raise UserError(f"the run diverged: {result['reason']}")
-    for name, value in result["bpb"].items():
-        print(f"  {name:12} {value:.4f} bits per byte")
-    return result["bpb"][settings.study.metric]
+    scope = Scope(settings.data.domains, settings.data.focus)
+    values = readings(result, scope)
+    for name, value in values.items():
+        print(f"  {name:12} {value:.4f} {metric_of(name, scope.domains).unit}")
+    return values[settings.study.metric]
 
 
 if __name__ == "__main__":

@@ -68,7 +68,9 @@ def raced(
 
 def kept(evidence: Evidence, decisions: dict[str, Decision]) -> bool:
     """Whether the arm with the lowest mean over all seeds was not dropped."""
-    means = {arm: sum(d.values()) / len(d) for arm in decisions if (d := evidence.differences(arm, evidence.metric))}
+    means = {
+        arm: sum(d.values()) / len(d) for arm in decisions if (d := evidence.differences(arm, evidence.metric.name))
+    }
     best = min(means, key=lambda arm: means[arm])
     return means[best] > 0 or decisions[best].reason in ("", "better", "spent")
 

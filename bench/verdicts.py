@@ -265,7 +265,7 @@ def _calibration(studies: int) -> list[Row]:
 
 
 def _graded(truth: np.ndarray, ours: list[Shrunken], judged: list[Judgement]) -> list[Row]:
-    case, better = "8 arms, half null", np.array([one.better for one in ours])
+    case, better = "8 arms, half null", np.array([one.below for one in ours])
     shrunken, raw = np.array([one.mean for one in ours]), np.array([one.mean for one in judged])
     claims = np.array([one.word in ("better", "worse") for one in judged])
     wrong = np.sign(raw) != np.sign(truth)

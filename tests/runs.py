@@ -14,6 +14,7 @@ from ablate.fit import checkpoint, run
 from ablate.fit.optimizer import OPTIMIZERS
 from ablate.run.record import Growth, Record
 from ablate.run.settings import Settings
+from ablate.scores.metrics import Scope, Scores, readings
 from ablate.sweep.trunk import Segment
 from ablate.sweep.worker import alone, work
 
@@ -49,6 +50,11 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 KINDS |= {name: {"optimizer": {"name": name}} for name in OPTIMIZERS if name != "adamw"}
 KINDS |= {f"average, {name}": {"averaging": averaging} for name, averaging in AVERAGINGS.items()}
+
+
+def losses(scores: Scores, focus: str = "") -> dict[str, float]:
+    """Bits per byte of a result or an evaluation: by domain, macro, micro, and with a focus rest."""
+    return readings(scores, Scope(list(scores["sums"]), focus))
 
 
 def record_of(settings: Settings) -> Record:

@@ -20,13 +20,13 @@ INSIDE = {
     "model": ["run.settings", "model"],
     "scores": ["run.settings", "model", "scores"],
     "fit": ["run", "plan", "data", "model", "scores", "fit"],
-    "verdict": ["run", "verdict"],
-    "laws": ["run", "verdict", "laws"],
-    "page": ["run", "verdict", "laws", "page"],
+    "verdict": ["run", "scores.metrics", "verdict"],
+    "laws": ["run", "scores.metrics", "verdict", "laws"],
+    "page": ["run", "scores.metrics", "verdict", "laws", "page"],
     "console": ["run", "console"],
     "sweep": [
         *["run", "plan", "verdict", "page", "console", "sweep"],
-        *["data.tokens", "model.budget", "fit.run", "fit.parents", "fit.pace", "fit.processes"],
+        *["data.tokens", "model.budget", "scores.metrics", "fit.run", "fit.parents", "fit.pace", "fit.processes"],
     ],
     **{command: [ANY] for command in COMMANDS},
 }

@@ -48,7 +48,7 @@ class Law:
         return math.exp(exponent) if exponent < 700 else math.inf
 
 
-def fit_power_law(tokens: np.ndarray, bpb: np.ndarray, grid: int = 97) -> Law:
+def fit_power_law(tokens: np.ndarray, losses: np.ndarray, grid: int = 97) -> Law:
     """The least-squares law through the points; E and A at least 0, alpha within ALPHAS.
 
     grid: alphas looked at in each of six rounds, each around the best of the last; the optimum does not depend on it.
@@ -57,12 +57,12 @@ def fit_power_law(tokens: np.ndarray, bpb: np.ndarray, grid: int = 97) -> Law:
     low, high = np.log(ALPHAS)
     for _ in range(6):
         alphas = np.linspace(low, high, grid)
-        squares = linear(tokens / scale, np.exp(alphas)[:, None], bpb)[0]
+        squares = linear(tokens / scale, np.exp(alphas)[:, None], losses)[0]
         best = int(squares.argmin())
         low, high = alphas[max(best - 2, 0)], alphas[min(best + 2, grid - 1)]
     alpha = float(np.exp(alphas[best]))
-    square, E, A = (float(part[0]) for part in linear(tokens / scale, np.array([[alpha]]), bpb))
-    return Law(E, A * scale**alpha, alpha, math.sqrt(square / len(bpb)))
+    square, E, A = (float(part[0]) for part in linear(tokens / scale, np.array([[alpha]]), losses))
+    return Law(E, A * scale**alpha, alpha, math.sqrt(square / len(losses)))
 
 
 def linear(n_N: np.ndarray, alpha_K1: np.ndarray, y_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,12 +121,12 @@ class Laws:
         return tuple(np.atleast_1d(tokens) / self.last)
 
 
-def fit_laws(tokens: np.ndarray, bpb: np.ndarray, exponent: float = EXPONENT) -> Laws:
+def fit_laws(tokens: np.ndarray, losses: np.ndarray, exponent: float = EXPONENT) -> Laws:
     """All laws of the grid through the points (increasing tokens), weighted by squares^-exponent."""
     last = float(tokens[-1])
     scaled = tuple(tokens / last)
-    squares, E, A = _solve(_at(scaled, scaled[0]), bpb)
-    squares = np.maximum(squares, 1e-16 * (bpb**2).sum())  # rounding is not a fit
+    squares, E, A = _solve(_at(scaled, scaled[0]), losses)
+    squares = np.maximum(squares, 1e-16 * (losses**2).sum())  # rounding is not a fit
     w = (squares.min() / squares) ** exponent * _prior()
     return Laws(last, scaled[0], w / w.sum(), E, A)
 
@@ -151,17 +151,17 @@ def _prior() -> np.ndarray:
     return np.where(plain, 0.5 / plain.sum(), 0.5 / (~plain).sum())
 
 
-def bend(tokens: np.ndarray, bpb: np.ndarray) -> float:
+def bend(tokens: np.ndarray, losses: np.ndarray) -> float:
     """How surely a curve flattens on the logarithm of tokens: curvature of a parabola there, in standard errors.
 
     Laws with an offset are convex there. A curve that is not has not begun to follow one: early training.
     """
     x = np.log(tokens) - np.log(tokens).mean()
     columns = np.stack([np.ones_like(x), x, x**2], axis=1)
-    solution, _, rank, _ = np.linalg.lstsq(columns, bpb, rcond=None)
+    solution, _, rank, _ = np.linalg.lstsq(columns, losses, rcond=None)
     freedom = len(x) - 3
     if rank < 3 or freedom < 1:
         return 0.0
-    residual = bpb - columns @ solution
+    residual = losses - columns @ solution
     variance = (residual @ residual) / freedom * np.linalg.inv(columns.T @ columns)[2, 2]
     return float(solution[2] / math.sqrt(max(variance, 1e-300)))

@@ -39,24 +39,26 @@ STRAIGHT = "the curve does not flatten yet"
 
 @dataclass(frozen=True)
 class Points:
-    """One domain's losses along the runs of one arm: `bpb[seed][i]` at `tokens[seed][i]`."""
+    """One domain's losses along the runs of one arm: `losses[seed][i]` at `tokens[seed][i]`."""
 
     tokens: dict[int, np.ndarray]
-    bpb: dict[int, np.ndarray]
+    losses: dict[int, np.ndarray]
     cooled: bool = False  # the rate was not constant over these points
 
     def where(self, masks: Mapping[int, np.ndarray]) -> "Points":
         tokens = {seed: n[masks[seed]] for seed, n in self.tokens.items()}
-        return dataclasses.replace(self, tokens=tokens, bpb={seed: y[masks[seed]] for seed, y in self.bpb.items()})
+        return dataclasses.replace(
+            self, tokens=tokens, losses={seed: y[masks[seed]] for seed, y in self.losses.items()}
+        )
 
     def pooled(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.concatenate([*self.tokens.values(), []]), np.concatenate([*self.bpb.values(), []])
+        return np.concatenate([*self.tokens.values(), []]), np.concatenate([*self.losses.values(), []])
 
     def mean(self) -> tuple[np.ndarray, np.ndarray]:
         """The mean over seeds: (tokens, bits per byte)."""
-        tokens, bpb = self.pooled()
+        tokens, losses = self.pooled()
         different, index = np.unique(tokens, return_inverse=True)
-        return different, np.bincount(index, weights=bpb) / np.bincount(index)
+        return different, np.bincount(index, weights=losses) / np.bincount(index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,15 +104,15 @@ class Fit:
 
     @cached_property
     def _laws_of_seeds(self) -> list[Law]:
-        return [fit_power_law(self.points.tokens[seed], self.points.bpb[seed]) for seed in self.by_seed]
+        return [fit_power_law(self.points.tokens[seed], self.points.losses[seed]) for seed in self.by_seed]
 
 
-def all_points(evidence: Evidence, arm: str, domain: str) -> Points:
-    """Every evaluation of the finished runs of an arm."""
-    rows = {seed: run.evaluations for seed, run in evidence.finished(arm).items()}
+def all_points(evidence: Evidence, arm: str, metric: str) -> Points:
+    """Every evaluation of the finished runs of an arm that holds the metric, or the bits per byte of a domain."""
+    rows = {seed: evidence.curve(run, metric) for seed, run in evidence.finished(arm).items()}
     return Points(
-        {seed: np.array([row["tokens"] for row in found], dtype=float) for seed, found in rows.items()},
-        {seed: np.array([row["bpb"][domain] for row in found]) for seed, found in rows.items()},
+        {seed: np.array([row["tokens"] for row, _ in found], dtype=float) for seed, found in rows.items()},
+        {seed: np.array([value for _, value in found]) for seed, found in rows.items()},
     )
 
 
@@ -145,17 +147,17 @@ def fit(evidence: Evidence, arm: str, domain: str) -> Fit:
 
 def fit_points(points: Points, arm: str, domain: str, trained: int, confidence: float) -> Fit:
     """`fit` of points that may come from elsewhere: those to be fitted, of runs of `trained` tokens."""
-    tokens, bpb = points.mean()  # seeds lie at different heights; that is no noise along the curve
+    tokens, losses = points.mean()  # seeds lie at different heights; that is no noise along the curve
     enough = len(tokens) >= MIN_POINTS
     each = enough and all(len(n) >= MIN_POINTS for n in points.tokens.values())
-    law = fit_power_law(tokens, bpb) if enough else None
+    law = fit_power_law(tokens, losses) if enough else None
     return Fit(
         arm=arm,
         domain=domain,
         points=points,
         law=law,
-        laws=fit_laws(tokens, bpb) if enough else None,
-        by_seed={seed: fit_laws(n, points.bpb[seed]) for seed, n in points.tokens.items()} if each else {},
+        laws=fit_laws(tokens, losses) if enough else None,
+        by_seed={seed: fit_laws(n, points.losses[seed]) for seed, n in points.tokens.items()} if each else {},
         problem=_problem(points, law),
         trained=trained,
         confidence=confidence,
@@ -167,14 +169,14 @@ def _trained(evidence: Evidence, arm: str) -> int:
 
 
 def _problem(points: Points, law: Law | None) -> str | None:
-    tokens, bpb = points.mean()
+    tokens, losses = points.mean()
     if law is None:
         return f"{len(tokens)} points, at least {MIN_POINTS} needed"
     if points.cooled:
         return FALLING
     if law.A == 0 or float(law(tokens.min()) - law(tokens.max())) <= 2 * law.rms:
         return "the curve is flat: its fall is not above its noise"
-    if bend(tokens, bpb) < BENT:
+    if bend(tokens, losses) < BENT:
         return STRAIGHT
     if law.alpha > 0.99 * ALPHAS[1]:
         return f"alpha is at its bound, {law.alpha:.3g}"

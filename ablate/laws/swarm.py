@@ -141,8 +141,9 @@ def _losses(evidence: Evidence, arms: list[str]) -> tuple[np.ndarray, float, np.
     """Losses of each arm by domain without what its seeds did to all arms, noise, importance of each domain."""
     runs = [(row, seed, run) for row, arm in enumerate(arms) for seed, run in evidence.finished(arm).items()]
     seeds = sorted({seed for _, seed, _ in runs})
-    values = np.array([[run.result["bpb"][d] for d in evidence.domains] for _, _, run in runs])
-    importance = _importance(evidence, values, np.array([run.result["bpb"][evidence.metric] for _, _, run in runs]))
+    values = np.array([[evidence.final(run, d) for d in evidence.domains] for _, _, run in runs])
+    metric = np.array([evidence.final(run, evidence.metric.name) for _, _, run in runs])
+    importance = _importance(evidence, values, metric)
     design = np.zeros((len(runs), len(arms) + len(seeds)))
     for i, (row, seed, _) in enumerate(runs):
         design[i, row] = 1
@@ -155,9 +156,11 @@ def _losses(evidence: Evidence, arms: list[str]) -> tuple[np.ndarray, float, np.
 
 
 def _importance(evidence: Evidence, values: np.ndarray, metric: np.ndarray) -> np.ndarray:
-    """Of each domain in the metric: equal in macro and rest, all in a domain's own, by bytes in micro."""
-    domains, name = evidence.domains, evidence.metric
-    if name == "micro":
+    """Of each domain in the metric: equal for those that a mean is of, by bytes where their text is pooled."""
+    if evidence.metric.groups is None:
+        name = evidence.metric.name
+        raise UserError(f"study {evidence.study.name}: laws are of bits per byte, and its metric is {name}")
+    groups = evidence.metric.groups(evidence.scope)
+    if any(len(group) > 1 for group in groups):
         return np.linalg.lstsq(values, metric, rcond=None)[0]
-    counted = {"macro": domains, "rest": [d for d in domains if d != evidence.declaration["focus"]]}.get(name, [name])
-    return np.array([(d in counted) / len(counted) for d in domains])
+    return np.array([([d] in groups) / len(groups) for d in evidence.domains])

@@ -51,7 +51,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One arm. Bits per byte; what is not known is None."""
+    """One arm, in the metric's unit; what is not known is None."""
 
     verdict: Verdict
     shrunken: Shrunken | None  # what the effect probably is, and P(better)
@@ -82,7 +82,7 @@ def cards(evidence: Evidence, verdicts: Sequence[Verdict] | None = None) -> list
     """A card for every arm, in the order declared. verdicts: those concluded, if they are at hand."""
     verdicts = trust.conclude(evidence).verdicts if verdicts is None else verdicts
     own = {one.arm: one for one in registry.arms_of(evidence)}
-    pairings = registry.pairings(own.values(), evidence.metric)
+    pairings = registry.pairings(own.values(), evidence.metric.name)
     shrunken = _shrunken(verdicts)
     return [_card(evidence, verdict, shrunken.get(verdict.arm), own.get(verdict.arm), pairings) for verdict in verdicts]
 
@@ -162,11 +162,11 @@ def render(card: Card) -> Table:
 def lines(card: Card) -> list[tuple[str, str]]:
     """What the card says, a name and a sentence each; only what is known."""
     v, effect = card.verdict, card.verdict.effect
-    found = [("change", v.factor), ("against", f"{v.base}, {v.metric}, {len(v.differences)} seeds")]
+    found = [("change", v.factor), ("against", f"{v.base}, {v.metric.name}, {len(v.differences)} seeds")]
     if card.shrunken:
         detectable = f"smallest detectable {effect.mde:.4f}; margin {v.margin:g}"
         found += [
-            ("effect", f"{effect.mean:+.4f} bits per byte {bounds(effect.interval)}; {detectable}"),
+            ("effect", f"{effect.mean:+.4f} {v.metric.unit} {bounds(effect.interval)}; {detectable}"),
             ("family", f"{v.family} arms; {_promise(card)}"),
             ("probably", f"{card.shrunken.mean:+.4f} {bounds(card.shrunken.interval)}; {_sign(card)}"),
             ("noise", v.known.text),

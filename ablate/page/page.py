@@ -107,7 +107,7 @@ def _html(
     eps: dict[str, float],
     pictures: dict[str, Markup],
 ) -> str:
-    environments, rows = _environments(evidence.distinct_runs), _strips(conclusion.verdicts)
+    environments, rows = _environments(evidence.distinct_runs), _strips(evidence, conclusion.verdicts)
     return (
         _jinja()
         .get_template("page.html")
@@ -121,7 +121,7 @@ def _html(
             cards={one.verdict.arm: one for one in _cards(evidence, conclusion)},
             settings=parallel.settings(evidence),
             effects=_by_arm(compare.domain_effects(evidence, conclusion.past)),
-            pairing=spread.gain(evidence, evidence.arms, evidence.metric),
+            pairing=spread.gain(evidence, evidence.arms, evidence.metric.name),
             saturations=[saturation(fit, eps[fit.domain]) for fit in fits],
             cooled=any(fit.points.cooled for fit in fits),
             fitted_arm=fits[0].arm if fits else None,
@@ -149,16 +149,16 @@ def _jinja() -> Environment:
         lstrip_blocks=True,
     )
     jinja.filters |= {"code": _code, "signed": _signed, "tokens": _or_dash(tokens_text), "flops": _or_dash(flops_text)}
-    jinja.filters |= {"hours": _or_dash(_hours), "bpb": _or_dash("{:.4f}".format), "value": _value, "minus": _minus}
+    jinja.filters |= {"hours": _or_dash(_hours), "number": _or_dash("{:.4f}".format), "value": _value, "minus": _minus}
     jinja.filters["facts"] = card.lines
     return jinja
 
 
-def _strips(verdicts: list[compare.Verdict]) -> list[strips.Strip]:
+def _strips(evidence: Evidence, verdicts: list[compare.Verdict]) -> list[strips.Strip]:
     """Those of few arms in the order declared, where a reader looks for them; those of many by their difference."""
     rows = strips.of_verdicts(verdicts)
     if len(rows) > DETAILED:
-        rows.sort(key=lambda strip: math.inf if strip.mean is None else strip.mean)
+        rows.sort(key=lambda strip: math.inf if strip.mean is None else evidence.metric.sign * strip.mean)
     return rows
 
 

@@ -7,6 +7,7 @@ import csv
 import io
 from typing import Any
 
+from ablate.scores.metrics import readings
 from ablate.verdict import compare
 from ablate.verdict.evidence import Evidence, Run
 
@@ -15,8 +16,8 @@ def tables(evidence: Evidence, verdicts: list[compare.Verdict]) -> dict[str, str
     """{name: CSV} of all tables."""
     rows = {
         "verdicts": [_verdict_row(verdict) for verdict in verdicts],
-        "runs": [_run_row(run, evidence.metric) for run in (*evidence.runs, *evidence.controls)],
-        "curves": [row for run in evidence.runs for row in _curve_rows(run)],
+        "runs": [_run_row(evidence, run) for run in (*evidence.runs, *evidence.controls)],
+        "curves": [row for run in evidence.runs for row in _curve_rows(evidence, run)],
     }
     return {name: _csv(of_table) for name, of_table in rows.items()}
 
@@ -25,12 +26,14 @@ def _verdict_row(v: compare.Verdict) -> dict[str, Any]:
     return {
         "arm": v.arm,
         "base": v.base,
-        "metric": v.metric,
+        "metric": v.metric.name,
+        "unit": v.metric.unit,
+        "better": v.metric.better,
         "word": v.word,
         "seeds": len(v.differences),
-        "base_bpb": v.base_bpb,
-        "arm_bpb": v.arm_bpb,
-        "difference_bpb": v.effect.mean,
+        "base_value": v.base_value,
+        "arm_value": v.arm_value,
+        "difference": v.effect.mean,
         "low": v.effect.interval[0],
         "high": v.effect.interval[1],
         "p": v.effect.p,
@@ -38,8 +41,8 @@ def _verdict_row(v: compare.Verdict) -> dict[str, Any]:
         "equivalence_low": v.effect.equivalence_interval[0],
         "equivalence_high": v.effect.equivalence_interval[1],
         "p_equivalent_adjusted": v.effect.p_equivalent,
-        "smallest_detectable_bpb": v.effect.mde,
-        "margin_bpb": v.margin,
+        "smallest_detectable": v.effect.mde,
+        "margin": v.margin,
         "confidence": v.confidence,
         "family": v.family,
         "provisional": v.provisional,
@@ -47,19 +50,18 @@ def _verdict_row(v: compare.Verdict) -> dict[str, Any]:
     }
 
 
-def _run_row(run: Run, metric: str) -> dict[str, Any]:
-    result = run.result
-    numbers = {key: result.get(key) for key in ("step", "tokens", "flops", "seconds")}
-    bpb = result.get("bpb", {}).get(metric)
+def _run_row(evidence: Evidence, run: Run) -> dict[str, Any]:
+    numbers = {key: run.result.get(key) for key in ("step", "tokens", "flops", "seconds")}
+    name = evidence.metric.name
     return {"arm": run.arm, "seed": run.seed, "run": run.record.id, "outcome": run.outcome, "reason": run.reason} | (
-        numbers | {f"{metric}_bpb": bpb}
+        numbers | {name: evidence.value(run.result, name)}
     )
 
 
-def _curve_rows(run: Run) -> list[dict[str, Any]]:
+def _curve_rows(evidence: Evidence, run: Run) -> list[dict[str, Any]]:
     known = {"arm": run.arm, "seed": run.seed}
-    rows = [(row["step"], row["tokens"], name, bpb) for row in run.evaluations for name, bpb in row["bpb"].items()]
-    return [known | {"step": step, "tokens": n, "metric": name, "bpb": bpb} for step, n, name, bpb in rows]
+    rows = [(row, name, value) for row in run.evaluations for name, value in readings(row, evidence.scope).items()]
+    return [known | {"step": row["step"], "tokens": row["tokens"], "metric": n, "value": v} for row, n, v in rows]
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

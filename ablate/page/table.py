@@ -24,7 +24,7 @@ def verdicts(results: list[Verdict]) -> Table:
     """Value of base and arm, difference with its interval, p value, what could have been seen, and the word."""
     out = Table(box=None, pad_edge=False, header_style="dim")
     out.add_column("arm", overflow="fold")
-    for name in (results[0].metric if results else "metric", "difference", "p adj.", "detectable"):
+    for name in (results[0].metric.name if results else "metric", "difference", "p adj.", "detectable"):
         out.add_column(name, justify="right", no_wrap=True)
     out.add_column("verdict", overflow="fold")
     for verdict in results:
@@ -52,7 +52,7 @@ def _cells(v: Verdict) -> list[Text]:
     arm, seeds = Text(v.arm, style="bold"), f"{len(v.differences)} seeds"
     if not v.differences:
         return [arm, Text("–"), Text("–"), Text("–"), Text("–"), word]
-    values = lines(f"{v.base_bpb:.4f}", f"→ {v.arm_bpb:.4f}")
+    values = lines(f"{v.base_value:.4f}", f"→ {v.arm_value:.4f}")
     if len(v.differences) < 2:
         return [arm, values, Text(f"{v.effect.mean:+.4f}"), Text("–"), lines("–", "1 seed"), word]
     mean = lines(f"{v.effect.mean:+.4f}", bounds(v.effect.interval))

@@ -24,9 +24,9 @@ from typing import Any
 from ablate.page.drawing import parallel
 from ablate.run.files import write_atomically
 from ablate.run.settings import Settings, UserError, Where
+from ablate.scores.metrics import METRICS, readings
 from ablate.verdict.evidence import Evidence
 
-POOLED = ("macro", "micro", "rest")
 TRAINING = {  # what a run logs of its steps, and what to call it
     "train/lr": "learning rate",
     "train/length": "row length, tokens",
@@ -41,9 +41,13 @@ COLUMNS = 3  # of panels in a section
 
 
 def losses(evidence: Evidence) -> dict[str, str]:
-    """{metric as logged: title} of every loss that runs of the study have."""
-    known = {name for run in evidence.runs for name in run.result.get("bpb", {})}
-    return {f"evaluation/bpb/{name}": name for name in (*evidence.domains, *POOLED) if not known or name in known}
+    """{metric as logged: title} of every metric that runs of the study have."""
+    known = {name for run in evidence.runs for name in readings(run.result, evidence.scope)}
+    return {f"evaluation/metric/{n}": n for n in (*evidence.domains, *METRICS) if not known or n in known}
+
+
+def _named(evidence: Evidence) -> str:
+    return f"{evidence.metric.name}, {evidence.metric.unit}"
 
 
 def tokens_read(evidence: Evidence) -> dict[str, str]:
@@ -53,7 +57,7 @@ def tokens_read(evidence: Evidence) -> dict[str, str]:
 
 def final(evidence: Evidence) -> str:
     """The declared metric as logged."""
-    return f"evaluation/bpb/{evidence.metric}"
+    return f"evaluation/metric/{evidence.metric.name}"
 
 
 def settings(evidence: Evidence) -> list[str]:
@@ -94,7 +98,7 @@ def build(evidence: Evidence, project: str, entity: str = "") -> Any:
         project=project,
         name=f"study {evidence.study.name}",
         sections=[
-            _section("Loss, bits per byte", _lines(losses(evidence))),
+            _section("Metrics", _lines(losses(evidence))),
             _section("Outcome", _outcome(evidence), columns=2),
             _section("Training", _lines(TRAINING)),
             _section("Mixture, tokens read", _lines(tokens_read(evidence))),
@@ -103,7 +107,7 @@ def build(evidence: Evidence, project: str, entity: str = "") -> Any:
         runset_settings=ws.RunsetSettings(
             filters=[ws.Metric("Group") == evidence.study.name],
             groupby=[ws.Metric("JobType")],
-            order=[ws.Ordering(ws.Summary(final(evidence)), ascending=True)],
+            order=[ws.Ordering(ws.Summary(final(evidence)), ascending=evidence.metric.better == "lower")],
             pinned_columns=[f"summary:{final(evidence)}", "summary:train/tokens"],
         ),
     )
@@ -131,8 +135,8 @@ def _outcome(evidence: Evidence) -> list[Any]:
     columns += [
         column(wr.SummaryMetric(name), display_name=f"tokens of {d}") for name, d in tokens_read(evidence).items()
     ]
-    columns.append(column(wr.SummaryMetric(final(evidence)), display_name=f"{evidence.metric}, bits per byte"))
-    bars = wr.BarPlot(title=f"final {evidence.metric}, bits per byte", metrics=[final(evidence)], **BY_ARM)
+    columns.append(column(wr.SummaryMetric(final(evidence)), display_name=_named(evidence)))
+    bars = wr.BarPlot(title=f"final {_named(evidence)}", metrics=[final(evidence)], **BY_ARM)
     return [bars, wr.ParallelCoordinatesPlot(title="settings and outcome of every run", columns=columns)]
 
 

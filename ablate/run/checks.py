@@ -119,11 +119,9 @@ def _check_mixture(s: Settings) -> None:
 
 
 def _check_focus(s: Settings) -> None:
-    """`share` and the metric `rest` need a domain to set apart, and others beside it."""
+    """`share` needs a domain to set apart, and others beside it."""
     known, focus = s.data.domains, s.data.focus
-    metrics = ["macro", "micro", "rest", *known]
-    _require(s.study.metric in metrics, "study.metric", s.study.metric, "one of " + ", ".join(metrics))
-    if s.mixture.share is not None or s.study.metric == "rest":
+    if s.mixture.share is not None:
         _require(focus in known and len(known) > 1, "data.focus", focus, f"one of several domains: {known}")
     if s.mixture.share is not None and s.mixture.weights:
         others = sum(weight for domain, weight in s.mixture.weights.items() if domain != focus)

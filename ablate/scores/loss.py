@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ablate.model.linear import grad_of_weight, product
+from ablate.scores.metrics import bits_per_byte
 
 IGNORED = -100  # a target that counts neither as token nor as bytes
 
@@ -74,11 +75,6 @@ def loss_sums(
 def plain_nats(hidden_ND: Tensor, head_weight_VD: Tensor, targets_N: Tensor) -> Tensor:
     """Nats of each token, 0 where IGNORED: what the chunked form computes, with all logits in memory."""
     return F.cross_entropy(F.linear(hidden_ND, head_weight_VD).float(), targets_N, reduction="none")
-
-
-def bits_per_byte(nats: float, num_bytes: float) -> float:
-    """`nats / (ln 2 x bytes)`: the one loss that does not depend on how text is cut into tokens."""
-    return nats / (math.log(2) * num_bytes)
 
 
 def implausible(nats: float, tokens: float, num_bytes: float) -> str | None:

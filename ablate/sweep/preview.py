@@ -15,6 +15,7 @@ from ablate.model import budget
 from ablate.page.drawing import picture
 from ablate.run.record import run_record, study_record
 from ablate.run.settings import Settings, Study
+from ablate.scores.metrics import Scope, metric_of
 from ablate.sweep.cost import Prospect, prospect
 from ablate.sweep.executors.slots import slots
 from ablate.sweep.study import Arm, Control, Plan
@@ -150,7 +151,8 @@ def _detectable(plan: Plan) -> str:
     if not sd or len(study.seeds) < 2:
         return "smallest effect that the seeds can detect: unknown until two seed blocks are done"
     smallest = detectable_with(sd, len(study.seeds), (1 - study.confidence) / family)
-    return f"smallest effect that {len(study.seeds)} seeds can detect: {smallest:.4f} bits per byte ({source})"
+    unit = metric_of(study.metric, plan.arms[0].settings.data.domains).unit
+    return f"smallest effect that {len(study.seeds)} seeds can detect: {smallest:.4f} {unit} ({source})"
 
 
 def _noise(plan: Plan) -> tuple[float, str]:
@@ -167,10 +169,13 @@ def _noise(plan: Plan) -> tuple[float, str]:
 
 def _finals(plan: Plan) -> dict[str, dict[int, float]]:
     found: dict[str, dict[int, float]] = {arm.name: {} for arm in plan.arms}
+    data = plan.arms[0].settings.data
+    metric, scope = metric_of(plan.study.metric, data.domains), Scope(data.domains, data.focus)
     for run in plan.runs:
         result = run_record(run.settings.where.outputs, run.id).result() or {}
-        if result.get("outcome") == "finished" and plan.study.metric in result["bpb"]:
-            found[run.arm][run.seed] = result["bpb"][plan.study.metric]
+        value = metric.read(result, scope) if result.get("outcome") == "finished" else None
+        if value is not None:
+            found[run.arm][run.seed] = value
     return found
 
 

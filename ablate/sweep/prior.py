@@ -31,7 +31,8 @@ def informed(plan: Plan, record: StudyRecord) -> Study:
 
 def look_up(plan: Plan) -> dict:
     """Standard deviation and degrees of freedom from all other studies, and which; 0 when some arm's are unknown."""
-    past = registry.read(plan.arms[0].settings.where.outputs, leave_out=plan.study.name)
+    base = plan.arms[0].settings
+    past = registry.read(base.where.outputs, base.data.focus, plan.study.name)
     found = [registry.before(_as_past(plan, arm), past, plan.study.metric) for arm in plan.arms if arm.difference]
     df = min((known.noise.df for known in found), default=0.0)
     variance = max((known.noise.variance for known in found), default=0.0)

@@ -18,6 +18,7 @@ from ablate.data.tokens import NO_TEXT, Corpus
 from ablate.run.identity import difference, digest, record_name
 from ablate.run.record import StudyRecord
 from ablate.run.settings import Settings, SettingsError, Study
+from ablate.scores import metrics
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,12 @@ class Plan:
 
 
 def plan(study: Study, base: Settings, arms: dict[str, Settings]) -> Plan:
-    """Audit the arms against the base. Raises SettingsError naming the first arm and all keys outside the factor."""
+    """Audit the arms against the base. Raises SettingsError naming the first arm and all keys outside the factor,
+    or a metric that cannot be read."""
     if study.base in arms:
         raise SettingsError(f"study.arms.{study.base}: is the name of the base; call the arm something else")
+    for settings in (base, *arms.values()):
+        metrics.check(settings)
     audited = [Arm(study.base, base, {})]
     for name, settings in arms.items():
         audited.append(Arm(name, settings, _audit(study, name, base, settings)))

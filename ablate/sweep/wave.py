@@ -88,19 +88,21 @@ def _steps(run: Run, part: float) -> int:
 
 
 def _decisions(plan: Plan, record: StudyRecord, tried: dict[str, float]) -> dict[str, Decision]:
-    finals, curves = standing(read(record), {arm.name: arm.settings.steps for arm in plan.arms})
+    evidence = read(record)
+    finals, curves = standing(evidence, {arm.name: arm.settings.steps for arm in plan.arms})
     for arm in plan.arms:
         for seed, value in list(finals.get(arm.name, {}).items()):
             if math.isnan(value) and plan.run(arm, seed).id not in tried:
                 del finals[arm.name][seed]  # it failed in an earlier start, and gets its try in this one
     decisions = decide(finals, informed(plan, record), curves)
-    record.decide({arm: _plain(decision) for arm, decision in decisions.items()})
+    record.decide({arm: _plain(decision, evidence.metric.sign) for arm, decision in decisions.items()})
     return decisions
 
 
-def _plain(decision: Decision) -> dict[str, object]:
-    """As JSON: what is not finite is null."""
-    values = dataclasses.asdict(decision) | {"interval": list(decision.interval)}
+def _plain(decision: Decision, sign: int) -> dict[str, object]:
+    """As JSON, differences in the metric's unit again: what is not finite is null."""
+    turned = {"mean": sign * decision.mean, "t": sign * decision.t}
+    values = dataclasses.asdict(decision) | turned | {"interval": sorted(sign * end for end in decision.interval)}
     return {name: _finite(value) for name, value in values.items()}
 
 

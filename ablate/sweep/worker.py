@@ -22,6 +22,7 @@ from ablate.run.identity import record_name
 from ablate.run.record import Growth, Record, run_record
 from ablate.run.settings import OutOfMemory, Settings, UserError
 from ablate.run.start import NONE
+from ablate.scores import metrics
 from ablate.sweep.ledger import Claimed, claim
 from ablate.sweep.trunk import Branch, branches_of, growth, missing
 
@@ -60,6 +61,7 @@ def looked_up(settings: Settings) -> Settings:
 
 def alone(settings: Settings) -> Task:
     """A run that no study asks for. Prepares its text; raises UserError when that or its parent cannot be had."""
+    metrics.check(settings)
     settings = looked_up(settings)
     corpus = prepare_for(settings)
     record = run_record(settings.where.outputs, record_name(settings, corpus.fingerprint))

@@ -70,24 +70,9 @@ class Book(StudyRecord):
     def exists(self) -> bool:
         return (self.folder / TABLES["runs"]).exists() and super().exists
 
-    @cached_property
-    def runs(self) -> pd.DataFrame:
-        """One row an (arm, seed): id, outcome, costs, bits per byte as macro, micro and by domain."""
-        return _short(self._placed("runs"))
-
-    @cached_property
-    def evaluations(self) -> pd.DataFrame:
-        """One row an evaluation of an (arm, seed): step, tokens, lr, bits per byte as in `runs`."""
-        return _short(self._placed("evaluations"))
-
     def _record(self, run: str) -> Record:
         # a positive control that was not wanted has no row
         return self._kept.get(run) or Kept(self.folder / "runs" / run, {"outcome": "not started"})
-
-    def _placed(self, name: str) -> pd.DataFrame:
-        runs = self.read()["runs"]
-        places = [(arm, int(seed), run) for arm, seeds in runs.items() for seed, run in seeds.items()]
-        return pd.DataFrame(places, columns=["arm", "seed", "id"]).merge(_table(self.folder / TABLES[name]), on="id")
 
     @cached_property
     def _kept(self) -> dict[str, Kept]:
@@ -153,12 +138,8 @@ def _table(path: Path) -> pd.DataFrame:
     return table.convert_dtypes()  # whole numbers stay so beside gaps
 
 
-def _short(table: pd.DataFrame) -> pd.DataFrame:
-    return table.rename(columns=lambda name: name.removeprefix("bpb."))
-
-
 def _deep(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """{"bpb.macro": 2.1} -> {"bpb": {"macro": 2.1}}; without what a row does not have."""
+    """{"sums.qa.nats": 2.1} -> {"sums": {"qa": {"nats": 2.1}}}; without what a row does not have."""
     found: dict[str, Any] = {}
     for name, value in row.items():
         if pd.isna(value):

@@ -26,6 +26,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from ablate.scores.metrics import Metric
 from ablate.verdict import registry
 from ablate.verdict.evidence import Evidence
 from ablate.verdict.registry import Known, Past
@@ -37,14 +38,14 @@ NOTHING = Known(Noise(), frozenset(), 0, ())
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """One arm against the base. Bits per byte throughout; lower is better, so a mean below 0 favours the arm."""
+    """One arm against the base, in the metric's unit throughout."""
 
     arm: str
     base: str
     factor: str  # how the arm differs from the base
-    metric: str
-    base_bpb: float  # mean over the paired seeds, like arm_bpb; nan without any
-    arm_bpb: float
+    metric: Metric
+    base_value: float  # mean over the paired seeds, like arm_value; nan without any
+    arm_value: float
     differences: dict[int, float]  # arm minus base by seed
     effect: Judgement
     known: Known  # what is known of the arm's noise besides its own seeds
@@ -61,13 +62,14 @@ def verdicts(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Ver
 
     past: arms of earlier studies; those of the same folder of records if not given.
     """
-    differences = {arm: evidence.differences(arm, evidence.metric) for arm in evidence.arms}
-    declared, known = evidence.declaration, _known(evidence, past, evidence.metric)
+    differences = {arm: evidence.differences(arm, evidence.metric.name) for arm in evidence.arms}
+    declared, known = evidence.declaration, _known(evidence, past, evidence.metric.name)
     effects = judge(
         {arm: list(d.values()) for arm, d in differences.items()},
         declared["margin"],
         declared["confidence"],
         {arm: one.noise for arm, one in known.items()},
+        evidence.metric.sign,
     )
     return [_verdict(evidence, arm, differences[arm], effects[arm], known.get(arm, NOTHING)) for arm in evidence.arms]
 
@@ -88,8 +90,8 @@ def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect
         base=evidence.base,
         factor=evidence.factor(arm),
         metric=evidence.metric,
-        base_bpb=_mean_bpb(evidence, evidence.base, differences),
-        arm_bpb=_mean_bpb(evidence, arm, differences),
+        base_value=_mean(evidence, evidence.base, differences),
+        arm_value=_mean(evidence, arm, differences),
         differences=differences,
         effect=effect,
         known=known,
@@ -114,8 +116,8 @@ def _allowed(word: Word, diverged: bool) -> Word:
     return "inconclusive" if diverged and word in ("better", "equivalent") else word
 
 
-def _mean_bpb(evidence: Evidence, arm: str, seeds: dict[int, float]) -> float:
-    finals = evidence.finals(arm, evidence.metric)
+def _mean(evidence: Evidence, arm: str, seeds: dict[int, float]) -> float:
+    finals = evidence.finals(arm, evidence.metric.name)
     return float(np.mean([finals[seed] for seed in seeds])) if seeds else math.nan
 
 
@@ -157,14 +159,14 @@ def _importance(verdict: Verdict) -> tuple[int, float]:
 
 
 def _claim(v: Verdict) -> str:
-    pair = f"`{v.arm}` is {v.word}"
+    pair, unit = f"`{v.arm}` is {v.word}", v.metric.unit
     if v.word in ("better", "worse"):
         near, far = sorted(abs(end) for end in v.effect.interval)
-        size = f"{abs(v.effect.mean):.4f} bits per byte [{near:.4f}, {far:.4f}]"
+        size = f"{abs(v.effect.mean):.4f} {unit} [{near:.4f}, {far:.4f}]"
         return f"{pair} than `{v.base}` by {size}; smallest detectable {v.effect.mde:.4f}"
-    size = f"{v.effect.mean:+.4f} bits per byte {bounds(v.effect.interval)}"
+    size = f"{v.effect.mean:+.4f} {unit} {bounds(v.effect.interval)}"
     if v.word == "equivalent":
-        return f"{pair} to `{v.base}` within ±{v.margin:g} bits per byte: {size}"
+        return f"{pair} to `{v.base}` within ±{v.margin:g} {unit}: {size}"
     if len(v.differences) < 2 or v.word != v.effect.word:
         return f"{pair} against `{v.base}`: {'; '.join(v.notes)}"
     return f"{pair} against `{v.base}`: {size}; smallest detectable {v.effect.mde:.4f}"

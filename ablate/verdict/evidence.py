@@ -5,15 +5,17 @@ dropping it would leave the survivors to look like a fair sample.
 
     evidence = read(study_record("outputs", "mix_sweep"))
     evidence.by_arm["qa_10"][0].outcome        finished, diverged, running, not started, or how it failed
-    evidence.differences("qa_10", "macro")     {seed: bits per byte}, below 0 is better than the base
+    evidence.differences("qa_10", "macro")     {seed: arm minus base}, in the unit of the metric
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from ablate.run.record import Record, StudyRecord
+from ablate.run.settings import UserError
+from ablate.scores.metrics import METRICS, Metric, Scope, Scores, metric_of
 
 # Runs beside the arms, as the declaration calls them (`sweep.controls`)
 NULL, AA, POSITIVE = "null control", "A/A control", "positive control"
@@ -39,7 +41,7 @@ class Run:
 
     @cached_property
     def evaluations(self) -> list[dict[str, Any]]:
-        """Rows of the evaluations: tokens, bpb by domain, ..."""
+        """Rows of the evaluations: step, tokens, sums by domain, ..."""
         return self.record.rows("evaluation")
 
 
@@ -82,9 +84,18 @@ class Evidence:
     def domains(self) -> list[str]:
         return self.declaration["domains"]
 
-    @property
-    def metric(self) -> str:
-        return self.declaration["metric"]
+    @cached_property
+    def metric(self) -> Metric:
+        """The declared one. Raises UserError where nobody knows it."""
+        return metric_of(self.declaration["metric"], self.domains)
+
+    @cached_property
+    def scope(self) -> Scope:
+        return Scope(self.domains, self.declaration.get("focus", ""))
+
+    def with_focus(self, focus: str) -> "Evidence":
+        """The same runs as a study sees them that varies another domain."""
+        return replace(self, declaration=self.declaration | {"focus": focus})
 
     @cached_property
     def distinct_runs(self) -> tuple[Run, ...]:
@@ -122,12 +133,27 @@ class Evidence:
     def any_finished(self) -> bool:
         return any(run.outcome == "finished" for run in self.runs)
 
+    def value(self, scores: Scores, metric: str) -> float | None:
+        """A metric as this study reads it, of a result or of an evaluation; None where that does not hold it."""
+        return metric_of(metric, self.domains).read(scores, self.scope)
+
+    def final(self, run: Run, metric: str) -> float:
+        """A metric at the end of a run that finished. Raises UserError where the run's record does not hold it."""
+        value = self.value(run.result, metric)
+        if value is None:
+            raise UserError(f"{run.record.id}: its record holds nothing that the metric {metric} could be read from")
+        return value
+
+    def curve(self, run: Run, metric: str) -> list[tuple[dict[str, Any], float]]:
+        """The evaluations of a run that hold a metric, each with its value."""
+        return [(row, value) for row in run.evaluations if (value := self.value(row, metric)) is not None]
+
     def finals(self, arm: str, metric: str) -> dict[int, float]:
-        """Bits per byte at the end, by seed, of the runs that finished."""
-        return {seed: run.result["bpb"][metric] for seed, run in self.finished(arm).items()}
+        """A metric at the end, by seed, of the runs that finished."""
+        return {seed: self.final(run, metric) for seed, run in self.finished(arm).items()}
 
     def differences(self, arm: str, metric: str) -> dict[int, float]:
-        """Arm minus base by seed, for the seeds finished in both; below 0 is better."""
+        """Arm minus base by seed, for the seeds finished in both."""
         ours, base = self.finals(arm, metric), self.finals(self.base, metric)
         return {seed: ours[seed] - base[seed] for seed in ours if seed in base}
 
@@ -144,15 +170,17 @@ class Evidence:
 def read(study: StudyRecord) -> Evidence:
     """Read a study, finished or not. Raises UserError when there is none."""
     declaration = study.read()
-    runs = tuple(_run(arm, seed, record) for arm, seed, record in study.records())
-    controls = tuple(_run(name, seed, record) for name, seed, record in study.controls())
+    scope = Scope(declaration["domains"], "")
+    runs = tuple(_run(arm, seed, record, scope) for arm, seed, record in study.records())
+    controls = tuple(_run(name, seed, record, scope) for name, seed, record in study.controls())
     return Evidence(study, declaration, runs, study.decisions(), controls)
 
 
-def _run(arm: str, seed: int, record: Record) -> Run:
+def _run(arm: str, seed: int, record: Record, scope: Scope) -> Run:
     if result := record.result():
         outcome, reason = result["outcome"], result.get("reason")
-        if outcome == "finished" and not all(math.isfinite(value) for value in result["bpb"].values()):
+        loss = METRICS["micro"].read(result, scope)  # of all text, so that no domain is left out
+        if outcome == "finished" and not (loss is None or math.isfinite(loss)):
             outcome, reason = "diverged", "the final loss is not a finite number"
         return Run(arm, seed, record, outcome, reason, result)
     if failure := record.failure():

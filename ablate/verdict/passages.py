@@ -40,18 +40,17 @@ class Passages:
 
 
 def passages(evidence: Evidence, arm: str) -> Passages | None:
-    """Of an arm in the study's metric; None where its runs kept no rows, too few, or other ones than the base."""
+    """Of an arm in the study's metric; None where that is not bits per byte, or the runs kept no rows, too few, or
+    other ones than the base."""
     ours, base = _rows(evidence, arm), _rows(evidence, evidence.base)
     pairs = [(ours[seed], base[seed]) for seed in ours if seed in base]
     if not pairs or any(_sizes(rows) != _sizes(pairs[0][0]) or not rows for pair in pairs for rows in pair):
         return None
     bits = {domain: _bits(pairs, domain) for domain in pairs[0][0]}
     sizes = {domain: np.array(rows["bytes"]) for domain, rows in pairs[0][0].items()}
-    if evidence.metric == "micro":
-        parts = [(np.concatenate(list(bits.values())), np.concatenate(list(sizes.values())))]
-    else:
-        parts = [(bits[domain], sizes[domain]) for domain in _domains(evidence, list(bits))]
-    return _together(parts) if all(len(x) > 1 for x, _ in parts) else None
+    groups = evidence.metric.groups(evidence.scope) if evidence.metric.groups else []
+    parts = [(np.concatenate([bits[d] for d in group]), np.concatenate([sizes[d] for d in group])) for group in groups]
+    return _together(parts) if parts and all(len(x) > 1 for x, _ in parts) else None
 
 
 def _rows(evidence: Evidence, arm: str) -> dict[int, Rows]:
@@ -67,15 +66,6 @@ def _bits(pairs: Sequence[tuple[Rows, Rows]], domain: str) -> np.ndarray:
     """Bits of the arm minus bits of the base on each row, the mean over seeds."""
     nats = [np.subtract(arm[domain]["nats"], base[domain]["nats"]) for arm, base in pairs]
     return np.mean(nats, axis=0) / math.log(2)
-
-
-def _domains(evidence: Evidence, names: list[str]) -> list[str]:
-    """Those that the metric is the mean of."""
-    if evidence.metric == "macro":
-        return names
-    if evidence.metric == "rest":
-        return [name for name in names if name != evidence.declaration["focus"]]
-    return [evidence.metric]
 
 
 def _together(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Passages:

@@ -38,7 +38,7 @@ from ablate.verdict.statistics.looks import Design, Noise, best, chance_of_bette
 from ablate.verdict.statistics.moderated import scatter
 from ablate.verdict.statistics.paired import Interval, Word
 
-Finals = Mapping[str, Mapping[int, float]]  # arm -> seed -> final value; inf: diverged, nan: failed
+Finals = Mapping[str, Mapping[int, float]]  # arm -> seed -> final value, lower is better; inf: diverged, nan: failed
 Curves = Mapping[str, Mapping[int, Mapping[float, float]]]  # arm -> seed -> part of the run -> value
 Reason = Literal["", "better", "worse", "equivalent", "futile", "beaten", "behind", "diverged", "failed", "spent"]
 
@@ -48,7 +48,7 @@ ROUNDING = 1e-9  # of a part of a run
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether an arm gets its next run, and the numbers that decided. In the metric's unit; below 0 is better."""
+    """Whether an arm gets its next run, and the numbers that decided; differences below 0 are better."""
 
     arm: str
     reason: Reason = ""  # empty while it is active

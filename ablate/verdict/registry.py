@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.run.record import StudyRecord, study_record
+from ablate.scores.metrics import readings
 from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.evidence import read as read_evidence
 from ablate.verdict.spread import Gain, Pairs, of_pairs
@@ -45,7 +46,7 @@ class Past:
     domains: tuple[str, ...]
     ids: frozenset[str]  # of the arm's runs, and of their weights: equal runs may have other ids in another study
     base: frozenset[str]  # those of the base
-    pairs: dict[str, list[tuple[float, float]]]  # by metric: bits per byte of (base, arm), by seed
+    pairs: dict[str, list[tuple[float, float]]]  # by metric: values of (base, arm), by seed
 
     def differences(self, metric: str) -> list[float]:
         return [arm - base for base, arm in self.pairs.get(metric, [])]
@@ -80,12 +81,13 @@ class Known:
         return f"{self.arms} like arms ({kind}; {', '.join(self.studies)}): sd {sd:.4f}, {worth}"
 
 
-def read(outputs: Path | str, leave_out: str = "") -> tuple[Past, ...]:
+def read(outputs: Path | str, focus: str | None = None, leave_out: str = "") -> tuple[Past, ...]:
     """All arms that have two pairs or more: of all studies in a folder of records and in the lab book beside it.
 
+    focus: of the study that is judged, which `rest` leaves out; if not given, each study's own.
     leave_out: the name of a study that is not read.
     """
-    return _of(studies(outputs), leave_out)
+    return _of(studies(outputs), focus, leave_out)
 
 
 def studies(outputs: Path | str) -> list[StudyRecord]:
@@ -95,10 +97,8 @@ def studies(outputs: Path | str) -> list[StudyRecord]:
 
 def earlier(evidence: Evidence) -> tuple[Past, ...]:
     """The arms of all other studies of this one's lab; of a study out of the lab book, those in the book."""
-    place = evidence.study.folder.parent
-    if place.name == "studies":
-        return read(place.parent, leave_out=evidence.declaration["name"])
-    return _of(_kept(place), evidence.declaration["name"])
+    place, focus, name = evidence.study.folder.parent, evidence.scope.focus, evidence.declaration["name"]
+    return read(place.parent, focus, name) if place.name == "studies" else _of(_kept(place), focus, name)
 
 
 def _recorded(outputs: Path) -> list[StudyRecord]:
@@ -111,29 +111,28 @@ def _kept(folder: Path) -> list[StudyRecord]:
     return [book for path in sorted(folder.glob("*/study.json")) if (book := Book(path.parent)).exists]
 
 
-def _of(records: Iterable[StudyRecord], leave_out: str) -> tuple[Past, ...]:
+def _of(records: Iterable[StudyRecord], focus: str | None, leave_out: str) -> tuple[Past, ...]:
     """Each run once, though a study may be recorded and in the book too."""
     found: dict[frozenset[str], Past] = {}
     for study in records:
         if study.read()["name"] != leave_out:
-            found = {one.ids: one for one in arms_of(read_evidence(study))} | found
+            evidence = read_evidence(study)
+            found = {one.ids: one for one in arms_of(evidence if focus is None else evidence.with_focus(focus))} | found
     return tuple(found.values())
 
 
 def arms_of(evidence: Evidence) -> list[Past]:
     """The arms of one study that have two pairs or more."""
-    return [_past(evidence, arm) for arm in evidence.arms if len(evidence.differences(arm, evidence.metric)) > 1]
+    base = evidence.finished(evidence.base).keys()
+    return [_past(evidence, arm) for arm in evidence.arms if len(evidence.finished(arm).keys() & base) > 1]
 
 
 def _past(evidence: Evidence, arm: str) -> Past:
-    runs = evidence.finished(arm)
-    first = next(iter(runs.values())).result
+    arms = evidence.finished(arm)
+    first = next(iter(arms.values())).result
     base = evidence.finished(evidence.base)
-    seeds = [seed for seed in runs if seed in base]
-    pairs = {
-        metric: [(base[seed].result["bpb"][metric], runs[seed].result["bpb"][metric]) for seed in seeds]
-        for metric in first["bpb"]
-    }
+    both = [[readings(runs[seed].result, evidence.scope) for runs in (base, arms)] for seed in arms if seed in base]
+    known = [name for name in both[0][0] if all(name in values for pair in both for values in pair)]
     return Past(
         study=evidence.declaration["name"],
         arm=arm,
@@ -141,9 +140,9 @@ def _past(evidence: Evidence, arm: str) -> Past:
         parameters=first["parameters"],
         tokens=first["tokens"],
         domains=tuple(evidence.domains),
-        ids=_names(runs.values()),
+        ids=_names(arms.values()),
         base=_names(base.values()),
-        pairs=pairs,
+        pairs={name: [(of_base[name], of_arm[name]) for of_base, of_arm in both] for name in known},
     )
 
 

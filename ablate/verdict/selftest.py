@@ -27,19 +27,19 @@ from rich.table import Table
 from rich.text import Text
 from scipy.special import betaincinv
 
-from ablate.run.record import run_record, study_record
+from ablate.run.record import study_record
 from ablate.verdict import registry
 from ablate.verdict.evidence import Evidence
 from ablate.verdict.evidence import read as read_evidence
 from ablate.verdict.registry import Known, Past
 from ablate.verdict.spread import Gain
-from ablate.verdict.statistics.paired import interval, judge
+from ablate.verdict.statistics.paired import judge
+from ablate.verdict.validity import controls
 
 SEEDS = 3  # pairs of a pseudo-arm
 GROUPINGS = 40
 ALPHA = 0.05
 METRIC = "macro"
-CONTROL = "positive control"  # what a declaration calls it
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ def self_test(outputs: Path) -> SelfTest:
     """Measure the error rates of the lab on all studies of a folder of records."""
     past = registry.read(outputs)
     metrics = list(dict.fromkeys(metric for one in past for metric in one.pairs))
-    controls = [found for evidence in _studies(outputs) if (found := _control(evidence)) is not None]
+    positives = [found for evidence in _studies(outputs) if (found := _control(evidence)) is not None]
     return SelfTest(
         **_rates(past),
         noises={metric: registry.regions(past, metric) for metric in metrics},
         pairings={metric: registry.pairings(past, metric) for metric in metrics},
-        positives=len(controls),
-        positives_found=sum(controls),
+        positives=len(positives),
+        positives_found=sum(positives),
     )
 
 
@@ -147,17 +147,9 @@ def _studies(outputs: Path) -> list[Evidence]:
 
 
 def _control(evidence: Evidence) -> bool | None:
-    """Whether the positive control was found, at the level of the family's first arm; None without two pairs of it."""
-    declared, metric = evidence.declaration, evidence.metric
-    runs = declared.get("control_runs", {}).get(CONTROL, {})
-    results = {int(seed): run_record(evidence.study.folder.parent.parent, run).result() for seed, run in runs.items()}
-    finals = {seed: r["bpb"][metric] for seed, r in results.items() if r and r["outcome"] == "finished"}
-    base = evidence.finals(evidence.base, metric)
-    d = [finals[seed] - base[seed] for seed in finals if seed in base]
-    if len(d) < 2:
-        return None
-    low, high = interval(d, (1 - declared["confidence"]) / max(1, len(evidence.arms)))
-    return low > 0 if declared["controls"]["expected"] == "worse" else high < 0
+    """Whether the positive control was found; None without two pairs of it."""
+    differences, _, word = controls.positive(evidence)
+    return None if len(differences) < 2 else word == evidence.declaration["controls"]["expected"]
 
 
 def table(test: SelfTest) -> Group:
@@ -184,7 +176,7 @@ def _noises(test: SelfTest) -> Table:
     out = Table(box=None, pad_edge=False, header_style="dim", title="noise of a difference", title_justify="left")
     for name in ("metric", "kind of arm"):
         out.add_column(name, overflow="fold")
-    for name in ("sd (bits per byte)", "worth d0", "arms"):
+    for name in ("sd (unit of the metric)", "worth d0", "arms"):
         out.add_column(name, justify="right", no_wrap=True)
     for metric, found in test.noises.items():
         for known in found:

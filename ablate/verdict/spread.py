@@ -24,6 +24,7 @@ import numpy as np
 from scipy.special import fdtri, gammaincinv
 
 from ablate.run.record import StudyRecord
+from ablate.scores.metrics import readings
 from ablate.verdict.evidence import Evidence, read
 from ablate.verdict.statistics.looks import Noise
 from ablate.verdict.statistics.looks import pooled as pooled_noise
@@ -97,12 +98,13 @@ def gain(evidence: Evidence, arms: Iterable[str], metric: str) -> Gain | None:
 
 def metrics(evidence: Evidence) -> list[str]:
     """The study's own metric first, then the means and the domains."""
-    names = dict.fromkeys([evidence.metric, "macro", *evidence.domains])
+    names = dict.fromkeys([evidence.metric.name, "macro", *evidence.domains])
     return [name for name in names if _has(evidence, name)]
 
 
 def _has(evidence: Evidence, metric: str) -> bool:
-    return all(metric in run.result["bpb"] for run in evidence.runs if run.outcome == "finished")
+    finished = (run for run in evidence.runs if run.outcome == "finished")
+    return all(metric in readings(run.result, evidence.scope) for run in finished)
 
 
 @dataclass(frozen=True)
@@ -115,16 +117,19 @@ class Measured:
     gain: float | None = None  # from pairing; None for several studies
 
 
-def measured(studies: Iterable[StudyRecord], metric: str) -> Measured | None:
-    """Of some studies together, of one name the first; None where no arm has two pairs with the base."""
-    evidences = {study.name: read(study) for study in reversed(list(studies))}
+def measured(studies: Iterable[StudyRecord], metric: str, focus: str) -> Measured | None:
+    """Of some studies together, of one name the first; None where no arm has two pairs with the base.
+
+    focus: of the study that asks (`rest` leaves it out).
+    """
+    evidences = {study.name: read(study).with_focus(focus) for study in reversed(list(studies))}
     found = {name: (noise, one) for name, one in evidences.items() if (noise := _noise(one, metric)) is not None}
     if not found:
         return None
     noises, (_, first) = [noise for noise, _ in found.values()], next(iter(found.values()))
     df = sum(noise.df for noise in noises)
     variance = sum(noise.variance * noise.df for noise in noises) / df
-    pairing = gain(first, first.arms, first.metric) if len(found) == 1 else None
+    pairing = gain(first, first.arms, metric) if len(found) == 1 else None
     largest = max(math.sqrt(noise.variance) for noise in noises)
     return Measured(Sd(math.sqrt(variance), df), tuple(found), largest, pairing.value if pairing else None)
 

@@ -21,15 +21,17 @@ def standing(
 ) -> tuple[dict[str, dict[int, float]], dict[str, dict[int, dict[float, float]]]]:
     """Final values and curves of the declared metric, of the base and every arm but null arms, by seed.
 
+    They are times the metric's sign, so that lower is better, as a race takes it.
     steps: of the whole run, by arm. A diverged run is inf, a failed one nan, any other unfinished one is absent.
     """
     metric = evidence.metric
     finals = {
-        arm: evidence.finals(arm, metric) | {seed: end for seed, run in runs.items() if (end := _end(run)) is not None}
+        arm: {seed: metric.sign * value for seed, value in evidence.finals(arm, metric.name).items()}
+        | {seed: end for seed, run in runs.items() if (end := _end(run)) is not None}
         for arm, runs in evidence.by_arm.items()
     }
     curves = {
-        arm: {seed: _curve(run, metric, steps[arm]) for seed, run in runs.items() if run.outcome != "not started"}
+        arm: {seed: _curve(evidence, run, steps[arm]) for seed, run in runs.items() if run.outcome != "not started"}
         for arm, runs in evidence.by_arm.items()
     }
     return finals, curves
@@ -40,5 +42,7 @@ def _end(run: Run) -> float | None:
     return ENDS.get(run.outcome, math.nan)
 
 
-def _curve(run: Run, metric: str, steps: int) -> dict[float, float]:
-    return {row["step"] / steps: row["bpb"][metric] for row in run.evaluations}
+def _curve(evidence: Evidence, run: Run, steps: int) -> dict[float, float]:
+    return {
+        row["step"] / steps: evidence.metric.sign * value for row, value in evidence.curve(run, evidence.metric.name)
+    }

@@ -22,7 +22,7 @@ def test_every_row_is_there(tiny, outputs):
     train_run(tiny(where=OFFLINE))
     record = only(outputs)
     file = next((outputs / "wandb").glob(f"offline-run-*-{record.id}/*.wandb")).read_bytes()
-    for kind, name in (("train", "grad_norm"), ("evaluation", "bpb/macro")):
+    for kind, name in (("train", "grad_norm"), ("evaluation", "metric/macro")):
         rows = list(record.rows(kind))
         assert file.count(f"{kind}/{name}".encode()) == 2 * len(rows) > 0  # the row, and the summary after it
 

@@ -27,7 +27,7 @@ def test_interrupted_and_resumed_it_ends_with_the_same_weights(tiny, tmp_path, k
     assert found["outcome"] == expected["outcome"] == "finished"
     assert found["weights_sha256"] == expected["weights_sha256"]
     ours, its = (record_of(settings).rows("evaluation") for settings in (disturbed, undisturbed))
-    assert [row["bpb"] for row in ours] == [row["bpb"] for row in its]
+    assert [row["sums"] for row in ours] == [row["sums"] for row in its]
     ours, its = (record_of(settings).rows("trace") for settings in (disturbed, undisturbed))
     assert ours == its
     first, again = record_of(disturbed).starts()

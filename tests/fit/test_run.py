@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import asked_to_stop, elsewhere, record_of, train_run
+from runs import asked_to_stop, elsewhere, losses, record_of, train_run
 from safetensors.torch import load_file
 
 from ablate.fit import checkpoint
@@ -19,7 +19,7 @@ from ablate.model import budget, match
 from ablate.plan.timeline import timeline
 from ablate.run.identity import SEMANTICS
 from ablate.run.settings import UserError
-from ablate.scores.loss import bits_per_byte
+from ablate.scores.metrics import bits_per_byte
 from ablate.sweep.worker import alone, work
 
 
@@ -32,13 +32,14 @@ def test_a_run_leaves_a_complete_record(tiny):
     assert result["outcome"] == "finished"
     assert result["step"] == settings.steps
     assert result["tokens"] == settings.tokens
-    assert set(result["bpb"]) == {"general", "code", "qa", "macro", "micro", "rest"}
+    values = losses(result, focus="qa")
+    assert set(values) == {"general", "code", "qa", "macro", "micro", "rest"}
     assert result["weights_sha256"] == checkpoint.sha256(load_file(record.weights))
     assert not record.checkpoints.exists()
     assert [row["step"] for row in record.rows("evaluation")] == list(timeline(settings).evaluations)
     for domain, rows in result["validation"].items():
         assert len(rows["nats"]) == len(rows["bytes"]) == settings.evaluation.spans
-        assert bits_per_byte(sum(rows["nats"]), sum(rows["bytes"])) == pytest.approx(result["bpb"][domain])
+        assert bits_per_byte(sum(rows["nats"]), sum(rows["bytes"])) == pytest.approx(values[domain])
 
 
 def test_realised_rates_lengths_and_mixture_are_those_of_the_timeline(tiny):
@@ -56,7 +57,7 @@ def test_training_lowers_the_loss(tiny):
     settings = tiny(tokens=40_960)
     train_run(settings)
     rows = record_of(settings).rows("evaluation")
-    assert rows[-1]["bpb"]["macro"] < rows[0]["bpb"]["macro"] - 0.1
+    assert losses(rows[-1])["macro"] < losses(rows[0])["macro"] - 0.1
 
 
 def test_a_finished_run_is_not_trained_again(tiny):
@@ -90,7 +91,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(tiny, tmp_path, fork
     assert kills > 0
     assert (record.result() or {})["weights_sha256"] == expected["weights_sha256"]
     first, second = record_of(undisturbed).rows("evaluation"), record.rows("evaluation")
-    assert [row["bpb"] for row in first] == [row["bpb"] for row in second]
+    assert [row["sums"] for row in first] == [row["sums"] for row in second]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -171,7 +172,7 @@ def test_too_few_validation_spans_are_refused(tiny):
 def test_bf16_trains_near_fp32(tiny, tmp_path):
     full = train_run(tiny())
     mixed = train_run(tiny(precision="bf16-mixed"))
-    assert mixed["bpb"]["macro"] == pytest.approx(full["bpb"]["macro"], abs=0.05)
+    assert losses(mixed)["macro"] == pytest.approx(losses(full)["macro"], abs=0.05)
     assert mixed["weights_sha256"] != full["weights_sha256"]
 
 

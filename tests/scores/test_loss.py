@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ablate.scores import loss
-from ablate.scores.loss import IGNORED, bits_per_byte, implausible, loss_sums, plain_nats
+from ablate.scores.loss import IGNORED, implausible, loss_sums, plain_nats
+from ablate.scores.metrics import bits_per_byte
 
 
 def random(*shape, seed=0):

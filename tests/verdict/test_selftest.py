@@ -7,6 +7,7 @@ from rich.console import Console
 
 from ablate import report
 from ablate.verdict import selftest
+from ablate.verdict.evidence import POSITIVE
 from ablate.verdict.registry import Past
 from ablate.verdict.selftest import Rate, contrasts, nulls, self_test
 from tests.verdict.worlds import World, write
@@ -60,7 +61,7 @@ def test_positive_controls_are_counted(tmp_path):
     study = lab(tmp_path, effects={"qa_20": 0.03, "qa_30": 0.0})
     declaration = study.read()
     for expected, counted in (("worse", (1, 1)), ("better", (1, 0))):
-        arm = {"control_runs": {selftest.CONTROL: declaration["runs"]["qa_20"]}, "controls": {"expected": expected}}
+        arm = {"control_runs": {POSITIVE: declaration["runs"]["qa_20"]}, "controls": {"expected": expected}}
         study.write(declaration | arm)
         found = self_test(tmp_path)
         assert (found.positives, found.positives_found) == counted

@@ -93,11 +93,11 @@ def test_metrics_are_those_of_the_declaration(evidence):
 
 
 def test_noise_is_read_from_the_records(tmp_path):
-    assert measured([], "macro") is None
+    assert measured([], "macro", "qa") is None
     world = World(seeds=tuple(range(8)), own_noise=0.002, evaluation_noise=0.0)
     one = write(tmp_path, world, "one")
     evidence = read(one)
-    found = measured([one], "macro")
+    found = measured([one], "macro", "qa")
     assert found is not None
     d = np.array([list(evidence.differences(arm, "macro").values()) for arm in evidence.arms])
     assert found.noise.value == pytest.approx(math.sqrt(d.var(axis=1, ddof=1).mean()))
@@ -105,11 +105,11 @@ def test_noise_is_read_from_the_records(tmp_path):
     assert found.gain is not None
     assert found.gain > 3
     two = write(tmp_path, dataclasses.replace(world, own_noise=0.02, seeds=tuple(range(20, 28))), "two")
-    both = measured([one, two], "macro")
+    both = measured([one, two], "macro", "qa")
     assert both is not None
     assert set(both.studies) == {"one", "two"}
     assert found.noise.value < both.noise.value < both.largest
-    assert measured([one, two], "no such metric") is None
+    assert measured([one, two], "no such metric", "qa") is None
 
 
 def test_the_interval_of_the_noise_holds_it():

@@ -19,7 +19,8 @@ DOMAINS = {  # E, A, alpha
     "science": (1.05, 300.0, 0.40),
     "qa": (0.85, 800.0, 0.48),
 }
-TOKENS, STEP_TOKENS, BYTES_PER_TOKEN = 3_000_000, 10_000, 3.1
+TOKENS, STEP_TOKENS = 3_000_000, 10_000
+HELD_OUT, HELD_OUT_BYTES = 4096, (14_000, 12_000, 13_000, 10_000)  # tokens, bytes of the held-out text, by domain
 
 
 @dataclass(frozen=True)
@@ -167,15 +168,11 @@ def _evaluation_row(world: World, step: int, tokens: int, rate: float, offset: d
         d: E + A * tokens**-alpha + offset[d] - cooling + rng.normal(0, world.evaluation_noise)
         for d, (E, A, alpha) in world.domains.items()
     }
-    nats = {d: value * np.log(2) * BYTES_PER_TOKEN for d, value in bpb.items()}
-    bpb |= _pooled(bpb, world)
-    return {"kind": "evaluation", "step": step, "tokens": tokens, "flops": 6 * 1.1e6 * tokens, "nats": nats, "bpb": bpb}
-
-
-def _pooled(bpb: dict[str, float], world: World) -> dict[str, float]:
-    mean = float(np.mean(list(bpb.values())))
-    rest = [value for domain, value in bpb.items() if domain != "qa"]
-    return {"macro": mean, "micro": mean + 0.003} | ({"rest": float(np.mean(rest))} if len(bpb) > 1 else {})
+    sums = {
+        d: {"nats": value * np.log(2) * size, "tokens": HELD_OUT, "bytes": size}
+        for (d, value), size in zip(bpb.items(), HELD_OUT_BYTES, strict=False)
+    }
+    return {"kind": "evaluation", "step": step, "tokens": tokens, "flops": 6 * 1.1e6 * tokens, "sums": sums}
 
 
 def _result(world: World, arm: str, outcome: str, last: dict) -> dict:
@@ -189,9 +186,8 @@ def _result(world: World, arm: str, outcome: str, last: dict) -> dict:
         "seconds": last["tokens"] / 21_000,
         "tokens_per_second": 21_000.0,
         "parameters": 1_100_000,
-        "nats": last["nats"] if outcome == "finished" else {},
-        "bpb": last["bpb"] if outcome == "finished" else {},
-        "weights_sha256": hashlib.sha256(repr(last["bpb"]).encode()).hexdigest(),  # equal exactly where losses are
+        "sums": last["sums"] if outcome == "finished" else None,
+        "weights_sha256": hashlib.sha256(repr(last["sums"]).encode()).hexdigest(),  # equal exactly where losses are
         "mixture": {"asked": weights, "realised": {d: w + 3e-5 for d, w in weights.items()}},
     }
 

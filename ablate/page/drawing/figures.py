@@ -4,7 +4,7 @@
     losses      how it came about: loss by domain, and the difference from the base beneath
     saturation  where each domain stops gaining
 
-Bits per byte on every loss axis: lower is better.
+Losses are in bits per byte, differences in the unit of the study's metric.
 """
 
 import math
@@ -21,6 +21,7 @@ from matplotlib.transforms import Transform, blended_transform_factory
 from ablate.laws import curves
 from ablate.laws import saturation as places
 from ablate.page.drawing.look import LIGHT, Look, grid, paired_grid
+from ablate.scores.metrics import metric_of
 from ablate.verdict.compare import Verdict
 from ablate.verdict.evidence import Evidence, tokens_text
 
@@ -51,10 +52,11 @@ def forest(evidence: Evidence, verdicts: list[Verdict], look: Look = LIGHT) -> F
         reach = 1.12 * max([1.6 * margin, *(_reach(v) for v in verdicts)])
         ax.set(xlim=(-reach, reach), ylim=(len(names) - 0.4, -0.6))
         ax.set_yticks(range(len(names)), [shorten(name, NAME) for name in names], color=look.ink, fontsize=9.5)
-        ax.set_xlabel(f"difference from {evidence.base}, bits per byte ({evidence.metric})")
+        metric = evidence.metric
+        ax.set_xlabel(f"difference from {evidence.base}, {metric.unit} ({metric.name})")
         ax.grid(visible=False)
         ax.spines["left"].set_visible(False)
-        _forest_heads(ax, margin, look)
+        _forest_heads(ax, margin, metric.ends, look)
     return figure
 
 
@@ -89,12 +91,12 @@ def _reach(v: Verdict) -> float:
     return max((abs(end) for end in [*v.differences.values(), *ends]), default=0.0)
 
 
-def _forest_heads(ax: Axes, margin: float, look: Look) -> None:
+def _forest_heads(ax: Axes, margin: float, ends: tuple[str, str], look: Look) -> None:
     above = blended_transform_factory(ax.transData, ax.transAxes)
     style = {"va": "bottom", "color": look.muted, "fontsize": 8}
     ax.text(0, 1.02, f"margin ±{margin:g}", transform=above, ha="center", **style)
-    ax.text(0, 1.02, "← better", transform=ax.transAxes, ha="left", **style)
-    ax.text(1, 1.02, "worse →", transform=ax.transAxes, ha="right", **style)
+    ax.text(0, 1.02, f"← {ends[0]}", transform=ax.transAxes, ha="left", **style)
+    ax.text(1, 1.02, f"{ends[1]} →", transform=ax.transAxes, ha="right", **style)
 
 
 def losses(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None = None) -> Figure:
@@ -103,17 +105,20 @@ def losses(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None =
     shown: arms that have a colour and a band; the others are thin grey lines. All if not given.
     """
     with look.applied():
-        panels = evidence.domains + ([evidence.metric] if evidence.metric not in evidence.domains else [])
-        colours = of_arms(evidence, shown, look)
+        colours, metric = of_arms(evidence, shown, look), evidence.metric
         arms = [arm for arm in [*evidence.arms, evidence.base] if evidence.finished(arm)]
+        panels = {domain: metric_of(domain, evidence.domains).unit for domain in evidence.domains}
+        if any(curves.all_points(evidence, arm, metric.name).pooled()[0].size for arm in arms):
+            panels |= {metric.name: metric.unit}  # otherwise it is measured at the end of a run alone
         figure, pairs = paired_grid(len(panels), WIDTH, 3.3)
-        for (above, below), panel in zip(pairs, panels, strict=True):
+        for (above, below), (panel, unit) in zip(pairs, panels.items(), strict=True):
             by_arm = {arm: _by_tokens(curves.all_points(evidence, arm, panel)) for arm in arms}
             _draw_losses(above, by_arm, colours, look)
-            _draw_differences(below, by_arm, colours, evidence, look)
+            margin = evidence.declaration["margin"] if unit == metric.unit else 0.0
+            _draw_differences(below, by_arm, colours, (evidence.base, margin), look)
             above.set_title(panel)
-            if below.get_subplotspec().is_first_col():  # pyrefly: ignore
-                above.set_ylabel("bits per byte")
+            if below.get_subplotspec().is_first_col() or unit != "bits per byte":  # pyrefly: ignore
+                above.set_ylabel(unit)
                 below.set_ylabel(f"minus {evidence.base}")
         others = len(set(arms) - set(colours))
         _legend(figure, {arm: colour for arm, colour in colours.items() if arm in arms}, others, look)
@@ -144,15 +149,15 @@ def _draw_losses(ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str,
 
 
 def _draw_differences(
-    ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str], evidence: Evidence, look: Look
+    ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str], against: tuple[str, float], look: Look
 ) -> None:
-    margin, base = evidence.declaration["margin"], by_arm.get(evidence.base, {})
+    (name, margin), base = against, by_arm.get(against[0], {})
     ax.axhspan(-margin, margin, color=look.faint, alpha=0.55, linewidth=0)
     ax.axhline(0, color=look.ink, linewidth=1)
     paired = {
         arm: {n: d for n, v in found.items() if (d := [x - base[n][s] for s, x in v.items() if s in base.get(n, {})])}
         for arm, found in by_arm.items()
-        if arm != evidence.base
+        if arm != name
     }
     _bands(ax, {arm: found for arm, found in paired.items() if arm in colours}, colours)
     _background(ax, [found for arm, found in paired.items() if arm not in colours], look)
@@ -173,7 +178,7 @@ def _background(ax: Axes, arms: list[ByMean], look: Look) -> None:
 def _by_tokens(points: curves.Points) -> ByTokens:
     found: ByTokens = {}
     for seed, tokens in points.tokens.items():
-        for n, value in zip(tokens, points.bpb[seed], strict=True):
+        for n, value in zip(tokens, points.losses[seed], strict=True):
             found.setdefault(float(n), {})[seed] = float(value)
     return dict(sorted(found.items()))
 
@@ -258,8 +263,8 @@ def _draw_laws(ax: Axes, fit: curves.Fit, found: places.Saturation, colour: str,
 
 
 def _saturation_axes(ax: Axes, fit: curves.Fit, every: curves.Points, look: Look) -> None:
-    tokens, bpb = every.pooled()
-    late = bpb[tokens > 0.5 * SPREAD_FROM * fit.trained]
+    tokens, losses = every.pooled()
+    late = losses[tokens > 0.5 * SPREAD_FROM * fit.trained]
     ahead = fit.loss(np.array([AHEAD * fit.trained]))[0] if fit.laws and not fit.problem else math.inf
     low = min(late.min(), float(ahead))
     space = 0.08 * (late.max() - low) or 0.01

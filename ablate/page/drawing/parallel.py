@@ -57,7 +57,7 @@ def _varying(evidence: Evidence) -> dict[str, dict[str, Any]]:
 
 def drawable(evidence: Evidence) -> bool:
     """Whether there is more than one setting to compare, and an arm with a difference."""
-    return len(_varying(evidence)) > 1 and any(evidence.differences(arm, evidence.metric) for arm in evidence.arms)
+    return len(_varying(evidence)) > 1 and any(evidence.differences(arm, evidence.metric.name) for arm in evidence.arms)
 
 
 def parallel(evidence: Evidence, look: Look = LIGHT) -> Figure:
@@ -66,7 +66,7 @@ def parallel(evidence: Evidence, look: Look = LIGHT) -> Figure:
     effects = {evidence.base: 0.0} | {
         arm: float(np.mean(list(d.values())))
         for arm in evidence.arms
-        if (d := evidence.differences(arm, evidence.metric))
+        if (d := evidence.differences(arm, evidence.metric.name))
     }
     kept = sorted(found, key=lambda key: -len(set(map(str, found[key].values()))))[:AXES]
     dimensions = [_dimension(key, found[key]) for key in found if key in kept]
@@ -74,7 +74,8 @@ def parallel(evidence: Evidence, look: Look = LIGHT) -> Figure:
     with look.applied():
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         ax = figure.subplots()
-        _draw_arms(ax, [_fanned(d, effects) for d in dimensions] + [last], effects, evidence.base, look)
+        losses = {arm: evidence.metric.sign * effect for arm, effect in effects.items()}
+        _draw_arms(ax, [_fanned(d, effects) for d in dimensions] + [last], losses, evidence.base, look)
         _draw_axes(ax, [*dimensions, last], look)
     return figure
 
@@ -138,11 +139,11 @@ def _fanned(dimension: Dimension, effects: dict[str, float]) -> Dimension:
     return Dimension(dimension.key, places, dimension.ticks)
 
 
-def _draw_arms(ax: Axes, dimensions: Sequence[Dimension], effects: dict[str, float], base: str, look: Look) -> None:
-    limit = max(abs(effect) for effect in effects.values()) or 1.0
-    arms = sorted((arm for arm in effects if arm != base), key=lambda arm: abs(effects[arm]))  # the strongest on top
+def _draw_arms(ax: Axes, dimensions: Sequence[Dimension], losses: dict[str, float], base: str, look: Look) -> None:
+    limit = max(abs(loss) for loss in losses.values()) or 1.0
+    arms = sorted((arm for arm in losses if arm != base), key=lambda arm: abs(losses[arm]))  # the strongest on top
     curves = [_curve([d.places[arm] for d in dimensions]) for arm in [*arms, base]]
-    colours = [to_hex(COLOURS(0.5 + 0.5 * effects[arm] / limit)) for arm in arms] + [look.ink]
+    colours = [to_hex(COLOURS(0.5 + 0.5 * losses[arm] / limit)) for arm in arms] + [look.ink]
     width = 1.8 if len(arms) < 30 else 1.1
     lines = PathCollection(curves, facecolors="none", edgecolors=colours, linewidths=[width] * len(arms) + [2.2])
     lines.set_alpha([0.8] * len(arms) + [1.0])

@@ -52,7 +52,7 @@ UNKNOWN = Noise()
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What the differences of one arm show, in their unit (lower is better)."""
+    """What the differences of one arm show, in their unit."""
 
     mean: float
     interval: Interval  # of the effect; leaves out 0 exactly when p_adjusted <= alpha
@@ -72,10 +72,12 @@ def judge(
     margin: float,
     confidence: float,
     priors: Mapping[str, Noise] | None = None,
+    sign: int = 1,
 ) -> dict[str, Judgement]:
     """Judge each arm from its differences by seed; the family is all arms given, also those without any.
 
     priors: what is known of the noise of an arm's differences from before; nothing of arms left out.
+    sign: 1 where a difference below 0 is better, -1 where one above 0 is.
     """
     alpha, arms = 1 - confidence, list(differences)
     known = {arm: (priors or {}).get(arm, UNKNOWN) for arm in arms}
@@ -95,19 +97,24 @@ def judge(
             error=standard_error(differences[arm], known[arm]),
             df=moderated(differences[arm], known[arm]).df,
             level=float(levels[i]),
-            word=_word(_mean(differences[arm]), p_adjusted[i] <= alpha, q_adjusted[i] <= alpha),
+            word=_word(sign * _mean(differences[arm]), p_adjusted[i] <= alpha, q_adjusted[i] <= alpha),
         )
         for i, arm in enumerate(arms)
     }
 
 
-def _word(mean: float, different: bool, equivalent: bool) -> Word:
+def _word(loss: float, different: bool, equivalent: bool) -> Word:
     # a difference that is real but inside the margin is one that the study declared not to matter
     if equivalent:
         return "equivalent"
     if different:
-        return "better" if mean < 0 else "worse"
+        return better_or_worse(loss)
     return "inconclusive"
+
+
+def better_or_worse(loss: float) -> Word:
+    """The word for a difference that is real: arm minus base, times the metric's sign."""
+    return "better" if loss < 0 else "worse"
 
 
 def p_different(d: Sequence[float], prior: Noise = UNKNOWN) -> float:

@@ -10,7 +10,7 @@ estimate m of standard error e (known with some degrees of freedom, over which i
 The word of a verdict never comes from here: it comes from the estimate and its error alone.
 
     >>> one, *others = shrink([-0.02, 0.001, -0.001, 0.002], [0.002] * 4, [20] * 4, scale=0.01, confidence=0.95)
-    >>> -0.02 < one.mean < -0.019 and one.better > 0.999
+    >>> -0.02 < one.mean < -0.019 and one.below > 0.999
     True
 """
 
@@ -29,15 +29,15 @@ STEPS = 60  # of the bisection for a quantile
 
 @dataclass(frozen=True)
 class Shrunken:
-    """The posterior of one effect; lower is better."""
+    """The posterior of one effect."""
 
     mean: float
     interval: Interval
-    better: float  # probability that the effect is below 0
+    below: float  # probability that the effect is below 0
 
     def wrong_sign(self, mean: float) -> float:
         """Probability that the effect has not the sign of its estimate."""
-        return 1 - self.better if mean < 0 else self.better
+        return 1 - self.below if mean < 0 else self.below
 
 
 def shrink(
@@ -58,10 +58,10 @@ def shrink(
     centres, sds = (kept * m).reshape(len(m), -1), (np.sqrt(kept) * e).reshape(len(m), -1)
     tail = (1 - confidence) / 2
     low, high = (_quantile(centres, sds, weights, level) for level in (tail, 1 - tail))
-    means_, better = (weights * centres).sum(1), (weights * ndtr(-centres / sds)).sum(1)
+    means_, below = (weights * centres).sum(1), (weights * ndtr(-centres / sds)).sum(1)
     return [
         Shrunken(float(mean), (float(a), float(b)), float(p))
-        for mean, a, b, p in zip(means_, low, high, better, strict=True)
+        for mean, a, b, p in zip(means_, low, high, below, strict=True)
     ]
 
 

@@ -74,7 +74,7 @@ class Traced:
         """By step: what came out of it. Norms are of one step, so that a restart changes none."""
         found: dict[int, Values] = {row["step"]: {"gradient norm": row["grad_norm"]} for row in self.run.steps}
         for row in self.run.evaluations:
-            found.setdefault(row["step"], {})["validation loss"] = row["nats"]
+            found.setdefault(row["step"], {})["validation loss"] = row.get("sums") or row["nats"]
         return found
 
 

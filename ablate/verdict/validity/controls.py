@@ -24,10 +24,9 @@ from scipy.special import stdtrit
 from ablate.run.fields import declared
 from ablate.run.where import Where
 from ablate.verdict.evidence import AA, NULL, POSITIVE, Evidence, Run
-from ablate.verdict.statistics.paired import Interval, interval
+from ablate.verdict.statistics.paired import Interval, Word, better_or_worse, interval
 from ablate.verdict.validity.finding import Finding
 
-ROW = ("step", "tokens", "nats", "bpb")  # of an evaluation: what does not depend on the clock
 DIGITS = 12  # of a digest that are shown
 # What the bits of a run may depend on besides what it is
 ENVIRONMENT = ("commit", "processor", "device", "packages", "kernels")
@@ -87,10 +86,9 @@ def _part(a: dict[str, Any], b: dict[str, Any]) -> str:
 
 def _flat(row: dict[str, Any]) -> dict[str, str]:
     flat = {}
-    for key in ROW:
-        value = row.get(key)
-        parts = value.items() if isinstance(value, dict) else [("", value)]
-        flat |= {f"{key} {name}".strip(): json.dumps(part) for name, part in parts}
+    for key, value in row.items():
+        parts = _flat(value) if isinstance(value, dict) else {"": json.dumps(value)}
+        flat |= {f"{key} {name}".strip(): part for name, part in parts.items()}
     return flat
 
 
@@ -115,15 +113,15 @@ def _circumstances(run: Run) -> dict[str, Any]:
 
 def _further(evidence: Evidence) -> list[Finding]:
     """The spread of the base over all its seeds, and whether the further ones lie elsewhere than the first."""
-    metric = evidence.metric
-    further = [run.result["bpb"][metric] for run in evidence.control(AA).values() if run.outcome == "finished"]
+    metric = evidence.metric.name
+    further = [evidence.final(run, metric) for run in evidence.control(AA).values() if run.outcome == "finished"]
     first = list(evidence.finals(evidence.base, metric).values())
     if not further or not first or len(further) + len(first) < 3:
         return []
     low, high = _two_samples(further, first, 1 - evidence.declaration["confidence"])
     text = (
         f"`{evidence.base}` under {len(first)} + {len(further)} seeds: standard deviation "
-        f"{np.std([*first, *further], ddof=1):.4f} bits per byte; the further less the first "
+        f"{np.std([*first, *further], ddof=1):.4f} {evidence.metric.unit}; the further less the first "
         f"{np.mean(further) - np.mean(first):+.4f} [{low:+.4f}, {high:+.4f}], and 0 is true"
     )
     return [Finding(AA, "", True, text)]
@@ -138,21 +136,27 @@ def _two_samples(a: Sequence[float], b: Sequence[float], level: float) -> Interv
     return (mean - half, mean + half)
 
 
+def positive(evidence: Evidence) -> tuple[list[float], Interval, Word]:
+    """Differences of the positive control from the base by seed, their interval, and the word that it gives."""
+    metric, runs = evidence.metric, evidence.control(POSITIVE).items()
+    base, ours = evidence.finals(evidence.base, metric.name), {s: run for s, run in runs if run.outcome == "finished"}
+    d = [evidence.final(run, metric.name) - base[seed] for seed, run in ours.items() if seed in base]
+    low, high = interval(d, (1 - evidence.declaration["confidence"]) / max(1, len(evidence.arms)))
+    return d, (low, high), "inconclusive" if low <= 0 <= high else better_or_worse(metric.sign * low)
+
+
 def _positive(evidence: Evidence) -> list[Finding]:
-    runs, base = evidence.control(POSITIVE), evidence.finals(evidence.base, evidence.metric)
+    runs = evidence.control(POSITIVE)
     if not runs:
         return []
-    what, word = evidence.factor(POSITIVE), evidence.declaration["controls"]["expected"]
-    finals = {seed: run.result["bpb"][evidence.metric] for seed, run in runs.items() if run.outcome == "finished"}
-    d = [finals[seed] - base[seed] for seed in finals if seed in base]
+    what, expected = evidence.factor(POSITIVE), evidence.declaration["controls"]["expected"]
+    d, (low, high), word = positive(evidence)
     if len(d) < 2:
         rule = "it is trained last, where an arm is not found to differ"
-        return [Finding(POSITIVE, "", True, f"{what}, which is {word}: {len(d)} of {len(runs)} seeds done; {rule}")]
-    low, high = interval(d, (1 - evidence.declaration["confidence"]) / max(1, len(evidence.arms)))
-    size = f"{np.mean(d):+.4f} bits per byte [{low:+.4f}, {high:+.4f}] over {len(d)} seeds"
-    if low <= 0 <= high:
+        return [Finding(POSITIVE, "", True, f"{what}, which is {expected}: {len(d)} of {len(runs)} seeds done; {rule}")]
+    size = f"{np.mean(d):+.4f} {evidence.metric.unit} [{low:+.4f}, {high:+.4f}] over {len(d)} seeds"
+    if word == "inconclusive":
         weak = "this study is too weak to see it, and what is inconclusive here may be as large"
-        return [Finding(POSITIVE, "", True, f"{what}, known to be {word}, was not found: {size}; {weak}")]
-    found = "worse" if low > 0 else "better"
-    how = "was found" if found == word else f"came out {found}"
-    return [Finding(POSITIVE, "", found == word, f"{what}, known to be {word}, {how}: {size}")]
+        return [Finding(POSITIVE, "", True, f"{what}, known to be {expected}, was not found: {size}; {weak}")]
+    how = "was found" if word == expected else f"came out {word}"
+    return [Finding(POSITIVE, "", word == expected, f"{what}, known to be {expected}, {how}: {size}")]

@@ -15,7 +15,7 @@ def test_small_effects_of_a_null_family_shrink_and_large_ones_stay():
     assert all(abs(one.mean) < 0.5 * 0.6 for one in small)
     (large,) = of([30.0], [1.0])
     assert 29 < large.mean < 30
-    assert large.better < 1e-6
+    assert large.below < 1e-6
 
 
 def test_a_family_of_effects_is_shrunk_less_than_a_family_of_none():
@@ -27,21 +27,21 @@ def test_a_family_of_effects_is_shrunk_less_than_a_family_of_none():
 def test_signs_mirror():
     one, other = of([1.3], [0.7])[0], of([-1.3], [0.7])[0]
     assert one.mean == pytest.approx(-other.mean)
-    assert one.better == pytest.approx(1 - other.better)
+    assert one.below == pytest.approx(1 - other.below)
     assert one.interval == pytest.approx((-other.interval[1], -other.interval[0]), abs=1e-6)
     assert one.wrong_sign(1.3) == pytest.approx(other.wrong_sign(-1.3))
 
 
 def test_an_error_known_with_few_degrees_of_freedom_is_trusted_less():
     sure, unsure = of([3.0], [1.0])[0], of([3.0], [1.0], df=2)[0]
-    assert unsure.better > sure.better
+    assert unsure.below > sure.below
     assert np.diff(unsure.interval)[0] > np.diff(sure.interval)[0]
 
 
 def test_equal_runs_have_no_effect_and_no_error():
     (one,) = of([0.0], [0.0])
     assert abs(one.mean) < 1e-9
-    assert one.better == pytest.approx(0.5, abs=0.01)
+    assert one.below == pytest.approx(0.5, abs=0.01)
 
 
 def test_probabilities_and_intervals_are_those_of_the_world_they_describe():
@@ -53,7 +53,7 @@ def test_probabilities_and_intervals_are_those_of_the_world_they_describe():
         errors = rng.uniform(0.3, 1.0, 6)
         means = truth + errors * rng.standard_normal(6)
         found = of(means.tolist(), errors.tolist())
-        better += [one.better for one in found]
+        better += [one.below for one in found]
         negative += (truth < 0).tolist()
         covered += sum(one.interval[0] <= true <= one.interval[1] for one, true in zip(found, truth, strict=True))
         gaps += [(one.mean - true) ** 2 - (m - true) ** 2 for one, true, m in zip(found, truth, means, strict=True)]

@@ -1,0 +1,121 @@
+"""Metrics: what a record holds of one evaluation, read as one number.
+
+A record keeps sums and no means, because sums can be added and read in many ways:
+
+    sums          {domain: {"nats", "tokens", "bytes"}} over its held-out text
+    validation    {domain: {"nats": [...], "bytes": [...]}}, a number a passage; in `result.json` alone
+
+What a metric is about may depend on the study: `rest` leaves out the domain that the study varies, and two studies
+of the same runs may vary different ones. So a metric is read with the declaration of the study that judges.
+
+    metric_of("rest", ["code", "qa"]).read(run.result, Scope(["code", "qa"], focus="qa"))
+
+To add a metric: a `Metric` in METRICS, from here or from a module of your own that `where.imports` names.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ablate.run.settings import Settings, SettingsError
+
+Better = Literal["lower", "higher"]
+Scores = Mapping[str, Any]  # `result.json`, or an evaluation's row of the metrics
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a study declares that a metric may depend on."""
+
+    domains: Sequence[str]
+    focus: str  # the domain that the study varies
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A way to read a record. `read` gives None where the record does not hold what the metric needs."""
+
+    name: str
+    unit: str  # of the number, of a difference and of the margin
+    better: Better
+    read: Callable[[Scores, Scope], float | None] = field(compare=False)
+    # Of bits per byte alone: domains whose text is pooled, group by group; the metric is the mean over the groups
+    groups: Callable[[Scope], list[list[str]]] | None = field(default=None, compare=False)
+
+    @property
+    def sign(self) -> int:
+        """1 or -1: a value or a difference times this is lower where it is better."""
+        return 1 if self.better == "lower" else -1
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """What lies left and right of 0 on an axis of differences."""
+        return ("better", "worse") if self.better == "lower" else ("worse", "better")
+
+
+def bits_per_byte(nats: float, num_bytes: float) -> float:
+    """`nats / (ln 2 x bytes)`: the one loss that does not depend on how text is cut into tokens."""
+    return nats / (math.log(2) * num_bytes)
+
+
+def _bits_per_byte(name: str, groups: Callable[[Scope], list[list[str]]]) -> Metric:
+    def read(scores: Scores, scope: Scope) -> float | None:
+        values = [_pooled(scores, group) for group in groups(scope)]
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known and len(known) == len(values) else None
+
+    return Metric(name, "bits per byte", "lower", read, groups)
+
+
+def _pooled(scores: Scores, domains: Sequence[str]) -> float | None:
+    """Bits per byte of some domains' text together."""
+    if bpb := scores.get("bpb"):  # a record from before sums were kept: a mean a domain, and of all text together
+        return bpb.get(domains[0] if len(domains) == 1 else "micro")
+    sums = scores.get("sums") or {}
+    if any(domain not in sums for domain in domains):
+        return None
+    nats, num_bytes = (sum(sums[domain][what] for domain in domains) for what in ("nats", "bytes"))
+    return bits_per_byte(nats, num_bytes)
+
+
+def _each(scope: Scope) -> list[list[str]]:
+    return [[domain] for domain in scope.domains]
+
+
+def _others(scope: Scope) -> list[list[str]]:
+    return [[domain] for domain in scope.domains if domain != scope.focus] if scope.focus in scope.domains else []
+
+
+METRICS: dict[str, Metric] = {
+    "macro": _bits_per_byte("macro", _each),  # the mean over domains
+    "micro": _bits_per_byte("micro", lambda scope: [list(scope.domains)]),  # all text together
+    "rest": _bits_per_byte("rest", _others),  # the mean over all domains but the focus
+}
+
+
+def metric_of(name: str, domains: Sequence[str]) -> Metric:
+    """A metric of METRICS, or bits per byte of one domain. Raises SettingsError for any other name."""
+    if name in METRICS:
+        return METRICS[name]
+    if name in domains:
+        return _bits_per_byte(name, lambda _: [[name]])
+    raise SettingsError(f"study.metric={name}: must be one of {', '.join([*METRICS, *domains])}")
+
+
+def readings(scores: Scores, scope: Scope) -> dict[str, float]:
+    """Every number that can be read, by metric: the domains first."""
+    found = {name: metric_of(name, scope.domains).read(scores, scope) for name in (*scope.domains, *METRICS)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def check(settings: Settings) -> None:
+    """Raises SettingsError for a metric that cannot be read, and for a domain that is called like a metric."""
+    domains, focus = settings.data.domains, settings.data.focus
+    for domain in domains:
+        if domain in METRICS:
+            allowed = f"other names than those of metrics: {', '.join(METRICS)}"
+            raise SettingsError(f"data.domains={domain}: must be {allowed}")
+    metric = metric_of(settings.study.metric, domains)
+    if metric.groups and not metric.groups(Scope(domains, focus)):
+        raise SettingsError(f"data.focus={focus}: must be one of several domains for {metric.name}: {domains}")
