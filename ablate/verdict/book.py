@@ -88,7 +88,8 @@ class Book(StudyRecord):
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Evaluations by run id: read when asked for, since a study's noise is known without them."""
         table = _table(self.folder / TABLES["evaluations"])
-        return {str(run): [_deep(row) for row in group.to_dict("records")] for run, group in table.groupby("id")}
+        groups = {str(run): group.drop(columns="id") for run, group in table.groupby("id")}
+        return {run: [_deep(row) for row in group.to_dict("records")] for run, group in groups.items()}
 
 
 def study_named(outputs: Path | str, name: str) -> StudyRecord:

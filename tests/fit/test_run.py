@@ -194,17 +194,20 @@ def test_a_full_disk_leaves_no_checkpoint_that_would_be_believed(tiny, tmp_path)
 
 
 def test_the_golden_run_has_not_moved(tiny):
-    """Losses and batches as when SEMANTICS was last raised. Text that is generated: the same on every machine.
+    """Losses, rates, sums and FLOPs as when SEMANTICS was last raised. The text is the same on every machine.
 
     When this fails on purpose, raise `identity.SEMANTICS` and run tests/golden/record.py.
     """
     golden = json.loads((Path(__file__).parent.parent / "golden" / "tiny.json").read_text())
     settings = tiny(data={"domains": ["qa"]})
-    train_run(settings)
+    result, rows = train_run(settings), record_of(settings).rows("train")
     assert golden["semantics"] == SEMANTICS
     assert golden["id"] == record_of(settings).id
-    nats = [row["nats"] for row in record_of(settings).rows("train")]
-    assert nats == pytest.approx(golden["nats"], abs=1e-4)  # other processors round otherwise
+    assert [row["lr"] for row in rows] == golden["lr"]
+    assert result["flops"] == golden["flops"]
+    assert [row["nats"] for row in rows] == pytest.approx(golden["nats"], abs=1e-4)  # other processors round otherwise
+    for domain, sums in golden["sums"].items():
+        assert result["sums"][domain] == pytest.approx(sums, rel=1e-4)
 
 
 def test_module_takes_weight_decay_from_the_timeline_only_for_matrices(tiny):

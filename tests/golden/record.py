@@ -18,8 +18,8 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as outputs:
         settings = from_config(merged(TINY, {"data": {"domains": ["qa"]}, "where": {"outputs": outputs}}))
         task = alone(settings)
-        train_claimed(task)
-        record = task.record
+        result, record = train_claimed(task), task.record
         rows = record.rows("train")
-        golden = {"semantics": SEMANTICS, "id": record.id, "nats": [row["nats"] for row in rows]}
+        golden = {"semantics": SEMANTICS, "id": record.id, "sums": result["sums"], "flops": result["flops"]}
+        golden |= {name: [row[name] for row in rows] for name in ("lr", "nats")}
         (HERE / "tiny.json").write_text(json.dumps(golden, indent=1) + "\n")

@@ -143,7 +143,7 @@ def test_tables_hold_the_numbers_of_the_verdicts(study):
     found = {row["arm"]: row for row in rows(study, "verdicts.csv")}
     for verdict in verdicts(read(study)):
         row = found[verdict.arm]
-        assert float(row["difference_bpb"]) == verdict.effect.mean
+        assert float(row["difference"]) == verdict.effect.mean
         assert (float(row["low"]), float(row["high"])) == verdict.effect.interval
         assert row["word"] == verdict.word
     assert len(rows(study, "runs.csv")) == 20  # the null arm shares the runs of the base

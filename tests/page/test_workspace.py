@@ -102,7 +102,8 @@ def test_every_metric_of_a_panel_is_logged_by_a_real_run(evidence, mirrored, tmp
     drawn = {metric for panel in panels(held) for metric in panel["config"].get("metrics", [])}
     drawn |= {panel["config"]["xAxis"] for panel in panels(held) if "xAxis" in panel["config"]}
     assert drawn <= mirrored["metrics"]
-    assert drawn >= {"tokens", "evaluation/bpb/macro", "evaluation/bpb/qa", "train/lr", "train/domain_tokens/code"}
+    logged = {f"evaluation/metric/{name}" for name in ("macro", "qa")}
+    assert drawn >= {"tokens", "train/lr", "train/domain_tokens/code", *logged}
     assert held["spec"]["section"]["settings"]["xAxis"] == "tokens"
 
 
@@ -111,7 +112,7 @@ def test_every_column_of_the_parallel_coordinates_is_there(evidence, mirrored, t
     columns = [column["accessor"] for column in plot["config"]["columns"]]
     assert "config:optimizer.value.lr" in columns
     assert "config:size.value.width" in columns
-    assert columns[-1] == "summary:evaluation/bpb/macro"
+    assert columns[-1] == "summary:evaluation/metric/macro"
     for column in columns:
         kind, name = column.split(":")
         if kind == "summary":

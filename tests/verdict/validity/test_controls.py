@@ -73,11 +73,11 @@ def test_the_first_evaluation_that_differs_is_named(tmp_path):
     rows = [json.loads(line) for line in (again.folder / "metrics.jsonl").read_text().splitlines()]
     evaluations = [row for row in rows if row["kind"] == "evaluation"]
     for row in evaluations[5:]:
-        row["bpb"]["code"] += 1e-15  # one bit or a few
+        row["sums"]["code"]["nats"] *= 1 + 1e-15  # one bit or a few
     (again.folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     finding = only(findings(again_read(tmp_path)), NULL)
     assert not finding.held
-    assert f"evaluation after step {evaluations[5]['step']}, bpb code: " in finding.text
+    assert f"evaluation after step {evaluations[5]['step']}, sums code nats: " in finding.text
 
 
 def test_an_evaluation_too_few_is_a_difference(tmp_path):
@@ -124,7 +124,7 @@ def test_a_known_effect_is_found_with_its_interval(tmp_path):
     finding = only(findings(evidence), POSITIVE)
     assert finding.held
     d = [
-        run.result["bpb"]["macro"] - evidence.by_arm["base"][seed].result["bpb"]["macro"]
+        evidence.final(run, "macro") - evidence.final(evidence.by_arm["base"][seed], "macro")
         for seed, run in evidence.control(POSITIVE).items()
     ]
     low, high = interval(d, 0.05 / 3)  # as strictly as the first of the three arms

@@ -1,0 +1,87 @@
+"""Metrics are read from sums, with the declaration of the study that judges."""
+
+import math
+
+import pytest
+
+from ablate.run.parse import from_plain
+from ablate.run.settings import Settings, SettingsError
+from ablate.scores.metrics import METRICS, Metric, Scope, check, metric_of, readings
+
+DOMAINS = ["general", "code", "qa"]
+BITS, BYTES = (100, 600, 100), (100, 200, 50)  # 1, 3 and 2 bits per byte
+SUMS = {
+    domain: {"nats": bits * math.log(2), "tokens": 40, "bytes": size}
+    for domain, bits, size in zip(DOMAINS, BITS, BYTES, strict=True)
+}
+RECORD = {"sums": SUMS}
+
+
+def value(metric: str, focus: str = "qa", record: dict | None = None) -> float | None:
+    return metric_of(metric, DOMAINS).read(record or RECORD, Scope(DOMAINS, focus))
+
+
+@pytest.mark.parametrize(
+    ("metric", "focus", "expected"),
+    [
+        ("code", "qa", 3.0),
+        ("macro", "qa", 2.0),  # (1 + 3 + 2) / 3
+        ("micro", "qa", 800 / 350),  # all bits, all bytes
+        ("rest", "qa", 2.0),  # (1 + 3) / 2
+        ("rest", "code", 1.5),  # (1 + 2) / 2
+        ("rest", "general", 2.5),  # (3 + 2) / 2
+    ],
+)
+def test_a_metric_is_what_it_says(metric, focus, expected):
+    assert value(metric, focus) == pytest.approx(expected, rel=1e-12)
+
+
+def test_rest_needs_a_focus_among_several_domains():
+    assert value("rest", "law") is None
+    assert METRICS["rest"].read(RECORD, Scope(["qa"], "qa")) is None
+
+
+def test_a_record_without_what_a_metric_needs_has_no_value():
+    assert value("macro", record={"sums": None, "outcome": "diverged"}) is None
+    assert value("micro", record={"sums": {"qa": SUMS["qa"]}}) is None
+    assert value("qa", record={"sums": {"qa": SUMS["qa"]}}) == pytest.approx(2.0)
+
+
+def test_a_record_from_before_sums_were_kept_has_its_numbers_and_this_studys_rest():
+    old = {"bpb": {"general": 1.25, "code": 3.5, "qa": 2.0, "macro": 2.25, "micro": 2.4375, "rest": 99.0}}
+    expected = {"general": 1.25, "code": 3.5, "qa": 2.0, "macro": 2.25, "micro": 2.4375, "rest": 1.625}
+    assert readings(old, Scope(DOMAINS, "code")) == expected
+
+
+def test_readings_name_every_number_the_domains_first():
+    assert list(readings(RECORD, Scope(DOMAINS, "qa"))) == [*DOMAINS, "macro", "micro", "rest"]
+    assert "rest" not in readings(RECORD, Scope(DOMAINS, ""))
+
+
+def settings(domains: list[str], metric: str = "macro", focus: str = "qa") -> Settings:
+    return from_plain({"data": {"domains": domains, "focus": focus}, "study": {"metric": metric}})
+
+
+@pytest.mark.parametrize(
+    ("domains", "metric", "focus", "message"),
+    [
+        (["macro", "qa"], "macro", "qa", "data.domains=macro: must be other names than those of metrics: macro, micro"),
+        (["qa", "micro"], "qa", "qa", "data.domains=micro:"),
+        (["rest", "qa"], "qa", "qa", "data.domains=rest:"),
+        (["code", "qa"], "y", "qa", "study.metric=y: must be one of macro, micro, rest, code, qa"),
+        (["code", "qa"], "rest", "law", "data.focus=law: must be one of several domains for rest: ['code', 'qa']"),
+        (["qa"], "rest", "qa", "data.focus=qa: must be one of several domains for rest: ['qa']"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(domains, metric, focus, message):
+    with pytest.raises(SettingsError) as refused:
+        check(settings(domains, metric, focus))
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_domain_may_not_be_called_like_a_metric_of_ones_own(monkeypatch):
+    check(settings(["accuracy", "qa"]))
+    monkeypatch.setitem(METRICS, "accuracy", Metric("accuracy", "share of rows", "higher", lambda *_: 0.5))
+    with pytest.raises(SettingsError, match=r"data\.domains=accuracy"):
+        check(settings(["accuracy", "qa"]))
