@@ -141,10 +141,10 @@ class Record:
         rows = {row["step"]: row for row in files.read_rows(self.folder / "metrics.jsonl") if row["kind"] == kind}
         return [rows[step] for step in sorted(rows)]
 
-    def last_row(self) -> dict[str, Any] | None:
-        """The newest training row, cheaply: how far a run is."""
+    def last_row(self, kind: str = "train") -> dict[str, Any] | None:
+        """The newest row of a kind among the last ones, cheaply: how far a run is, and how good."""
         lines = reversed(files.tail(self.folder / "metrics.jsonl"))
-        rows = (json.loads(line) for line in lines if line.startswith('{"kind": "train"'))
+        rows = (json.loads(line) for line in lines if line.startswith(f'{{"kind": "{kind}"'))
         return next(rows, None)
 
 

@@ -8,6 +8,7 @@ wsd s2  ━━━━━━━━━━          3.912 nats/token  18,400 tokens/
 """
 
 import time
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.run.record import Record
+from ablate.scores.metrics import Scope, Scores, metric_of
 from ablate.sweep.cost import Prospect
 from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.tree import Alike, drawn
@@ -36,6 +38,7 @@ class Screen:
         self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self.told: set[str] = set()  # runs whose end was said
         self.failures: dict[str, int] = {}  # of each run, how many were said
+        self.evaluated: dict[str, dict[str, Any]] = {}  # of each run, the last evaluation that was seen
         self.begun: dict[str, int] = {}  # step that a run was at when it was first seen to run here
         self.ended: dict[str, tuple[float, float]] = {}  # FLOPs (spent, saved) of a run that is done
         self.start = time.monotonic()
@@ -61,11 +64,12 @@ class Screen:
             self.live.update(self.picture(self.console.height), refresh=True)
         else:
             self.console.print(self._header(), self._spending(), sep="  ")
+            for outcome in self._running():
+                self._tell_evaluation(outcome)
 
     def picture(self, height: int) -> RenderableType:
         """Everything, in at most `height` lines."""
-        running = [outcome for outcome in self.executor.outcomes if outcome.state == "running"]
-        rows = running[: min(MOST_RUNNING, max(1, height // 3))]
+        rows = self._running()[: min(MOST_RUNNING, max(1, height // 3))]
         steps = self._steps()
         forest = drawn(self.found.trees, lambda group: self._label(group, steps), height - HEADER_LINES - len(rows))
         return Group(self._header(), self._spending(), Text(), forest, self._bars(rows))
@@ -93,6 +97,22 @@ class Screen:
             if outcome.state == "done" and run not in self.told:
                 self.told.add(run)
                 self.console.print(_end(outcome, self.executor.record(outcome)))
+
+    def _running(self) -> list[Outcome]:
+        return [outcome for outcome in self.executor.outcomes if outcome.state == "running"]
+
+    def _evaluation(self, outcome: Outcome) -> dict[str, Any]:
+        """The newest one of a run, kept because later rows push it out of the file's end; empty before the first."""
+        row = self.executor.record(outcome).last_row("evaluation")
+        if row:
+            self.evaluated[outcome.run.id] = row
+        return self.evaluated.get(outcome.run.id, {})
+
+    def _tell_evaluation(self, outcome: Outcome) -> None:
+        before = self.evaluated.get(outcome.run.id, {})
+        if (row := self._evaluation(outcome)) != before:
+            part = row["step"] / outcome.run.settings.steps
+            self.console.print(f"at {part:4.0%}   {_name(outcome)}{_value(outcome, row)}")
 
     def _header(self) -> Text:
         states = [outcome.state for outcome in self.executor.outcomes]
@@ -182,6 +202,8 @@ class Screen:
             bar = ProgressBar(total=outcome.run.settings.steps, completed=row.get("step", 0), width=30)
             nats, speed = row.get("nats"), row.get("tokens_per_second", 0.0)
             text = f"{nats:.3f} nats/token  {speed:,.0f} tokens/s" if isinstance(nats, float) else "starting"
+            if evaluation := self._evaluation(outcome):
+                text += f"  {_value(outcome, evaluation)}"
             table.add_row(f"{outcome.run.arm} s{outcome.run.seed}", bar, text)
         return table
 
@@ -195,7 +217,15 @@ def _end(outcome: Outcome, record: Record) -> Text:
     name, result = _name(outcome), record.result() or {}
     if result["outcome"] != "finished":
         return Text(f"diverged  {name}{result['reason']}", style="yellow")
-    return Text(f"done      {name}{result['bpb']['macro']:.4f} bits/byte  {result['seconds']:.0f} s")
+    return Text(f"done      {name}{_value(outcome, result)}  {result['seconds']:.0f} s")
+
+
+def _value(outcome: Outcome, scores: Scores) -> str:
+    """The study's metric, of a result or an evaluation: `rest 2.4819 bits per byte`."""
+    data = outcome.run.settings.data
+    metric = metric_of(outcome.run.settings.study.metric, data.domains)
+    value = metric.read(scores, Scope(data.domains, data.focus))
+    return f"{metric.name} {value:.4f} {metric.unit}" if value is not None else f"{metric.name} not measured yet"
 
 
 def _name(outcome: Outcome) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 
 import pytest
@@ -11,6 +12,7 @@ from ablate.run.parse import from_config
 from ablate.run.record import run_record
 from ablate.run.settings import Study
 from ablate.sweep import ledger
+from ablate.sweep import screen as screen_module
 from ablate.sweep.cost import prospect
 from ablate.sweep.executors.local import Local
 from ablate.sweep.screen import Screen
@@ -18,6 +20,10 @@ from ablate.sweep.study import plan
 from ablate.sweep.trunk import beginnings, branches, forest
 
 HEIGHT = 30
+SUMS = {  # general 1, code 2, science 3 and qa 4 bits per byte; macro 2.5, and rest without qa 2
+    domain: {"nats": bits * 100 * math.log(2), "tokens": 40, "bytes": 100}
+    for domain, bits in zip(["general", "code", "science", "qa"], (1, 2, 3, 4), strict=True)
+}
 
 
 @pytest.fixture
@@ -25,7 +31,7 @@ def screen(tmp_path):
     """Of two decays and two seeds, none of them begun; `tmp_path` is the output folder."""
     common = {"tokens": 102_400, "step_tokens": 1024, "where": {"outputs": str(tmp_path), "workers": 2}}
     arms = [from_config({**common, "schedule": {"decay": 0.2, "shape": shape}}) for shape in ("linear", "cosine")]
-    plan_ = plan(Study(name="s", factor=["schedule"], seeds=[0, 1]), arms[0], {"cosine": arms[1]})
+    plan_ = plan(Study(name="s", factor=["schedule"], seeds=[0, 1], metric="rest"), arms[0], {"cosine": arms[1]})
     local = Local(plan_.distinct(), arms[0].where, branches(beginnings(plan_)))
     return Screen(local, Console(file=io.StringIO(), width=120, height=HEIGHT), prospect(plan_))
 
@@ -49,7 +55,7 @@ def ends(screen: Screen, outcome: int, grown: float | None = None) -> None:
     found.state = "done"
     flops = float(screen.found.flops[found.run.id][-1])
     trunk = grown and {"trunk": "k", "run": "r", "step": 1, "flops": grown, "seconds": 1.0}
-    result = {"outcome": "finished", "flops": flops, "seconds": 1.0, "bpb": {"macro": 2.0}, "grown_from": trunk}
+    result = {"outcome": "finished", "flops": flops, "seconds": 1.0, "sums": SUMS, "grown_from": trunk}
     record = screen.executor.record(found)
     record.folder.mkdir(parents=True, exist_ok=True)
     (record.folder / "result.json").write_text(json.dumps(result))
@@ -103,6 +109,28 @@ def test_the_time_left_follows_from_flops(screen):
     assert screen._eta(2.0) == "estimating"
     seconds = 100 * screen._left() / screen._here()
     assert screen._eta(100.0) in (f"about {seconds:.0f} s left", f"about {seconds / 60:.1f} min left")
+
+
+def said(screen: Screen) -> str:
+    screen.last_shown = -screen_module.LINE_SECONDS
+    screen.show()
+    file = screen.console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def test_the_log_tells_the_studys_metric_of_evaluations_and_of_the_end(screen):
+    runs(screen, 40)
+    outcome = screen.executor.outcomes[0]
+    assert "rest" not in said(screen)
+    screen.executor.record(outcome).append("evaluation", step=40, tokens=40_960, sums=SUMS)
+    for _ in range(2):
+        assert said(screen).count("at  40%   base s0") == 1
+    assert said(screen).count("rest 2.0000 bits per byte") == 1
+    assert "4.500 nats/token  1,000 tokens/s  rest 2.0000 bits per byte" in "\n".join(shown(screen))
+    ends(screen, 0)
+    assert "rest 2.0000 bits per byte  1 s" in said(screen)
+    assert "macro" not in said(screen)
 
 
 def test_failures_are_counted_and_told_with_their_reason(screen):
