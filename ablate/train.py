@@ -8,7 +8,7 @@ from ablate.console.errors import command
 from ablate.console.words import SettingsParser
 from ablate.run.settings import Settings, UserError
 from ablate.scores.metrics import Scope, metric_of, readings
-from ablate.sweep.worker import alone, train_claimed
+from ablate.sweep import worker
 
 WHAT = "Train one language model, or with -m a whole study, and say which arm is better."
 EXAMPLES = """\
@@ -40,8 +40,8 @@ def train(settings: Settings) -> float:
     """
     if settings.study.name:
         print(f"one run, the base of {settings.study.name}; -m trains the whole study", flush=True)
-    task = alone(settings)
-    result = train_claimed(task)
+    task = worker.alone(settings)
+    result = worker.train(task)
     print(f"{task.record.folder}: {result['outcome']}, {result['tokens']:,} tokens, {result['seconds']:.1f} s")
     if result["reason"]:
         raise UserError(f"the run diverged: {result['reason']}")

@@ -24,7 +24,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors.torch import load_file, save_file
 
-from ablate.run.record import PAUSED
+from ablate.run.failures import PAUSED
 from ablate.run.settings import UserError
 
 # One request to stop may arrive as two signals: Slurm tells a job and its srun, which passes it on

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ablate.run.failures import RanksFailed
+
 GRACE = 30.0  # seconds that processes have to save once another has stopped
 
 
 def together(target: Callable[..., None], count: int, *arguments: Any) -> None:
-    """Run `target(*arguments, rank, port)` in `count` processes. Raises RuntimeError when one fails.
+    """Run `target(*arguments, rank, port)` in `count` processes. Raises RanksFailed when one fails.
 
     The others are stopped then, so that none waits for ever.
     """
@@ -36,7 +38,7 @@ def together(target: Callable[..., None], count: int, *arguments: Any) -> None:
     if any(process.exitcode for process in ranks):
         if signals:
             raise SystemExit(128 + signals[0])
-        raise RuntimeError(f"a process failed; exit codes by rank: {[p.exitcode for p in ranks]}")
+        raise RanksFailed([process.exitcode for process in ranks])
 
 
 @contextmanager

@@ -7,10 +7,8 @@ run (`Growth`). A finished run returns its result at once.
 
 import ctypes
 import dataclasses
-import errno
 import logging
 import os
-import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -29,11 +27,11 @@ from ablate.fit.watch import Watch
 from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.run.record import PAUSED, Growth, Record
-from ablate.run.settings import OutOfMemory, Settings
+from ablate.run import failures
+from ablate.run.record import Growth, Record
+from ablate.run.settings import Settings
 
 ALONE = Growth()
-NO_MEMORY = ("DefaultCPUAllocator", "could not create a primitive", "could not create a memory object")
 
 
 def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth = ALONE) -> dict[str, Any]:
@@ -46,27 +44,10 @@ def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth
     match.sized(settings)  # raises here, before anything is written, when nothing matches
     if not record.done:
         if settings.where.strategy == "single" or "LOCAL_RANK" in os.environ:
-            _train_noting_failure(settings, corpus, record, growth)
+            _train(settings, corpus, record, growth)
         else:
             processes.together(_train_rank, settings.where.devices, settings, corpus, record, growth)
     return record.result() or {}
-
-
-def _train_noting_failure(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -> None:
-    try:
-        _train(settings, corpus, record, growth)
-    except SystemExit as stop:
-        if stop.code == PAUSED:
-            raise
-        record.fail("interrupted", f"{signal.Signals(int(stop.code or 0) - 128).name}; resumes from its checkpoint")
-        raise
-    except Exception as error:
-        if _is_out_of_memory(error):
-            reason = f"a lower where.micro_tokens needs less: {_first_line(error)}"
-            record.fail("out of memory", reason)
-            raise OutOfMemory(reason) from error
-        record.fail("crashed", f"{type(error).__name__}: {_first_line(error)}")
-        raise
 
 
 def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -> None:
@@ -156,7 +137,8 @@ def _profiler(settings: Settings, record: Record) -> Profiler | None:
 
 def _train_rank(settings: Settings, corpus: Corpus, record: Record, growth: Growth, rank: int, port: int) -> None:
     os.environ.update(strategy.rank_environment(rank, settings.where, port))
-    train_run(settings, corpus, record, growth)
+    with failures.noting(record):
+        train_run(settings, corpus, record, growth)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -178,14 +160,3 @@ def _quiet() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # calls by DeepSpeed
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """torch has an error of its own for GPUs only; on CPUs its allocator and oneDNN raise a plain RuntimeError."""
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return True
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in NO_MEMORY)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]

@@ -40,7 +40,6 @@ from ablate.run.identity import difference
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings, UserError
 
-PAUSED = 76  # exit code of a run that has come as far as it was asked to
 ROWS = ("train", "evaluation", "trace")  # kinds of rows in the metrics
 # Without these a declaration says nothing; what came later may be absent
 DECLARED = ("name", "question", "base", "arms", "runs", "domains", "metric", "margin", "confidence")
@@ -81,7 +80,7 @@ class Record:
             raise UserError(f"{self.folder} holds another run, which differs in {', '.join(changed)}: two ids collide")
         write_atomically(config, yaml.safe_dump(_plain(settings), sort_keys=False))
         write_json(self.folder / "environment.json", machine.environment() | {"data": fingerprint} | hardware)
-        (self.folder / "failure.json").unlink(missing_ok=True)
+        self.try_again()
         files.cut_broken_row(self.folder / "metrics.jsonl")
 
     def append(self, kind: str, **values: Any) -> None:
@@ -120,6 +119,10 @@ class Record:
         if not self.done:
             make_folder(self.folder)
             write_json(self.folder / "failure.json", {"outcome": outcome, "reason": reason})
+
+    def try_again(self) -> None:
+        """Forget why an earlier try failed."""
+        (self.folder / "failure.json").unlink(missing_ok=True)
 
     def settings(self) -> Settings:
         return from_plain(yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8")))
@@ -228,7 +231,7 @@ class Growth:
 
     start: Trunk | None = None
     leave: Mapping[int, Trunk] = field(default_factory=dict)
-    until: int | None = None  # steps; the run saves and ends there with exit code PAUSED
+    until: int | None = None  # steps; the run saves and ends there with the exit code `failures.PAUSED`
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,6 @@ class UserError(ValueError):
     """Something the user can mend; the message is one line that says what and how."""
 
 
-class OutOfMemory(UserError):
-    """A run needed more memory than there was; beside fewer others it may fit."""
-
-
 class SettingsError(UserError):
     """A configuration that cannot be run; the message names the key, the value and what is allowed."""
 

@@ -26,16 +26,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from ablate.run.failures import Claimed
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.record import Record
-from ablate.run.settings import UserError
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
-
-
-class Claimed(UserError):
-    """Another process is training the run."""
 
 
 def state(record: Record) -> str:

@@ -13,27 +13,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ablate.data.tokens import opened, prepare_for
 from ablate.fit.processes import stop_with_parent
+from ablate.run import failures
+from ablate.run.failures import CLAIMED, Claimed, noting
 from ablate.run.files import make_folder
 from ablate.run.identity import record_name
 from ablate.run.record import Growth, Record, run_record
-from ablate.run.settings import OutOfMemory, Settings, UserError
+from ablate.run.settings import Settings
 from ablate.run.start import NONE
 from ablate.scores import metrics
-from ablate.sweep.ledger import Claimed, claim
+from ablate.sweep.ledger import claim
 from ablate.sweep.trunk import Branch, branches_of, growth, missing
-
-CLAIMED = 75  # exit code of a run that another process is training (EX_TEMPFAIL)
-
-
-class Failure(NamedTuple):
-    """Why a run is not done, as its record says it."""
-
-    outcome: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -68,43 +61,48 @@ def alone(settings: Settings) -> Task:
     return Task(settings, corpus.folder, record, branches_of(settings, record.id, corpus.fingerprint))
 
 
-def train_claimed(task: Task) -> dict[str, Any]:
-    """Train one run in this process, or look up its result when it is done."""
+def train(task: Task) -> dict[str, Any]:
+    """Train one run in this process, or look up its result when it is done. The record says why a run failed."""
     record, outputs = task.record, task.settings.where.outputs
     if record.done:
         return record.result() or {}
-    corpus = opened(task.corpus)
-    with claim(record, _leaves(task)):
-        # the one place where a sweep meets torch and Lightning, which take seconds to import
-        train_run = importlib.import_module("ablate.fit.run").train_run
-        growth = task.ways if isinstance(task.ways, Growth) else sound(outputs, task.ways, task.until)
-        if growth.start:
-            growth.start.touch()  # from now on nobody clears it away before it is read
-        return train_run(task.settings, corpus, record, growth)
+    record.try_again()
+    with noting(record):
+        corpus = opened(task.corpus)
+        with claim(record, _leaves(task)):
+            # the one place where a sweep meets torch and Lightning, which take seconds to import
+            train_run = importlib.import_module("ablate.fit.run").train_run
+            growth = task.ways if isinstance(task.ways, Growth) else sound(outputs, task.ways, task.until)
+            if growth.start:
+                growth.start.touch()  # from now on nobody clears it away before it is read
+            return train_run(task.settings, corpus, record, growth)
 
 
 def work(task: Task, environment: dict[str, str] | None = None, says: Connection | None = None) -> None:
     """Main function of a run's own process, which stops with the launcher."""
     os.environ.update(environment or {})
     stop_with_parent()
-    train_noting(task, says)
+    train_and_exit(task, says)
 
 
-def train_noting(task: Task, says: Connection | None = None) -> None:
-    """Train one run. Exit code: 0 done, PAUSED, CLAIMED by another, 1 failed with a reason, which it also `says`."""
-    folder = task.record.folder
+def train_and_exit(task: Task, says: Connection | None = None) -> None:
+    """Train one run, with all output in its log. Exit code: 0 done, PAUSED, CLAIMED, or 1 for a failure.
+
+    `says` gets the failure too: on a full disk the record does not hold it.
+    """
     try:
-        _log_to(folder)
-        train_claimed(task)
+        _log_to(task.record.folder)
+        train(task)
     except Claimed as error:
         print(error, flush=True)
         sys.exit(CLAIMED)
-    except (OutOfMemory, MemoryError) as error:
-        _fail(Failure("out of memory", str(error) or "none was left"), folder, says)
-    except UserError as error:
-        _fail(Failure("refused", str(error)), folder, says)
     except Exception as error:
-        _fail(Failure("crashed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"), folder, says)
+        if says:
+            says.send(failures.of(error))
+        with contextlib.suppress(OSError):  # the disk may be full
+            traceback.print_exc()
+            sys.stderr.flush()
+        sys.exit(1)
 
 
 def sound(outputs: str, ways: Sequence[Branch], until: int | None = None) -> Growth:
@@ -122,18 +120,6 @@ def _leaves(task: Task) -> set[str]:
     if isinstance(task.ways, Growth):
         return {trunk.key for trunk in task.ways.leave.values()}
     return missing(task.record, task.settings.where.outputs, task.ways)
-
-
-def _fail(failure: Failure, folder: Path, says: Connection | None) -> None:
-    """Say why, note it and log it, as far as a full disk allows."""
-    if says:
-        says.send(failure)
-    with contextlib.suppress(UserError):
-        Record(folder).fail(*failure)
-    with contextlib.suppress(OSError):
-        traceback.print_exc()
-        sys.stderr.flush()
-    sys.exit(1)
 
 
 def _log_to(folder: Path) -> None:

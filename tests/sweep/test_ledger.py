@@ -10,9 +10,10 @@ import time
 
 import pytest
 
+from ablate.run.failures import Claimed
 from ablate.run.record import Record
 from ablate.sweep import ledger
-from ablate.sweep.ledger import Claimed, claim, state
+from ablate.sweep.ledger import claim, state
 
 HOLD = """
 import sys, time
@@ -27,7 +28,8 @@ RACE = """
 import os, sys, time
 from pathlib import Path
 from ablate.run.record import Record
-from ablate.sweep.ledger import Claimed, claim
+from ablate.run.failures import Claimed
+from ablate.sweep.ledger import claim
 run, losers = Path(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()

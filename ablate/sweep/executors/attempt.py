@@ -4,16 +4,18 @@ A run is hung when it took no step for `where.stall_minutes`. It is asked to sto
 does not within `GRACE` seconds; nobody waits for it meanwhile.
 """
 
+import contextlib
 import multiprocessing.connection
-import signal
 import time
 from multiprocessing.context import ForkServerContext
 
 from ablate.fit.processes import GRACE
+from ablate.run import failures
+from ablate.run.failures import Failure
 from ablate.run.record import Record
 from ablate.run.settings import Where
 from ablate.sweep.executors import slots
-from ablate.sweep.worker import Failure, Task, work
+from ablate.sweep.worker import Task, work
 
 FIRST_STEP = 3  # times the patience until the first step is done: before it come imports, data and compilation
 
@@ -45,19 +47,17 @@ class Attempt:
             self.killed_at = time.monotonic() + GRACE
             self.process.terminate()
 
-    def failure(self) -> Failure | None:
-        """Why the process ended without a result; None when it did not say and was not killed."""
+    def failure(self) -> Failure:
+        """Why the process ended without a result: as we saw it, as it said or noted it, or as its exit code tells."""
         code = self.process.exitcode or 0
         if self.hung:
             return Failure("hung", self.hung)
-        if code == -signal.SIGKILL:
-            return Failure("killed", "SIGKILL; most often the machine was out of memory")
         if code < 0:
-            return Failure("killed", signal.Signals(-code).name)
-        try:
-            return self.said.recv() if self.said.poll() else None
-        except EOFError:
-            return None
+            return failures.of_exit(code)
+        with contextlib.suppress(EOFError):
+            if self.said.poll():
+                return self.said.recv()
+        return failures.noted(self.record) or failures.of_exit(code)
 
 
 class Pulse:

@@ -26,12 +26,13 @@ from types import FrameType
 
 from ablate.data.tokens import opened
 from ablate.plan.timeline import timeline
+from ablate.run.failures import PAUSED, noting
 from ablate.run.files import write_atomically
-from ablate.run.record import PAUSED, Growth, Record, trunk_record
+from ablate.run.record import Growth, Record, trunk_record
 from ablate.run.settings import Where
 from ablate.sweep.ledger import HEARTBEAT_SECONDS, STALE_SECONDS, state
 from ablate.sweep.trunk import Branch, beginning, key, numerics
-from ablate.sweep.worker import Task, sound, train_noting
+from ablate.sweep.worker import Task, sound, train_and_exit
 
 POLL_SECONDS = 0.2
 SAVE_SECONDS = 90  # before the time limit: to finish a step and write a checkpoint, at most this share of it:
@@ -61,7 +62,10 @@ class Job:
         signal.signal(signal.SIGTERM, self._leave)  # until the run has its own way to stop
         signal.signal(signal.SIGUSR2, self._stop)
         try:
-            self._lead() if first else self._follow()
+            if first:
+                self.task.record.try_again()
+            with noting(self.task.record):
+                self._lead() if first else self._follow()
         except SystemExit as stop:
             if stop.code == PAUSED:
                 return
@@ -76,7 +80,7 @@ class Job:
         growth = sound(self._outputs, self._ways_here(), self.task.until)
         write_atomically(self._told, json.dumps({"start": growth.start.key if growth.start else None}))
         try:
-            train_noting(dataclasses.replace(self.task, ways=growth))
+            train_and_exit(dataclasses.replace(self.task, ways=growth))
         finally:
             self._told.unlink(missing_ok=True)
 
@@ -102,10 +106,8 @@ class Job:
     @property
     def _told(self) -> Path:
         """A file for this try of this job alone: between two tasks, a trunk may appear."""
-        return (
-            self.task.record.folder
-            / f"start-{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_RESTART_COUNT', 0)}.json"
-        )
+        this_try = f"{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_RESTART_COUNT', 0)}"
+        return self.task.record.folder / f"start-{this_try}.json"
 
     def _ways_here(self) -> list[Branch]:
         """With the keys of the machine that trains: the one that submitted may have another processor."""
@@ -119,8 +121,6 @@ class Job:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
-        if os.environ["SLURM_PROCID"] == "0":
-            self.task.record.fail("interrupted", f"{signal.Signals(number).name} before the first step")
         raise SystemExit(128 + number)
 
     def _requeue(self, before: list[str]) -> None:

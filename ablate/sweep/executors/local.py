@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from multiprocessing import forkserver
 
-from ablate.run.record import PAUSED, Record
+from ablate.run.failures import CLAIMED, PAUSED
 from ablate.run.settings import UserError, Where
 from ablate.sweep import ledger
 from ablate.sweep.executors import attempt as attempts
@@ -20,13 +20,11 @@ from ablate.sweep.executors.attempt import Attempt
 from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.executors.slots import slots
 from ablate.sweep.trunk import missing
-from ablate.sweep.worker import CLAIMED, Failure
 
 # warm: all that trains a run. hydra: every process imports the command that it was started by. wandb.sdk.launch:
 # W&B imports it when a run begins, half a second each time
 PRELOADED = ["ablate.fit.warm", "hydra", "wandb.sdk.launch"]
 POLL_SECONDS = 0.2
-RETRIED = ("killed", "hung", "out of memory")  # goes on from its checkpoint; one that raised would raise again
 
 
 class Local(Executor):
@@ -135,15 +133,8 @@ class Local(Executor):
         elif code == CLAIMED or ledger.state(record) == "running":
             outcome.state = "elsewhere"
         else:
-            failure = attempt.failure() or _told(record) or Failure("failed", f"exit code {code}")
+            failure = attempt.failure()
             with contextlib.suppress(UserError):  # the disk may be full, which is no reason to stop the others
-                record.fail(failure.outcome, failure.reason)
+                record.fail(*failure)
             outcome.failures.append(f"{failure.outcome}: {failure.reason}")
-            again = failure.outcome in RETRIED and outcome.tries <= self.where.retries
-            outcome.state = "waiting" if again else "failed"
-
-
-def _told(record: Record) -> Failure | None:
-    """What the record says: of a run that was asked to stop, for one."""
-    failure = record.failure()
-    return Failure(failure["outcome"], failure["reason"]) if failure else None
+            outcome.state = "waiting" if failure.retry and outcome.tries <= self.where.retries else "failed"

@@ -17,18 +17,6 @@ from ablate.run.settings import UserError
 
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD", "SUSPENDED"}
 ACTIVE = {"RUNNING", "CONFIGURING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED"}
-# How Slurm ends a job that did not end itself, and what a person should know of it
-ENDED = {
-    "CANCELLED": "cancelled, by scancel or an administrator",
-    "TIMEOUT": "the time limit came before a checkpoint could be saved; raise where.slurm.minutes",
-    "OUT_OF_MEMORY": "Slurm killed it for its memory; raise where.slurm.memory_gb or lower where.micro_tokens",
-    "NODE_FAIL": "its node failed",
-    "BOOT_FAIL": "its node did not boot",
-    "PREEMPTED": "preempted, and the partition does not requeue",
-    "DEADLINE": "the job's deadline passed",
-}
-# Those of them that may go better another time; a person who cancels a job means it
-WORTH_RETRYING = {"TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED"}
 SECONDS = 60  # for Slurm to answer
 
 

@@ -22,6 +22,7 @@ from filelock import FileLock
 from submitit import SlurmExecutor
 from submitit.core.utils import UncompletedJobError
 
+from ablate.run import failures
 from ablate.run.files import make_folder
 from ablate.run.record import trunk_record
 from ablate.run.settings import UserError, Where
@@ -130,18 +131,12 @@ class Slurm(Executor):
             self.over.add(job)
             return False
         record, last = self.record(outcome), queue.ended(job, entries)
-        silent = not queue.failed_since(record)  # killed, or never got so far as to note why
-        if last in queue.ENDED:
-            record.fail(last.lower().replace("_", " "), f"job {job}: {queue.ENDED[last]}")
-        elif silent:
-            log = Path(self.where.outputs) / "slurm" / f"{job}_0_log.err"
-            record.fail("killed", f"job {job} said nothing ({last}); most often it was out of memory (log: {log})")
-        failure = record.failure() or {}
+        noted = failures.noted(record) if queue.failed_since(record) else None
+        failure = failures.of_slurm(last, job, noted, Path(self.where.outputs) / "slurm" / f"{job}_0_log.err")
+        record.fail(*failure)
         outcome.state, outcome.waits_for = "failed", ""
-        outcome.failures.append(f"{failure['outcome']}: {failure['reason']}")
-        stopped = failure["outcome"] == "interrupted" and last == "FAILED"  # by a preemption that does not requeue
-        again = last in queue.WORTH_RETRYING or stopped or (silent and last not in queue.ENDED)
-        return again and outcome.tries <= self.where.retries
+        outcome.failures.append(f"{failure.outcome}: {failure.reason}")
+        return failure.retry and outcome.tries <= self.where.retries
 
     def _submit(self, outcomes: list[Outcome], folder: Path) -> None:
         """One array a generation; each waits for the jobs of others that leave its trunks."""

@@ -23,7 +23,7 @@ from test_train import TINY, start
 
 from ablate.run.record import Record
 from ablate.sweep import ledger
-from ablate.sweep.worker import Task, alone, train_noting
+from ablate.sweep.worker import Task, alone, train_and_exit
 
 STEPS, SAVES = 120, 15
 SAVED = STEPS // SAVES  # steps between checkpoints: the most that a kill may cost
@@ -197,7 +197,7 @@ def starve(task: Task) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + 2**26
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    train_noting(task)
+    train_and_exit(task)
 
 
 def test_the_run_that_would_leave_the_trunk_raises(study, undisturbed):
