@@ -20,12 +20,13 @@ from rich.markup import escape
 
 from ablate.console.errors import command
 from ablate.console.words import SettingsParser
-from ablate.page.planner import Question, rows, show
+from ablate.page.planner import show
 from ablate.run.record import StudyRecord, study_record
 from ablate.run.settings import Study, UserError
 from ablate.verdict import registry
 from ablate.verdict.book import study_named
 from ablate.verdict.evidence import read
+from ablate.verdict.question import Question
 from ablate.verdict.spread import Measured, measured
 from ablate.verdict.statistics.power import Power
 
@@ -94,7 +95,7 @@ def draw(question: Question, path: Path) -> Path:
 def curves(question: Question) -> list[int]:
     """At most CURVES numbers of seeds: those declared, those needed, and others between."""
     kept = {n for n in (question.seeds, question.power.seeds_needed) if n >= 2}
-    others = [n for n in rows(question) if n not in kept]
+    others = [n for n in question.rows() if n not in kept]
     step = -(-len(others) // (CURVES - len(kept)))
     return sorted(int(n) for n in kept | set(others[::step]) if math.isfinite(n))
 

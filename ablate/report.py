@@ -64,13 +64,13 @@ def _named(options: Namespace, wanted: str) -> str:
 
 
 def _card(study: StudyRecord, arm: str) -> None:
-    from ablate.page import card  # as in `show`
-    from ablate.verdict import evidence
+    from ablate.page import terminal  # as in `show`
+    from ablate.verdict import card, evidence
 
     found = {one.verdict.arm: one for one in card.cards(evidence.read(study))}
     if arm not in found:
         raise UserError(f"--card {arm}: no such arm in {study.name}; there are {', '.join(found) or 'none'}")
-    Console(highlight=False).print(card.render(found[arm]))
+    Console(highlight=False).print(terminal.card(found[arm]))
 
 
 def _workspace(study: StudyRecord, path: Path) -> None:
@@ -88,9 +88,10 @@ def _apply(path: Path, entity: str) -> None:
 
 
 def _self_test(outputs: Path) -> None:
-    from ablate.verdict import selftest  # as in `show`
+    from ablate.page import terminal  # as in `show`
+    from ablate.verdict import selftest
 
-    Console(highlight=False).print(selftest.table(selftest.self_test(outputs)))
+    Console(highlight=False).print(terminal.self_test(selftest.self_test(outputs)))
 
 
 def report(study: StudyRecord) -> None:
@@ -109,14 +110,14 @@ def report(study: StudyRecord) -> None:
 
 def show(found: "Evidence", conclusion: "Conclusion", console: Console) -> None:
     """Print the question, the verdicts, what was found about the study, and the verdict in a sentence."""
-    from ablate.page import table  # not needed to list studies
+    from ablate.page import terminal  # not needed to list studies
 
     console.print(f"[bold]{escape(found.study.name)}[/]  {escape(found.declaration['question'])}\n")
     if not found.any_finished:
         console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
         _print_remarks(found, console)
         return
-    table.show(conclusion, console)
+    terminal.show(conclusion, console)
     _print_remarks(found, console)
     console.print(f"\n[bold]{escape(conclusion.sentence)}[/]")
 

@@ -40,7 +40,10 @@ OUTSIDE = {
     "deepspeed": ["fit.zero"],
     "wandb": ["fit", "page.workspace"],
     "wandb_workspaces": ["page.workspace"],
-    "matplotlib": ["page", "report"],
+    "matplotlib": ["page"],
+    "rich": ["page", "sweep", *COMMANDS, "fit.watch", "data.progress"],  # the last two draw the one progress bar
+    "jinja2": ["page.page"],
+    "markupsafe": ["page"],
     "sklearn": ["laws.surrogate"],  # its import takes a second
     "tokenizers": ["data"],
     "bitsandbytes": ["fit.eightbit"],  # its import takes a second

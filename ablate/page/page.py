@@ -27,13 +27,13 @@ from matplotlib.figure import Figure
 
 from ablate.laws import curves
 from ablate.laws.saturation import saturation
-from ablate.page import card
 from ablate.page import spreadsheet as export
 from ablate.page.drawing import figures, parallel, recipe, strips, vector
 from ablate.page.drawing.look import DARK, LIGHT
+from ablate.page.facts import facts
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.record import StudyRecord
-from ablate.verdict import compare, spending, spread
+from ablate.verdict import card, compare, spending, spread
 from ablate.verdict.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
 from ablate.verdict.validity import trust
 
@@ -150,7 +150,7 @@ def _jinja() -> Environment:
     )
     jinja.filters |= {"code": _code, "signed": _signed, "tokens": _or_dash(tokens_text), "flops": _or_dash(flops_text)}
     jinja.filters |= {"hours": _or_dash(_hours), "number": _or_dash("{:.4f}".format), "value": _value, "minus": _minus}
-    jinja.filters["facts"] = card.lines
+    jinja.filters["facts"] = facts
     return jinja
 
 

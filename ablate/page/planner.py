@@ -3,38 +3,20 @@
     question = Question(power=Power(noise=0.004, margin=0.01, arms=5), num_arms=6, seeds=3)
     advice(question)     'Take 6 seeds, not 3: an effect of 0.01 is seen with 6 seeds, ...'
 
-Nothing here knows where the study came from: `ablate.power` asks for one on disk, or for one composed.
+`ablate.power` asks the question, of a study on disk or of one composed.
 """
 
 import dataclasses
 import math
-from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.run.settings import Study
 from ablate.verdict.evidence import flops_text
-from ablate.verdict.spread import Measured
+from ablate.verdict.question import Question
 from ablate.verdict.statistics.power import MOST_SEEDS, Power, dunnett, pairing_needed
 from ablate.verdict.statistics.race_power import race
-
-SEEDS = (2, 3, 4, 5, 6, 8, 12, 16, 24)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked: the study as far as it is known, and what one seed block of it costs."""
-
-    power: Power
-    num_arms: int  # the base among them
-    seeds: int = 0  # declared; 0: none are
-    known: Measured | None = None  # noise that was measured
-    flops: float = math.nan  # of one seed block, equal beginnings trained once
-    alone: float = math.nan  # of one seed block, every run alone
-    seconds: float = math.nan  # of one seed block
-    study: Study | None = None
 
 
 def show(question: Question, console: Console) -> None:
@@ -64,7 +46,7 @@ def table(question: Question) -> Table:
     out = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("seeds", "runs", "FLOPs", "minutes", "detects", "sees the margin", "shows no effect"):
         out.add_column(heading, justify="right", no_wrap=True)
-    for seeds in rows(question):
+    for seeds in question.rows():
         power, declared = question.power, seeds == question.seeds
         minutes, flops = seeds * question.seconds / 60, seeds * question.flops
         out.add_row(
@@ -81,16 +63,6 @@ def table(question: Question) -> Table:
         out.caption = "* declared"
         out.caption_justify = "left"
     return out
-
-
-def rows(question: Question) -> list[int]:
-    """Numbers of seeds worth a row: up to one more than are needed."""
-    power = question.power
-    marked = {
-        int(n) for n in (question.seeds, power.seeds_to_see(power.margin), power.seeds_needed) if 2 <= n < math.inf
-    }
-    most = max(marked, default=SEEDS[-1])
-    return sorted(marked | {n for n in SEEDS if n <= most} | {next((n for n in SEEDS if n > most), most)})
 
 
 def advice(question: Question) -> str:

@@ -8,7 +8,7 @@ What takes long to import begins here. `run` may be called again at any time: th
 from rich.console import Console
 from rich.markup import escape
 
-from ablate.page import page, table
+from ablate.page import page, terminal
 from ablate.run.record import StudyRecord, study_record
 from ablate.run.settings import UserError
 from ablate.sweep import study as studies
@@ -56,7 +56,7 @@ def _conclude(record: StudyRecord, console: Console) -> trust.Conclusion:
     evidence = read(record)
     conclusion = trust.conclude(evidence)
     console.print()
-    table.show(conclusion, console)
+    terminal.show(conclusion, console)
     console.print(f"\n[bold]{escape(conclusion.sentence)}[/]")
     console.print(f"report: {page.of(evidence, conclusion)}")
     return conclusion

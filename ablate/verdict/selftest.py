@@ -22,9 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 from scipy.special import betaincinv
 
 from ablate.run.record import study_record
@@ -150,53 +147,3 @@ def _control(evidence: Evidence) -> bool | None:
     """Whether the positive control was found; None without two pairs of it."""
     differences, _, word = controls.positive(evidence)
     return None if len(differences) < 2 else word == evidence.declaration["controls"]["expected"]
-
-
-def table(test: SelfTest) -> Group:
-    """The rates, the noise by metric and kind, and what pairing gains, for a terminal."""
-    rates = Table(box=None, pad_edge=False, header_style="dim", title=_title(test), title_justify="left")
-    rates.add_column("false differences", overflow="fold")
-    for name in ("found", "of", "share", "at most"):
-        rates.add_column(name, justify="right", no_wrap=True)
-    for name, rate in (
-        (f"one pseudo-arm, level {ALPHA}, judged as verdicts are", test.moderated),
-        (f"one pseudo-arm, level {ALPHA}, by the plain paired t", test.plain),
-        ("any in a study, corrected for the family", test.families),
-    ):
-        if rate.trials:
-            rates.add_row(name, f"{rate.found:.3g}", str(rate.trials), f"{rate.share:.3f}", f"{rate.bound:.3f}")
-    return Group(rates, Text(), _noises(test), Text(), _pairings(test), Text(), Text(_positives(test)))
-
-
-def _title(test: SelfTest) -> str:
-    return f"{test.pairs} A/A pairs of trained runs ({METRIC}), {SEEDS} to a pseudo-arm; bounds of 95 %"
-
-
-def _noises(test: SelfTest) -> Table:
-    out = Table(box=None, pad_edge=False, header_style="dim", title="noise of a difference", title_justify="left")
-    for name in ("metric", "kind of arm"):
-        out.add_column(name, overflow="fold")
-    for name in ("sd (unit of the metric)", "worth d0", "arms"):
-        out.add_column(name, justify="right", no_wrap=True)
-    for metric, found in test.noises.items():
-        for known in found:
-            sd = f"{math.sqrt(known.noise.variance):.4f}" if known.noise.df else "–"
-            out.add_row(metric, registry.name_of(known.kind), sd, f"{known.noise.df:.1f}", str(known.arms))
-    return out
-
-
-def _pairings(test: SelfTest) -> Table:
-    out = Table(box=None, pad_edge=False, header_style="dim", title="gain from pairing", title_justify="left")
-    out.add_column("kind of arm", overflow="fold")
-    for name in ("variance cut", "correlation", "arms", "df"):
-        out.add_column(name, justify="right", no_wrap=True)
-    for kind, one in test.pairings.get(METRIC, {}).items():
-        cut, correlation = f"x{one.value:.3g}", f"{one.correlation:.2f}"
-        out.add_row(registry.name_of(kind), cut, correlation, str(one.arms), str(one.df))
-    return out
-
-
-def _positives(test: SelfTest) -> str:
-    if not test.positives:
-        return "no positive control has been trained: that effects are found has not been shown here"
-    return f"positive controls found: {test.positives_found} of {test.positives}"

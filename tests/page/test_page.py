@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ablate.page import card, page
+from ablate.page import page
+from ablate.page.facts import facts
 from ablate.run.record import StudyRecord
+from ablate.verdict import card
 from ablate.verdict.compare import verdicts
 from ablate.verdict.evidence import read
 from tests.verdict.worlds import World, write
@@ -82,7 +84,7 @@ def test_the_arm_of_the_sentence_is_open_and_the_others_are_folded(study):
 def test_a_card_says_all_that_its_verdict_rests_on(study):
     text = Reader(study.folder / "report/index.html").text
     for found in card.cards(read(study)):
-        for _, line in card.lines(found):
+        for _, line in facts(found):
             assert re.sub(r"(?<![\w.])-(?=\d)", "−", line) in text
 
 

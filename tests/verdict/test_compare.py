@@ -4,7 +4,7 @@ import json
 import pytest
 from rich.console import Console
 
-from ablate.page import table
+from ablate.page import terminal
 from ablate.run.record import study_record
 from ablate.run.settings import UserError
 from ablate.verdict import compare
@@ -22,7 +22,7 @@ def by_arm(evidence: Evidence) -> dict[str, compare.Verdict]:
 
 def text(verdicts: list[compare.Verdict], width: int = 120) -> str:
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(table.verdicts(verdicts))
+    console.print(terminal.verdicts(verdicts))
     return console.export_text()
 
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from ablate import report
-from ablate.verdict import selftest
+from ablate.page import terminal
 from ablate.verdict.evidence import POSITIVE
 from ablate.verdict.registry import Past
 from ablate.verdict.selftest import Rate, contrasts, nulls, self_test
@@ -75,7 +75,7 @@ def test_an_empty_lab_has_no_rates(tmp_path, capsys):
 def test_the_table_shows_rates_noise_and_pairing(tmp_path):
     lab(tmp_path)
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(selftest.table(self_test(tmp_path)))
+    console.print(terminal.self_test(self_test(tmp_path)))
     shown = console.export_text()
     for text in ("60 A/A pairs", "macro", "mixture", "no positive control"):
         assert text in shown

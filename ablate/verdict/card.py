@@ -1,7 +1,6 @@
 """All that one verdict rests on, as plain data: the card of an arm.
 
-    for card in cards(evidence): ...                          # for pages and tables
-    console.print(render(card))                               # for a terminal: ablate.report NAME --card ARM
+    for card in cards(evidence): ...
 
 The word comes from the effect, its error and the family alone. Beside it stand what the effect probably is (`shrink`),
 how much hangs on which text was held out (`passages`), what the arm spent that the base did not, and what more seeds
@@ -12,13 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.table import Table
-from rich.text import Text
-
-from ablate.page.table import COLOURS
 from ablate.verdict import registry
-from ablate.verdict.compare import Verdict, bounds
-from ablate.verdict.evidence import Evidence, flops_text, tokens_text
+from ablate.verdict.compare import Verdict
+from ablate.verdict.evidence import Evidence
 from ablate.verdict.passages import Passages, passages
 from ablate.verdict.registry import Past
 from ablate.verdict.spread import Gain
@@ -28,7 +23,7 @@ from ablate.verdict.validity import trust
 
 SEEDS = (3, 5, 8, 13, 21)  # at which a card says what could be detected
 MANY = 64  # seeds that nobody will train
-READINGS = {"tokens": tokens_text, "flops": flops_text, "parameters": tokens_text}
+READINGS = ("tokens", "flops", "parameters")
 
 
 @dataclass(frozen=True)
@@ -145,68 +140,3 @@ def _needed(effect: float, sd: float, level: float, prior_df: float) -> int | No
         middle = (low + high) // 2
         low, high = (low, middle) if detectable_with(sd, middle, level, prior_df) <= effect else (middle, high)
     return high
-
-
-def render(card: Card) -> Table:
-    """The card for a terminal, a line a fact."""
-    v = card.verdict
-    out = Table.grid(padding=(0, 2))
-    out.add_column(style="dim", no_wrap=True)
-    out.add_column(overflow="fold")
-    out.add_row(Text(v.arm, style="bold not dim"), Text(v.word, style=f"bold {COLOURS[v.word]}"))
-    for name, text in lines(card):
-        out.add_row(name, Text(text))
-    return out
-
-
-def lines(card: Card) -> list[tuple[str, str]]:
-    """What the card says, a name and a sentence each; only what is known."""
-    v, effect = card.verdict, card.verdict.effect
-    found = [("change", v.factor), ("against", f"{v.base}, {v.metric.name}, {len(v.differences)} seeds")]
-    if card.shrunken:
-        detectable = f"smallest detectable {effect.mde:.4f}; margin {v.margin:g}"
-        found += [
-            ("effect", f"{effect.mean:+.4f} {v.metric.unit} {bounds(effect.interval)}; {detectable}"),
-            ("family", f"{v.family} arms; {_promise(card)}"),
-            ("probably", f"{card.shrunken.mean:+.4f} {bounds(card.shrunken.interval)}; {_sign(card)}"),
-            ("noise", v.known.text),
-        ]
-    if card.pairing:
-        found.append(("pairing", _pairing(card.kind, card.pairing)))
-    if card.passages and card.text_interval:
-        rows = f"over {card.passages.rows} passages: error {card.passages.error:.4f}"
-        found.append(("other text", f"{card.passages.mean:+.4f} {bounds(card.text_interval)} {rows}"))
-    if card.readings:
-        found.append(("budget", ", ".join(reading.text for reading in card.readings)))
-    found.append(("cost", f"{card.runs} runs, {flops_text(card.flops)}, {card.seconds / 60:.1f} min"))
-    if card.detectable:
-        found.append(("more seeds", _more(card)))
-    return found + [("note", note) for note in v.notes]
-
-
-def _promise(card: Card) -> str:
-    if math.isnan(card.verdict.effect.p):
-        return f"at all looks of the race and for all arms together at {1 - card.verdict.confidence:.2g}"
-    return f"this interval misses the effect in at most {card.level:.2g} of studies"
-
-
-def _sign(card: Card) -> str:
-    wrong = card.wrong_sign or 0.0
-    return f"wrong sign with probability {wrong:.2g}" if wrong >= 1e-4 else "wrong sign with probability below 0.0001"
-
-
-def _pairing(kind: str, pairing: Gain) -> str:
-    cut = f"cuts the variance x{pairing.value:.3g}" if pairing.value > 1 else f"does not help (x{pairing.value:.2g})"
-    return (
-        f"{cut}: correlation {pairing.correlation:.2f} in {pairing.arms} arms ({kind}), {pairing.df} degrees of freedom"
-    )
-
-
-def _more(card: Card) -> str:
-    seeds = len(card.verdict.differences)
-    could = ", ".join(f"{n}: {size:.4f}" for n, size in card.detectable.items() if n > seeds)
-    needed = [
-        f"{what} needs {number or f'more than {MANY}'}"
-        for what, number in (("this effect", card.seeds_for_effect), ("the margin", card.seeds_for_margin))
-    ]
-    return f"could detect {could}; {', '.join(needed)}"
