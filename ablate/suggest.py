@@ -84,7 +84,7 @@ def folder(own: str | None) -> Path:
 
 
 def suggest(evidence: Evidence, runs: int) -> Suggestion:
-    """Fit what has finished and ask it; the same records give the same answer. Raises UserError."""
+    """Ask the surrogate of what has finished; the same records give the same answer. Raises UserError."""
     study, rng = read_study(evidence), np.random.default_rng(0)
     found = estimate(study.swarm)
     mixture = best(found, rng)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablate.laws import extrapolation as calibrated
-from ablate.laws.curve_laws import BENT, EXPONENT, bend, fit_laws, fit_power_law
+from ablate.laws.curve_laws import BENT, EXPONENT, bend, estimate_laws, estimate_power_law
 from bench.ends import BEYOND, SCOPE, Prefix, prefixes
 from bench.isoflops import REPEATS, Share, isoflops
 from bench.places import located, wrong
@@ -65,7 +65,7 @@ def extrapolation(quick: bool) -> list[Row]:
 
 def grade(prefix: Prefix) -> Graded:
     """The loss at the end of the curve."""
-    mean, spread = fit_laws(prefix.tokens, prefix.losses).loss(np.array([prefix.end]))
+    mean, spread = estimate_laws(prefix.tokens, prefix.losses).loss(np.array([prefix.end]))
     return Graded(prefix.source, prefix.part, prefix.truth, float(mean[0] - prefix.truth), float(spread[0]))
 
 
@@ -73,7 +73,7 @@ def grade_gain(prefix: Prefix) -> Graded:
     """What doubling the tokens of the prefix brought."""
     assert prefix.doubled is not None
     tokens, loss = prefix.doubled
-    laws, last = fit_laws(prefix.tokens, prefix.losses), prefix.tokens[-1]
+    laws, last = estimate_laws(prefix.tokens, prefix.losses), prefix.tokens[-1]
     mean, spread = laws.gain(np.array([last]))
     share = math.log2(tokens / last)  # of a doubling, where the evaluations do not fall on it
     error = float(mean[0]) - (prefix.losses[-1] - loss) / share
@@ -137,7 +137,7 @@ def _plain(known: list[Prefix], resamples: int) -> list[Row]:
                 continue
             case = f"{source}, from {PARTS[part]}, power law"
             ends = [_bootstrap(p, rng, resamples) for p in chosen]
-            laws = [float(fit_power_law(p.tokens, p.losses)(p.end)) for p in chosen]
+            laws = [float(estimate_power_law(p.tokens, p.losses)(p.end)) for p in chosen]
             errors = [100 * abs(law / p.truth - 1) for law, p in zip(laws, chosen, strict=True)]
             held = [float(low <= p.truth <= high) for (low, high), p in zip(ends, chosen, strict=True)]
             widths = [100 * (high - low) / p.truth for (low, high), p in zip(ends, chosen, strict=True)]
@@ -148,14 +148,14 @@ def _plain(known: list[Prefix], resamples: int) -> list[Row]:
 
 def _bootstrap(prefix: Prefix, rng: np.random.Generator, resamples: int) -> tuple[float, float]:
     """90 % of the ends of laws fitted to the law plus its residuals, drawn in blocks of a tenth."""
-    law = fit_power_law(prefix.tokens, prefix.losses)
+    law = estimate_power_law(prefix.tokens, prefix.losses)
     residuals, number = prefix.losses - law(prefix.tokens), len(prefix.losses)
     length = max(number // 10, 1)
     ends = []
     for _ in range(resamples):
         starts = rng.integers(0, number, -(-number // length))
         drawn = residuals[(starts[:, None] + np.arange(length)).ravel()[:number] % number]
-        ends.append(float(fit_power_law(prefix.tokens, law(prefix.tokens) + drawn, grid=33)(prefix.end)))
+        ends.append(float(estimate_power_law(prefix.tokens, law(prefix.tokens) + drawn, grid=33)(prefix.end)))
     low, high = np.quantile(ends, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
@@ -230,7 +230,7 @@ def _ends(rng: np.random.Generator, kind: str, spacing: str, number: int) -> lis
 
 
 def _grade_planted(exponent: float, n: np.ndarray, losses: np.ndarray, truth: float) -> Graded:
-    mean, spread = fit_laws(n, losses, exponent).loss(np.array([1.0]))
+    mean, spread = estimate_laws(n, losses, exponent).loss(np.array([1.0]))
     return Graded("planted", "first", truth, float(mean[0]) - truth, max(float(spread[0]), 1e-12))
 
 

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from ablate.laws.curves import Points, fit_points, is_late
+from ablate.laws.curves import Points, estimate_points, is_late
 from ablate.laws.saturation import Saturation, saturation
 from bench.planted import NOISE, Curve, worlds
 
@@ -24,7 +24,7 @@ def located(rng: np.random.Generator, kind: str, number: int, confidence: float)
         place = math.exp(rng.uniform(*np.log(PLACES)))
         eps = float(world(np.array(place)) - world(np.array(2 * place)))
         if eps > 0:
-            found.append((saturation(fit_points(_points(rng, world), "", "", RUN, confidence), eps), place * RUN))
+            found.append((saturation(estimate_points(_points(rng, world), "", "", RUN, confidence), eps), place * RUN))
     return found
 
 

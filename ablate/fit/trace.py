@@ -120,12 +120,12 @@ class Trace(L.Callback):
         self.coming = []
         due = step % self.every == 0 or step in self.timeline.evaluations
         if due or sum(one.tokens for one in self.held) > HELD_TOKENS:
-            self._look()
+            self._digest_held()
         if due:
             self._write(step)
 
     def state_dict(self) -> dict[str, Any]:
-        self._look()
+        self._digest_held()
         windows = {domain: asdict(windows) for domain, windows in self.windows.items()}
         rest = {"origin": self.origin, "drew": self.drew, "first_length": self.first_length, "marks": self.marks}
         return {"heads": self.heads, "windows": windows, "carried": self._carried()} | rest
@@ -142,7 +142,7 @@ class Trace(L.Callback):
             return
         (self.coming if self.module.model.training else self.evaluated).append(Batch(*rows))
 
-    def _look(self) -> None:
+    def _digest_held(self) -> None:
         """Turn the steps held into digests. Every process must come here at the same step."""
         for step in self.held:
             self._link(step, *self._gathered(step.rows))

@@ -1,4 +1,4 @@
-"""Laws of loss against tokens, fitted without a start: for given exponents they are linear in the rest.
+"""Laws of loss against tokens, estimated without a start: for given exponents they are linear in the rest.
 
     L(n) = E + A n^-alpha              the law whose parameters are named, `Law`
     L(n) = E + A (n + s)^-alpha        the laws that extrapolate, `Laws`: many of them, weighted by how well they fit
@@ -48,7 +48,7 @@ class Law:
         return math.exp(exponent) if exponent < 700 else math.inf
 
 
-def fit_power_law(tokens: np.ndarray, losses: np.ndarray, grid: int = 97) -> Law:
+def estimate_power_law(tokens: np.ndarray, losses: np.ndarray, grid: int = 97) -> Law:
     """The least-squares law through the points; E and A at least 0, alpha within ALPHAS.
 
     grid: alphas looked at in each of six rounds, each around the best of the last; the optimum does not depend on it.
@@ -82,19 +82,19 @@ def _solve(x_KN: np.ndarray, y_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 
 @dataclass(frozen=True)
 class Laws:
-    """Every law of the grid fitted to one curve. w, E, A: weight and parameters of each law; w sums to 1.
+    """Every law of the grid, estimated from one curve. w, E, A: weight and parameters of each law; w sums to 1.
 
     `loss` and `gain` return (mean, spread) over the laws, at each number of tokens.
     """
 
-    last: float  # number of tokens fitted, the unit of n below
+    last: float  # largest number of tokens of the curve, the unit of n below
     first: float  # as a share of it
     w: np.ndarray
     E: np.ndarray
     A: np.ndarray
 
     def loss(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bits per byte at n tokens; the spread is what n adds to that at the last tokens fitted, in squares.
+        """Bits per byte at n tokens. Spread: sqrt(variance over the laws at n - variance at the curve's end).
 
         Laws that miss the curve differ within it too, though there the curve itself is known.
         """
@@ -121,7 +121,7 @@ class Laws:
         return tuple(np.atleast_1d(tokens) / self.last)
 
 
-def fit_laws(tokens: np.ndarray, losses: np.ndarray, exponent: float = EXPONENT) -> Laws:
+def estimate_laws(tokens: np.ndarray, losses: np.ndarray, exponent: float = EXPONENT) -> Laws:
     """All laws of the grid through the points (increasing tokens), weighted by squares^-exponent."""
     last = float(tokens[-1])
     scaled = tuple(tokens / last)

@@ -1,6 +1,6 @@
 """Loss against tokens: the laws of every domain in every arm, read from the runs of a study.
 
-    found = fit(evidence, "qa_10", "science")
+    found = estimate(evidence, "share_15", "science")
     found.loss(n), found.band(n)          bits per byte at n tokens, and its interval
     found.gain(n)                         what doubling n brings: (mean, low, high)
     found.law.alpha, found.interval("alpha")
@@ -12,7 +12,7 @@ Points   The first 30 % of the evaluations are left out: early training follows 
          it more than doubles the error of an extrapolation (counted in tests/laws/test_curves.py).
          So are evaluations with a learning rate below its peak, where the schedule has a plateau: a
          falling rate lowers the loss by itself. Without a plateau nothing is identified, and `problem` says so.
-Laws     `laws`: fitted to the mean over seeds and to each seed, without a start to choose.
+Laws     `laws`: estimated from the mean over seeds and from each seed, without a start to choose.
 Interval `extrapolation`: how far the laws lie apart, calibrated on public curves, and Student's t over seeds.
          E and alpha drift with the length of the run: predictions are stable, parameters are not.
 """
@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from ablate.laws.curve_laws import ALPHAS, BENT, MIN_POINTS, Law, Laws, bend, fit_laws, fit_power_law
+from ablate.laws.curve_laws import ALPHAS, BENT, MIN_POINTS, Law, Laws, bend, estimate_laws, estimate_power_law
 from ablate.laws.extrapolation import half_width, over_seeds
 from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.statistics.paired import Interval
@@ -62,12 +62,12 @@ class Points:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class Curve:
     """The laws of one domain in one arm. `by_seed` is empty where a seed alone has too few points."""
 
     arm: str
     domain: str
-    points: Points  # those fitted
+    points: Points  # those that the laws were estimated from
     law: Law | None  # the best power law, for its parameters
     laws: Laws | None  # all of them, for predictions
     by_seed: dict[int, Laws]
@@ -104,7 +104,7 @@ class Fit:
 
     @cached_property
     def _laws_of_seeds(self) -> list[Law]:
-        return [fit_power_law(self.points.tokens[seed], self.points.losses[seed]) for seed in self.by_seed]
+        return [estimate_power_law(self.points.tokens[seed], self.points.losses[seed]) for seed in self.by_seed]
 
 
 def all_points(evidence: Evidence, arm: str, metric: str) -> Points:
@@ -117,7 +117,7 @@ def all_points(evidence: Evidence, arm: str, metric: str) -> Points:
 
 
 def used_points(evidence: Evidence, arm: str, domain: str) -> Points:
-    """The points that a law is fitted to: without the first part, and on the plateau where there is one."""
+    """The points that a law is estimated from: without the first part, and on the plateau where there is one."""
     points, runs = all_points(evidence, arm, domain), evidence.finished(arm)
     late = {seed: is_late(len(n)) for seed, n in points.tokens.items()}
     flat = {seed: late[seed] & _on_plateau(runs[seed], n) for seed, n in points.tokens.items()}
@@ -128,7 +128,7 @@ def used_points(evidence: Evidence, arm: str, domain: str) -> Points:
 
 
 def is_late(num_points: int) -> np.ndarray:
-    """Which of the points along a curve are fitted."""
+    """Which of the points along a curve a law is estimated from."""
     return np.arange(num_points) >= round(DISCARDED * num_points)
 
 
@@ -139,25 +139,25 @@ def _on_plateau(run: Run, tokens: np.ndarray) -> np.ndarray:
     return rates[nearest] >= PLATEAU * rates.max()
 
 
-def fit(evidence: Evidence, arm: str, domain: str) -> Fit:
-    """Fit the laws to the mean over the seeds of an arm, and to each seed alone."""
+def estimate(evidence: Evidence, arm: str, domain: str) -> Curve:
+    """Estimate the laws of the mean over the seeds of an arm, and of each seed alone."""
     points = used_points(evidence, arm, domain)
-    return fit_points(points, arm, domain, _trained(evidence, arm), evidence.declaration["confidence"])
+    return estimate_points(points, arm, domain, _trained(evidence, arm), evidence.declaration["confidence"])
 
 
-def fit_points(points: Points, arm: str, domain: str, trained: int, confidence: float) -> Fit:
-    """`fit` of points that may come from elsewhere: those to be fitted, of runs of `trained` tokens."""
+def estimate_points(points: Points, arm: str, domain: str, trained: int, confidence: float) -> Curve:
+    """`estimate` from points that may come from elsewhere, of runs of `trained` tokens."""
     tokens, losses = points.mean()  # seeds lie at different heights; that is no noise along the curve
     enough = len(tokens) >= MIN_POINTS
     each = enough and all(len(n) >= MIN_POINTS for n in points.tokens.values())
-    law = fit_power_law(tokens, losses) if enough else None
-    return Fit(
+    law = estimate_power_law(tokens, losses) if enough else None
+    return Curve(
         arm=arm,
         domain=domain,
         points=points,
         law=law,
-        laws=fit_laws(tokens, losses) if enough else None,
-        by_seed={seed: fit_laws(n, points.losses[seed]) for seed, n in points.tokens.items()} if each else {},
+        laws=estimate_laws(tokens, losses) if enough else None,
+        by_seed={seed: estimate_laws(n, points.losses[seed]) for seed, n in points.tokens.items()} if each else {},
         problem=_problem(points, law),
         trained=trained,
         confidence=confidence,

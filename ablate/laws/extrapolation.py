@@ -1,9 +1,9 @@
 """How wide an extrapolated loss must be drawn: calibrated on curves that the laws had never seen.
 
-`laws.fit_laws` says how far laws that fit about equally well lie apart, a standard deviation s. It is no error bar:
-the truth is no draw from these laws. But |truth - mean| / s was measured on public curves whose end is known, fitted
-to their first 30 % and 50 %, and FACTORS holds its quantiles (split conformal prediction, Vovk et al. 2005;
-normalised by s as in Papadopoulos et al. 2008). An interval is
+`curve_laws.estimate_laws` says how far apart laws lie that agree about equally well with the curve: a standard
+deviation s. It is no error bar, as the truth is no draw from these laws. But |truth - mean| / s was measured on public
+curves whose end is known, by laws of their first 30 % and 50 %, and FACTORS holds its quantiles (split conformal
+prediction, Vovk et al. 2005; normalised by s as in Papadopoulos et al. 2008). An interval is
 
     mean -+ sqrt((factor s)^2 + (Student's t over seeds)^2)
 

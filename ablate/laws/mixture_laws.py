@@ -31,7 +31,7 @@ MOST_LEVERAGE = 0.95  # a run that decides its own prediction still counts as an
 
 @dataclass(frozen=True)
 class Law:
-    """A fitted law, and its errors at the runs it was fitted to had each been left out (by their leverage)."""
+    """An estimated law, and its errors at its runs as if each had been left out \(by leverage\)."""
 
     form: Form
     parameters: np.ndarray

@@ -20,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 
-from ablate.laws.curves import STRAIGHT, Fit
+from ablate.laws.curves import STRAIGHT, Curve
 from ablate.verdict.evidence import tokens_text
 from ablate.verdict.statistics.paired import Interval
 
@@ -74,7 +74,7 @@ class Saturation:
         return f"{self.reason}; {gain}" if self.reason else gain
 
 
-def saturation(found: Fit, eps: float) -> Saturation:
+def saturation(found: Curve, eps: float) -> Saturation:
     """When doubling the tokens gains less than eps.
 
     The end of the run decides the status: the whole interval must lie before it for `saturated`, and
@@ -107,7 +107,7 @@ def saturation(found: Fit, eps: float) -> Saturation:
     )
 
 
-def _place(found: Fit, eps: float) -> tuple[float, Interval]:
+def _place(found: Curve, eps: float) -> tuple[float, Interval]:
     """Where the mean gain falls below eps, and between which numbers of tokens it may; 0 and infinity beyond reach."""
     first = float(found.points.pooled()[0].min())
     tokens = np.geomspace(first, REACH * found.trained, NUM_TOKENS)

@@ -1,4 +1,4 @@
-"""A study as runs that differ in one mixture: what a surrogate is fitted to, or the reason why it cannot be.
+"""A study as runs that differ in one mixture: what a surrogate is estimated from, or the reason why it cannot be.
 
 Arms that differ from the base in the weights of one stage of the mixture are taken, others are left out by name. The
 losses of an arm are the mean over its seeds after what a seed does to all arms is taken out; domains whose weight

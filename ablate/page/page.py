@@ -29,7 +29,7 @@ from ablate.laws import curves
 from ablate.laws.saturation import saturation
 from ablate.page import spreadsheet as export
 from ablate.page.drawing import figures, parallel, recipe, strips, vector
-from ablate.page.drawing.look import DARK, LIGHT
+from ablate.page.drawing.style import DARK, LIGHT
 from ablate.page.facts import facts
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.record import StudyRecord
@@ -37,7 +37,7 @@ from ablate.verdict import card, compare, spending, spread
 from ablate.verdict.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
 from ablate.verdict.validity import trust
 
-DETAILED = 24  # arms that have a card, a fit and a row in every figure
+DETAILED = 24  # arms that have a card, a law and a row in every figure
 COLOURED = len(LIGHT.arms)  # arms that have a colour of their own where there are more than that
 MIXTURES = 14  # arms in the figure of mixtures
 
@@ -54,12 +54,12 @@ def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
     make_folder(folder)
     detailed = strips.foremost(conclusion.verdicts, DETAILED)
     arms = [arm for arm in [evidence.base, *(v.arm for v in detailed)] if evidence.finished(arm)]
-    fits = [curves.fit(evidence, arm, domain) for arm in arms for domain in evidence.domains]
+    estimated = [curves.estimate(evidence, arm, domain) for arm in arms for domain in evidence.domains]
     eps = compare.smallest_effects(evidence, conclusion.past)
-    pictures = _pictures(_drawings(evidence, conclusion.verdicts, fits, eps), folder)
+    pictures = _pictures(_drawings(evidence, conclusion.verdicts, estimated, eps), folder)
     for name, text in export.tables(evidence, conclusion.verdicts).items():
         write_atomically(folder / f"{name}.csv", text)
-    write_atomically(folder / "index.html", _html(evidence, conclusion, fits, eps, pictures))
+    write_atomically(folder / "index.html", _html(evidence, conclusion, estimated, eps, pictures))
     return folder / "index.html"
 
 
@@ -75,12 +75,12 @@ def _pictures(drawings: dict[str, Callable[[], Figure]], folder: Path) -> dict[s
 
 
 def _drawings(
-    evidence: Evidence, verdicts: list[compare.Verdict], fits: list[curves.Fit], eps: dict[str, float]
+    evidence: Evidence, verdicts: list[compare.Verdict], estimated: list[curves.Curve], eps: dict[str, float]
 ) -> dict[str, Callable[[], Figure]]:
     if not evidence.any_finished:
         return {}
-    first = [fit for fit in fits if fit.arm == fits[0].arm]  # the base, if it has finished
-    points = {fit.domain: curves.all_points(evidence, fit.arm, fit.domain) for fit in first}
+    first = [curve for curve in estimated if curve.arm == estimated[0].arm]  # the base, if it has finished
+    points = {curve.domain: curves.all_points(evidence, curve.arm, curve.domain) for curve in first}
     coloured, rows = ([v.arm for v in strips.foremost(verdicts, count)] for count in (COLOURED, MIXTURES))
     found = {
         "forest": partial(figures.forest, evidence, strips.foremost(verdicts, DETAILED)),
@@ -103,7 +103,7 @@ def _png(figure: Figure) -> bytes:
 def _html(
     evidence: Evidence,
     conclusion: trust.Conclusion,
-    fits: list[curves.Fit],
+    estimated: list[curves.Curve],
     eps: dict[str, float],
     pictures: dict[str, Markup],
 ) -> str:
@@ -122,9 +122,9 @@ def _html(
             settings=parallel.settings(evidence),
             effects=_by_arm(compare.domain_effects(evidence, conclusion.past)),
             pairing=spread.gain(evidence, evidence.arms, evidence.metric.name),
-            saturations=[saturation(fit, eps[fit.domain]) for fit in fits],
-            cooled=any(fit.points.cooled for fit in fits),
-            fitted_arm=fits[0].arm if fits else None,
+            saturations=[saturation(curve, eps[curve.domain]) for curve in estimated],
+            cooled=any(curve.points.cooled for curve in estimated),
+            law_arm=estimated[0].arm if estimated else None,
             mixture_gap=_mixture_gap(evidence),
             costs=spending.by_arm(evidence),
             spent=spending.of(evidence),

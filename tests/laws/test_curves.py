@@ -20,10 +20,10 @@ def study(folder: Path, **changes) -> Evidence:
 def test_planted_parameters_and_saturation_lie_in_their_intervals(tmp_path):
     evidence = study(tmp_path, evaluations=60, evaluation_noise=0.0005, seeds=tuple(range(6)))
     planted = laws.Law(0.95, 420.0, 0.42, 0.0)
-    fit = curves.fit(evidence, "base", "general")
-    low, high = fit.interval("alpha")
+    curve = curves.estimate(evidence, "base", "general")
+    low, high = curve.interval("alpha")
     assert low < planted.alpha < high
-    found = saturation.saturation(fit, 0.05)
+    found = saturation.saturation(curve, 0.05)
     assert found.interval is not None
     assert found.interval[0] < planted.saturation(0.05) < found.interval[1]
 
@@ -33,7 +33,7 @@ def test_interval_over_seeds_covers_the_law(tmp_path):
     for repeat in range(20):
         seeds = tuple(range(100 * repeat, 100 * repeat + 4))
         evidence = study(tmp_path / str(repeat), seeds=seeds, domains={"general": (0.95, 420.0, 0.42)})
-        low, high = curves.fit(evidence, "base", "general").band(np.array([2e6]))
+        low, high = curves.estimate(evidence, "base", "general").band(np.array([2e6]))
         covered += bool(low[0] <= 0.95 + 420 * 2e6**-0.42 <= high[0])
     assert covered >= 16  # 95 % nominal; fewer than 16 of 20 has probability .0003
 
@@ -43,7 +43,7 @@ def test_the_decay_of_the_rate_is_left_out(tmp_path):
     points = curves.used_points(evidence, "base", "general")
     assert not points.cooled
     assert all(n.min() > 0.3 * 3e6 and n.max() <= 0.8 * 3e6 for n in points.tokens.values())
-    assert curves.fit(evidence, "base", "general").trained == 3_000_000
+    assert curves.estimate(evidence, "base", "general").trained == 3_000_000
 
 
 def test_without_enough_of_a_plateau_the_decay_is_kept_and_said(tmp_path):
@@ -62,7 +62,7 @@ def test_extrapolation_of_public_curves(prefix, error, tolerance):
         seen = step <= prefix * step[-1]
         late = seen & np.pad(curves.is_late(seen.sum()), (0, (~seen).sum()))
         for kept, found in [(late, errors), (seen, early_too)]:
-            law = laws.fit_power_law(step[kept], loss[kept])
+            law = laws.estimate_power_law(step[kept], loss[kept])
             found.append(100 * abs(law(step[-1]) / loss[-1] - 1))
     assert len(errors) == 6
     assert np.median(errors) == pytest.approx(error, abs=tolerance)

@@ -62,7 +62,7 @@ def test_held_out_sources_are_covered_and_the_bootstrap_is_not():
 def test_the_mean_of_the_laws_beats_the_best_of_them_from_30_percent(source):
     chosen = [p for p in known() if p.source == source and p.part == "first"]
     ours = np.median([abs(bench.grade(p).error) for p in chosen])
-    best = np.median([abs(float(bench.fit_power_law(p.tokens, p.losses)(p.end)) - p.truth) for p in chosen])
+    best = np.median([abs(float(bench.estimate_power_law(p.tokens, p.losses)(p.end)) - p.truth) for p in chosen])
     assert ours < best
 
 

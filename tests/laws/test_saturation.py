@@ -13,7 +13,7 @@ from tests.laws.test_curves import study
 
 
 def place(evidence: Evidence, eps: float) -> saturation.Saturation:
-    return saturation.saturation(curves.fit(evidence, "base", "general"), eps)
+    return saturation.saturation(curves.estimate(evidence, "base", "general"), eps)
 
 
 def test_saturated_or_not_within_the_run(tmp_path):
@@ -58,18 +58,18 @@ def test_a_falling_rate_is_refused(tmp_path):
 @pytest.mark.parametrize("eps", [0.05, 0.2])
 def test_doubling_from_the_named_place_gains_eps(tmp_path, eps):
     evidence = study(tmp_path, evaluations=60, evaluation_noise=0.0001)
-    fit = curves.fit(evidence, "base", "general")
-    found = saturation.saturation(fit, eps)
-    middle, (low, high) = saturation._place(fit, eps)
+    curve = curves.estimate(evidence, "base", "general")
+    found = saturation.saturation(curve, eps)
+    middle, (low, high) = saturation._place(curve, eps)
     assert low < middle < high
-    assert float(fit.gain(np.array([middle]))[0][0]) == pytest.approx(eps, rel=1e-3)
+    assert float(curve.gain(np.array([middle]))[0][0]) == pytest.approx(eps, rel=1e-3)
     assert found.reason or found.tokens == middle
 
 
 def test_places_beyond_reach_and_before_the_first_point_have_open_intervals(tmp_path):
-    fit = curves.fit(study(tmp_path, evaluations=60, evaluation_noise=0.0001), "base", "code")
-    assert saturation._place(fit, 1e-9)[1][1] == math.inf
-    assert saturation._place(fit, 10.0) == (0.0, (0.0, float(fit.points.pooled()[0].min())))
+    curve = curves.estimate(study(tmp_path, evaluations=60, evaluation_noise=0.0001), "base", "code")
+    assert saturation._place(curve, 1e-9)[1][1] == math.inf
+    assert saturation._place(curve, 10.0) == (0.0, (0.0, float(curve.points.pooled()[0].min())))
 
 
 def test_planted_places_lie_in_their_intervals_where_the_law_is_true():
@@ -88,10 +88,10 @@ def test_no_more_than_a_few_statuses_are_false():
 
 def test_noise_gives_a_wide_interval_not_a_number(tmp_path):
     evidence = study(tmp_path, evaluation_noise=0.02, seeds=(0, 1))
-    fit = curves.fit(evidence, "base", "general")
-    assert fit.law is not None
-    assert fit.problem is None
-    found = saturation.saturation(fit, float(fit.law(3e6) - fit.law(6e6)))  # saturated at the very end, by the law
+    curve = curves.estimate(evidence, "base", "general")
+    assert curve.law is not None
+    assert curve.problem is None
+    found = saturation.saturation(curve, float(curve.law(3e6) - curve.law(6e6)))  # at the very end, by the law
     assert (found.status, found.tokens, found.interval) == ("not identified", None, None)
     assert found.reason == "place unknown: its interval is more than a factor of 10 wide"
 

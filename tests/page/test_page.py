@@ -133,7 +133,7 @@ def test_the_hypothesis_stands_beside_the_answer(study):
 
 def test_fits_that_find_no_place_of_saturation_are_folded(tmp_path):
     """Curves of a short study do not flatten yet: a table without a find must not fill a screen."""
-    folded = "fits, one an arm and domain: none finds where it saturates</summary>"
+    folded = "laws, one an arm and domain: none finds where it saturates</summary>"
     short, long = dataclasses.replace(QUICK, evaluations=3), World(shape="constant", seeds=(0, 1, 2))
     assert folded in page.write(write(tmp_path / "short", short)).read_text(encoding="utf-8")
     saturated = page.write(write(tmp_path / "long", long)).read_text(encoding="utf-8")

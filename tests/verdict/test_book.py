@@ -29,7 +29,7 @@ def test_verdicts_and_fits_are_the_same(studies):
     assert repr(compare.verdicts(book)) == repr(compare.verdicts(records))
     assert spread.gain(book, book.arms, "macro") == spread.gain(records, records.arms, "macro")
     for domain in records.domains:
-        assert repr(curves.fit(book, "base", domain).law) == repr(curves.fit(records, "base", domain).law)
+        assert repr(curves.estimate(book, "base", domain).law) == repr(curves.estimate(records, "base", domain).law)
 
 
 def test_every_outcome_is_kept_with_its_reason(studies):

@@ -20,7 +20,7 @@ from matplotlib.transforms import Transform, blended_transform_factory
 
 from ablate.laws import curves
 from ablate.laws import saturation as places
-from ablate.page.drawing.look import LIGHT, Look, grid, paired_grid
+from ablate.page.drawing.style import LIGHT, Style, grid, paired_grid
 from ablate.scores.metrics import metric_of
 from ablate.verdict.compare import Verdict
 from ablate.verdict.evidence import Evidence, tokens_text
@@ -34,29 +34,29 @@ NAMED = 40  # arms in a legend
 AHEAD = 4  # how far past the end of the run a law is drawn, as a multiple of its tokens
 
 
-def forest(evidence: Evidence, verdicts: list[Verdict], look: Look = LIGHT) -> Figure:
+def forest(evidence: Evidence, verdicts: list[Verdict], style: Style = LIGHT) -> Figure:
     """One row an arm: a dot per seed, the mean, its interval, and the wider stripe held against the margin."""
-    with look.applied():
+    with style.applied():
         names = [verdict.arm for verdict in verdicts] + evidence.null_arms
         figure = Figure(figsize=(WIDTH, 1.2 + 0.5 * len(names)), layout="constrained")
         ax = figure.subplots()
-        colours, margin = look.colours([evidence.base, *evidence.arms]), evidence.declaration["margin"]
-        ax.axvspan(-margin, margin, color=look.faint, alpha=0.55, linewidth=0)
-        ax.axvline(0, color=look.muted, linewidth=0.9)
+        colours, margin = style.colours([evidence.base, *evidence.arms]), evidence.declaration["margin"]
+        ax.axvspan(-margin, margin, color=style.faint, alpha=0.55, linewidth=0)
+        ax.axvline(0, color=style.muted, linewidth=0.9)
         for row, verdict in enumerate(verdicts):
             _forest_row(ax, row, verdict, colours[verdict.arm])
-            _forest_text(ax, row, verdict, look)
+            _forest_text(ax, row, verdict, style)
         for row in range(len(verdicts), len(names)):
             text = f"= {evidence.base}: the same settings, the same runs"
-            ax.text(1.02, row, text, transform=_beside(ax), va="center", color=look.muted, fontsize=8)
+            ax.text(1.02, row, text, transform=_beside(ax), va="center", color=style.muted, fontsize=8)
         reach = 1.12 * max([1.6 * margin, *(_reach(v) for v in verdicts)])
         ax.set(xlim=(-reach, reach), ylim=(len(names) - 0.4, -0.6))
-        ax.set_yticks(range(len(names)), [shorten(name, NAME) for name in names], color=look.ink, fontsize=9.5)
+        ax.set_yticks(range(len(names)), [shorten(name, NAME) for name in names], color=style.ink, fontsize=9.5)
         metric = evidence.metric
         ax.set_xlabel(f"difference from {evidence.base}, {metric.unit} ({metric.name})")
         ax.grid(visible=False)
         ax.spines["left"].set_visible(False)
-        _forest_heads(ax, margin, metric.ends, look)
+        _forest_heads(ax, margin, metric.ends, style)
     return figure
 
 
@@ -71,14 +71,14 @@ def _forest_row(ax: Axes, row: int, v: Verdict, colour: str) -> None:
         ax.plot(v.effect.mean, row, "o", color=colour, markersize=6.5, zorder=4)
 
 
-def _forest_text(ax: Axes, row: int, v: Verdict, look: Look) -> None:
+def _forest_text(ax: Axes, row: int, v: Verdict, style: Style) -> None:
     mean = f"{v.effect.mean:+.4f}" if v.differences else ""
     bounds = " [{:+.4f}, {:+.4f}]".format(*v.effect.interval) if len(v.differences) >= 2 else ""
     above = -0.13 if v.notes and v.differences else 0.0
-    style = {"transform": _beside(ax), "va": "center"}
-    ax.text(1.02, row, v.word, color=look.words[v.word], fontweight="bold", **style)
-    ax.text(1.155, row + above, (mean + bounds).replace("-", "−"), color=look.ink, fontsize=8, **style)
-    ax.text(1.155, row - above, shorten("; ".join(v.notes), 48), color=look.muted, fontsize=7.5, **style)
+    how = {"transform": _beside(ax), "va": "center"}
+    ax.text(1.02, row, v.word, color=style.words[v.word], fontweight="bold", **how)
+    ax.text(1.155, row + above, (mean + bounds).replace("-", "−"), color=style.ink, fontsize=8, **how)
+    ax.text(1.155, row - above, shorten("; ".join(v.notes), 48), color=style.muted, fontsize=7.5, **how)
 
 
 def _beside(ax: Axes) -> Transform:
@@ -91,21 +91,21 @@ def _reach(v: Verdict) -> float:
     return max((abs(end) for end in [*v.differences.values(), *ends]), default=0.0)
 
 
-def _forest_heads(ax: Axes, margin: float, ends: tuple[str, str], look: Look) -> None:
+def _forest_heads(ax: Axes, margin: float, ends: tuple[str, str], style: Style) -> None:
     above = blended_transform_factory(ax.transData, ax.transAxes)
-    style = {"va": "bottom", "color": look.muted, "fontsize": 8}
-    ax.text(0, 1.02, f"margin ±{margin:g}", transform=above, ha="center", **style)
-    ax.text(0, 1.02, f"← {ends[0]}", transform=ax.transAxes, ha="left", **style)
-    ax.text(1, 1.02, f"{ends[1]} →", transform=ax.transAxes, ha="right", **style)
+    how = {"va": "bottom", "color": style.muted, "fontsize": 8}
+    ax.text(0, 1.02, f"margin ±{margin:g}", transform=above, ha="center", **how)
+    ax.text(0, 1.02, f"← {ends[0]}", transform=ax.transAxes, ha="left", **how)
+    ax.text(1, 1.02, f"{ends[1]} →", transform=ax.transAxes, ha="right", **how)
 
 
-def losses(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None = None) -> Figure:
+def losses(evidence: Evidence, style: Style = LIGHT, shown: Sequence[str] | None = None) -> Figure:
     """For every domain the mean over seeds with its range, and beneath it the paired difference from the base.
 
     shown: arms that have a colour and a band; the others are thin grey lines. All if not given.
     """
-    with look.applied():
-        colours, metric = of_arms(evidence, shown, look), evidence.metric
+    with style.applied():
+        colours, metric = of_arms(evidence, shown, style), evidence.metric
         arms = [arm for arm in [*evidence.arms, evidence.base] if evidence.finished(arm)]
         panels = {domain: metric_of(domain, evidence.domains).unit for domain in evidence.domains}
         if any(curves.all_points(evidence, arm, metric.name).pooled()[0].size for arm in arms):
@@ -113,15 +113,15 @@ def losses(evidence: Evidence, look: Look = LIGHT, shown: Sequence[str] | None =
         figure, pairs = paired_grid(len(panels), WIDTH, 3.3)
         for (above, below), (panel, unit) in zip(pairs, panels.items(), strict=True):
             by_arm = {arm: _by_tokens(curves.all_points(evidence, arm, panel)) for arm in arms}
-            _draw_losses(above, by_arm, colours, look)
+            _draw_losses(above, by_arm, colours, style)
             margin = evidence.declaration["margin"] if unit == metric.unit else 0.0
-            _draw_differences(below, by_arm, colours, (evidence.base, margin), look)
+            _draw_differences(below, by_arm, colours, (evidence.base, margin), style)
             above.set_title(panel)
             if below.get_subplotspec().is_first_col() or unit != "bits per byte":  # pyrefly: ignore
                 above.set_ylabel(unit)
                 below.set_ylabel(f"minus {evidence.base}")
         others = len(set(arms) - set(colours))
-        _legend(figure, {arm: colour for arm, colour in colours.items() if arm in arms}, others, look)
+        _legend(figure, {arm: colour for arm, colour in colours.items() if arm in arms}, others, style)
     return figure
 
 
@@ -129,17 +129,17 @@ ByTokens = dict[float, dict[int, float]]  # {tokens: {seed: bits per byte}}
 ByMean = Mapping[float, list[float]]  # {tokens: bits per byte of every seed}
 
 
-def of_arms(evidence: Evidence, shown: Sequence[str] | None, look: Look) -> dict[str, str]:
+def of_arms(evidence: Evidence, shown: Sequence[str] | None, style: Style) -> dict[str, str]:
     """Of the base and the arms shown, the base first; each arm has the colour it has in all figures."""
     if shown is None:
-        return look.colours([evidence.base, *evidence.arms])
-    return look.colours([evidence.base, *shown])
+        return style.colours([evidence.base, *evidence.arms])
+    return style.colours([evidence.base, *shown])
 
 
-def _draw_losses(ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str], look: Look) -> None:
+def _draw_losses(ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str], style: Style) -> None:
     values = {arm: {n: list(by_seed.values()) for n, by_seed in found.items()} for arm, found in by_arm.items()}
     _bands(ax, {arm: found for arm, found in values.items() if arm in colours}, colours)
-    _background(ax, [found for arm, found in values.items() if arm not in colours], look)
+    _background(ax, [found for arm, found in values.items() if arm not in colours], style)
     late = [v for found in values.values() for n, vs in found.items() if n > SPREAD_FROM * max(found) for v in vs]
     space = 0.06 * (max(late) - min(late)) or 0.01
     ax.set(ylim=(min(late) - space, max(late) + space), xlim=(0, None))
@@ -149,29 +149,29 @@ def _draw_losses(ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str,
 
 
 def _draw_differences(
-    ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str], against: tuple[str, float], look: Look
+    ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str, str], against: tuple[str, float], style: Style
 ) -> None:
     (name, margin), base = against, by_arm.get(against[0], {})
-    ax.axhspan(-margin, margin, color=look.faint, alpha=0.55, linewidth=0)
-    ax.axhline(0, color=look.ink, linewidth=1)
+    ax.axhspan(-margin, margin, color=style.faint, alpha=0.55, linewidth=0)
+    ax.axhline(0, color=style.ink, linewidth=1)
     paired = {
         arm: {n: d for n, v in found.items() if (d := [x - base[n][s] for s, x in v.items() if s in base.get(n, {})])}
         for arm, found in by_arm.items()
         if arm != name
     }
     _bands(ax, {arm: found for arm, found in paired.items() if arm in colours}, colours)
-    _background(ax, [found for arm, found in paired.items() if arm not in colours], look)
+    _background(ax, [found for arm, found in paired.items() if arm not in colours], style)
     ax.set(xlabel="tokens", xlim=(0, None))
     tokens_axis(ax)
     ax.xaxis.set_major_locator(nice(4))
     ax.yaxis.set_major_locator(nice(5))
 
 
-def _background(ax: Axes, arms: list[ByMean], look: Look) -> None:
+def _background(ax: Axes, arms: list[ByMean], style: Style) -> None:
     """Arms without a colour: the mean of each."""
     lines = [[(n, float(np.mean(v))) for n, v in found.items()] for found in arms if found]
     if lines:
-        ax.add_collection(LineCollection(lines, colors=look.muted, linewidths=0.6, alpha=0.35, zorder=1.5))
+        ax.add_collection(LineCollection(lines, colors=style.muted, linewidths=0.6, alpha=0.35, zorder=1.5))
         ax.autoscale_view()
 
 
@@ -198,43 +198,43 @@ def _bands(ax: Axes, by_arm: Mapping[str, ByMean], colours: Mapping[str, str]) -
     ax.autoscale_view()
 
 
-def _legend(figure: Figure, colours: Mapping[str, str], others: int, look: Look) -> None:
+def _legend(figure: Figure, colours: Mapping[str, str], others: int, style: Style) -> None:
     """Names of the first arms; of 200 they would leave no room for the panels."""
     first, named = figure.axes[0], dict(list(colours.items())[:NAMED])
     lines = [first.plot([], [], color=colour, linewidth=2.4)[0] for colour in named.values()]
     names = [shorten(name, NAME) for name in named]
     if others:
-        lines += first.plot([], [], color=look.muted, linewidth=0.8)
+        lines += first.plot([], [], color=style.muted, linewidth=0.8)
         names.append(f"{others} more {'arm' if others == 1 else 'arms'}")
     title = {"title": f"and {len(colours) - NAMED} more"} if len(colours) > NAMED else {}
     columns = max(1, min(8, LEGEND_COLUMNS // (max(map(len, names)) + 5)))
-    style = {"ncols": columns, "handlelength": 1.2, "columnspacing": 1.6}
-    figure.legend(lines, names, loc="outside upper left", **style, **title)
+    how = {"ncols": columns, "handlelength": 1.2, "columnspacing": 1.6}
+    figure.legend(lines, names, loc="outside upper left", **how, **title)
 
 
 def saturation(
-    fits: list[curves.Fit],
+    estimated: list[curves.Curve],
     points: Mapping[str, curves.Points],
     eps: Mapping[str, float],
     colour: str | None = None,
-    look: Look = LIGHT,
+    style: Style = LIGHT,
 ) -> Figure:
     """One panel a domain: evaluations by seed, the law with its interval, and where doubling gains less than eps.
 
-    fits: of one arm, one a domain. points, eps: by domain; all evaluations, so that those left out are seen too.
+    estimated: of one arm, one a domain. points, eps: by domain; all evaluations, so that those left out are seen too.
     """
-    with look.applied():
-        figure, axes = grid(len(fits), WIDTH, 2.9, columns=min(len(fits), 2) if len(fits) < 5 else None)
-        for ax, fit in zip(axes, fits, strict=True):
-            found = places.saturation(fit, eps[fit.domain])
-            _draw_points(ax, fit, points[fit.domain], colour or look.arms[0], look)
-            if fit.laws and not fit.problem:
-                _draw_laws(ax, fit, found, colour or look.arms[0], look)
-            _saturation_axes(ax, fit, points[fit.domain], look)
-            ax.set_title(fit.domain, pad=52)
+    with style.applied():
+        figure, axes = grid(len(estimated), WIDTH, 2.9, columns=min(len(estimated), 2) if len(estimated) < 5 else None)
+        for ax, curve in zip(axes, estimated, strict=True):
+            found = places.saturation(curve, eps[curve.domain])
+            _draw_points(ax, curve, points[curve.domain], colour or style.arms[0], style)
+            if curve.laws and not curve.problem:
+                _draw_laws(ax, curve, found, colour or style.arms[0], style)
+            _saturation_axes(ax, curve, points[curve.domain], style)
+            ax.set_title(curve.domain, pad=52)
             lines = [f"{found.status}{found.where}", *textwrap.wrap(found.reading, TEXT_COLUMNS)]
             text = ax.text(
-                0, 1.03, "\n".join(lines[:3]), transform=ax.transAxes, va="bottom", fontsize=8, color=look.muted
+                0, 1.03, "\n".join(lines[:3]), transform=ax.transAxes, va="bottom", fontsize=8, color=style.muted
             )
             text.set(linespacing=1.5, in_layout=False)  # a long line must not squeeze its panel
             if ax.get_subplotspec().is_first_col():  # pyrefly: ignore
@@ -242,47 +242,47 @@ def saturation(
     return figure
 
 
-def _draw_points(ax: Axes, fit: curves.Fit, every: curves.Points, colour: str, look: Look) -> None:
-    style = {"marker": "o", "linestyle": "", "markersize": 3.4, "markeredgewidth": 0}
-    ax.plot(*every.pooled(), color=look.muted, alpha=0.3, **style)
-    ax.plot(*fit.points.pooled(), color=colour, alpha=0.6, **style)
+def _draw_points(ax: Axes, curve: curves.Curve, every: curves.Points, colour: str, style: Style) -> None:
+    how = {"marker": "o", "linestyle": "", "markersize": 3.4, "markeredgewidth": 0}
+    ax.plot(*every.pooled(), color=style.muted, alpha=0.3, **how)
+    ax.plot(*curve.points.pooled(), color=colour, alpha=0.6, **how)
 
 
-def _draw_laws(ax: Axes, fit: curves.Fit, found: places.Saturation, colour: str, look: Look) -> None:
-    inside = np.geomspace(fit.points.pooled()[0].min(), fit.trained, 80)
-    beyond = np.geomspace(fit.trained, AHEAD * fit.trained, 40)
-    ax.plot(inside, fit.loss(inside), color=colour)
-    ax.plot(beyond, fit.loss(beyond), color=colour, linestyle=(0, (4, 2)))
-    if len(fit.by_seed) >= 2:
+def _draw_laws(ax: Axes, curve: curves.Curve, found: places.Saturation, colour: str, style: Style) -> None:
+    inside = np.geomspace(curve.points.pooled()[0].min(), curve.trained, 80)
+    beyond = np.geomspace(curve.trained, AHEAD * curve.trained, 40)
+    ax.plot(inside, curve.loss(inside), color=colour)
+    ax.plot(beyond, curve.loss(beyond), color=colour, linestyle=(0, (4, 2)))
+    if len(curve.by_seed) >= 2:
         tokens = np.concatenate([inside, beyond])
-        ax.fill_between(tokens, *fit.band(tokens), color=colour, alpha=0.16, linewidth=0)
-    if found.tokens and found.interval and found.tokens < AHEAD * fit.trained:
-        mark = look.words["better"]
+        ax.fill_between(tokens, *curve.band(tokens), color=colour, alpha=0.16, linewidth=0)
+    if found.tokens and found.interval and found.tokens < AHEAD * curve.trained:
+        mark = style.words["better"]
         ax.axvspan(found.interval[0], found.interval[1], color=mark, alpha=0.14, linewidth=0)
         ax.axvline(found.tokens, color=mark, linewidth=1.4)
 
 
-def _saturation_axes(ax: Axes, fit: curves.Fit, every: curves.Points, look: Look) -> None:
+def _saturation_axes(ax: Axes, curve: curves.Curve, every: curves.Points, style: Style) -> None:
     tokens, losses = every.pooled()
-    late = losses[tokens > 0.5 * SPREAD_FROM * fit.trained]
-    ahead = fit.loss(np.array([AHEAD * fit.trained]))[0] if fit.laws and not fit.problem else math.inf
+    late = losses[tokens > 0.5 * SPREAD_FROM * curve.trained]
+    ahead = curve.loss(np.array([AHEAD * curve.trained]))[0] if curve.laws and not curve.problem else math.inf
     low = min(late.min(), float(ahead))
     space = 0.08 * (late.max() - low) or 0.01
     ax.set_xscale("log")
-    ax.set(xlabel="tokens", xlim=(0.5 * SPREAD_FROM * fit.trained, AHEAD * fit.trained))
+    ax.set(xlabel="tokens", xlim=(0.5 * SPREAD_FROM * curve.trained, AHEAD * curve.trained))
     ax.set(ylim=(low - space, late.max() + space))
-    ax.axvline(fit.trained, color=look.muted, linewidth=0.9, linestyle=(0, (2, 2)))
+    ax.axvline(curve.trained, color=style.muted, linewidth=0.9, linestyle=(0, (2, 2)))
     ax.annotate(
         "end of the run",
-        (fit.trained, 0.97),
+        (curve.trained, 0.97),
         xycoords=ax.get_xaxis_transform(),
         xytext=(4, 0),
         textcoords="offset points",
         va="top",
         fontsize=7.5,
-        color=look.muted,
+        color=style.muted,
     )
-    ax.set_xticks([fit.trained * 2.0**k for k in range(-3, 3)])
+    ax.set_xticks([curve.trained * 2.0**k for k in range(-3, 3)])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_locator(nice(5))
     tokens_axis(ax)

@@ -18,7 +18,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.path import Path as Curve
 
-from ablate.page.drawing.look import LIGHT, Look
+from ablate.page.drawing.style import LIGHT, Style
 from ablate.verdict.evidence import Evidence, tokens_text
 
 WIDTH, HEIGHT = 9.6, 3.6  # inches
@@ -60,7 +60,7 @@ def drawable(evidence: Evidence) -> bool:
     return len(_varying(evidence)) > 1 and any(evidence.differences(arm, evidence.metric.name) for arm in evidence.arms)
 
 
-def parallel(evidence: Evidence, look: Look = LIGHT) -> Figure:
+def parallel(evidence: Evidence, style: Style = LIGHT) -> Figure:
     """An axis a setting (those with most values, up to AXES), then the difference from the base."""
     found = _varying(evidence)
     effects = {evidence.base: 0.0} | {
@@ -71,12 +71,12 @@ def parallel(evidence: Evidence, look: Look = LIGHT) -> Figure:
     kept = sorted(found, key=lambda key: -len(set(map(str, found[key].values()))))[:AXES]
     dimensions = [_dimension(key, found[key]) for key in found if key in kept]
     last = _outcome(effects)
-    with look.applied():
+    with style.applied():
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         ax = figure.subplots()
         losses = {arm: evidence.metric.sign * effect for arm, effect in effects.items()}
-        _draw_arms(ax, [_fanned(d, effects) for d in dimensions] + [last], losses, evidence.base, look)
-        _draw_axes(ax, [*dimensions, last], look)
+        _draw_arms(ax, [_fanned(d, effects) for d in dimensions] + [last], losses, evidence.base, style)
+        _draw_axes(ax, [*dimensions, last], style)
     return figure
 
 
@@ -139,11 +139,11 @@ def _fanned(dimension: Dimension, effects: dict[str, float]) -> Dimension:
     return Dimension(dimension.key, places, dimension.ticks)
 
 
-def _draw_arms(ax: Axes, dimensions: Sequence[Dimension], losses: dict[str, float], base: str, look: Look) -> None:
+def _draw_arms(ax: Axes, dimensions: Sequence[Dimension], losses: dict[str, float], base: str, style: Style) -> None:
     limit = max(abs(loss) for loss in losses.values()) or 1.0
     arms = sorted((arm for arm in losses if arm != base), key=lambda arm: abs(losses[arm]))  # the strongest on top
     curves = [_curve([d.places[arm] for d in dimensions]) for arm in [*arms, base]]
-    colours = [to_hex(COLOURS(0.5 + 0.5 * losses[arm] / limit)) for arm in arms] + [look.ink]
+    colours = [to_hex(COLOURS(0.5 + 0.5 * losses[arm] / limit)) for arm in arms] + [style.ink]
     width = 1.8 if len(arms) < 30 else 1.1
     lines = PathCollection(curves, facecolors="none", edgecolors=colours, linewidths=[width] * len(arms) + [2.2])
     lines.set_alpha([0.8] * len(arms) + [1.0])
@@ -159,16 +159,16 @@ def _curve(places: Sequence[float]) -> Curve:
     return Curve(points, codes)
 
 
-def _draw_axes(ax: Axes, dimensions: Sequence[Dimension], look: Look) -> None:
+def _draw_axes(ax: Axes, dimensions: Sequence[Dimension], style: Style) -> None:
     ax.set(xlim=(-0.25, len(dimensions) - 0.35), ylim=(-0.02, 1.12))
     ax.set_axis_off()
-    box = {"boxstyle": "round,pad=0.15", "facecolor": look.paper, "edgecolor": "none", "alpha": 0.85}
+    box = {"boxstyle": "round,pad=0.15", "facecolor": style.paper, "edgecolor": "none", "alpha": 0.85}
     for i, dimension in enumerate(dimensions):
-        ax.plot([i, i], [0, 1], color=look.muted, linewidth=0.8, zorder=3)
-        ax.text(i, 1.05, _shortened(dimension.name), ha="center", fontweight="bold", fontsize=8.5, color=look.ink)
+        ax.plot([i, i], [0, 1], color=style.muted, linewidth=0.8, zorder=3)
+        ax.text(i, 1.05, _shortened(dimension.name), ha="center", fontweight="bold", fontsize=8.5, color=style.ink)
         for place, text in dimension.ticks.items():
-            style = {"ha": "left", "va": "center", "fontsize": 8, "color": look.ink, "bbox": box, "zorder": 4}
-            ax.text(i + 0.03, place, _shortened(text), **style)
+            how = {"ha": "left", "va": "center", "fontsize": 8, "color": style.ink, "bbox": box, "zorder": 4}
+            ax.text(i + 0.03, place, _shortened(text), **how)
 
 
 def _text(value: Any) -> str:

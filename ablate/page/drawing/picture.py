@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ablate.page.drawing.look import LIGHT, Look, grid
+from ablate.page.drawing.style import LIGHT, Style, grid
 from ablate.run.files import make_folder
 from ablate.verdict.evidence import tokens_text
 
@@ -41,7 +41,7 @@ def write(tracks: dict[str, Track], domains: list[str], path: Path) -> Path:
     return path
 
 
-def timeline(tracks: dict[str, Track], domains: list[str], look: Look = LIGHT) -> Figure:
+def timeline(tracks: dict[str, Track], domains: list[str], style: Style = LIGHT) -> Figure:
     """One panel a quantity, and one a domain."""
     panels: list[tuple[str, Callable[[Track], np.ndarray]]] = [
         ("learning rate", lambda t: t.rate),
@@ -49,11 +49,11 @@ def timeline(tracks: dict[str, Track], domains: list[str], look: Look = LIGHT) -
         ("batch, tokens", lambda t: t.batch),
         *((f"share of {domain}", lambda t, d=d: t.shares[:, d]) for d, domain in enumerate(domains)),
     ]
-    with look.applied():
+    with style.applied():
         figure, axes = grid(len(panels), WIDTH, HEIGHT, columns=2 if len(panels) == 4 else None)
-        colours = look.colours(list(tracks))
+        colours = style.colours(list(tracks))
         for ax, (title, of) in zip(axes, panels, strict=True):
-            _panel(ax, tracks, of, colours, look)
+            _panel(ax, tracks, of, colours, style)
             ax.set_title(title)
             if title.startswith("share"):
                 ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
@@ -61,13 +61,13 @@ def timeline(tracks: dict[str, Track], domains: list[str], look: Look = LIGHT) -
 
 
 def _panel(
-    ax: Axes, tracks: dict[str, Track], of: Callable[[Track], np.ndarray], colours: dict[str, str], look: Look
+    ax: Axes, tracks: dict[str, Track], of: Callable[[Track], np.ndarray], colours: dict[str, str], style: Style
 ) -> None:
     lines = _distinct(tracks, of)
     shared = _shared([(tracks[arms[0]].tokens, of(tracks[arms[0]])) for arms in lines])
     crowd = len(lines) > NAMED
     # of so many arms that colours run together, the lines of a panel are told apart, not the arms
-    own = look.colours([arms[0] for arms in lines]) if len(tracks) > 1 + len(look.arms) else colours
+    own = style.colours([arms[0] for arms in lines]) if len(tracks) > 1 + len(style.arms) else colours
     for number, arms in enumerate(lines):
         track = tracks[arms[0]]
         x, y = track.tokens, np.append(of(track), of(track)[-1])
@@ -83,12 +83,12 @@ def _panel(
     if len(lines) > 1:
         first = tracks[lines[0][0]]
         y = of(first)[: shared + 1]
-        ax.step(first.tokens[: len(y)], y, where="post", color=look.ink, linewidth=1.8)
+        ax.step(first.tokens[: len(y)], y, where="post", color=style.ink, linewidth=1.8)
     if len(lines) == 1 or crowd:
         text = "all arms" if len(lines) == 1 else f"{len(lines)} different lines"
-        ax.annotate(text, (0.02, 0.96), xycoords="axes fraction", va="top", fontsize=7.5, color=look.muted)
+        ax.annotate(text, (0.02, 0.96), xycoords="axes fraction", va="top", fontsize=7.5, color=style.muted)
     for border in sorted({int(n) for track in tracks.values() for n in track.stages}):
-        ax.axvline(border, color=look.muted, linewidth=0.8, linestyle=(0, (2, 2)))
+        ax.axvline(border, color=style.muted, linewidth=0.8, linestyle=(0, (2, 2)))
     named = 0 if crowd or len(lines) == 1 else len(lines)
     top = max(float(of(track).max()) for track in tracks.values())
     ax.set(xlim=(0, None), ylim=(0, (top or 1) * (1.2 + 0.15 * named)))

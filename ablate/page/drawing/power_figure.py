@@ -6,31 +6,31 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ablate.page.drawing.look import LIGHT, Look
+from ablate.page.drawing.style import LIGHT, Style
 from ablate.verdict.statistics.power import Power
 
 WIDTH, HEIGHT, POINTS = 7.2, 3.6, 81
 
 
-def draw(power: Power, seeds: Sequence[int], look: Look = LIGHT) -> Figure:
+def draw(power: Power, seeds: Sequence[int], style: Style = LIGHT) -> Figure:
     """Curves from no effect to the one that the fewest seeds but two detect, or twice the margin."""
     several = [power.detectable(n) for n in seeds if n > 2]
     most = min(max(2 * power.margin, *several[:1], 1.3 * power.detectable(max(seeds))), 4 * power.margin)
     effects = np.linspace(0, most, POINTS)
-    with look.applied():
+    with style.applied():
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         axes = figure.subplots()
-        colours = look.colours(["", *map(str, seeds)])
+        colours = style.colours(["", *map(str, seeds)])
         for n in seeds:
             chances = [power.chance(effect, n) for effect in effects]
             axes.plot(effects, chances, color=colours[str(n)], label=f"{n} seeds")
-        axes.axhline(power.power, color=look.muted, linewidth=0.9, linestyle=":")
-        axes.axvline(power.margin, color=look.muted, linewidth=0.9, linestyle=":")
+        axes.axhline(power.power, color=style.muted, linewidth=0.9, linestyle=":")
+        axes.axvline(power.margin, color=style.muted, linewidth=0.9, linestyle=":")
         beside = {"xytext": (3, 0), "textcoords": "offset points", "rotation": 90, "ha": "left", "va": "center"}
-        axes.annotate("margin", (power.margin, 0.5), color=look.muted, fontsize=8, **beside).set_bbox(
-            {"facecolor": look.paper, "edgecolor": "none", "pad": 0.5}
+        axes.annotate("margin", (power.margin, 0.5), color=style.muted, fontsize=8, **beside).set_bbox(
+            {"facecolor": style.paper, "edgecolor": "none", "pad": 0.5}
         )
-        axes.annotate(f" {power.power:.0%}", (0, power.power), color=look.muted, va="bottom", fontsize=8)
+        axes.annotate(f" {power.power:.0%}", (0, power.power), color=style.muted, va="bottom", fontsize=8)
         axes.set(xlim=(0, most), ylim=(0, 1.02), xlabel="true effect, bits per byte", ylabel="chance to be called real")
         axes.set_title(_title(power))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

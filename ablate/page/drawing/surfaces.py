@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ablate.laws.surrogate import Surrogate
 from ablate.laws.swarm import MixtureStudy
-from ablate.page.drawing.look import LIGHT, Look, grid
+from ablate.page.drawing.style import LIGHT, Style, grid
 from ablate.run.files import make_folder
 
 WIDTH, PANEL = 9.6, 2.5  # inches
@@ -34,15 +34,15 @@ def write(found: Surrogate, mixture: np.ndarray, path: Path) -> Path:
     return path
 
 
-def checked(study: MixtureStudy, found: Surrogate, sets: list[str], look: Look = LIGHT) -> Figure:
+def checked(study: MixtureStudy, found: Surrogate, sets: list[str], style: Style = LIGHT) -> Figure:
     """Predicted against measured. The metric stands first; the diagonal is what a perfect prediction would give."""
     swarm, predicted = found.swarm, found.without
     panels = [("metric", swarm.metric, predicted @ swarm.importance)]
     panels += [(name, swarm.losses[:, i], predicted[:, i]) for i, name in enumerate(sets)]
-    with look.applied():
+    with style.applied():
         figure, axes = grid(len(panels), WIDTH, PANEL + 0.3)
         for ax, (name, measured, guessed) in zip(axes, panels, strict=True):
-            _against(ax, measured, guessed, look)
+            _against(ax, measured, guessed, style)
             error = float(np.sqrt(np.mean((measured - guessed) ** 2)))
             ax.set(title=f"{name}: off by {error:.4f}", xlabel="measured", ylabel="predicted without it")
         if study.noise == study.noise:  # is a number
@@ -50,31 +50,31 @@ def checked(study: MixtureStudy, found: Surrogate, sets: list[str], look: Look =
     return figure
 
 
-def _against(ax: Axes, measured: np.ndarray, guessed: np.ndarray, look: Look) -> None:
+def _against(ax: Axes, measured: np.ndarray, guessed: np.ndarray, style: Style) -> None:
     both = np.concatenate([measured, guessed])
     space = 0.06 * float(np.ptp(both)) or 0.01
     ends = (both.min() - space, both.max() + space)
-    ax.plot(ends, ends, color=look.faint, linewidth=1.2)
-    ax.plot(measured, guessed, "o", color=look.arms[0], markersize=4, alpha=0.8, markeredgewidth=0)
-    ax.plot(measured[0], guessed[0], "o", color=look.ink, markersize=5)  # the base
+    ax.plot(ends, ends, color=style.faint, linewidth=1.2)
+    ax.plot(measured, guessed, "o", color=style.arms[0], markersize=4, alpha=0.8, markeredgewidth=0)
+    ax.plot(measured[0], guessed[0], "o", color=style.ink, markersize=5)  # the base
     ax.set(xlim=ends, ylim=ends)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_locator(MaxNLocator(4))
 
 
-def along(found: Surrogate, mixture: np.ndarray, look: Look = LIGHT) -> Figure:
+def along(found: Surrogate, mixture: np.ndarray, style: Style = LIGHT) -> Figure:
     """Expected metric with its band of 95 %, a panel a domain."""
     domains = found.swarm.domains
-    with look.applied():
+    with style.applied():
         figure, axes = grid(len(domains), WIDTH, PANEL)
         bounds = []
         for k, (ax, domain) in enumerate(zip(axes, domains, strict=True)):
             weights = np.linspace(0, 1, STEPS)
             mean, sd = found.metric(_with(mixture, k, weights))
-            ax.fill_between(weights, mean - Z * sd, mean + Z * sd, color=look.arms[0], alpha=0.16, linewidth=0)
-            ax.plot(weights, mean, color=look.arms[0])
-            ax.plot(mixture[k], found.metric(mixture[None])[0], "*", color=look.arms[1], markersize=11, clip_on=False)
-            ax.plot(found.swarm.weights[:, k], found.swarm.metric, "o", color=look.muted, markersize=3.2, alpha=0.7)
+            ax.fill_between(weights, mean - Z * sd, mean + Z * sd, color=style.arms[0], alpha=0.16, linewidth=0)
+            ax.plot(weights, mean, color=style.arms[0])
+            ax.plot(mixture[k], found.metric(mixture[None])[0], "*", color=style.arms[1], markersize=11, clip_on=False)
+            ax.plot(found.swarm.weights[:, k], found.swarm.metric, "o", color=style.muted, markersize=3.2, alpha=0.7)
             ax.set(title=domain, xlabel="weight", xlim=(0, 1))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda w, _: f"{100 * w:.3g}%"))
             bounds += [mean.min(), found.swarm.metric.min()]
@@ -92,10 +92,10 @@ def _with(mixture: np.ndarray, k: int, weights: np.ndarray) -> np.ndarray:
     return weights[:, None] * np.eye(len(mixture))[k] + (1 - weights)[:, None] * others
 
 
-def ternary(found: Surrogate, mixture: np.ndarray, look: Look = LIGHT) -> Figure:
+def ternary(found: Surrogate, mixture: np.ndarray, style: Style = LIGHT) -> Figure:
     """Expected metric over triangles of domains, on one scale; at most TRIANGLES of them."""
     three = list(combinations(range(len(mixture)), 3))[:TRIANGLES]
-    with look.applied():
+    with style.applied():
         figure, axes = grid(len(three), WIDTH, WIDTH / min(len(three), 3) * 0.85, columns=min(len(three), 2))
         surfaces = [_surface(found, mixture, corners) for corners in three]
         low = min(s[1].min() for s in surfaces)
@@ -104,7 +104,7 @@ def ternary(found: Surrogate, mixture: np.ndarray, look: Look = LIGHT) -> Figure
         drawn = None
         for ax, corners, (places, values) in zip(axes, three, surfaces, strict=True):
             drawn = ax.tricontourf(places[:, 0], places[:, 1], values, levels=levels, cmap="viridis", extend="max")
-            _triangle(ax, found, mixture, corners, look)
+            _triangle(ax, found, mixture, corners, style)
         figure.colorbar(drawn, ax=axes, shrink=0.6, label="expected metric, bits per byte")  # pyrefly: ignore
     return figure
 
@@ -122,19 +122,19 @@ def _total(mixture: np.ndarray, corners: tuple[int, int, int]) -> float:
     return max(float(mixture[list(corners)].sum()), 1e-3)
 
 
-def _triangle(ax: Axes, found: Surrogate, mixture: np.ndarray, corners: tuple[int, int, int], look: Look) -> None:
-    ax.plot(*CORNERS[[0, 1, 2, 0]].T, color=look.muted, linewidth=0.8)
+def _triangle(ax: Axes, found: Surrogate, mixture: np.ndarray, corners: tuple[int, int, int], style: Style) -> None:
+    ax.plot(*CORNERS[[0, 1, 2, 0]].T, color=style.muted, linewidth=0.8)
     runs = found.swarm.weights[:, corners]
     inside = runs.sum(1) > 0.05
     places = runs[inside] / runs[inside].sum(1, keepdims=True) @ CORNERS
-    ax.plot(*places.T, "o", color=look.paper, markeredgecolor=look.ink, markersize=4.5, markeredgewidth=0.8)
+    ax.plot(*places.T, "o", color=style.paper, markeredgecolor=style.ink, markersize=4.5, markeredgewidth=0.8)
     best = mixture[list(corners)] / _total(mixture, corners) @ CORNERS
-    ax.plot(*best, "*", color=look.arms[1], markersize=14, markeredgecolor=look.paper, markeredgewidth=0.8)
+    ax.plot(*best, "*", color=style.arms[1], markersize=14, markeredgecolor=style.paper, markeredgewidth=0.8)
     for place, k, side in zip(CORNERS, corners, ("right", "left", "center"), strict=True):
         offset = {"right": (-0.02, -0.05), "left": (0.02, -0.05), "center": (0, 0.04)}[side]
         ha = {"right": "left", "left": "right", "center": "center"}[side]
         x, y = place + offset
-        ax.text(x, y, found.swarm.domains[k], ha=ha, va="center", fontsize=9, color=look.ink)
+        ax.text(x, y, found.swarm.domains[k], ha=ha, va="center", fontsize=9, color=style.ink)
     others = 1 - _total(mixture, corners)
     ax.set(title=f"the other domains keep {100 * others:.3g}%", aspect="equal", xlim=(-0.05, 1.05), ylim=(-0.1, 0.95))
     ax.set_axis_off()

@@ -14,16 +14,16 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from ablate.page.drawing.look import LIGHT, Look
+from ablate.page.drawing.style import LIGHT, Style
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # of equal widths, as laid out
 
 
-def named(look: Look) -> dict[str, str]:
+def named(style: Style) -> dict[str, str]:
     """{name: colour} of all that figures are drawn in; the same names for both papers."""
     colours: dict[str, str] = {}
-    for field in fields(look):
-        value = getattr(look, field.name)
+    for field in fields(style):
+        value = getattr(style, field.name)
         if isinstance(value, str):
             colours[field.name] = value
         elif isinstance(value, dict):

@@ -34,7 +34,7 @@ class Attempt:
         self.hung = ""  # the reason, once it was found to hang
         self.killed_at = 0.0
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Stop the process if it hangs."""
         if self.hung:
             if time.monotonic() > self.killed_at:

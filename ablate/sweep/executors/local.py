@@ -112,7 +112,7 @@ class Local(Executor):
         """Take note of processes that ended; returns those to try again."""
         again = []
         for attempt, outcome in list(self.attempts):
-            attempt.look()
+            attempt.poll()
             if attempt.process.exitcode is None:
                 continue
             attempt.process.join()

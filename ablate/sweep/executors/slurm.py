@@ -31,7 +31,7 @@ from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.executors.job import Job, save_seconds
 from ablate.sweep.ledger import state
 
-POLL_SECONDS = 0.5  # between two looks at the records
+POLL_SECONDS = 0.5  # between two polls of the records
 ASK_SECONDS = 10.0  # between two questions to Slurm: its controller serves everybody
 # USR2 ends a program that has not yet said what it does on it: until then it is not heard
 DEAF = """sh -c 'trap "" USR2; exec "$0" "$@"' """
@@ -63,7 +63,7 @@ class Slurm(Executor):
         try:
             while self._unfinished():
                 if time.monotonic() - asked >= ASK_SECONDS:
-                    self._look()
+                    self._poll()
                     asked = time.monotonic()
                 for outcome in self._unfinished():
                     if self.record(outcome).done:
@@ -77,7 +77,7 @@ class Slurm(Executor):
     def _unfinished(self) -> list[Outcome]:
         return [outcome for outcome in self.outcomes if outcome.state not in ("done", "paused", "failed")]
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Ask Slurm, take note, and submit the runs that have no job."""
         folder = Path(self.where.outputs) / "slurm"
         make_folder(folder)

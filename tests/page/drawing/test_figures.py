@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ablate.laws import curves
 from ablate.page.drawing import figures, recipe
-from ablate.page.drawing.look import DARK, LIGHT
+from ablate.page.drawing.style import DARK, LIGHT
 from ablate.verdict import compare
 from ablate.verdict.evidence import Evidence, read
 from tests.verdict.worlds import World, write
@@ -36,9 +36,9 @@ def drawn(figure: Figure) -> bytes:
 
 
 def saturation_of(evidence: Evidence, **changes) -> Figure:
-    fits = [curves.fit(evidence, "base", domain) for domain in evidence.domains]
+    estimated = [curves.estimate(evidence, "base", domain) for domain in evidence.domains]
     points = {domain: curves.all_points(evidence, "base", domain) for domain in evidence.domains}
-    return figures.saturation(fits, points, compare.smallest_effects(evidence), **changes)
+    return figures.saturation(estimated, points, compare.smallest_effects(evidence), **changes)
 
 
 def test_forest_shows_every_seed_interval_and_word(tmp_path):
@@ -105,19 +105,19 @@ def test_arms_of_one_schedule_share_a_line(tmp_path):
     assert texts(figure) == ["all arms", "all arms"]
 
 
-@pytest.mark.parametrize("look", [LIGHT, DARK])
-def test_every_figure_is_drawn_on_its_paper(tmp_path, look):
+@pytest.mark.parametrize("style", [LIGHT, DARK])
+def test_every_figure_is_drawn_on_its_paper(tmp_path, style):
     evidence = study(tmp_path)
     before = dict(rcParams)
     made = [
-        figures.forest(evidence, compare.verdicts(evidence), look),
-        figures.losses(evidence, look),
-        saturation_of(evidence, look=look),
-        recipe.mixture(evidence, look),
-        recipe.schedule(evidence, look),
+        figures.forest(evidence, compare.verdicts(evidence), style),
+        figures.losses(evidence, style),
+        saturation_of(evidence, style=style),
+        recipe.mixture(evidence, style),
+        recipe.schedule(evidence, style),
     ]
     for figure in made:
-        assert figure.get_facecolor()[:3] == to_rgb(look.paper)
+        assert figure.get_facecolor()[:3] == to_rgb(style.paper)
         assert drawn(figure).startswith(b"\x89PNG")
     assert dict(rcParams) == before
 

@@ -29,7 +29,7 @@ FONTS = (  # the first that is installed; the last comes with matplotlib
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """Colours of one paper; `words` are those of the verdicts."""
 
     paper: str
@@ -90,7 +90,7 @@ class Look:
         }
 
 
-LIGHT = Look(
+LIGHT = Style(
     paper="#ffffff",
     ink="#1c2128",
     muted="#59636e",
@@ -98,7 +98,7 @@ LIGHT = Look(
     arms=("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
     words={"better": "#1a7f37", "worse": "#cf222e", "equivalent": "#0969da", "inconclusive": "#8a6100"},
 )
-DARK = Look(
+DARK = Style(
     paper="#161b22",
     ink="#e6edf3",
     muted="#9aa5b1",
