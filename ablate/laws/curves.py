@@ -142,7 +142,8 @@ def _on_plateau(run: Run, tokens: np.ndarray) -> np.ndarray:
 def estimate(evidence: Evidence, arm: str, domain: str) -> Curve:
     """Estimate the laws of the mean over the seeds of an arm, and of each seed alone."""
     points = used_points(evidence, arm, domain)
-    return estimate_points(points, arm, domain, _trained(evidence, arm), evidence.declaration["confidence"])
+    trained = max((run.result["tokens"] for run in evidence.finished(arm).values()), default=0)
+    return estimate_points(points, arm, domain, trained, evidence.declaration["confidence"])
 
 
 def estimate_points(points: Points, arm: str, domain: str, trained: int, confidence: float) -> Curve:
@@ -162,10 +163,6 @@ def estimate_points(points: Points, arm: str, domain: str, trained: int, confide
         trained=trained,
         confidence=confidence,
     )
-
-
-def _trained(evidence: Evidence, arm: str) -> int:
-    return max((run.result["tokens"] for run in evidence.finished(arm).values()), default=0)
 
 
 def _problem(points: Points, law: Law | None) -> str | None:

@@ -115,7 +115,8 @@ class Surrogate:
 
 def estimate(swarm: Swarm) -> Surrogate:
     """Laws, process and their shares in the average."""
-    gap, bent = _gap(swarm.metric), Bent(swarm.losses)
+    behind, bent = swarm.metric - swarm.metric.min(), Bent(swarm.losses)
+    gap = behind / max(float(np.median(behind)), 1e-12)
     values, pairs = bent.bend(swarm.losses), zip(swarm.losses.T, swarm.own, strict=True)
     loose = np.minimum(MISS_AT_BEST + MISS_PER_GAP * gap, MISS_MOST)
     laws = tuple(effective(swarm.weights, losses, own, loose) for losses, own in pairs)
@@ -130,12 +131,6 @@ def estimate(swarm: Swarm) -> Surrogate:
     share = expit(odds + odds.mean()) * values.size / (values.size + FEW)
     left_out = share * by_law + (1 - share) * by_process
     return Surrogate(swarm, bent, laws, process, root, share, np.sqrt(law_error), left_out)
-
-
-def _gap(metric: np.ndarray) -> np.ndarray:
-    """How far behind the best run each one is, in median gaps."""
-    behind = metric - metric.min()
-    return behind / max(float(np.median(behind)), 1e-12)
 
 
 def _process(swarm: Swarm, values: np.ndarray, root: float) -> GaussianProcessRegressor:

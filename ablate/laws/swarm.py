@@ -48,11 +48,11 @@ class MixtureStudy:
         by_reason: dict[str, list[str]] = {}
         for arm, reason in self.left_out.items():
             by_reason.setdefault(reason, []).append(arm)
-        return [f"left out: {_few(arms)}: {reason}" for reason, arms in by_reason.items()]
-
-
-def _few(arms: list[str]) -> str:
-    return ", ".join(arms) if len(arms) <= NAMED else f"{', '.join(arms[:NAMED])} and {len(arms) - NAMED} more"
+        lines = []
+        for reason, arms in by_reason.items():
+            more = f" and {len(arms) - NAMED} more" if len(arms) > NAMED else ""
+            lines.append(f"left out: {', '.join(arms[:NAMED])}{more}: {reason}")
+        return lines
 
 
 def read_study(evidence: Evidence) -> MixtureStudy:
@@ -65,7 +65,7 @@ def read_study(evidence: Evidence) -> MixtureStudy:
             left_out[arm] = f"its mixture differs at {', '.join(sorted(set(by_stage) - {stage}))} too"
     mixtures = {arm: by_stage.get(stage, {}) for arm, by_stage in changed.items() if arm not in left_out}
     varied, fixed = _varied(evidence, mixtures)
-    base = _base_weights(name, varied, mixtures)
+    base = {d: next(m[d][0] for m in mixtures.values() if d in m) for d in varied}
     weights = {arm: base | {d: new for d, (_, new) in by_domain.items()} for arm, by_domain in mixtures.items()}
     left_out |= {arm: "no run of it has finished" for arm in weights if not evidence.finished(arm)}
     kept = _distinct({arm: row for arm, row in weights.items() if arm not in left_out}, varied)
@@ -110,10 +110,6 @@ def _varied(evidence: Evidence, mixtures: dict[str, dict]) -> tuple[list[str], d
     if len(others) > 1 and rest > SAME:
         raise UserError(f"study {evidence.study.name}: the weights of {', '.join(others)} are the same in all arms")
     return varied, dict.fromkeys(others, max(0.0, rest) if others else 0.0)
-
-
-def _base_weights(name: str, varied: list[str], mixtures: dict[str, dict]) -> dict[str, float]:
-    return {d: next(m[d][0] for m in mixtures.values() if d in m) for d in varied}
 
 
 def _distinct(weights: dict[str, dict[str, float]], varied: list[str]) -> dict[str, np.ndarray]:

@@ -84,18 +84,16 @@ def advice(question: Question) -> str:
 def remarks(question: Question) -> list[str]:
     """What the family costs, and what a race would change."""
     power = question.power
-    lines = [] if math.isnan(question.flops) else [_shared(question)]
+    lines = []
+    if not math.isnan(question.flops):
+        saved = 1 - question.flops / question.alone
+        shared = "" if math.isnan(saved) else f"; shared beginnings save {saved:.0%}"
+        lines.append(f"a seed block of {question.num_arms} runs: {flops_text(question.flops)}{shared}")
     if power.arms > 1:
         lines += [_family(power), _control(question)]
     if question.study and question.study.budget.race != "none":
         lines += _race(question)
     return lines
-
-
-def _shared(question: Question) -> str:
-    text = f"a seed block of {question.num_arms} runs: {flops_text(question.flops)}"
-    saved = 1 - question.flops / question.alone
-    return text if math.isnan(saved) else f"{text}; shared beginnings save {saved:.0%}"
 
 
 def _family(power: Power) -> str:

@@ -91,7 +91,9 @@ def card(one: Card) -> Table:
 
 def self_test(test: SelfTest) -> Group:
     """The rates, the noise by metric and kind, and what pairing gains, for a terminal."""
-    rates = Table(box=None, pad_edge=False, header_style="dim", title=_title(test), title_justify="left")
+    pairs = f"{test.pairs} A/A pairs of trained runs ({selftest.METRIC})"
+    title = f"{pairs}, {selftest.SEEDS} to a pseudo-arm; bounds of 95 %"
+    rates = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
     rates.add_column("false differences", overflow="fold")
     for name in ("found", "of", "share", "at most"):
         rates.add_column(name, justify="right", no_wrap=True)
@@ -102,13 +104,10 @@ def self_test(test: SelfTest) -> Group:
     ):
         if rate.trials:
             rates.add_row(name, f"{rate.found:.3g}", str(rate.trials), f"{rate.share:.3f}", f"{rate.bound:.3f}")
-    return Group(rates, Text(), _noises(test), Text(), _pairings(test), Text(), Text(_positives(test)))
-
-
-def _title(test: SelfTest) -> str:
-    return (
-        f"{test.pairs} A/A pairs of trained runs ({selftest.METRIC}), {selftest.SEEDS} to a pseudo-arm; bounds of 95 %"
-    )
+    positives = f"positive controls found: {test.positives_found} of {test.positives}"
+    if not test.positives:
+        positives = "no positive control has been trained: that effects are found has not been shown here"
+    return Group(rates, Text(), _noises(test), Text(), _pairings(test), Text(), Text(positives))
 
 
 def _noises(test: SelfTest) -> Table:
@@ -133,9 +132,3 @@ def _pairings(test: SelfTest) -> Table:
         cut, correlation = f"x{one.value:.3g}", f"{one.correlation:.2f}"
         out.add_row(registry.name_of(kind), cut, correlation, str(one.arms), str(one.df))
     return out
-
-
-def _positives(test: SelfTest) -> str:
-    if not test.positives:
-        return "no positive control has been trained: that effects are found has not been shown here"
-    return f"positive controls found: {test.positives_found} of {test.positives}"

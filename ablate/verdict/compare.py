@@ -84,7 +84,8 @@ def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect
     runs = [*evidence.by_arm[arm].values(), *evidence.by_arm[evidence.base].values()]
     if arm in evidence.race:
         effect = _raced(effect, evidence.race[arm])
-    word = _allowed(effect.word, any(run.outcome == "diverged" for run in evidence.by_arm[arm].values()))
+    diverged = any(run.outcome == "diverged" for run in evidence.by_arm[arm].values())
+    word: Word = "inconclusive" if diverged and effect.word in ("better", "equivalent") else effect.word
     return Verdict(
         arm=arm,
         base=evidence.base,
@@ -110,10 +111,6 @@ def _raced(effect: Judgement, decision: dict[str, Any]) -> Judgement:
     bounds = (-math.inf if low is None else low, math.inf if high is None else high)
     mean = effect.mean if decision["mean"] is None else decision["mean"]
     return replace(effect, mean=mean, interval=bounds, word=decision["word"], p=math.nan, p_adjusted=math.nan)
-
-
-def _allowed(word: Word, diverged: bool) -> Word:
-    return "inconclusive" if diverged and word in ("better", "equivalent") else word
 
 
 def _mean(evidence: Evidence, arm: str, seeds: dict[int, float]) -> float:
@@ -144,18 +141,15 @@ def sentence(results: list[Verdict]) -> str:
     """The verdict of the study in one plain sentence; names stand between backticks."""
     if not results:
         return "No arm differs from the base: there is nothing to compare."
-    headline, counts = min(results, key=_importance), Counter(verdict.word for verdict in results)
-    tally = ", ".join(f"{counts[word]} {word}" for word in get_args(Word) if counts[word])
+    words, counts = get_args(Word), Counter(verdict.word for verdict in results)  # from the most telling on
+    headline = min(results, key=lambda verdict: (words.index(verdict.word), -abs(verdict.effect.mean)))
+    tally = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
     among = f" (of {len(results)} arms: {tally})" if len(results) > 1 else ""
     claim = _claim(headline)
     if among and headline.word not in ("better", "worse"):
         claim = f"No arm is shown to be better or worse than `{headline.base}`"
     so_far = "So far: " if any(verdict.provisional for verdict in results) else ""
     return f"{so_far}{claim}{among}."
-
-
-def _importance(verdict: Verdict) -> tuple[int, float]:
-    return (get_args(Word).index(verdict.word), -abs(verdict.effect.mean))
 
 
 def _claim(v: Verdict) -> str:

@@ -222,9 +222,11 @@ def _judge(before: Decision, d: list[float], noise: Noise, design: Design, study
     bound, error = design.bound(blocks, noise.df), sd / math.sqrt(blocks)
     interval = (mean - bound * error, mean + bound * error)
     word = _word(interval, study.margin) if before.word == "inconclusive" else before.word
+    # in a race for the best, an arm that is better goes on
+    goes_on = word == "inconclusive" or (word == "better" and study.budget.race == "best")
     return replace(
         before,
-        reason=_reason(word, study),
+        reason="" if goes_on else word,
         look=blocks,
         word=word,
         mean=mean,
@@ -241,17 +243,14 @@ def _word(interval: Interval, margin: float) -> Word:
     return "better" if high < 0 else "worse" if low > 0 else "inconclusive"
 
 
-def _reason(word: Word, study: Study) -> Reason:
-    """Why an arm stops by its word; in a race for the best, one that is better goes on."""
-    goes_on = word == "inconclusive" or (word == "better" and study.budget.race == "best")
-    return "" if goes_on else word
-
-
 def _give_up(race: _Race, noise: Noise, design: Design) -> None:
     """Stop those that will hardly be better, unless the best is sought: then all that may be it go on."""
     least = race.study.budget.futility if race.study.budget.race == "verdicts" else 0.0
     while arms := race.active:
-        df, look = max(noise.df, _last_df(race, design)), race.decisions[arms[0]].look
+        # what the last look will know of the noise: the active arms go on until then, the others tell no more
+        own = [design.looks[-1] if race.decisions[arm].active else len(d) for arm, d in race.pairs.items()]
+        last_df = pool(0.0, sum(own) - len(own), len(own), Noise(df=design.prior_df))[1]
+        df, look = max(noise.df, last_df), race.decisions[arms[0]].look
         means = np.array([race.decisions[arm].mean for arm in arms])
         sds = np.array([_sd(race, arm, noise) for arm in arms])
         chances = chance_of_better(means, sds, np.asarray(df), look, design).tolist()
@@ -261,12 +260,6 @@ def _give_up(race: _Race, noise: Noise, design: Design) -> None:
                 race.stop(arm, "futile")
         if race.active == arms:
             return
-
-
-def _last_df(race: _Race, design: Design) -> float:
-    """Degrees of freedom at the last look, when the active arms go on and the others tell no more."""
-    own = [design.looks[-1] if race.decisions[arm].active else len(d) for arm, d in race.pairs.items()]
-    return pool(0.0, sum(own) - len(own), len(own), Noise(df=design.prior_df))[1]
 
 
 def _leave_the_rest(race: _Race, noise: Noise, allowance: float) -> None:
@@ -302,7 +295,8 @@ def _rungs(race: _Race) -> float:
     allowance = RUNG_SHARE * (1 - budget.keep)
     for number, rung in enumerate(budget.rungs, start=1):
         curves = {arm: race.curves.get(arm, {}).get(seed, {}) for arm in race.contenders}
-        reached = {arm: _until(curve, rung) for arm, curve in curves.items() if _reaches(curve, rung)}
+        there = {arm: curve for arm, curve in curves.items() if any(part >= rung - ROUNDING for part in curve)}
+        reached = {arm: {p: v for p, v in curve.items() if p <= rung + ROUNDING} for arm, curve in there.items()}
         if any(arm not in reached and math.isfinite(race.finals[arm].get(seed, 0.0)) for arm in curves):
             return rung
         finite = {arm: curve for arm, curve in reached.items() if all(map(math.isfinite, curve.values()))}
@@ -329,11 +323,3 @@ def _climb(race: _Race, curves: dict[str, dict[float, float]], rung: float, allo
             race.decisions[arm] = replace(
                 race.decisions[arm], reason="behind", rung=rung, chance_best=float(chances[i])
             )
-
-
-def _reaches(curve: Mapping[float, float], rung: float) -> bool:
-    return any(part >= rung - ROUNDING for part in curve)
-
-
-def _until(curve: Mapping[float, float], rung: float) -> dict[float, float]:
-    return {part: value for part, value in curve.items() if part <= rung + ROUNDING}

@@ -92,17 +92,19 @@ def read(outputs: Path | str, focus: str | None = None, leave_out: str = "") -> 
 
 def studies(outputs: Path | str) -> list[StudyRecord]:
     """In a folder of records and in the lab book beside it."""
-    return [*_recorded(Path(outputs)), *_kept(Path(outputs).parent / BOOK)]
+    return [*recorded(outputs), *_kept(Path(outputs).parent / BOOK)]
+
+
+def recorded(outputs: Path | str) -> list[StudyRecord]:
+    """In a folder of records."""
+    names = sorted(path.parent.name for path in Path(outputs).glob("studies/*/study.json"))
+    return [study_record(outputs, name) for name in names]
 
 
 def earlier(evidence: Evidence) -> tuple[Past, ...]:
     """The arms of all other studies of this one's lab; of a study out of the lab book, those in the book."""
     place, focus, name = evidence.study.folder.parent, evidence.scope.focus, evidence.declaration["name"]
     return read(place.parent, focus, name) if place.name == "studies" else _of(_kept(place), focus, name)
-
-
-def _recorded(outputs: Path) -> list[StudyRecord]:
-    return [study_record(outputs, path.parent.name) for path in sorted((outputs / "studies").glob("*/study.json"))]
 
 
 def _kept(folder: Path) -> list[StudyRecord]:

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 from scipy.special import betaincinv
 
-from ablate.run.record import study_record
 from ablate.verdict import registry
 from ablate.verdict.evidence import Evidence
 from ablate.verdict.evidence import read as read_evidence
@@ -79,7 +78,8 @@ def self_test(outputs: Path) -> SelfTest:
     """Measure the error rates of the lab on all studies of a folder of records."""
     past = registry.read(outputs)
     metrics = list(dict.fromkeys(metric for one in past for metric in one.pairs))
-    positives = [found for evidence in _studies(outputs) if (found := _control(evidence)) is not None]
+    studies = [read_evidence(study) for study in registry.recorded(outputs)]
+    positives = [found for evidence in studies if (found := _control(evidence)) is not None]
     return SelfTest(
         **_rates(past),
         noises={metric: registry.regions(past, metric) for metric in metrics},
@@ -136,11 +136,6 @@ def contrasts(differences: Sequence[float], rng: np.random.Generator) -> np.ndar
     d = rng.permutation(np.asarray(differences, float))
     k = np.arange(1, len(d))
     return rng.choice([-1.0, 1.0], len(k)) * (np.cumsum(d)[:-1] - k * d[1:]) / np.sqrt(k * (k + 1))
-
-
-def _studies(outputs: Path) -> list[Evidence]:
-    names = sorted(path.parent.name for path in (outputs / "studies").glob("*/study.json"))
-    return [read_evidence(study_record(outputs, name)) for name in names]
 
 
 def _control(evidence: Evidence) -> bool | None:

@@ -8,10 +8,9 @@ races      what runs that a race has left out would have cost, at the price of t
 of(evidence).shares        [("spent", 2.1e15, .61), ("saved by shared beginnings", ...), ...]
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ablate.verdict.evidence import Evidence, Run
+from ablate.verdict.evidence import Evidence
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,10 @@ class Spending:
 def of(evidence: Evidence) -> Spending:
     """Of the whole study, every run counted once."""
     spent, trunks = evidence.spending
-    left_out = [run for arm in evidence.arms if evidence.stopped(arm) for run in _open(evidence.by_arm[arm].values())]
-    begun = sum(_begun(run) for run in left_out)  # rungs: trained, though not to the end
+    stopped = [run for arm in evidence.arms if evidence.stopped(arm) for run in evidence.by_arm[arm].values()]
+    left_out = [run for run in stopped if not run.done]
+    # at rungs runs were trained, though not to the end
+    begun = sum(float(run.evaluations[-1]["flops"]) for run in left_out if run.evaluations)
     races = sum(_price(evidence, run.arm) for run in left_out) - begun
     return Spending(spent + begun, trunks, max(0.0, races), len(left_out))
 
@@ -51,14 +52,6 @@ def by_arm(evidence: Evidence) -> list[tuple[str, int, float, float]]:
     groups["whole study"] = list(evidence.distinct_runs)
     done = {name: [run.result for run in runs if run.done] for name, runs in groups.items()}
     return [(n, len(rs), sum(r["flops"] for r in rs), sum(r["seconds"] for r in rs)) for n, rs in done.items()]
-
-
-def _open(runs: Iterable[Run]) -> list[Run]:
-    return [run for run in runs if not run.done]
-
-
-def _begun(run: Run) -> float:
-    return float(run.evaluations[-1]["flops"]) if run.evaluations else 0.0
 
 
 def _price(evidence: Evidence, arm: str) -> float:

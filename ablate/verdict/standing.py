@@ -10,7 +10,7 @@ the race they are missing.
 import math
 from collections.abc import Mapping
 
-from ablate.verdict.evidence import Evidence, Run
+from ablate.verdict.evidence import Evidence
 
 # The final value of a run by its outcome, where it has none of its own; nan for any other
 ENDS = {"finished": None, "running": None, "not started": None, "diverged": math.inf}
@@ -24,25 +24,15 @@ def standing(
     They are times the metric's sign, so that lower is better, as a race takes it.
     steps: of the whole run, by arm. A diverged run is inf, a failed one nan, any other unfinished one is absent.
     """
-    metric = evidence.metric
-    finals = {
-        arm: {seed: metric.sign * value for seed, value in evidence.finals(arm, metric.name).items()}
-        | {seed: end for seed, run in runs.items() if (end := _end(run)) is not None}
-        for arm, runs in evidence.by_arm.items()
-    }
-    curves = {
-        arm: {seed: _curve(evidence, run, steps[arm]) for seed, run in runs.items() if run.outcome != "not started"}
-        for arm, runs in evidence.by_arm.items()
-    }
+    metric, runs_of = evidence.metric, evidence.by_arm
+    finals = {arm: {s: metric.sign * v for s, v in evidence.finals(arm, metric.name).items()} for arm in runs_of}
+    curves: dict[str, dict[int, dict[float, float]]] = {arm: {} for arm in runs_of}
+    for arm, runs in runs_of.items():
+        for seed, run in runs.items():
+            end = ENDS.get(run.outcome, math.nan)
+            if end is not None:
+                finals[arm][seed] = end
+            if run.outcome != "not started":
+                values = evidence.curve(run, metric.name)
+                curves[arm][seed] = {row["step"] / steps[arm]: metric.sign * value for row, value in values}
     return finals, curves
-
-
-def _end(run: Run) -> float | None:
-    """Of a run without a final value; None while it may still get one, or has it."""
-    return ENDS.get(run.outcome, math.nan)
-
-
-def _curve(evidence: Evidence, run: Run, steps: int) -> dict[float, float]:
-    return {
-        row["step"] / steps: evidence.metric.sign * value for row, value in evidence.curve(run, evidence.metric.name)
-    }

@@ -32,14 +32,11 @@ def draw(power: Power, seeds: Sequence[int], style: Style = LIGHT) -> Figure:
         )
         axes.annotate(f" {power.power:.0%}", (0, power.power), color=style.muted, va="bottom", fontsize=8)
         axes.set(xlim=(0, most), ylim=(0, 1.02), xlabel="true effect, bits per byte", ylabel="chance to be called real")
-        axes.set_title(_title(power))
+        judged = f"one of {power.arms} arms" if power.arms > 1 else "one arm"
+        level = f"{power.confidence:.0%} confidence, noise {power.noise:.4g}"
+        axes.set_title(f"What so many seeds can see: {judged}, {level}")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
-
-
-def _title(power: Power) -> str:
-    judged = f"one of {power.arms} arms" if power.arms > 1 else "one arm"
-    return f"What so many seeds can see: {judged}, {power.confidence:.0%} confidence, noise {power.noise:.4g}"
 
 
 def write(power: Power, seeds: Sequence[int], path: Path) -> Path:

@@ -44,9 +44,5 @@ def inline(figure: Figure, name: str) -> Markup:
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1))
     text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", text)
     text = re.sub(r"\n\s*", "\n", re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S))
-    return Markup(_variable_colours(text))
-
-
-def _variable_colours(text: str) -> str:
     variables = {colour: f"var(--fig-{name})" for name, colour in reversed(named(LIGHT).items())}
-    return re.sub("#[0-9a-f]{6}", lambda found: variables.get(found[0], found[0]), text)
+    return Markup(re.sub("#[0-9a-f]{6}", lambda found: variables.get(found[0], found[0]), text))

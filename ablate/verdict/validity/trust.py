@@ -69,12 +69,14 @@ def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusi
 
 def withheld(verdicts: list[Verdict], found: list[Finding], base: str) -> list[Verdict]:
     """The verdicts, `inconclusive` and with the reason where a finding that is not held concerns the arm."""
-    return [_withheld(verdict, [f for f in found if not f.held], base) for verdict in verdicts]
-
-
-def _withheld(verdict: Verdict, broken: list[Finding], base: str) -> Verdict:
-    reasons = [f"void: {f.check}" for f in broken if f.arm == verdict.arm or _concerns_all(f, base)]
-    return replace(verdict, word="inconclusive", notes=(*reasons, *verdict.notes)) if reasons else verdict
+    kept = []
+    for verdict in verdicts:
+        concerned = [f for f in found if not f.held and (f.arm == verdict.arm or _concerns_all(f, base))]
+        if concerned:
+            notes = (*(f"void: {f.check}" for f in concerned), *verdict.notes)
+            verdict = replace(verdict, word="inconclusive", notes=notes)
+        kept.append(verdict)
+    return kept
 
 
 def _concerns_all(finding: Finding, base: str) -> bool:
