@@ -123,7 +123,7 @@ def _of_plan(options: argparse.Namespace, plan: "Plan") -> Question:
 
 def _seconds_per_flop(outputs: str, name: str, plan: "Plan") -> float:
     """Of the study's finished runs, as many at a time as this machine trains; nan without any."""
-    from ablate.sweep.executors.slots import slots  # as above
+    from ablate.sweep.executors.local import slots  # as above
 
     if not study_record(outputs, name).exists:
         return math.nan

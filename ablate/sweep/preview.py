@@ -17,7 +17,7 @@ from ablate.run.record import run_record, study_record
 from ablate.run.settings import Settings, Study
 from ablate.scores.metrics import Scope, metric_of
 from ablate.sweep.cost import Prospect, prospect
-from ablate.sweep.executors.slots import slots
+from ablate.sweep.executors.local import slots
 from ablate.sweep.study import Arm, Control, Plan
 from ablate.sweep.tree import Alike, drawn
 from ablate.verdict.evidence import AA, NULL, POSITIVE

@@ -72,10 +72,11 @@ def train(task: Task) -> dict[str, Any]:
         with claim(record, _leaves(task)):
             # the one place where a sweep meets torch and Lightning, which take seconds to import
             train_run = importlib.import_module("ablate.fit.run").train_run
-            growth = task.ways if isinstance(task.ways, Growth) else sound(outputs, task.ways, task.until)
-            if growth.start:
-                growth.start.touch()  # from now on nobody clears it away before it is read
-            return train_run(task.settings, corpus, record, growth)
+            ways = task.ways
+            chosen = ways if isinstance(ways, Growth) else growth_deleting_damaged(outputs, ways, task.until)
+            if chosen.start:
+                chosen.start.touch()  # from now on nobody clears it away before it is read
+            return train_run(task.settings, corpus, record, chosen)
 
 
 def work(task: Task, environment: dict[str, str] | None = None, says: Connection | None = None) -> None:
@@ -105,14 +106,14 @@ def train_and_exit(task: Task, says: Connection | None = None) -> None:
         sys.exit(1)
 
 
-def sound(outputs: str, ways: Sequence[Branch], until: int | None = None) -> Growth:
-    """From the last trunk that still holds what was left in it; one that was damaged is removed."""
-    found = growth(outputs, ways, until)
-    if not found.start or found.start.whole():
-        return found
-    print(f"{found.start.folder} is damaged: removed", flush=True)
-    found.start.remove()
-    return sound(outputs, ways, until)
+def growth_deleting_damaged(outputs: str, ways: Sequence[Branch], until: int | None = None) -> Growth:
+    """Where the run starts: the last whole trunk on its way. DELETES a trunk whose files are not as they were left."""
+    chosen = growth(outputs, ways, until)
+    while chosen.start and not chosen.start.whole():
+        print(f"{chosen.start.folder} is damaged: removed", flush=True)
+        chosen.start.remove()
+        chosen = growth(outputs, ways, until)
+    return chosen
 
 
 def _leaves(task: Task) -> set[str]:

@@ -14,7 +14,6 @@ from ablate.run import failures
 from ablate.run.failures import Failure
 from ablate.run.record import Record
 from ablate.run.settings import Where
-from ablate.sweep.executors import slots
 from ablate.sweep.worker import Task, work
 
 FIRST_STEP = 3  # times the patience until the first step is done: before it come imports, data and compilation
@@ -27,7 +26,9 @@ class Attempt:
         self.where, self.record, self.device = task.settings.where, task.record, device
         self.said, says = context.Pipe(duplex=False)
         self.first, self.pulse = self.record.pulse(), Pulse(self.record)
-        arguments = (task, slots.environment(device), says)
+        # what the process must find before it first speaks to CUDA
+        environment = {"CUDA_VISIBLE_DEVICES": device} if device else {}
+        arguments = (task, environment, says)
         self.process = context.Process(target=work, args=arguments, name=self.record.id)
         self.process.start()
         says.close()

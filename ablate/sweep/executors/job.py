@@ -32,7 +32,7 @@ from ablate.run.record import Growth, Record, trunk_record
 from ablate.run.settings import Where
 from ablate.sweep.ledger import HEARTBEAT_SECONDS, STALE_SECONDS, state
 from ablate.sweep.trunk import Branch, beginning, key, numerics
-from ablate.sweep.worker import Task, sound, train_and_exit
+from ablate.sweep.worker import Task, growth_deleting_damaged, train_and_exit
 
 POLL_SECONDS = 0.2
 SAVE_SECONDS = 90  # before the time limit: to finish a step and write a checkpoint, at most this share of it:
@@ -77,7 +77,7 @@ class Job:
 
     def _lead(self) -> None:
         _outwait(self.task.record)
-        growth = sound(self._outputs, self._ways_here(), self.task.until)
+        growth = growth_deleting_damaged(self._outputs, self._ways_here(), self.task.until)
         write_atomically(self._told, json.dumps({"start": growth.start.key if growth.start else None}))
         try:
             train_and_exit(dataclasses.replace(self.task, ways=growth))

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.run.settings import Where
-from ablate.sweep.executors import slots
+from ablate.sweep.executors import local
 from ablate.sweep.executors.attempt import Attempt
-from ablate.sweep.executors.local import PRELOADED
-from ablate.sweep.executors.slots import Slots
+from ablate.sweep.executors.local import PRELOADED, Slots
 from ablate.sweep.worker import alone
 
 
@@ -37,12 +36,12 @@ def test_runs_are_spread_and_no_device_holds_too_many(devices, each, moves):
 
 
 def test_the_gpus_of_a_machine_are_its_places(monkeypatch):
-    monkeypatch.setattr(slots, "_gpus", lambda: ["0", "1", "2", "3", "4"])
-    assert list(slots.slots(Where(runs_per_device=2)).used) == ["0", "1", "2", "3", "4"]
-    assert slots.slots(Where(runs_per_device=2)).total == 10
-    assert slots.slots(Where(runs_per_device=2, workers=3)).total == 3
-    assert list(slots.slots(Where(strategy="ddp", devices=2)).used) == ["0,1", "2,3"]
-    assert list(slots.slots(Where(device="cpu", workers=2)).used) == [""]
+    monkeypatch.setattr(local, "_gpus", lambda: ["0", "1", "2", "3", "4"])
+    assert list(local.slots(Where(runs_per_device=2)).used) == ["0", "1", "2", "3", "4"]
+    assert local.slots(Where(runs_per_device=2)).total == 10
+    assert local.slots(Where(runs_per_device=2, workers=3)).total == 3
+    assert list(local.slots(Where(strategy="ddp", devices=2)).used) == ["0,1", "2,3"]
+    assert list(local.slots(Where(device="cpu", workers=2)).used) == [""]
 
 
 def test_a_chosen_gpu_keeps_its_name(monkeypatch):
@@ -50,9 +49,9 @@ def test_a_chosen_gpu_keeps_its_name(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert list(slots.slots(Where(device="cuda")).used) == ["5", "7"]
+    assert list(local.slots(Where(device="cuda")).used) == ["5", "7"]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert list(slots.slots(Where(device="cuda")).used) == ["0", "1"]
+    assert list(local.slots(Where(device="cuda")).used) == ["0", "1"]
 
 
 def test_a_run_finds_its_device_in_its_environment(tiny, forkserver):
