@@ -23,6 +23,7 @@ from ablate.console.words import SettingsParser
 from ablate.page.planner import show
 from ablate.run.record import StudyRecord, study_record
 from ablate.run.settings import Study, UserError
+from ablate.scores.metrics import metric_of
 from ablate.verdict import registry
 from ablate.verdict.book import study_named
 from ablate.verdict.evidence import read
@@ -89,7 +90,7 @@ def draw(question: Question, path: Path) -> Path:
         raise UserError(f"--figure {path}: must end with .png")
     if not path.parent.is_dir():
         raise UserError(f"--figure {path}: {path.parent} is not a folder")
-    return power_figure.write(question.power, curves(question), path)
+    return power_figure.write(question.power, curves(question), question.unit, path)
 
 
 def curves(question: Question) -> list[int]:
@@ -118,6 +119,7 @@ def _of_plan(options: argparse.Namespace, plan: "Plan") -> Question:
         alone=cost.alone,
         seconds=cost.shared * _seconds_per_flop(outputs, study.name, plan),
         study=study,
+        unit=metric_of(study.metric, plan.arms[0].settings.data.domains).unit,
     )
 
 
@@ -151,6 +153,7 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
         known=known,
         flops=mean,
         study=study,
+        unit=evidence.metric.unit,
     )
 
 
@@ -210,7 +213,7 @@ def _parser() -> SettingsParser:
     parser.add_argument(
         "--noise-df", type=float, default=0.0, metavar="DF", help="degrees of freedom that it adds to a verdict's own"
     )
-    parser.add_argument("--margin", type=float, help="smallest effect that matters, in bits per byte")
+    parser.add_argument("--margin", type=float, help="smallest effect that matters, in the metric's unit")
     parser.add_argument("--arms", type=int, help="arms judged together, the base not among them")
     parser.add_argument("--seeds", type=int, help="seeds declared, where not those of the study")
     parser.add_argument("--power", type=float, default=0.8, help="chance wanted (default: %(default)s)")

@@ -22,7 +22,7 @@ from ablate.verdict.statistics.race_power import race
 def show(question: Question, console: Console) -> None:
     """Print the table, what it rests on, and what to do."""
     power = question.power
-    asked = f"{power.arms} arms, margin {power.margin:g}"
+    asked = f"{power.arms} arms, margin {power.margin:g} {question.unit}".rstrip()
     level = f"confidence {power.confidence:g}, power {power.power:g}"
     console.print(f"{asked}, {level}; {_source(question)}\n")
     console.print(table(question))

@@ -33,6 +33,9 @@ def verdicts(results: list[Verdict]) -> Table:
     out.add_column("verdict", overflow="fold")
     for verdict in results:
         out.add_row(*_cells(verdict))
+    if results:
+        metric = results[0].metric
+        out.caption, out.caption_justify = f"{metric.name}: {metric.unit}, {metric.better} is better", "left"
     return out
 
 

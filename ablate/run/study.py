@@ -23,7 +23,7 @@ class Budget:
     futility: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # an arm as unlikely to become better is given up; 0: never
     # Parts of a run after which arms may leave within the first seed block; for race=best alone
     rungs: list[Annotated[float, Field(gt=0, lt=1)]] = dataclasses.field(default_factory=list)
-    noise: NonNegative = 0.0  # standard deviation of a paired difference known beforehand, bits per byte
+    noise: NonNegative = 0.0  # standard deviation of a paired difference known beforehand, in the metric's unit
     noise_df: NonNegative = 0.0  # the degrees of freedom that it is worth; 0: as earlier studies tell (`sweep.prior`)
 
 
@@ -54,8 +54,8 @@ class Study:
     # levels without overrides are those of the base
     grid: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
     seeds: list[NotNegative] = dataclasses.field(default_factory=lambda: [0, 1, 2])  # every arm is trained on each
-    metric: str = "macro"  # macro, micro, rest (macro without data.focus) or a domain: bits per byte
-    margin: Positive = 0.01  # bits per byte; smaller differences do not matter
+    metric: str = "macro"  # macro, micro, rest (macro without data.focus), a domain, or one of `scores.metrics`
+    margin: Positive = 0.01  # in the metric's unit; smaller differences do not matter
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # of intervals and verdicts
     budget: Budget = dataclasses.field(default_factory=Budget)
     controls: Controls = dataclasses.field(default_factory=Controls)

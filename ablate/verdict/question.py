@@ -26,6 +26,7 @@ class Question:
     alone: float = math.nan  # of one seed block, every run alone
     seconds: float = math.nan  # of one seed block
     study: Study | None = None
+    unit: str = ""  # of the metric; empty where no study says
 
     def rows(self) -> list[int]:
         """SEEDS up to one more than are needed, and beside them the seeds declared and the seeds needed."""

@@ -107,7 +107,8 @@ def losses(evidence: Evidence, style: Style = LIGHT, shown: Sequence[str] | None
     with style.applied():
         colours, metric = of_arms(evidence, shown, style), evidence.metric
         arms = [arm for arm in [*evidence.arms, evidence.base] if evidence.finished(arm)]
-        panels = {domain: metric_of(domain, evidence.domains).unit for domain in evidence.domains}
+        of_domains = metric_of(evidence.domains[0], evidence.domains).unit
+        panels = dict.fromkeys(evidence.domains, of_domains)
         if any(curves.all_points(evidence, arm, metric.name).pooled()[0].size for arm in arms):
             panels |= {metric.name: metric.unit}  # otherwise it is measured at the end of a run alone
         figure, pairs = paired_grid(len(panels), WIDTH, 3.3)
@@ -117,7 +118,7 @@ def losses(evidence: Evidence, style: Style = LIGHT, shown: Sequence[str] | None
             margin = evidence.declaration["margin"] if unit == metric.unit else 0.0
             _draw_differences(below, by_arm, colours, (evidence.base, margin), style)
             above.set_title(panel)
-            if below.get_subplotspec().is_first_col() or unit != "bits per byte":  # pyrefly: ignore
+            if below.get_subplotspec().is_first_col() or unit != of_domains:  # pyrefly: ignore
                 above.set_ylabel(unit)
                 below.set_ylabel(f"minus {evidence.base}")
         others = len(set(arms) - set(colours))

@@ -12,7 +12,7 @@ from ablate.verdict.statistics.power import Power
 WIDTH, HEIGHT, POINTS = 7.2, 3.6, 81
 
 
-def draw(power: Power, seeds: Sequence[int], style: Style = LIGHT) -> Figure:
+def draw(power: Power, seeds: Sequence[int], unit: str = "", style: Style = LIGHT) -> Figure:
     """Curves from no effect to the one that the fewest seeds but two detect, or twice the margin."""
     several = [power.detectable(n) for n in seeds if n > 2]
     most = min(max(2 * power.margin, *several[:1], 1.3 * power.detectable(max(seeds))), 4 * power.margin)
@@ -31,7 +31,8 @@ def draw(power: Power, seeds: Sequence[int], style: Style = LIGHT) -> Figure:
             {"facecolor": style.paper, "edgecolor": "none", "pad": 0.5}
         )
         axes.annotate(f" {power.power:.0%}", (0, power.power), color=style.muted, va="bottom", fontsize=8)
-        axes.set(xlim=(0, most), ylim=(0, 1.02), xlabel="true effect, bits per byte", ylabel="chance to be called real")
+        effect = f"true effect, {unit}" if unit else "true effect"
+        axes.set(xlim=(0, most), ylim=(0, 1.02), xlabel=effect, ylabel="chance to be called real")
         judged = f"one of {power.arms} arms" if power.arms > 1 else "one arm"
         level = f"{power.confidence:.0%} confidence, noise {power.noise:.4g}"
         axes.set_title(f"What so many seeds can see: {judged}, {level}")
@@ -39,7 +40,7 @@ def draw(power: Power, seeds: Sequence[int], style: Style = LIGHT) -> Figure:
     return figure
 
 
-def write(power: Power, seeds: Sequence[int], path: Path) -> Path:
+def write(power: Power, seeds: Sequence[int], unit: str, path: Path) -> Path:
     """As PNG."""
-    draw(power, seeds).savefig(path, format="png", metadata={"Software": None})
+    draw(power, seeds, unit).savefig(path, format="png", metadata={"Software": None})
     return path
