@@ -26,6 +26,7 @@ import yaml
 
 from ablate.console.errors import command
 from ablate.console.words import Parser
+from ablate.run import lookup
 from ablate.run.files import make_folder
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
@@ -51,18 +52,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def find(run: str, outputs: Path) -> Record:
-    """The finished run of that folder, id or beginning of an id. Raises UserError when there is none, or several."""
-    if (Path(run) / "config.yaml").exists():
-        found = [Path(run).resolve()]
-    else:
-        runs = sorted(path.parent for path in (outputs / "runs").glob("*/config.yaml"))
-        found = [path for path in runs if path.name == run] or [path for path in runs if path.name.startswith(run)]
-    if len(found) != 1:
-        several = "begins " + ", ".join(path.name for path in found)
-        raise UserError(f"RUN={run}: " + (several if found else f"no such run in {outputs / 'runs'}"))
-    record = Record(found[0])
+    """The finished run of that name (`run.lookup`). Raises UserError when there is none, or several."""
+    record = lookup.find(run, outputs)
     if not record.done:
-        raise UserError(f"RUN={run}: {record.id} is not finished; the command that started it goes on with it")
+        raise UserError(f"{record.id} is not finished; the command that started it goes on with it")
     return record
 
 
@@ -193,7 +186,7 @@ def _outputs(record: Record) -> Path:
 
 def _parser() -> Parser:
     parser = Parser("export", WHAT, EXAMPLES)
-    parser.add_argument("run", metavar="RUN", help="id of a run, the beginning of one, or its folder")
+    parser.add_argument("run", metavar="RUN", help="a run: its id, the beginning of it, STUDY/ARM/SEED, or its folder")
     parser.add_argument("--to", choices=FORMS, default="hf", help="form of the folder (default: %(default)s)")
     parser.add_argument("--out", metavar="DIR", help="folder to write (default: <outputs>/exports/<id>/<form>)")
     return parser

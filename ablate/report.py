@@ -35,6 +35,7 @@ EXAMPLES = """\
   ablate report mix_sweep --card share_40   all there is to say about one arm
   ablate report experiments/mix_sweep       a study out of the lab book
   ablate report --self-test                 how often this lab is wrong"""
+NAMED = 4  # arms of a sweep in the list
 REASONS = 8  # of runs that have not finished, in the foot of the table
 
 
@@ -164,11 +165,14 @@ def _list(outputs: Path) -> None:
 
 
 def _question(study: StudyRecord) -> str:
-    """What a study asks, or why it cannot be read: the others are listed all the same."""
+    """What a study asks, a sweep without a question its arms, or why it cannot be read: the others are listed too."""
     try:
-        return study.read()["question"]
+        declaration = study.read()
     except UserError as error:
         return str(error)
+    arms = list(declaration["arms"])
+    more = f" and {len(arms) - NAMED} more" if len(arms) > NAMED else ""
+    return declaration["question"] or f"{' | '.join(arms[:NAMED])}{more}"
 
 
 def _parser() -> Parser:

@@ -1,9 +1,237 @@
-"""Command: the runs there are."""
+"""Command: the runs there are, what each was, and what they left on disk.
+
+    ablate runs                            all of them, by study
+    ablate runs mix_sweep finished         those that hold every word: of a name, a state, or key=value
+    ablate runs show 48d1b140              one: its settings, numbers and curves
+    ablate runs compare 48d1b140 mix_sweep/share_40/0
+    ablate runs tree 48d1b140              the phases that led to it, and what began with its weights
+    ablate runs extend 48d1b140 tokens=2e6 the same run, further
+    ablate runs delete 48d1b140            with all that hangs on it
+
+A run is called by its id, by the beginning of its id or of the hash at the id's end, or STUDY/ARM/SEED.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
 
 from ablate.console.errors import command
-from ablate.console.words import Parser
+from ablate.console.words import Parser, SettingsParser
+from ablate.page import run_table
+from ablate.page.run_table import Shown
+from ablate.run import lookup
+from ablate.run.files import make_folder
+from ablate.run.identity import flatten
+from ablate.run.lineage import lineage
+from ablate.run.longer import longer
+from ablate.run.record import Record
+from ablate.run.settings import Settings, UserError
+from ablate.sweep import ledger
+from ablate.trunks import size_text
+
+WHAT = "List runs, show one or several, continue a finished one, or delete what is no longer wanted."
+EXAMPLES = """\
+  ablate runs                              all, by study
+  ablate runs mix_sweep optimizer.lr=3e-3  those that hold every word: of a name,
+                                           a state, or a setting
+  ablate runs show 48d1b140                settings, numbers and curves of one
+  ablate runs compare 48d1b140 mix_sweep/share_40/0
+  ablate runs tree 48d1b140                the phases that led to it
+  ablate runs extend 48d1b140 tokens=2e6   the same run, further
+  ablate runs delete 48d1b140              with all that hangs on it
+
+RUN is an id, the beginning of an id or of the hash at its end, STUDY/ARM/SEED,
+or the folder of a run."""
+SHOWN_AT_ONCE = 6  # runs compared: colours of a picture
 
 
 @command
 def main(arguments: list[str] | None = None) -> None:
-    Parser("runs", "List runs.").read(arguments)
+    options = _parser().read(arguments)
+    verb, *words = options.words or [""]
+    if verb in VERBS:
+        VERBS[verb](words, options, Console(highlight=False))
+    else:
+        _list(options.words, options, Console(highlight=False))
+
+
+def _list(words: list[str], options: argparse.Namespace, console: Console) -> None:
+    """All runs that hold every word."""
+    shown = [run for run in _all(options.outputs) if all(_holds(run, word) for word in words)]
+    if not shown:
+        of = f" with {' '.join(words)}" if words else "; start one with: ablate train"
+        raise UserError(f"no run in {Path(options.outputs, 'runs')}{of}")
+    console.print(run_table.listed(shown, time.time()))
+
+
+def _holds(run: Shown, word: str) -> bool:
+    key, given, value = word.partition("=")
+    if given and (settings := flatten(dataclasses.asdict(run.settings))) and key in settings:
+        return _same(settings[key], value)
+    return any(word in text for text in (run.record.id, run.state, *map(str, run.places)))
+
+
+def _same(value: object, text: str) -> bool:
+    """Whether a word means a value: 3e-3 and 0.003 are one number."""
+    try:
+        return float(text) == value
+    except ValueError:
+        return str(value).lower() == text.lower()
+
+
+def _show(words: list[str], options: argparse.Namespace, console: Console) -> None:
+    """One run in full, and a picture of it beside its record."""
+    [run] = _named(words, options, 1, 1)
+    console.print(run_table.one(run, _usual(), lineage(run.record)))
+    if run.record.rows("train"):
+        _draw([run], Path(options.figure or run.record.folder / "curves.png"), console)
+
+
+def _compare(words: list[str], options: argparse.Namespace, console: Console) -> None:
+    """Several runs: settings that differ, numbers, curves in one picture."""
+    runs = _named(words, options, 2, SHOWN_AT_ONCE)
+    console.print(run_table.compared(runs))
+    console.print("\nOne run against another holds the noise of seeds: a study gives a verdict.", style="dim")
+    name = "-".join(lookup.short(run.record) for run in runs)
+    _draw(runs, Path(options.figure or Path(options.outputs, "figures", f"{name}.png")), console)
+
+
+def _draw(runs: list[Shown], path: Path, console: Console) -> None:
+    from ablate.page.drawing import run_curves  # matplotlib is slow to import, tables should not wait
+
+    if path.suffix != ".png":
+        raise UserError(f"--figure {path}: must end with .png")
+    make_folder(path.parent)
+    named = {f"{lookup.short(run.record)}  {run.arm}": run.record for run in runs}
+    console.print(f"\nfigure   {run_curves.write(named, runs[0].metric, runs[0].scope, path)}", soft_wrap=True)
+
+
+def _tree(words: list[str], options: argparse.Namespace, console: Console) -> None:
+    """The chain of phases that ends with a run, and what began with its weights."""
+    [run] = _named(words, options, 1, 1)
+    text = _text(options.outputs)
+    console.print(run_table.chain(lineage(run.record), lookup.children, text))
+
+
+def _text(outputs: str) -> Callable[[Record], str]:
+    """What a run came to, in a line."""
+    declared = lookup.studies(outputs)
+    places = lookup.places(declared)
+
+    def text(record: Record) -> str:
+        run = _shown(record, declared, places)
+        value = "" if run.value is None else f", {run.metric.name} {run.value:.4f}"
+        return f"{run.state}{value}" + (f", {run.places[0]}" if run.places else "")
+
+    return text
+
+
+def _delete(words: list[str], options: argparse.Namespace, console: Console) -> None:
+    """Take runs away with all that hangs on them, after asking."""
+    records = [run.record for run in _named(words, options, 1, None)]
+    names = {record.id for record in records}
+    for record in records:
+        if ledger.state(record) == "running":
+            raise UserError(f"{record.id} is being trained; stop it first")
+        needed = [need for need in lookup.needs(record) if need.removeprefix("run ") not in names]
+        if needed and not options.force:
+            raise UserError(f"{record.id} is needed by {', '.join(needed)}; --force deletes it all the same")
+    paths = [path for record in records for path in lookup.belongings(record)]
+    for path in paths:
+        console.print(f"{size_text(_size(path)):>8}  {path}", soft_wrap=True)
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise UserError("nobody is there to ask; --yes deletes without asking")
+        if input(f"delete {', '.join(sorted(names))}? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise UserError("nothing was deleted")
+    lookup.remove(paths)
+    console.print(f"deleted {', '.join(sorted(names))}", soft_wrap=True)
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _extend(words: list[str], options: argparse.Namespace, console: Console) -> None:
+    """Train the same run further, from its last state where that was kept."""
+    from ablate.sweep.trunk import growth
+    from ablate.sweep.worker import alone
+    from ablate.train import train  # loads torch, which listing should not wait for
+
+    [run] = _named(words[:1], options, 1, 1)
+    if run.state != "finished":
+        raise UserError(f"{run.record.id} is {run.state}: only a finished run can be extended")
+    settings = longer(run.settings, words[1:])
+    settings = dataclasses.replace(settings, where=dataclasses.replace(settings.where, outputs=options.outputs))
+    task = alone(settings)
+    start = growth(options.outputs, list(task.ways)).start  # pyrefly: ignore
+    step = start.read()["step"] if start else 0
+    console.print(f"{task.record.id} goes on from step {step:,} of {run.record.id}, which took {run.settings.steps:,}")
+    if step < run.settings.steps and not task.record.done:
+        console.print("the last state of that run was not kept; where.keep_last=true keeps it", style="yellow")
+    train(settings)
+
+
+def _usual() -> Settings:
+    """The settings of `ablate train` alone."""
+    from ablate.console import compose  # loads Hydra
+
+    found: list[Settings] = []
+    compose.single(SettingsParser("train", "").read([]), found.append)
+    return found[0]
+
+
+def _named(words: list[str], options: argparse.Namespace, least: int, most: int | None) -> list[Shown]:
+    """The runs of those names."""
+    wanted = f"{least} RUN" if least == most else f"at least {least}" + (f" and at most {most}" if most else "")
+    if not least <= len(words) <= (most or len(words)):
+        raise UserError(f"{' '.join(words) or 'no RUN'}: must be {wanted}; see ablate runs --help")
+    declared = lookup.studies(options.outputs)
+    places = lookup.places(declared)
+    found = [lookup.find(word, options.outputs) for word in words]
+    if absent := [record.id for record in found if not record.folder.exists()]:
+        raise UserError(f"{absent[0]} has not been started")
+    return [_shown(record, declared, places) for record in found]
+
+
+def _all(outputs: str) -> list[Shown]:
+    declared = lookup.studies(outputs)
+    places = lookup.places(declared)
+    return [_shown(record, declared, places) for record in lookup.runs(outputs)]
+
+
+def _shown(record: Record, declared: dict, places: dict[str, list[lookup.Place]]) -> Shown:
+    used = places.get(record.id, [])
+    return Shown(record, _state(record), used, declared[used[0].study] if used else None)
+
+
+def _state(record: Record) -> str:
+    """finished, diverged, running 43 %, or why it is not done: crashed, interrupted, stopped."""
+    state = ledger.state(record)
+    if state == "done":
+        return (record.result() or {})["outcome"]
+    if state == "failed":
+        return (record.failure() or {})["outcome"]
+    row = record.last_row()
+    part = f" {row['step'] / record.settings().steps:.0%}" if row and (record.folder / "config.yaml").exists() else ""
+    return ("running" if state == "running" else "stopped") + part
+
+
+def _parser() -> Parser:
+    parser = Parser("runs", WHAT, EXAMPLES)
+    parser.add_argument("words", nargs="*", metavar="WORD", help="what to do, and the runs; or what to list")
+    parser.add_argument("--figure", metavar="FILE", help="where show and compare draw their picture, a PNG")
+    parser.add_argument("--yes", action="store_true", help="delete without asking")
+    parser.add_argument("--force", action="store_true", help="delete also what studies or other runs need")
+    return parser
+
+
+VERBS = {"show": _show, "compare": _compare, "tree": _tree, "extend": _extend, "delete": _delete}
+
+if __name__ == "__main__":
+    main()

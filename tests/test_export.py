@@ -117,17 +117,14 @@ def test_a_ternary_model_comes_packed_too(trained, tmp_path):
     assert (out / "packed.safetensors").stat().st_size < (out / "model.safetensors").stat().st_size / 2
 
 
-def test_a_run_must_be_one_and_finished(tmp_path):
-    with pytest.raises(export.UserError, match=r"^RUN=a: no such run in "):
-        export.find("a", tmp_path)
-    for name in ("a1", "a2"):
-        folder = run_record(tmp_path, name).folder
-        folder.mkdir(parents=True)
-        (folder / "config.yaml").touch()
-    with pytest.raises(export.UserError, match=r"^RUN=a: begins a1, a2$"):
-        export.find("a", tmp_path)
-    with pytest.raises(export.UserError, match=r"^RUN=a1: a1 is not finished"):
-        export.find("a1", tmp_path)
+def test_a_run_must_be_finished(tmp_path):
+    folder = run_record(tmp_path, "a64x2-64-s0-01234567").folder
+    folder.mkdir(parents=True)
+    (folder / "environment.json").write_text("{}")
+    with pytest.raises(export.UserError, match=r"^a64x2-64-s0-01234567 is not finished"):
+        export.find("0123", tmp_path)
+    with pytest.raises(export.UserError, match=r"^b: no such run in "):
+        export.find("b", tmp_path)
 
 
 def test_help_explains():

@@ -59,6 +59,13 @@ def test_without_a_name_the_studies_are_listed(tmp_path, capsys):
     assert "two" not in shown
 
 
+def test_a_sweep_without_a_question_is_listed_with_its_arms(tmp_path, capsys):
+    study = write(tmp_path, QUICK, name="sweep-0123abcd")
+    study.write(study.read() | {"question": ""})
+    report.main(["--outputs", str(tmp_path)])
+    assert "sweep-0123abcd           base | qa_20 | qa_40 | qa_12 and 1 more" in capsys.readouterr().out
+
+
 def test_a_damaged_study_is_listed_with_its_reason_beside_the_others(tmp_path, capsys):
     one = write(tmp_path, QUICK, name="one").folder
     shutil.copytree(one, one.parent / "broken")

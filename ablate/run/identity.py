@@ -114,7 +114,7 @@ def record_name(settings: Settings, fingerprint: str) -> str:
 
 def difference(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:
     """Every key of the canonical forms whose value differs, with both values (None where absent)."""
-    flat_a, flat_b = _flatten(canonical(a, complete=True)), _flatten(canonical(b, complete=True))
+    flat_a, flat_b = flatten(canonical(a, complete=True)), flatten(canonical(b, complete=True))
     keys = sorted(flat_a.keys() | flat_b.keys())
     return {key: (flat_a.get(key), flat_b.get(key)) for key in keys if flat_a.get(key) != flat_b.get(key)}
 
@@ -128,10 +128,11 @@ def _spelled(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}"""
     flat = {}
     for name, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return flat
 
 

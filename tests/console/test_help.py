@@ -28,7 +28,7 @@ def test_every_key_has_its_words(capsys):
 
 def test_keys_stand_below_their_own_group(capsys):
     text = shown(capsys, train, "--help")
-    heading = {}
+    heading, group = {}, ""
     for line in text.splitlines():
         if found := re.match(r"([a-z_.]+): ", line):
             group = found[1]

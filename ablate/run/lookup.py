@@ -1,0 +1,138 @@
+"""Runs by name, and all that belongs to one on disk.
+
+find("48d1b140", "outputs")                the run whose id, or whose hash, begins so
+find("mix_sweep/share_40/0", "outputs")    the run of an arm and a seed of a study
+places("outputs")                          {run id: ["mix_sweep/share_40/0", ...]} of every study
+needs(record) and belongings(record)       who would miss the run, and what would go with it
+"""
+
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.run.files import read_json, writing
+from ablate.run.lineage import parent_of
+from ablate.run.record import Record, StudyRecord, Trunk, run_record, trunks
+from ablate.run.settings import UserError
+from ablate.run.start import parse
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study uses a run."""
+
+    study: str
+    arm: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.study}/{self.arm}/{self.seed}"
+
+
+def runs(outputs: Path | str) -> list[Record]:
+    """Every run that has begun, by name."""
+    return [Record(path.parent) for path in sorted(Path(outputs, "runs").glob("[!.]*/environment.json"))]
+
+
+def studies(outputs: Path | str) -> dict[str, dict[str, Any]]:
+    """The declarations of all studies that can be read."""
+    found = {}
+    for path in sorted(Path(outputs, "studies").glob("*/study.json")):
+        with suppress(UserError):  # `ablate report` says what is wrong with it
+            found[path.parent.name] = StudyRecord(path.parent).read()
+    return found
+
+
+def places(declared: dict[str, dict[str, Any]]) -> dict[str, list[Place]]:
+    """Of each run, the arms and seeds that it is, in all studies; controls come last."""
+    found: dict[str, list[Place]] = {}
+    for kind in ("runs", "control_runs"):
+        for study, declaration in declared.items():
+            for arm, seeds in declaration.get(kind, {}).items():
+                for seed, run in seeds.items():
+                    found.setdefault(run, []).append(Place(study, arm, int(seed)))
+    return found
+
+
+def find(name: str, outputs: Path | str) -> Record:
+    """The run of that folder, id, beginning of an id or of its hash, or STUDY/ARM/SEED. Raises UserError."""
+    if (Path(name) / "environment.json").exists():
+        return Record(Path(name).resolve())
+    if name.count("/") >= 2:
+        return _in_study(name, outputs)
+    known = [record.id for record in runs(outputs)]
+    found = [id for id in known if id == name] or [id for id in known if id.startswith(name)]
+    found = found or [id for id in known if _hash(id).startswith(name)]
+    if not found:
+        raise UserError(f"{name}: no such run in {Path(outputs, 'runs')}; ablate runs lists them")
+    if len(found) > 1:
+        raise UserError(f"{name}: begins {len(found)} runs: {', '.join(found)}")
+    return run_record(outputs, found[0])
+
+
+def _in_study(name: str, outputs: Path | str) -> Record:
+    study, _, rest = name.partition("/")
+    arm, _, seed = rest.rpartition("/")
+    declaration = StudyRecord(Path(outputs, "studies", study)).read()
+    arms = declaration["runs"] | declaration.get("control_runs", {})
+    if arm not in arms:
+        raise UserError(f"{name}: no such arm in {study}; there are {', '.join(arms)}")
+    if seed not in arms[arm]:
+        raise UserError(f"{name}: no such seed of {arm}; there are {', '.join(arms[arm])}")
+    return run_record(outputs, arms[arm][seed])
+
+
+def short(record: Record) -> str:
+    """The hash at the end of an id, which is enough to find the run: 48d1b140, 48d1b140-r1 for a replicate."""
+    return _hash(record.id)
+
+
+def _hash(id: str) -> str:
+    *_, last = id.split("-s")
+    return last.partition("-")[2]
+
+
+def children(record: Record) -> list[Record]:
+    """Runs that began with the weights that this one ended with."""
+    found = []
+    for other in runs(record.folder.parent.parent):
+        start = parse(other.settings().start) if (other.folder / "config.yaml").exists() else None
+        if start and (parent := parent_of(other, start)) and parent.id == record.id:
+            found.append(other)
+    return found
+
+
+def needs(record: Record) -> list[str]:
+    """Who would miss the run: studies that declare it, and runs that began with its weights."""
+    used = places(studies(record.folder.parent.parent)).get(record.id, [])
+    return [*(f"study {place}" for place in used), *(f"run {child.id}" for child in children(record))]
+
+
+def belongings(record: Record) -> list[Path]:
+    """What goes with a run: its folder, its mirror on disk, what was exported of it, and trunks that it left alone."""
+    outputs = record.folder.parent.parent
+    mirror = [*outputs.glob(f"wandb/*run-*-{record.id}"), *outputs.glob(f"exports/{record.id}")]
+    taken = {trunk["trunk"] for other in runs(outputs) if other.id != record.id and (trunk := _grown_from(other))}
+    own = [trunk.folder for trunk in trunks(outputs) if trunk.key not in taken and _left_by(trunk) == record.id]
+    return [record.folder, *sorted(mirror), *own]
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Take folders away, each at once for whoever looks for it."""
+    for path in paths:
+        gone = path.with_name(f".{path.name}.removed")
+        with writing(path):
+            path.rename(gone)
+            shutil.rmtree(gone)
+
+
+def _left_by(trunk: Trunk) -> str:
+    return trunk.read()["run"]
+
+
+def _grown_from(record: Record) -> dict[str, Any] | None:
+    path = record.folder / "result.json"
+    return (read_json(path) if path.exists() else {}).get("grown_from")

@@ -1,0 +1,194 @@
+"""The command `ablate runs` on records of planted worlds, whose numbers are known."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ablate import runs
+from ablate.run import lookup
+from ablate.run.parse import from_config
+from ablate.run.record import Record, run_record, trunk_record
+from ablate.run.settings import UserError
+from ablate.scores.metrics import METRICS, Scope
+from tests.verdict.worlds import World, write
+
+SMALL = World(effects={"qa_20": -0.02, "qa_40": 0.5}, seeds=(0, 1), evaluations=4, tokens=300_000, null_arm=None)
+RATES = {"base": 3e-3, "qa_20": 3e-3, "qa_40": 7e-4}
+
+
+@pytest.fixture
+def outputs(tmp_path) -> Path:
+    """A study of three arms and two seeds, each run with its settings, and one run of no study."""
+    study = write(tmp_path, SMALL)
+    for arm, seed, record in study.records():
+        configure(record, seed=seed, optimizer={"lr": RATES[arm]})
+    folder = run_record(tmp_path, "a128x4-1024-s7-0123abcd").folder
+    os.rename(next(study.records())[2].folder, folder)
+    return tmp_path
+
+
+def configure(record: Record, **changes: object) -> None:
+    settings = from_config({"study": {"metric": "macro"}, **changes})
+    (record.folder / "config.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(settings)))))
+
+
+def said(capsys, outputs: Path, *words: str) -> str:
+    runs.main([*words, "--outputs", str(outputs)])
+    return capsys.readouterr().out
+
+
+def refused(capsys, outputs: Path, *words: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        runs.main([*words, "--outputs", str(outputs)])
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def id_of(outputs: Path, name: str) -> str:
+    return lookup.find(name, outputs).id
+
+
+def test_the_list_is_by_study_with_the_metric_at_the_end(capsys, outputs):
+    text = said(capsys, outputs)
+    assert "runs of no study  1 run; macro, bits per byte" in text
+    assert "mix_sweep  5 runs; macro, bits per byte" in text
+    record = lookup.find("mix_sweep/qa_40/1", outputs)
+    [row] = [line for line in text.splitlines() if "qa_40/1" in line]
+    value = METRICS["macro"].read(record.result() or {}, Scope(list(SMALL.domains), "qa"))
+    assert row.split()[0] == lookup.short(record)
+    assert row.split()[-1] == "finished"
+    assert f"{value:.4f}" in row
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        (["qa_40"], 2),
+        (["mix_sweep", "finished"], 5),
+        (["optimizer.lr=0.0007"], 2),
+        (["optimizer.lr=7e-4", "qa_40/0"], 1),
+        (["0123abcd"], 1),
+    ],
+)
+def test_words_filter(capsys, outputs, words, count):
+    assert said(capsys, outputs, *words).count("finished") == count
+
+
+def test_a_run_is_found_by_many_names(outputs):
+    record = lookup.find("mix_sweep/qa_20/1", outputs)
+    hash = lookup.short(record)
+    assert {lookup.find(name, outputs).id for name in (record.id, hash, str(record.folder))} == {record.id}
+    assert lookup.find("0123", outputs).id == lookup.find("a128x4-1024-s7", outputs).id
+    with pytest.raises(UserError, match=r"a128x4-1024-s1: begins 3 runs: "):
+        lookup.find("a128x4-1024-s1", outputs)
+    with pytest.raises(UserError, match="no such arm in mix_sweep; there are base, qa_20, qa_40"):
+        lookup.find("mix_sweep/qa_5/0", outputs)
+    with pytest.raises(UserError, match="no such seed of qa_20; there are 0, 1"):
+        lookup.find("mix_sweep/qa_20/9", outputs)
+    with pytest.raises(UserError, match="ffff: no such run in "):
+        lookup.find("ffff", outputs)
+
+
+def test_one_run_in_full(capsys, outputs):
+    text = said(capsys, outputs, "show", "mix_sweep/qa_40/1")
+    record = lookup.find("mix_sweep/qa_40/1", outputs)
+    assert text.startswith(record.id)
+    flat = " ".join(text.split())
+    assert "study mix_sweep/qa_40/1" in flat
+    assert "optimizer.lr 0.0007 0.003" in flat
+    assert "weights drawn from seed 1" in flat
+    assert (record.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_runs_side_by_side(capsys, outputs):
+    text = said(capsys, outputs, "compare", "mix_sweep/qa_40/1", "mix_sweep/qa_20/1")
+    flat = " ".join(text.split())
+    assert "optimizer.lr 0.0007 0.003" in flat
+    assert "seed" not in flat.partition("at the end")[0].replace("arm/seed", "")
+    [macro] = [line.split() for line in text.splitlines() if line.startswith("macro")]
+    assert float(macro[2]) - float(macro[1]) == pytest.approx(float(macro[3].strip("()")), abs=2e-4)
+    assert -0.55 < float(macro[3].strip("()")) < -0.49  # effects of -0.02 and 0.5, and little noise of its own
+    assert "holds the noise of seeds" in flat
+    assert list((outputs / "figures").glob("*.png"))
+
+
+def test_a_chain_of_phases_says_what_each_changed(capsys, outputs):
+    parent = lookup.find("0123abcd", outputs)
+    configure(parent)
+    weights = "ab" * 32
+    result = (parent.result() or {}) | {"weights_sha256": weights}
+    (parent.folder / "result.json").write_text(json.dumps(result))
+    child = lookup.find("mix_sweep/qa_20/0", outputs)
+    configure(child, start=f"run:{parent.id}@{weights}", tokens=50_000)
+    text = said(capsys, outputs, "tree", child.id)
+    first, second, *changed = text.splitlines()
+    assert first.startswith(f"{parent.id}  finished, macro ")
+    assert f"└── {child.id}" in second
+    assert any("tokens: 300000 → 50000" in line for line in changed)
+    assert child.id in said(capsys, outputs, "tree", parent.id)
+    assert f"is needed by run {child.id}; --force" in refused(capsys, outputs, "delete", parent.id, "--yes")
+
+
+def leave_trunk(outputs: Path, key: str, run: str) -> Path:
+    trunk = trunk_record(outputs, key)
+    (trunk.folder / "checkpoint").mkdir(parents=True)
+    (trunk.folder / "trunk.json").write_text(json.dumps({"run": run, "step": 7}))
+    return trunk.folder
+
+
+def test_a_run_is_deleted_with_all_that_hangs_on_it(capsys, outputs):
+    record, other = lookup.find("0123abcd", outputs), lookup.find("mix_sweep/base/1", outputs)
+    own, shared, others = (
+        leave_trunk(outputs, *pair) for pair in (("own", record.id), ("shared", record.id), ("o", "r"))
+    )
+    grown = (other.result() or {}) | {"grown_from": {"trunk": "shared", "run": record.id, "step": 7}}
+    (other.folder / "result.json").write_text(json.dumps(grown))
+    mirror, another = (outputs / "wandb" / f"offline-run-2026-{id}" for id in (record.id, other.id))
+    exported = outputs / "exports" / record.id / "hf"
+    for folder in (mirror, another, exported):
+        folder.mkdir(parents=True)
+    text = said(capsys, outputs, "delete", "0123abcd", "--yes")
+    assert f"deleted {record.id}" in text
+    gone, kept = (record.folder, mirror, exported, own), (other.folder, another, shared, others)
+    assert [path.exists() for path in gone] == [False] * 4
+    assert [path.exists() for path in kept] == [True] * 4
+    assert not list(outputs.glob("*/.*removed*"))
+
+
+def test_what_a_study_needs_is_not_deleted_unless_told(capsys, outputs):
+    id = id_of(outputs, "mix_sweep/qa_40/0")
+    error = refused(capsys, outputs, "delete", "mix_sweep/qa_40/0", "--yes")
+    assert f"error: {id} is needed by study mix_sweep/qa_40/0; --force deletes it all the same" in error
+    said(capsys, outputs, "delete", "mix_sweep/qa_40/0", "--yes", "--force")
+    assert not run_record(outputs, id).folder.exists()
+
+
+def test_nothing_is_deleted_without_an_answer(capsys, outputs, monkeypatch):
+    assert "nobody is there to ask; --yes deletes" in refused(capsys, outputs, "delete", "0123abcd")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: "n")
+    assert "nothing was deleted" in refused(capsys, outputs, "delete", "0123abcd")
+    assert lookup.find("0123abcd", outputs).folder.exists()
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    said(capsys, outputs, "delete", "0123abcd")
+    assert not list((outputs / "runs").glob("*0123abcd"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["show"], "no RUN: must be 1 RUN"),
+        (["compare", "0123abcd"], "0123abcd: must be at least 2 and at most 6"),
+        (["nothing"], "with nothing"),
+        (["show", "0123abcd", "--figure", "x.pdf"], "--figure x.pdf: must end with .png"),
+    ],
+)
+def test_mistakes_are_one_line(capsys, outputs, words, message):
+    assert message in refused(capsys, outputs, *words)
