@@ -1,20 +1,40 @@
-"""DECISIONS and docs/: short sentences, and links that lead somewhere."""
+"""README, DECISIONS and docs/: short sentences, links that lead somewhere, and commands that work.
 
+Of a page of docs/ a block of `yaml` or `python` is written to the file that its comment names. Commands of a block
+`sh run` are then run as they stand, in order, but for settings that make every run tiny; those of a block `sh` are
+composed.
+"""
+
+import os
 import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ablate.__main__ import COMMANDS
+from ablate.console import compose
+from ablate.console.words import SettingsParser
+
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "DECISIONS.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "DECISIONS.md", *DOCS]
+README_WORDS = 900
 SENTENCE_WORDS = 35
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+BLOCK = re.compile(r"^```(\w*)( run)?\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+TINY = {"size": "tiny", "size.width": "16", "size.hidden": "32", "tokens": "2048", "step_tokens": "256"}
+TINY |= {"data.domain_bytes": "60000", "data.vocabulary": "400", "data.span": "128", "length.lengths": "[128]"}
+TINY |= {"evaluation.times": "4", "evaluation.spans": "1", "where.wandb": "off", "where.progress": "false"}
 
 
 def prose(text: str) -> str:
     """The text without blocks of code, and with headings and items of lists as paragraphs of their own."""
-    text = re.sub(r"^```.*?^```$", "\n", text, flags=re.MULTILINE | re.DOTALL)
+    text = BLOCK.sub("\n", text)
     text = re.sub(r"^ {4}.*$", "\n", text, flags=re.MULTILINE)
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
     return re.sub(r"^(?:#+|\s*[-*]|\d+\.) (.*)$", r"\n\n\1\n", text, flags=re.MULTILINE)
@@ -42,8 +62,57 @@ def test_no_sentence_is_longer_than_a_breath(page):
     assert not long
 
 
+def test_the_readme_is_read_in_five_minutes():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= README_WORDS
+
+
 @each_page
 def test_links_lead_somewhere(page):
-    text = page.read_text(encoding="utf-8")
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         assert "://" in target or (page.parent / target).exists(), target
+
+
+def commands(block: str) -> Iterator[list[str]]:
+    """The commands of ours, as words."""
+    for line in block.replace("\\\n", " ").splitlines():
+        if line.split()[:1] == ["ablate"]:
+            yield shlex.split(line, comments=True)[1:]
+
+
+def write_file(block: str, folder: Path) -> None:
+    name = re.search(r"^# (\S+\.(?:yaml|py))$", block, flags=re.MULTILINE)
+    assert name, f"no file is named in: {block[:80]}"
+    (folder / name[1]).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name[1]).write_text(block, encoding="utf-8")
+
+
+def tiny(command: list[str]) -> list[str]:
+    if command[0] != "train":
+        return command
+    return [word for word in command if word.partition("=")[0] not in TINY] + [f"{key}={TINY[key]}" for key in TINY]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.stem)
+def test_the_commands_of_a_page_work(page, tmp_path):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    for language, run, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if language in ("yaml", "python"):
+            write_file(block, tmp_path)
+        for command in commands(block) if run else ():
+            line = [sys.executable, "-m", "ablate", *tiny(command)]
+            done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, f"ablate {' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@each_page
+def test_every_command_is_understood(page):
+    """Also of commands that are not run here, and of each of their settings."""
+    for _, _, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for name, *rest in commands(block):
+            assert name in COMMANDS
+            if name in ("train", "prepare") and "--config-dir" not in rest:
+                line = SettingsParser(name, "").read(rest)
+                line.words = compose.loaded(line)[-1][0]  # of a multirun, the first of its combinations
+                compose.single(line, lambda settings: None)
