@@ -37,16 +37,16 @@ from ablate.trunks import size_text
 WHAT = "List runs, show one or several, continue a finished one, or delete what is no longer wanted."
 EXAMPLES = """\
   ablate runs                              all, by study
-  ablate runs mix_sweep optimizer.lr=3e-3  those that hold every word: of a name,
-                                           a state, or a setting
+  ablate runs mix_sweep optimizer.lr=3e-3  those that hold every word:
+                                           of a name, a state, or a setting
   ablate runs show 48d1b140                settings, numbers and curves of one
   ablate runs compare 48d1b140 mix_sweep/share_40/0
   ablate runs tree 48d1b140                the phases that led to it
   ablate runs extend 48d1b140 tokens=2e6   the same run, further
   ablate runs delete 48d1b140              with all that hangs on it
 
-RUN is an id, the beginning of an id or of the hash at its end, STUDY/ARM/SEED,
-or the folder of a run."""
+RUN is an id, the beginning of an id or of the hash at its end, a folder, or
+STUDY/ARM/SEED."""
 SHOWN_AT_ONCE = 6  # runs compared: colours of a picture
 
 

@@ -4,10 +4,13 @@ ablate train key=value ...                 one configuration -> one record
 ablate train +experiment=mix_sweep -m      a study -> its runs, a verdict and a report
 """
 
+import math
+from dataclasses import dataclass
+
 from ablate.console.errors import command
 from ablate.console.words import SettingsParser
 from ablate.run.settings import Settings, UserError
-from ablate.scores.metrics import Scope, metric_of, readings
+from ablate.scores.metrics import Metric, Scope, metric_of, readings
 from ablate.sweep import worker
 
 WHAT = "Train one language model, or with -m a whole study, and say which arm is better."
@@ -20,6 +23,8 @@ EXAMPLES = """\
   ablate train +experiment=mix_sweep -m seed=0,1,2,3,4        with more seeds
   ablate train -m schedule=wsd,cosine seed=0,1    any combination as arms
   ablate train --config-dir my +experiment=mine -m    my/experiment/mine.yaml
+  ablate train -m hydra/sweeper=optuna hydra/launcher=basic \\
+      'optimizer.lr=tag(log,interval(1e-4,1e-2))'     a search (extra `optuna`)
 
 The same command again trains nothing twice and finishes what is missing."""
 
@@ -29,22 +34,52 @@ def main(arguments: list[str] | None = None) -> None:
     line = SettingsParser("train", WHAT, EXAMPLES).read(arguments)
     from ablate.console import compose  # Hydra, which a mistake in the flags should not wait for
 
-    (compose.multiple if line.multirun else compose.single)(line, train)
+    if not line.multirun:
+        return compose.single(line, train)
+    tries: list[Try] = []  # none with our own launcher, which trains in other processes and judges by itself
+
+    def one_try(settings: Settings) -> float:
+        tries.append(tried(settings))
+        return tries[-1].value
+
+    compose.multiple(line, one_try)
+    if tries:
+        best = min(tries, key=lambda one: one.metric.sign * one.value)
+        print(f"\nbest of {len(tries)} tries by {best.metric.name}: {best.value:.4f} {best.metric.unit}")
+        print("The best of many tries looks better than it is: judge it in a study, with seeds of its own.")
+
+
+class RunDiverged(UserError):
+    """The run came to an end, but not to a model."""
+
+
+@dataclass(frozen=True)
+class Try:
+    """One run of a search by another sweeper of Hydra."""
+
+    metric: Metric
+    value: float
+
+
+def tried(settings: Settings) -> Try:
+    """Train one configuration of a search; a run that diverged has the worst value there is, and the search goes on."""
+    metric = metric_of(settings.study.metric, settings.data.domains)
+    try:
+        return Try(metric, train(settings))
+    except RunDiverged as error:
+        print(error, flush=True)
+        return Try(metric, metric.sign * math.inf)
 
 
 def train(settings: Settings) -> float:
-    """Train one configuration and say what came out; the study's metric at its end.
-
-    That is what sweepers of Hydra that search (hydra/sweeper=optuna hydra/launcher=basic) go by: the worst value there
-    is for a run that diverged, or they would stop.
-    """
+    """Train one configuration and say what came out; the study's metric at the end. Raises RunDiverged."""
     if settings.study.name:
         print(f"one run, the base of {settings.study.name}; -m trains the whole study", flush=True)
     task = worker.alone(settings)
     result = worker.train(task)
     print(f"{task.record.folder}: {result['outcome']}, {result['tokens']:,} tokens, {result['seconds']:.1f} s")
     if result["reason"]:
-        raise UserError(f"the run diverged: {result['reason']}")
+        raise RunDiverged(f"the run diverged: {result['reason']}")
     scope = Scope(settings.data.domains, settings.data.focus)
     values = readings(result, scope)
     for name, value in values.items():

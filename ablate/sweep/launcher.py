@@ -27,11 +27,18 @@ from ablate.sweep.composition import Composer
 from ablate.sweep.controls import with_controls
 from ablate.sweep.worker import looked_up
 
+# Sweepers that give the launcher all combinations at once, and need nothing back
+SWEEPERS = ("StudySweeper", "BasicSweeper")
+
 
 class StudyLauncher(Launcher):
     """Runs a multirun as one study."""
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        sweeper = config.hydra.sweeper["_target_"].rpartition(".")[2]
+        if sweeper not in SWEEPERS:
+            allowed = f"basic with {sweeper}, which tries one run after another; the launcher `study` wants all at once"
+            raise SettingsError(f"hydra/launcher=study: must be {allowed}")
         self.compose = Composer(hydra_context.config_loader, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
