@@ -36,7 +36,7 @@ def flops_per_second(timeline: Timeline) -> float:
 def _seconds_per_token(timeline: Timeline, length: int) -> float:
     s = timeline.settings
     device = torch.device("cuda" if s.where.device != "cpu" and torch.cuda.is_available() else "cpu")
-    rows = min(s.step_tokens, s.where.micro_tokens) // length or 1
+    rows = min(s.step_tokens, s.where.micro_tokens or budget.MICRO_TOKENS) // length or 1
     model = build(s.model, match.sized(s), s.data.vocabulary, s.seed).to(device)
     optimizer = optimizers.build(model, s.optimizer)
     generator = torch.Generator().manual_seed(s.seed)  # its own: measuring moves no one else's numbers

@@ -1,5 +1,6 @@
 """Where a run trains: devices, processes and how they share the work."""
 
+import dataclasses
 import os
 from typing import Any
 
@@ -10,6 +11,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from ablate.fit import zero
 from ablate.fit.fsdp import FSDP
+from ablate.model import budget
 from ablate.plan.timeline import timeline
 from ablate.run.settings import Settings, SettingsError, Where
 
@@ -59,6 +61,17 @@ def accelerator(where: Where) -> str:
     if where.device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("where.device=cuda: no GPU is visible here; use where.device=cpu")
     return where.device
+
+
+def in_parts(settings: Settings) -> Settings:
+    """The settings with where.micro_tokens=0 replaced by what it means here; equal on all processes of the run."""
+    where = settings.where
+    if where.micro_tokens:
+        return settings
+    gpu = accelerator(where) == "cuda"
+    memory = torch.cuda.get_device_properties(0).total_memory if gpu else 0
+    tokens = budget.micro_tokens(settings, memory) if gpu else budget.MICRO_TOKENS
+    return dataclasses.replace(settings, where=dataclasses.replace(where, micro_tokens=tokens))
 
 
 def backend(where: Where) -> str:

@@ -10,7 +10,8 @@ and looking up a token are free; training is three times the forward pass.
 Memory is what one device holds at the peak of a training step. Activations are measured, not
 guessed: the forward pass runs on fake tensors, which have shapes but no bytes, and whatever autograd
 keeps is added up. It is the CPU's way of computing; a GPU keeps less (attention). Blocks that are
-recomputed keep their inputs, and one of them at a time all the rest.
+recomputed keep their inputs, and one of them at a time all the rest. Strategies that hold weights, gradients
+or optimizer in parts (PARTS) hold one part of several on each device.
 """
 
 import functools
@@ -32,6 +33,15 @@ FP32 = 4  # bytes; parameters, gradients and moments that are not quantised, in 
 # parameter's moments stay in 32 bits
 TABLE, LEAST_VALUES = 256, 4096
 FP64 = 8  # bytes; the average of the weights
+# What a strategy holds in parts, one on each device
+PARTS = {
+    "zero1": ("optimizer",),
+    "zero2": ("optimizer", "gradients"),
+    "zero3": ("optimizer", "gradients", "weights"),
+    "fsdp": ("optimizer", "gradients", "weights"),
+}
+MICRO_TOKENS = 16_384  # on a CPU, where more at once gain nothing
+USABLE = 0.8  # of a GPU's memory: the rest is for logits of a chunk, libraries and gaps between blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +78,10 @@ class Budget:
     @functools.cached_property
     def memory(self) -> Memory:
         """Of one device; traced when asked for, which takes a hundred times as long as all else here."""
-        return _memory(self)
+        settings, length = self.settings, max(self.forward_flops)
+        tokens = min(settings.where.micro_tokens or MICRO_TOKENS, settings.step_tokens // _devices(settings))
+        average = settings.averaging.kind != "none"
+        return memory_of(settings, self.size, max(1, tokens // length), length, average)
 
 
 def of(settings: Settings, vocabulary: int | None = None) -> Budget:
@@ -97,22 +110,39 @@ def count(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _memory(budget: Budget) -> Memory:
-    settings, width, parameters = budget.settings, budget.size.width, budget.parameters
-    vocabulary, length = settings.data.vocabulary, max(budget.forward_flops)
+def memory_of(settings: Settings, size: Size, rows: int, length: int, average: bool) -> Memory:
+    """What one device holds with `rows` rows of `length` tokens at a time."""
+    vocabulary = settings.data.vocabulary
     with torch.device("meta"):
-        model = LanguageModel(settings.model, budget.size, vocabulary)
-    devices = settings.where.devices * settings.where.nodes
-    rows = max(1, min(settings.where.micro_tokens, settings.step_tokens // devices) // length)
-    weights = FP32 * budget.parameters
+        model = LanguageModel(settings.model, size, vocabulary)
+    parameters = count(model)
+    state = {"weights": FP32 * parameters, "gradients": FP32 * parameters}
+    state |= {"optimizer": optimizer_bytes(model, settings.optimizer.name)}
+    for name in PARTS.get(settings.where.strategy, ()):
+        state[name] = -(-state[name] // _devices(settings))
     return Memory(
-        weights=weights,
-        gradients=weights,
-        optimizer=optimizer_bytes(model, settings.optimizer.name),
-        average=FP64 * parameters if settings.averaging.kind != "none" else 0,
+        **state,
+        average=FP64 * parameters if average else 0,
         activations=activation_bytes(settings, vocabulary, rows, length),
-        loss=FP32 * width * (rows * length + vocabulary),
+        loss=FP32 * size.width * (rows * length + vocabulary),
     )
+
+
+def micro_tokens(settings: Settings, device_bytes: int) -> int:
+    """Tokens of as many of the longest rows as fit into a device of that memory; one row when none fits.
+
+    Follows from what all runs that share a beginning have in common, and from the kind of device: not from what is
+    free at the moment, nor from `length`, `averaging` or `step_tokens`. So a run that resumes, or grows from another's
+    trunk, works its steps off in the same parts, and its sums have the same bits.
+    """
+    size, length = match.sized(settings), settings.data.span
+    usable = USABLE * device_bytes / settings.where.runs_per_device
+    one, two = (memory_of(settings, size, rows, length, average=True).total for rows in (1, 2))
+    return length * max(1, int((usable - one) / (two - one)) + 1)
+
+
+def _devices(settings: Settings) -> int:
+    return settings.where.devices * settings.where.nodes
 
 
 def optimizer_bytes(model: LanguageModel, name: str) -> int:

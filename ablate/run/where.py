@@ -33,8 +33,9 @@ class Where:
     strategy: Annotated[Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"], Moves("split")] = "single"
     devices: Annotated[Count, Moves("split")] = 1  # processes per node
     nodes: Annotated[Count, Moves("split")] = 1  # machines that share a run
-    # Tokens per forward pass and device; a larger step is accumulated
-    micro_tokens: Annotated[Count, Moves("split")] = 16_384
+    # Tokens per forward pass and device; a larger step is accumulated. 0: as many as the memory of a GPU holds
+    # (`model.budget.micro_tokens`), 16,384 on a CPU
+    micro_tokens: Annotated[NotNegative, Moves("split")] = 16_384
     data_workers: NotNegative = 0  # processes that read rows ahead; 0: the run itself
     executor: Literal["local", "slurm"] = "local"  # who carries out the runs of a sweep
     workers: NotNegative = 0  # runs trained at once in a sweep; 0: as many as the GPUs or cores hold
@@ -43,6 +44,7 @@ class Where:
     stall_minutes: NonNegative = 0.0
     trunks: bool = True  # equal beginnings of runs are trained once
     threads: Annotated[NotNegative, Moves("numerics")] = 1  # threads of a process; 0: all cores
+    tf32: Annotated[bool, Moves("numerics")] = False  # a GPU rounds what float32 products take in to TF32
     compile: Annotated[bool, Moves("kernels")] = False  # compile the model with torch.compile
     # Gradient checkpointing: blocks are computed anew in the backward pass, to the same bits
     recompute: Annotated[bool, Moves("split")] = False

@@ -126,11 +126,9 @@ def _costs_of(plan: Plan, found: Prospect) -> list[str]:
 def _memory(plan: Plan) -> list[str]:
     """Of the largest arm on one device, once it may be too large: tracing it takes most of a second."""
     largest = max(plan.arms, key=lambda arm: budget.of(arm.settings).parameters)
-    cost, strategy = budget.of(largest.settings), largest.settings.where.strategy
+    cost = budget.of(largest.settings)
     if cost.parameters < LARGE:
         return []
-    if strategy not in ("single", "ddp"):
-        return [f"memory: not known for where.strategy={strategy}, which holds it in parts"]
     held = f"{cost.memory.total / 2**30:.2g} GiB a device"
     return [f"memory: {held} in a step of {escape(largest.name)}, the largest, beside what Python takes"]
 

@@ -6,6 +6,7 @@ import pytest
 
 from ablate.console import compose
 from ablate.console.words import SettingsParser
+from ablate.run.identity import difference
 from ablate.run.settings import Settings, UserError
 
 MINE = """# @package _global_
@@ -74,3 +75,27 @@ def test_the_folder_of_the_records_is_a_setting():
 def test_a_multirun_is_its_combinations():
     _, _, jobs = compose.loaded(line("seed=0,1", "tokens=4096"))
     assert jobs == [["seed=0", "tokens=4096"], ["seed=1", "tokens=4096"]]
+
+
+def test_on_a_gpu_runs_train_in_bfloat16_and_the_id_shows_it():
+    cpu, gpu = composed(), composed("where=gpu")
+    assert (cpu.precision, gpu.precision) == ("fp32", "bf16-mixed")
+    assert list(difference(cpu, gpu)) == ["precision"]
+    assert gpu.where.device == "cuda"
+    assert (gpu.where.micro_tokens, gpu.where.tf32) == (0, True)
+    assert difference(cpu, composed("where=gpu", "precision=fp32")) == {}
+    assert composed("where=cluster").precision == "bf16-mixed"
+    assert composed("where=ddp").precision == "fp32"
+
+
+def test_a_recipe_says_its_own_precision_wherever_it_runs():
+    assert composed("+system=davinci").precision == "bf16-mixed"
+    assert composed("+system=davinci", "size=nano", "where=gpu").precision == "fp32"
+
+
+def test_a_machine_of_ones_own_begins_with_one_of_ours(own):
+    (own / "where").mkdir()
+    (own / "where" / "mine.yaml").write_text("defaults: [gpu]\nwandb: 'off'\nruns_per_device: 4")
+    settings = composed("where=mine", "--config-dir", str(own))
+    assert (settings.precision, settings.where.wandb, settings.where.runs_per_device) == ("bf16-mixed", "off", 4)
+    assert settings.where.device == "cuda"

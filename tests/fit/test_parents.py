@@ -186,8 +186,8 @@ def test_a_folder_of_transformers_goes_on_with_its_own_loss(llama, tiny):
 
     theirs = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
     with torch.no_grad():
-        logits = theirs(batch["tokens"][:, :-1]).logits
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["tokens"][:, 1:].flatten())
+        logits = theirs(batch.tokens_BL).logits
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets_BL.flatten())
     assert record_of(settings).rows("train")[0]["nats"] == pytest.approx(loss.item(), abs=1e-5)
     assert lineage(record_of(settings))[0].name == f"folder:{llama}"
 

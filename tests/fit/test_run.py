@@ -123,6 +123,15 @@ def test_weights_do_not_depend_on_where(tiny, tmp_path, where):
     assert record_of(settings).id == record_of(other).id
 
 
+def test_parts_and_rounding_that_a_run_chose_itself_are_in_its_record(tiny):
+    train_run(settings := tiny(where={"micro_tokens": 0, "tf32": True, "device": "cpu"}))
+    [start] = record_of(settings).starts()
+    assert start["split"]["micro_tokens"] == budget.MICRO_TOKENS
+    assert start["numerics"]["matrix products"] == "high"
+    train_run(tiny(seed=1))
+    assert record_of(tiny(seed=1)).starts()[0]["numerics"]["matrix products"] == "highest"
+
+
 def test_accumulation_changes_the_loss_only_by_rounding(tiny, tmp_path):
     settings = tiny()
     other = tiny(where={"micro_tokens": 128, "outputs": str(tmp_path / "other")})

@@ -1,5 +1,7 @@
 """Parameters, FLOPs and memory: counted by formula and by watching what really happens."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.profiler import profile
@@ -7,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.model import budget
 from ablate.model.language import LanguageModel, build
-from ablate.run.settings import Data, Latent, Length, Mamba, Model, Settings, Size, Where
+from ablate.run.settings import Averaging, Data, Latent, Length, Mamba, Model, Settings, Size, Where
 
 CONVOLUTION, CONVOLUTION_BACKWARD = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
 SIZES = [
@@ -39,6 +41,7 @@ def on_meta(size, model, vocabulary=512):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("length", [96, 256])
 def test_flops_are_those_counted(model, size, length):
+    settings = Settings(size=size, model=model, data=Data(vocabulary=512), length=Length(lengths=[length]))
     model, tokens_BL = on_meta(size, model), torch.zeros(2, length, dtype=torch.long, device="meta")
     with FlopCounterMode(display=False) as forward:
         logits = model.logits(tokens_BL)
@@ -50,7 +53,7 @@ def test_flops_are_those_counted(model, size, length):
         back[CONVOLUTION_BACKWARD] = 2 * ahead[CONVOLUTION]
     assert model.flops(length) == pytest.approx(sum(ahead.values()) / (2 * length), rel=0.01)
     training = (sum(ahead.values()) + sum(back.values())) / (2 * length)
-    assert 3 * model.flops(length) == pytest.approx(training, rel=0.01)
+    assert budget.of(settings).training_flops[length] == pytest.approx(training, rel=0.01)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -82,6 +85,66 @@ def test_a_large_model_is_counted_without_being_built():
     assert found.parameters == pytest.approx(0.438e9, rel=0.01)
     assert found.memory.weights == 4 * found.parameters
     assert found.memory.total > 16 * found.parameters
+
+
+@pytest.mark.parametrize(
+    ("strategy", "parts"),
+    [
+        ("ddp", (1, 1, 1)),
+        ("zero1", (1, 1, 4)),
+        ("zero2", (1, 4, 4)),
+        ("zero3", (4, 4, 4)),
+        ("fsdp", (4, 4, 4)),
+    ],
+)
+def test_what_is_held_in_parts_is_divided_by_the_devices(strategy, parts):
+    whole, found = (
+        budget.of(Settings(size=SIZES[0], where=where)).memory
+        for where in (Where(), Where(strategy=strategy, devices=2, nodes=2))
+    )
+    for name, divisor in zip(("weights", "gradients", "optimizer"), parts, strict=True):
+        assert getattr(found, name) == pytest.approx(getattr(whole, name) / divisor, abs=1)
+
+
+MB, GB = 10**6, 10**9
+
+
+@pytest.mark.parametrize(
+    ("memory_gb", "runs_per_device", "rows"),
+    [(10, 1, 4), (12, 1, 5), (11.9, 1, 4), (24, 2, 5), (2, 1, 1), (0.1, 1, 1)],
+)
+def test_micro_tokens_are_the_rows_that_fit(monkeypatch, memory_gb, runs_per_device, rows):
+    """A device that holds 1.6 GB beside the rows and 1.6 GB a row, of which 80 % may be used."""
+
+    def memory_of(settings, size, rows, length, average):
+        assert average, "arms with and without an average share trunks"
+        return budget.Memory(
+            weights=GB, gradients=0, optimizer=0, average=0, activations=rows * 16 * GB // 10, loss=6 * GB // 10
+        )
+
+    monkeypatch.setattr(budget, "memory_of", memory_of)
+    settings = Settings(where=Where(runs_per_device=runs_per_device))
+    assert budget.micro_tokens(settings, round(memory_gb * GB)) == rows * settings.data.span
+
+
+@pytest.mark.parametrize("changes", [{"recompute": True}, {}])
+def test_micro_tokens_fit_a_real_model_into_the_memory(changes):
+    """1.1 B parameters of 2048-token rows on 80 GB: as many rows as fit, and not one more."""
+    size = Size(width=2048, depth=22, heads=16, kv_heads=4, hidden=5632)
+    settings = Settings(size=size, data=Data(vocabulary=32_000, span=2048), where=Where(**changes))
+    tokens = budget.micro_tokens(settings, 80 * GB)
+    rows, beyond = divmod(tokens, 2048)
+    assert (beyond, rows) >= (0, 1)
+    held = [budget.memory_of(settings, size, count, 2048, average=True).total for count in (rows, rows + 1)]
+    assert held[0] <= budget.USABLE * 80 * GB < held[1]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"tokens": 10**7}, {"length": Length(lengths=[256])}, {"averaging": Averaging(kind="ema")}]
+)
+def test_micro_tokens_are_those_of_every_run_that_shares_a_beginning(changes):
+    settings = Settings(size=SIZES[0])
+    assert budget.micro_tokens(dataclasses.replace(settings, **changes), GB) == budget.micro_tokens(settings, GB)
 
 
 def test_flops_grow_with_row_length_by_attention_alone():
@@ -122,7 +185,7 @@ def test_what_is_equal_is_counted_once_and_memory_only_when_asked_for(monkeypatc
     """The plan of a study of a thousand runs must not take a thousand times as long."""
     counted = []
     monkeypatch.setattr(budget, "count", lambda model: counted.append(model) or 1)
-    monkeypatch.setattr(budget, "_memory", lambda budget: pytest.fail("nobody asked"))
+    monkeypatch.setattr(budget, "memory_of", lambda *_: pytest.fail("nobody asked"))
     models = [Model(init_scale=0.5), Model(init_scale=0.51)]
     for seed in range(10):
         for model in models:
