@@ -82,6 +82,7 @@ def test_safetensors_hold_all_that_the_model_is_built_from(trained, tmp_path):
     assert str(record.folder.parent.parent) not in (out / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_what_has_no_class_there_is_one_line_and_leaves_nothing(trained, tmp_path):
     record = trained("relu2")
     done = command(str(record.folder), "--out", str(tmp_path / "model"))
@@ -92,6 +93,7 @@ def test_what_has_no_class_there_is_one_line_and_leaves_nothing(trained, tmp_pat
     assert not list(tmp_path.glob("*model*"))
 
 
+@pytest.mark.slow
 def test_the_command_finds_a_run_by_the_beginning_of_its_id_and_tells_bytes(trained):
     record = trained("ternary")
     outputs = record.folder.parent.parent

@@ -14,6 +14,8 @@ from tests.verdict.worlds import World, write
 from tests.worlds.study import design, validated
 from tests.worlds.study import write as write_mixtures
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 KEPT = 500_000  # bytes

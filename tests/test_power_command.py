@@ -37,6 +37,7 @@ def test_a_study_on_disk_brings_its_noise_and_its_cost(capsys, tmp_path):
     assert "(here it is " in text
 
 
+@pytest.mark.slow
 def test_a_study_out_of_the_lab_book_and_its_noise_for_an_experiment(capsys, tmp_path):
     outputs = tmp_path / "outputs"
     keep(read(write(tmp_path / "elsewhere", World())), tmp_path / BOOK / "mix_sweep")

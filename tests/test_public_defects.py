@@ -82,6 +82,7 @@ def test_targets_are_the_next_tokens(tiny, monkeypatch, losses, right):
     assert (abs(first - math.log(settings.data.vocabulary)) < 0.2) == right
 
 
+@pytest.mark.slow
 @either_loss
 def test_a_loss_too_good_to_be_true_stops_the_run(tiny, monkeypatch, losses, right):
     """Same defect: a loss of 0.0004 was taken for overfitting (commit 2b93cb2) and answered with dropout."""

@@ -18,6 +18,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_study_is_reported_in_the_terminal_and_on_a_page(tmp_path, capsys):
     study = write(tmp_path, QUICK)
     report.main(["mix_sweep", "--outputs", str(tmp_path)])
@@ -29,6 +30,7 @@ def test_a_study_is_reported_in_the_terminal_and_on_a_page(tmp_path, capsys):
     assert (study.folder / "report" / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_what_was_taken_over_from_other_runs_is_not_spent(tmp_path, capsys):
     study = write(tmp_path, QUICK)
     records = list({record.id: record for _, _, record in study.records()}.values())

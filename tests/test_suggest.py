@@ -60,6 +60,7 @@ def test_the_same_records_give_the_same_answer(tmp_path, capsys):
     assert shown[: len(shown) // 2] == shown[len(shown) // 2 :]
 
 
+@pytest.mark.slow
 def test_a_study_of_the_suggestions_is_written_that_training_accepts(tmp_path, outputs, tiny, capsys):
     """Its base is the base of the first study, to the last key: the same run, which is not trained again."""
     base = settings_like(tiny, mixture={"share": 0.5})

@@ -233,6 +233,7 @@ def done(process: subprocess.Popen) -> str:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_system_trains_stops_goes_on_and_is_exported(name, outputs):
     """From beginning to end; that a resumed run has the bits of one that was not stopped is for tests/fit to show."""
@@ -254,6 +255,7 @@ def test_a_system_trains_stops_goes_on_and_is_exported(name, outputs):
     done(ablate("export", run.name, "--to", FORMS.get(name, "hf"), "--outputs", str(outputs)))
 
 
+@pytest.mark.slow
 def test_a_system_is_compared_in_a_study(outputs):
     words = ["+system=zagreus", *WORDS, "seed=0,1", "schedule.shape=linear,cosine", f"where.outputs={outputs}"]
     out = done(ablate("train", "-m", *words, "where.workers=2"))

@@ -96,6 +96,7 @@ def test_help_names_the_groups_and_the_commands():
         assert word in out
 
 
+@pytest.mark.slow
 def test_one_run_and_the_same_again(outputs):
     code, out, err = ablate(*with_folder(outputs), "where.wandb=offline")
     assert code == 0, err
@@ -114,6 +115,7 @@ def test_one_run_and_the_same_again(outputs):
 STUDY = ["+experiment=mix_sweep", "-m", "size=tiny", "where.wandb=off", "where.workers=2"]
 
 
+@pytest.mark.slow
 def test_a_study_ends_with_a_verdict_and_again_trains_nothing(outputs):
     fewer = ["~study.arms.share_05", "~study.arms.share_15", '+study.arms.null=["mixture.share=0.0"]']
     words = [*STUDY, *with_folder(outputs), *fewer]
@@ -142,6 +144,7 @@ def test_an_arm_outside_the_factor_is_refused_by_name(outputs):
     assert not (outputs / "studies").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs):
     code, out, err = ablate(*STUDY, *with_folder(outputs), "where.dry_run=true")
     assert code == 0, err
@@ -151,6 +154,7 @@ def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs):
     assert not (outputs / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", ["arch_sweep", "arch_flops_sweep"])
 def test_architectures_of_other_widths_differ_in_their_model_alone(outputs, study):
     code, out, err = ablate(f"+experiment={study}", "-m", f"where.outputs={outputs}", "where.dry_run=true")
@@ -159,6 +163,7 @@ def test_architectures_of_other_widths_differ_in_their_model_alone(outputs, stud
     assert "model.pattern: A -> MMMA" in out
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_command_finishes(outputs):
     words = [*with_folder(outputs), "tokens=102400", "where.wandb=off"]
     process = start(*words)
@@ -212,6 +217,7 @@ def test_defaults_in_conf_are_the_defaults_of_the_code():
 os.environ.setdefault("WANDB_SILENT", "true")
 
 
+@pytest.mark.slow
 def test_a_study_without_m_says_that_it_is_one_run(tiny, capsys):
     train(tiny(study={"name": "mix_sweep"}))
     assert "one run, the base of mix_sweep; -m trains the whole study" in capsys.readouterr().out

@@ -59,6 +59,7 @@ def test_a_name_says_dataset_configuration_and_column(name, dataset):
     assert Dataset.of(name) == dataset
 
 
+@pytest.mark.slow
 def test_every_row_comes_once_and_the_same_way_again(dataset):
     first, second = (list(hub(str(dataset)).documents(str(dataset))) for _ in range(2))
     assert first == second
@@ -131,6 +132,7 @@ def test_a_broken_file(tmp_path):
     assert complaint(str(tmp_path)).startswith(f"data.sources: {tmp_path} cannot be read: ")
 
 
+@pytest.mark.slow
 def test_without_a_network_the_command_ends_in_one_line(tmp_path):
     words = ["data.source=hub", "data.domains=[a]", "+data.sources={a: nobody/nothing}", "data.domain_bytes=1000"]
     command = [sys.executable, "-m", "ablate.prepare", *words, f"where.outputs={tmp_path}"]

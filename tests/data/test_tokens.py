@@ -293,6 +293,7 @@ def test_killed_while_reading(corpora, tmp_path):
     assert intact(prepare(small_data(corpora), tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["training the tokenizer", "tokenising asked", "tokenising told"])
 def test_killed_later(tmp_path, moment):
     write_corpora(tmp_path / "corpora", documents=2000)
@@ -332,6 +333,7 @@ def test_dangling_link(corpora, tmp_path):
 # --- Real text ---
 
 
+@pytest.mark.slow
 def test_installed_text(tmp_path):
     corpus = prepare(Data(vocabulary=512, span=256, domain_bytes=150_000), tmp_path)
     for domain in ("general", "code", "science", "qa"):

@@ -43,6 +43,7 @@ def differences(tiny, tmp_path):
     return measure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constant", ["tokens", "rows"])
 def test_parts_of_a_step_are_the_step(tiny, differences, constant):
     growing = GROWING | {"length": GROWING["length"] | {"constant": constant}}
@@ -70,6 +71,7 @@ def test_the_gradient_is_that_of_the_mean_over_all_tokens(tiny, multiple, micro_
     assert first["grad_norm"] == pytest.approx(float(norm), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unprobed")  # its steps are not of this plan
 def test_a_mean_of_means_is_noticed(differences, monkeypatch):
     """The usual mistake: every part counts alike, also the last, smaller one."""

@@ -46,6 +46,7 @@ def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
     return max(float((found[n].double() - expected[n]).abs().max() / expected[n].abs().max()) for n in found)
 
 
+@pytest.mark.slow
 def test_uniform_is_the_plain_mean_of_the_weights_from_start_on(tiny, raw):
     train_run(settings := tiny(averaging=UNIFORM))
     start = round(0.6 * settings.steps)

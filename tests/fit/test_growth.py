@@ -11,6 +11,8 @@ from ablate.run.record import Growth, trunk_record
 from ablate.run.settings import Settings
 from ablate.sweep.trunk import Branch, beginning, branches
 
+pytestmark = pytest.mark.slow
+
 # The last fifth is another one
 MIXTURE = {"mixture": {"stages": {"end": {"start": 0.8, "weights": {"code": 1}}}}}
 DECAY = {"schedule": {"warmup": 0.1, "decay": 0.2}}

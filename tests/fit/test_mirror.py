@@ -18,6 +18,7 @@ from ablate.run.settings import Settings, UserError
 OFFLINE = {"wandb": "offline"}
 
 
+@pytest.mark.slow
 def test_every_row_is_there(tiny, outputs):
     train_run(tiny(where=OFFLINE))
     record = only(outputs)

@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from ablate.data import batches
 from ablate.fit import checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_interrupted_and_resumed_it_ends_with_the_same_weights(tiny, tmp_path, kind):

@@ -69,6 +69,7 @@ def test_a_finished_run_is_not_trained_again(tiny):
     assert (record.folder / "result.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", range(3))
 def test_killed_at_any_moment_it_ends_with_the_same_weights(tiny, tmp_path, forkserver, attempt):
     undisturbed = tiny(tokens=163_840, where={"saves": 16})
@@ -113,6 +114,7 @@ def test_one_request_that_arrives_twice_is_one_and_a_later_one_is_impatience(tmp
         saver._note(signal.SIGTERM, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where", [{"data_workers": 1}, {"data_workers": 2}, {"threads": 2}, {"saves": 3}, {"recompute": True}]
 )

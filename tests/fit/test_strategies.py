@@ -25,6 +25,8 @@ from ablate.run.record import Record
 from ablate.run.settings import Settings, SettingsError
 from ablate.scores.loss import IGNORED
 
+pytestmark = pytest.mark.slow
+
 needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")
 SPREAD = ["ddp", "fsdp", *(pytest.param(name, marks=needs_deepspeed) for name in strategy.ZERO)]
 STEPS, HALF = 20, 10

@@ -21,6 +21,7 @@ def test_the_law_is_recovered_without_noise():
         assert getattr(found, name) == pytest.approx(getattr(TRUTH, name), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_optimum_is_found_from_100_of_100_random_grids():
     rng = np.random.default_rng(0)
     params, tokens, loss = planted(rng)

@@ -64,6 +64,7 @@ def assert_equal_off_edges(model, its, tokens_BL, monkeypatch):
         torch.testing.assert_close(its(tokens_BL).logits[clear], logits[clear], atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [True, False])
 def test_to_hf_gives_the_same_logits(tokens_BL, tied, monkeypatch):
     model = ours(tied=tied)

@@ -158,6 +158,7 @@ def test_the_same_step_twice_is_the_same_to_the_bit(model):
         assert torch.equal(once, again)
 
 
+@pytest.mark.slow
 @every_model
 def test_compiled_is_the_same_model(model):
     """Traced in one piece, forward and backward; a compiler for the result is not needed here."""

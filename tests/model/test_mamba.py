@@ -227,6 +227,7 @@ def test_autocast_leaves_the_scan_in_float32(monkeypatch):
     assert all(gradient.isfinite().all() and gradient.dtype == torch.float32 for gradient in gradients)
 
 
+@pytest.mark.slow
 def test_compiled_is_the_same_model():
     """Traced in one piece, forward and backward; a compiler for the result is not needed here."""
     size = Size(width=32, depth=1, heads=2, kv_heads=1, hidden=32)

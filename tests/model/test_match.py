@@ -123,6 +123,7 @@ models = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(shapes, models, st.sampled_from(["parameters", "flops"]))
 def test_whatever_is_found_is_close_and_can_be_built(size, model, what):
     matched = settings(model, size, what)

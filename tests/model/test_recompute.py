@@ -35,6 +35,7 @@ def step(model: LanguageModel, precision: str) -> dict[str, torch.Tensor]:
     return {"loss": loss.detach()} | gradients
 
 
+@pytest.mark.slow
 @every_model
 @every_precision
 def test_the_same_bits(model, precision):
@@ -63,6 +64,7 @@ def peak(model: LanguageModel, precision: str) -> int:
     return highest
 
 
+@pytest.mark.slow
 @every_model
 @every_precision
 def test_the_peak_falls_to_what_the_budget_says(model, precision):

@@ -15,7 +15,7 @@ from ablate.run.record import StudyRecord
 from tests.verdict.worlds import World, write
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")]
 
 QUICK = World(evaluations=8, tokens=300_000)
 MANY = {f"qa_{share}": -0.01 + 0.0004 * share for share in range(11, 51)}

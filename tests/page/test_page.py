@@ -97,6 +97,7 @@ def crowded(tmp_path_factory) -> StudyRecord:
     return record
 
 
+@pytest.mark.slow
 def test_a_page_of_many_arms_shows_some_and_counts_the_others(crowded):
     text = (crowded.folder / "report/index.html").read_text(encoding="utf-8")
     assert text.count('<details class="arm"') == page.DETAILED
@@ -131,6 +132,7 @@ def test_the_hypothesis_stands_beside_the_answer(study):
     assert text.count(study.read()["hypothesis"]) == 1
 
 
+@pytest.mark.slow
 def test_fits_that_find_no_place_of_saturation_are_folded(tmp_path):
     """Curves of a short study do not flatten yet: a table without a find must not fill a screen."""
     folded = "laws, one an arm and domain: none finds where it saturates</summary>"

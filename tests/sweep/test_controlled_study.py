@@ -24,6 +24,8 @@ from ablate.sweep.study import Plan, declare, plan, with_corpora
 from ablate.verdict.evidence import AA, NULL, POSITIVE, read
 from ablate.verdict.validity import trust
 
+pytestmark = pytest.mark.slow
+
 TEXT = Corpus(Path(), {"fingerprint": "data"})  # that nobody reads
 
 LATE = {"mixture": {"stages": {"late": {"start": 0.5, "weights": {"qa": 1}}}}}

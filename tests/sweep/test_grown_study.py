@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import pytest
 from runs import elsewhere, steps_shared
 
 from ablate.run.record import run_record, trunks
@@ -11,6 +12,8 @@ from ablate.sweep.executors.local import Local
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, plan
 from ablate.sweep.trunk import beginnings, branches, forest, stored
+
+pytestmark = pytest.mark.slow
 
 FIXED = {"schedule": {"warmup": 2, "decay": 4}, "length": {"lengths": [64], "starts": [0]}}
 

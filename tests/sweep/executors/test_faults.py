@@ -25,6 +25,8 @@ from ablate.run.record import Record
 from ablate.sweep import ledger
 from ablate.sweep.worker import Task, alone, train_and_exit
 
+pytestmark = pytest.mark.slow
+
 STEPS, SAVES = 120, 15
 SAVED = STEPS // SAVES  # steps between checkpoints: the most that a kill may cost
 FIXED = {"schedule": {"warmup": 2, "decay": 4}, "length": {"lengths": [64], "starts": [0]}}

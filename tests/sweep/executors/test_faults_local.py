@@ -21,6 +21,8 @@ from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, plan
 from ablate.sweep.trunk import Branch, beginnings, branches, forest, growth
 
+pytestmark = pytest.mark.slow
+
 FIXED = {"schedule": {"warmup": 2, "decay": 4}, "length": {"lengths": [64], "starts": [0]}}
 
 

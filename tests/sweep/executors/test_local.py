@@ -13,6 +13,8 @@ from ablate.sweep.executors.local import Local
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import plan
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def runs(tiny):

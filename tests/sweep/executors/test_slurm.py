@@ -23,6 +23,8 @@ from ablate.sweep.executors.slurm import Slurm, parameters
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, plan
 
+pytestmark = pytest.mark.slow
+
 TAIL = 2000  # characters of each log that a failure shows
 LONG = {"tokens": 163_840}  # 320 steps: some seconds
 
