@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ablate.data.documents import Document, order_key
+from ablate.run.failures import first_line
 from ablate.run.settings import Data, UserError
 
 
@@ -47,7 +48,7 @@ def read_file(path: Path) -> Iterator[Document]:
     try:
         yield from READERS[_ending(path)](path)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or _first_line(error)}") from None
+        raise UserError(f"{path}: {error.strerror or first_line(error)}") from None
 
 
 def read_jsonl(path: Path) -> Iterator[Document]:
@@ -86,7 +87,7 @@ def read_parquet(path: Path) -> Iterator[Document]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}, row {row}: not UTF-8 ({error.reason})") from None
     except pyarrow.ArrowException as error:
-        raise UserError(f"{path}, row {row + 1}: not a whole parquet file ({_first_line(error)})") from None
+        raise UserError(f"{path}, row {row + 1}: not a whole parquet file ({first_line(error)})") from None
 
 
 def read_saved(path: Path) -> Iterator[Document]:
@@ -103,9 +104,9 @@ def read_saved(path: Path) -> Iterator[Document]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}, row {row + 1}: not UTF-8 ({error.reason})") from None
     except (json.JSONDecodeError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path}, row {row + 1}: not a whole dataset ({_first_line(error)})") from None
+        raise UserError(f"{path}, row {row + 1}: not a whole dataset ({first_line(error)})") from None
     except OSError as error:
-        raise UserError(f"{path}: {_first_line(error)}") from None  # which names the missing part
+        raise UserError(f"{path}: {first_line(error)}") from None  # which names the missing part
 
 
 READERS: dict[str, Callable[[Path], Iterator[Document]]] = {
@@ -154,7 +155,7 @@ def _json_lines(path: Path, file: IO[bytes] | gzip.GzipFile) -> Iterator[Documen
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {number}: not JSON ({error.msg}, column {error.colno})") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path}, line {number + 1}: not a whole gzip file ({_first_line(error)})") from None
+        raise UserError(f"{path}, line {number + 1}: not a whole gzip file ({first_line(error)})") from None
 
 
 def _document(path: Path, where: str, fields: Any) -> Document:
@@ -174,7 +175,3 @@ def _columns(path: Path, names: list[str]) -> list[str]:
     if "text" not in names:
         raise UserError(f"{path}: no column `text` (has {', '.join(names)})")
     return [name for name in ("text", "source") if name in names]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

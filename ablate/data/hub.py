@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ablate.data.documents import Document, order_key
+from ablate.run.failures import first_line
 from ablate.run.settings import Data, UserError
 
 SPLIT = "train"
@@ -82,9 +83,9 @@ def _rows(name: str) -> Iterator[dict[str, Any]]:
         rows = datasets.load_dataset(dataset.path, dataset.config, split=SPLIT, streaming=True)
         yield from rows.shuffle(seed=0, buffer_size=BUFFER_ROWS)
     except ConnectionError as error:
-        raise UserError(f"data.sources: {name} cannot be reached: {_first_line(error)}; is there a network?") from None
+        raise UserError(f"data.sources: {name} cannot be reached: {first_line(error)}; is there a network?") from None
     except Exception as error:  # of a client for HTTP, a file system, a decompressor, a parser: each has its own
-        raise UserError(f"data.sources: {name} cannot be read: {_first_line(error)}") from None
+        raise UserError(f"data.sources: {name} cannot be read: {first_line(error)}") from None
 
 
 def _files(folder: Path) -> dict[str, list[int]]:
@@ -92,7 +93,3 @@ def _files(folder: Path) -> dict[str, list[int]]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     stats = {path.relative_to(folder).as_posix(): path.stat() for path in paths}
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

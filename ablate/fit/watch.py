@@ -19,6 +19,7 @@ from ablate.fit import optimizer as optimizers
 from ablate.fit.module import Diverged, Pretraining
 from ablate.model import budget
 from ablate.plan.order import Order
+from ablate.run.identity import flatten
 from ablate.run.record import Record, Trunk
 from ablate.run.settings import Settings
 from ablate.scores import metrics
@@ -186,7 +187,7 @@ class Watch(L.Callback):
             row = row | {"sums": {}, "metric": metrics.readings(row, scope)}
         for logger in trainer.loggers:
             logger.log_metrics(
-                {f"{kind}/{name}": value for name, value in _flat(row).items()} | {"tokens": row["tokens"]}
+                {f"{kind}/{name}": value for name, value in flatten(row, "/").items()} | {"tokens": row["tokens"]}
             )
 
 
@@ -231,10 +232,3 @@ def losses_by_row(rows_R3: torch.Tensor, settings: Settings) -> dict[str, dict[s
 
 def _dtype(settings: Settings) -> torch.dtype:
     return torch.bfloat16 if settings.precision == "bf16-mixed" else torch.float32
-
-
-def _flat(row: dict[str, Any]) -> dict[str, float]:
-    flat: dict[str, float] = {}
-    for name, value in row.items():
-        flat |= {f"{name}/{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
-    return flat

@@ -69,7 +69,6 @@ class RunFailed(UserError):
 
 def of(error: BaseException) -> Failure:
     """What an exception means for the run in which it was raised."""
-    first_line = (str(error).splitlines() or [""])[0]
     if isinstance(error, RunFailed):
         return error.failure
     if isinstance(error, RanksFailed) and (killed := [code for code in error.codes if code and code < 0]):
@@ -77,10 +76,18 @@ def of(error: BaseException) -> Failure:
     if isinstance(error, SystemExit):
         return Failure("interrupted", f"{signal.Signals(_number(error)).name}; goes on from its last checkpoint")
     if _is_out_of_memory(error):
-        return Failure("out of memory", f"a lower where.micro_tokens needs less: {first_line or 'none was left'}")
+        return Failure(
+            "out of memory",
+            f"a lower where.micro_tokens needs less: {first_line(error) if str(error) else 'none was left'}",
+        )
     if isinstance(error, UserError):
-        return Failure("refused", first_line)
-    return Failure("crashed", f"{type(error).__name__}: {first_line}")
+        return Failure("refused", first_line(error))
+    return Failure("crashed", f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__)
+
+
+def first_line(error: BaseException) -> str:
+    """Of the message of an error; the name of an error without one."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def of_exit(code: int) -> Failure:

@@ -128,12 +128,13 @@ def _spelled(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}"""
-    flat = {}
+def flatten(tree: dict[str, Any], between: str = ".", prefix: str = "") -> dict[str, Any]:
+    """One value a path of names: {"a": {"b": 1}} as {"a.b": 1}."""
+    found: dict[str, Any] = {}
     for name, value in tree.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
+        path = f"{prefix}{name}"
+        found |= flatten(value, between, path + between) if isinstance(value, dict) else {path: value}
+    return found
 
 
 def _slug(s: Settings) -> str:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from ablate.run.identity import flatten
 from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.validity.finding import Finding
 from ablate.verdict.validity.streams import ROUNDING, STEPS, Declared, by_step, explained, of_seed, stream_of
@@ -62,12 +63,12 @@ class Traced:
     @cached_property
     def conditions(self) -> Values:
         """Of the last try."""
-        return _flat({name: value for name, value in self.starts[-1].items() if name not in ("step", "origin")})
+        return flatten({name: value for name, value in self.starts[-1].items() if name not in ("step", "origin")}, "/")
 
     @cached_property
     def rows(self) -> dict[int, Values]:
         """By step: running digests."""
-        return {row["step"]: _flat(row) for row in self.run.record.rows("trace")}
+        return {row["step"]: flatten(row, "/") for row in self.run.record.rows("trace")}
 
     @cached_property
     def outcomes(self) -> dict[int, Values]:
@@ -107,7 +108,9 @@ def _of_run(one: Traced, promised: dict[str, Values]) -> list[Finding]:
     if foreign:
         found.append(_finding(one, Difference("origin", "origin", "", "", foreign[0]), "the run's own start"))
     for earlier in one.starts[:-1]:
-        changed = _differences(one.conditions, _flat({k: v for k, v in earlier.items() if k not in ("step", "origin")}))
+        changed = _differences(
+            one.conditions, flatten({k: v for k, v in earlier.items() if k not in ("step", "origin")}, "/")
+        )
         found += [_finding(one, d, f"the try that began at step {earlier['step']}") for d in changed]
     for step, row in one.rows.items():
         keys = [key for key in row if key.startswith("evaluated/")]
@@ -225,10 +228,3 @@ def _first_of_each(found: list[Finding]) -> list[Finding]:
         group[0] if len(group) == 1 else replace(group[0], text=f"{group[0].text}; so do {len(group) - 1} more")
         for group in groups.values()
     ]
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> Values:
-    flat: Values = {}
-    for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}/") if isinstance(value, dict) else {prefix + name: value}
-    return flat

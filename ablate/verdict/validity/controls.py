@@ -22,6 +22,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from ablate.run.fields import declared
+from ablate.run.identity import flatten
 from ablate.run.where import Where
 from ablate.verdict.evidence import AA, NULL, POSITIVE, Evidence, Run
 from ablate.verdict.statistics.paired import Interval, Word, better_or_worse, interval
@@ -79,17 +80,9 @@ def first_difference(first: Run, again: Run) -> str:
 
 def _part(a: dict[str, Any], b: dict[str, Any]) -> str:
     """The first number in which two evaluations differ; as text, by which nan equals nan and every bit counts."""
-    flat_a, flat_b = _flat(a), _flat(b)
+    flat_a, flat_b = ({name: json.dumps(value) for name, value in flatten(row, " ").items()} for row in (a, b))
     name = next((name for name in flat_a | flat_b if flat_a.get(name) != flat_b.get(name)), None)
     return f"{name}: {flat_a.get(name)} and {flat_b.get(name)}" if name else ""
-
-
-def _flat(row: dict[str, Any]) -> dict[str, str]:
-    flat = {}
-    for key, value in row.items():
-        parts = _flat(value) if isinstance(value, dict) else {"": json.dumps(value)}
-        flat |= {f"{key} {name}".strip(): part for name, part in parts.items()}
-    return flat
 
 
 def _reasons(first: Run, again: Run) -> str:
