@@ -19,6 +19,7 @@ from typing import Any
 
 from ablate.data.tokens import prepare_for
 from ablate.fit import run
+from ablate.run import failures
 from ablate.run.identity import record_name
 from ablate.run.parse import from_plain
 from ablate.run.record import Growth, Record, StudyRecord, run_record, study_record, trunk_record
@@ -71,7 +72,8 @@ Carry = Callable[[Settings], None]
 def train(settings: Settings, growth: Growth = run.ALONE) -> None:
     corpus = prepare_for(settings)
     record = run_record(settings.where.outputs, record_name(settings, corpus.fingerprint))
-    run.train_run(settings, corpus, record, growth)
+    with failures.noting(record):
+        run.train_run(settings, corpus, record, growth)
 
 
 def as_it_is(settings: Settings) -> None:
