@@ -113,6 +113,8 @@ def test_every_command_is_understood(page):
         for name, *rest in commands(block):
             assert name in COMMANDS
             if name in ("train", "prepare") and "--config-dir" not in rest:
-                line = SettingsParser(name, "").read([word for word in rest if not re.search(r"^hydra/|interval\(", word)])
+                line = SettingsParser(name, "").read(
+                    [word for word in rest if not re.search(r"^hydra/|interval\(", word)]
+                )
                 line.words = compose.loaded(line)[-1][0]  # of a multirun, the first of its combinations
                 compose.single(line, lambda settings: None)
