@@ -41,7 +41,7 @@ OUTSIDE = {
     "wandb": ["fit", "page.workspace"],
     "wandb_workspaces": ["page.workspace"],
     "matplotlib": ["page"],
-    "rich": ["page", "sweep", *COMMANDS, "fit.watch", "data.progress"],  # the last two draw the one progress bar
+    "rich": ["page", "sweep", *COMMANDS, "run.progress"],  # the last is the one bar of a run and of its text
     "jinja2": ["page.page"],
     "markupsafe": ["page"],
     "sklearn": ["laws.surrogate"],  # its import takes a second

@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ablate.data.documents import Split, capped, split
-from ablate.data.progress import Say, steps
 from ablate.data.shards import SPLITS, dtype_of, sha256_of, shard_name
 from ablate.data.text import Source, domain_documents, open_source
+from ablate.run.progress import Progress
 from ablate.run.settings import Data, Settings, UserError
 
 # Imports inside functions below: a run whose data is ready (every run but the first) needs none of them.
@@ -211,9 +211,9 @@ def _alone(folder: Path, progress: bool) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        with steps(1, progress) as say:
-            say(f"waiting for another run that prepares {folder}")
-            lock.acquire()
+        if progress:
+            print(f"waiting for another run that prepares {folder}", flush=True)
+        lock.acquire()
     try:
         yield
     finally:
@@ -225,14 +225,14 @@ def _build(folder: Path, data: Data, source: Source, request: dict, progress: bo
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed; the lock is ours
     try:
         part.mkdir()
-        with steps(2 * len(data.domains) + 1, progress) as say:
-            _fill(part, data, source, request, say)
+        with Progress(2 * len(data.domains) + 1, progress, "part") as bar:
+            _fill(part, data, source, request, bar.begin)
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _fill(part: Path, data: Data, source: Source, request: dict, say: Say) -> None:
+def _fill(part: Path, data: Data, source: Source, request: dict, say: Callable[[str], None]) -> None:
     """Write all files of a corpus. The text is held in memory while this goes on."""
     from ablate.data import shards, tokenizer
 

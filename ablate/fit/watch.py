@@ -12,7 +12,6 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
@@ -20,6 +19,7 @@ from ablate.fit.module import Diverged, Pretraining
 from ablate.model import budget
 from ablate.plan.order import Order
 from ablate.run.identity import flatten
+from ablate.run.progress import Progress
 from ablate.run.record import Record, Trunk
 from ablate.run.settings import Settings
 from ablate.scores import metrics
@@ -44,7 +44,10 @@ class Watch(L.Callback):
         self.seconds = 0.0  # training alone, without evaluations
         self.last_step = 0
         self.beaten = 0.0
-        self.progress = Line(len(self.timeline), settings.where.progress)
+        self.progress = Progress(len(self.timeline), settings.where.progress, "step")
+        self.smoothed = Smoothed(len(order.domains), max(1.0, len(self.timeline) / 10))
+        self.metric = metrics.metric_of(settings.study.metric, settings.data.domains)
+        self.scope = metrics.Scope(settings.data.domains, settings.data.focus)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         peak = self.settings.where.peak_tflops * 1e12 or budget.peak_flops(pl_module.device, _dtype(self.settings))
@@ -53,7 +56,8 @@ class Watch(L.Callback):
         if self.start:
             self._grow(trainer, self.start)
         self.read_D2 = torch.zeros(len(self.order.domains), 2, dtype=torch.int64, device=pl_module.device)
-        self.progress.start(trainer.is_global_zero)
+        self.progress.shown &= trainer.is_global_zero
+        self.progress.start()
         self.clock = time.perf_counter()
 
     # pyrefly: ignore[bad-override]
@@ -138,9 +142,12 @@ class Watch(L.Callback):
             "mfu": (self.flops[step] - self.flops[self.last_step]) / seconds / self.peak,
             "domain_tokens": self.order.domain_tokens(step),
         }
+        self.smoothed.add(nats_D.numpy(), tokens_D.numpy(), step - self.last_step)
         self.last_step = step
         self._write(trainer, "train", row)
-        self.progress.update(step, f"{nats:.3f} nats/token  {per_second:,.0f} tokens/s")
+        weights_D = self.timeline.weights[self.timeline.table["stage"][step - 1]]
+        text = f"loss {self.smoothed.loss(weights_D):.3f} nats/token over {self.smoothed.covered} steps"
+        self.progress.at(step, f"{text}  {per_second:,.0f} tokens/s")
         if why := implausible(float(nats_D.sum()), float(tokens_D.sum()), float(bytes_D.sum())):
             raise Diverged(f"step {step}: {why}")
 
@@ -168,6 +175,9 @@ class Watch(L.Callback):
         self.validation = losses_by_row(rows_R3.cpu(), self.settings)
         row = {"step": step, "tokens": int(self.timeline.tokens[step]), "flops": self.flops[step], "sums": sums}
         self._write(trainer, "evaluation", row)
+        if (value := self.metric.read(row, self.scope)) is not None:
+            what = f"held-out {self.metric.name} {value:.4f} {self.metric.unit}"
+            self.progress.tell(f"step {step}/{len(self.timeline)}  {what}")
         return row
 
     def _beat(self) -> None:
@@ -183,38 +193,35 @@ class Watch(L.Callback):
 
     def _mirror(self, trainer: L.Trainer, kind: str, row: dict[str, Any]) -> None:
         if kind == "evaluation" and trainer.loggers:  # people want means; the study judges by its own declaration
-            scope = metrics.Scope(self.settings.data.domains, self.settings.data.focus)
-            row = row | {"sums": {}, "metric": metrics.readings(row, scope)}
+            row = row | {"sums": {}, "metric": metrics.readings(row, self.scope)}
         for logger in trainer.loggers:
             logger.log_metrics(
                 {f"{kind}/{name}": value for name, value in flatten(row, "/").items()} | {"tokens": row["tokens"]}
             )
 
 
-class Line:
-    """Progress of one run: a bar in a terminal, otherwise a plain line at every tenth."""
+class Smoothed:
+    """The training loss over about the last `horizon` steps: of each domain the ratio of two exponential means, nats
+    and targets, which needs no correction for its beginning. Domains weigh as the mixture asks, so that a step
+    whose rows are all of a hard domain does not look like divergence."""
 
-    def __init__(self, total: int, wanted: bool):
-        self.total, self.wanted, self.tenth = total, wanted, 0
-        columns = (TextColumn("{task.fields[text]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, transient=True)
+    def __init__(self, num_domains: int, horizon: float):
+        self.horizon, self.steps = horizon, 0
+        self.means_2D = np.zeros((2, num_domains))
 
-    def start(self, here: bool) -> None:
-        self.wanted = self.wanted and here
-        self.live = self.wanted and self.bar.console.is_terminal
-        if self.live:
-            self.bar.start()
-            self.task = self.bar.add_task("", total=self.total, text="")
+    def add(self, nats_D: np.ndarray, tokens_D: np.ndarray, steps: int) -> None:
+        """Sums of some further steps."""
+        self.steps += steps
+        self.means_2D = self.means_2D * np.exp(-steps / self.horizon) + np.stack([nats_D, tokens_D])
 
-    def update(self, step: int, text: str) -> None:
-        if self.live:
-            self.bar.update(self.task, completed=step, text=text)
-        elif self.wanted and step * 10 // self.total > self.tenth:
-            self.tenth = step * 10 // self.total
-            print(f"step {step}/{self.total}  {text}", flush=True)
+    def loss(self, weights_D: np.ndarray) -> float:
+        nats_D, tokens_D = self.means_2D[:, seen := self.means_2D[1] > 0]
+        return float(np.average(nats_D / tokens_D, weights=weights_D[seen]))
 
-    def stop(self) -> None:
-        self.bar.stop()
+    @property
+    def covered(self) -> int:
+        """Steps that the loss is mostly of."""
+        return round(min(self.steps, self.horizon))
 
 
 def sums_by_domain(sums_D3: torch.Tensor, domains: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -1,0 +1,51 @@
+"""What a run tells while it goes on."""
+
+import re
+
+import numpy as np
+import pytest
+from runs import record_of, train_run
+
+from ablate.fit.watch import Smoothed
+from ablate.scores.metrics import Scope, metric_of
+
+WEIGHTS = np.array([0.5, 0.5])
+
+
+def test_rows_of_one_domain_at_a_time_do_not_look_like_divergence():
+    """Steps of one row each, of an easy and a hard domain by turns: 4.5 and 6.8 nats, which never change."""
+    smoothed, told = Smoothed(2, horizon=5), []
+    for step in range(12):
+        tokens_D = np.array([64.0, 0.0]) if step % 2 else np.array([0.0, 64.0])
+        smoothed.add(tokens_D * np.array([4.5, 6.8]), tokens_D, 1)
+        told.append(smoothed.loss(WEIGHTS))
+    assert told[0] == pytest.approx(6.8)  # only this domain is known yet
+    assert told[1:] == pytest.approx([5.65] * 11)
+
+
+def test_the_mean_is_exponential_and_right_from_its_first_step():
+    """After a step of 8 and one of 2 nats at horizon h: (8 e^(-1/h) + 2) / (e^(-1/h) + 1), not a mean with 0."""
+    smoothed, tokens_D = Smoothed(1, horizon=2), np.array([10.0])
+    smoothed.add(8 * tokens_D, tokens_D, 1)
+    assert smoothed.loss(np.ones(1)) == pytest.approx(8)
+    assert smoothed.covered == 1
+    smoothed.add(2 * tokens_D, tokens_D, 1)
+    assert smoothed.loss(np.ones(1)) == pytest.approx((8 * np.exp(-0.5) + 2) / (np.exp(-0.5) + 1))
+    smoothed.add(2 * tokens_D, tokens_D, 10)
+    assert smoothed.covered == 2
+
+
+def test_a_run_prints_its_smoothed_loss_and_every_evaluation_in_the_studys_metric(tiny, capsys):
+    train_run(settings := tiny(where={"progress": True}, study={"metric": "rest"}))
+    lines = capsys.readouterr().out.splitlines()
+    metric, scope = metric_of("rest", settings.data.domains), Scope(settings.data.domains, settings.data.focus)
+    told = [
+        f"step {row['step']}/20  held-out rest {metric.read(row, scope):.4f} bits per byte"
+        for row in record_of(settings).rows("evaluation")
+    ]
+    assert [line for line in lines if "held-out" in line] == told
+    losses = [line for line in lines if "loss" in line]
+    assert len(losses) == 10
+    assert all(
+        re.fullmatch(r"step \d+/20  loss \d\.\d{3} nats/token over 2 steps  [\d,]+ tokens/s", line) for line in losses
+    )
