@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ablate.page.drawing.look import LIGHT, Look, grid
+from ablate.page.drawing.style import LIGHT, Style, grid
 from ablate.run.record import Record
 from ablate.scores.metrics import Metric, Scope, metric_of
 from ablate.verdict.evidence import tokens_text
@@ -24,12 +24,12 @@ SMOOTH = 0.05  # of the rows of a run
 SPREAD_FROM = 0.1  # part of a run after which values decide the range of an axis; the start is far above
 
 
-def draw(runs: Mapping[str, Record], metric: Metric, scope: Scope, look: Look = LIGHT) -> Figure:
+def draw(runs: Mapping[str, Record], metric: Metric, scope: Scope, style: Style = LIGHT) -> Figure:
     """`runs`: by the name in the legend. Of a single run every domain has a line."""
-    with look.applied():
+    with style.applied():
         figure, axes = grid(4, WIDTH, HEIGHT, columns=2)
-        colours = look.colours(list(runs))
-        _scores(axes[0], runs, metric, scope, colours, look)
+        colours = style.colours(list(runs))
+        _scores(axes[0], runs, metric, scope, colours, style)
         rows = {name: record.rows("train") for name, record in runs.items()}
         _line(axes[1], rows, "nats", colours, smooth=True)
         _line(axes[2], rows, "lr", colours)
@@ -52,12 +52,12 @@ def write(runs: Mapping[str, Record], metric: Metric, scope: Scope, path: Path) 
 
 
 def _scores(
-    ax: Axes, runs: Mapping[str, Record], metric: Metric, scope: Scope, colours: Mapping[str, str], look: Look
+    ax: Axes, runs: Mapping[str, Record], metric: Metric, scope: Scope, colours: Mapping[str, str], style: Style
 ) -> None:
     lines: list[tuple[str, Record, Metric, str, float]] = []
     if len(runs) == 1:
         [(_, record)] = runs.items()
-        others = look.colours(["", *scope.domains])
+        others = style.colours(["", *scope.domains])
         lines += [(d, record, metric_of(d, scope.domains), others[d], 1.0) for d in scope.domains]
     lines += [(metric.name, record, metric, colours[name], 2.0) for name, record in runs.items()]
     ends, late = [], []
