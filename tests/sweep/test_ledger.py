@@ -94,6 +94,7 @@ def test_the_heart_beats(tmp_path, monkeypatch):
             time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_of_many_at_once_exactly_one_wins(tmp_path):
     command = [sys.executable, "-c", RACE, str(tmp_path / "run"), "5"]
     racers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]

@@ -63,6 +63,7 @@ def test_a_run_finds_its_device_in_its_environment(tiny, forkserver):
     assert [json.loads(path.read_text())["visible_devices"] for path in found] == ["7"]
 
 
+@pytest.mark.slow
 def test_what_is_imported_ahead_does_not_touch_cuda():
     """A process forked from one that has spoken to the driver cannot, and the variable would come too late."""
     code = f"""
