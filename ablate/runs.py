@@ -170,9 +170,9 @@ def _extend(words: list[str], options: argparse.Namespace, console: Console) -> 
     settings = dataclasses.replace(settings, where=dataclasses.replace(settings.where, outputs=options.outputs))
     task = alone(settings)
     start = growth(options.outputs, list(task.ways)).start  # pyrefly: ignore
-    step = start.read()["step"] if start else 0
-    console.print(f"{task.record.id} goes on from step {step:,} of {run.record.id}, which took {run.settings.steps:,}")
-    if step < run.settings.steps and not task.record.done:
+    step, steps = start.read()["step"] if start else 0, run.settings.steps
+    console.print(f"{task.record.id} goes on from step {step:,} of {steps:,} of {run.record.id}", soft_wrap=True)
+    if step < steps:
         console.print("the last state of that run was not kept; where.keep_last=true keeps it", style="yellow")
     train(settings)
 

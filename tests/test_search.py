@@ -20,6 +20,7 @@ class Searcher(Sweeper):
     """Tries two rates, and keeps what came back."""
 
     values: list[float]
+    launcher: Any = None
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         self.launcher = Plugins.instance().instantiate_launcher(

@@ -93,6 +93,8 @@ class Saver(L.Callback):
             path = self.save(trainer)
             if step in self.leave and trainer.is_global_zero:
                 self.leave[step](path)
+        if step == trainer.max_steps and step in self.leave:
+            self._leave_end(trainer)
         if stop and step < trainer.max_steps:  # after the last step nothing is left but to finish
             raise SystemExit(128 + (self.signal or signal.SIGTERM))
         if pause:
@@ -107,6 +109,18 @@ class Saver(L.Callback):
             for old in saved(self.folder)[:-1]:
                 shutil.rmtree(old, ignore_errors=True)
         return path
+
+    def _leave_end(self, trainer: L.Trainer) -> None:
+        """Leave the state after the last step. It is no checkpoint to go on from: the run has nothing left to do."""
+        path = self.folder / "end"
+        if trainer.is_global_zero:
+            shutil.rmtree(path, ignore_errors=True)  # of a try that was killed here
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        progress.is_last_batch = False  # of a longer run it is not; Lightning would end that run at once
+        trainer.save_checkpoint(path)
+        progress.is_last_batch = True
+        if trainer.is_global_zero:
+            self.leave[trainer.global_step](path)
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"

@@ -50,6 +50,8 @@ class Where:
     recompute: Annotated[bool, Moves("split")] = False
     deterministic: Annotated[bool, Moves("numerics")] = True  # only kernels that repeat to the bit
     saves: Count = 8  # checkpoints in a run, evenly spaced
+    # Leave the state after the last step as a trunk, so that a longer run goes on from it (`ablate runs extend`)
+    keep_last: bool = False
     retries: NotNegative = 1  # further tries of a run that was killed, hung or out of memory
     wandb: Literal["online", "offline", "off"] = "offline"  # mirror of the records at Weights & Biases
     wandb_project: str = "ablate"  # the project of that mirror

@@ -64,6 +64,7 @@ class Branch:
 
     step: int
     key: str
+    last: bool = False  # the end of the run, which is left for longer runs and never started from
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def beginnings(plan: Plan) -> list[Beginning]:
 def growth(outputs: str, ways: Sequence[Branch], until: int | None = None) -> Growth:
     """Start from the last trunk on a run's way that is there, leave those after it, pause after `until` steps."""
     found = [(branch, trunk_record(outputs, branch.key)) for branch in ways]
-    there = [number for number, (_, trunk) in enumerate(found) if trunk.exists]
+    there = [number for number, (branch, trunk) in enumerate(found) if trunk.exists and not branch.last]
     rest = found[there[-1] + 1 :] if there else found
     return Growth(found[there[-1]][1] if there else None, {branch.step: trunk for branch, trunk in rest}, until)
 
@@ -152,7 +153,15 @@ def branches(beginnings: list[Beginning], on_disk: Stored | None = None) -> dict
         for step, keys in (on_disk or {}).items():
             if step < len(one.moves) and key(one, step) in keys:
                 steps[one.run].add(step)
-    return {one.run: [Branch(step, key(one, step)) for step in sorted(steps[one.run])] for one in beginnings}
+    return {
+        one.run: [*(Branch(step, key(one, step)) for step in sorted(steps[one.run])), *_end(one)] for one in beginnings
+    }
+
+
+def _end(one: Beginning) -> list[Branch]:
+    """The state after the last step, where the run was asked to keep it."""
+    steps = len(one.moves)
+    return [Branch(steps, key(one, steps), last=True)] if one.timeline.settings.where.keep_last else []
 
 
 def stored(outputs: str) -> Stored:
