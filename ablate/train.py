@@ -75,8 +75,18 @@ def train(settings: Settings) -> float:
     """Train one configuration and say what came out; the study's metric at the end. Raises RunDiverged."""
     if settings.study.name:
         print(f"one run, the base of {settings.study.name}; -m trains the whole study", flush=True)
+    if settings.where.dry_run:
+        from ablate.sweep.preview import preview_run  # torch, which takes seconds that mistakes should not wait for
+
+        preview_run(settings)
+        return math.nan
     task = worker.alone(settings)
-    result = worker.train(task)
+    if settings.where.executor == "local":
+        result = worker.train(task)
+    else:
+        from ablate.sweep.conduct import submit  # as above
+
+        result = submit(task)
     print(f"{task.record.folder}: {result['outcome']}, {result['tokens']:,} tokens, {result['seconds']:.1f} s")
     if result["reason"]:
         raise RunDiverged(f"the run diverged: {result['reason']}")

@@ -1,6 +1,7 @@
 """The commands as a user types them: what they print, what they leave, how they fail."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import yaml
 
 from ablate.run.fields import declared
 from ablate.run.parse import from_config
-from ablate.run.settings import Settings
+from ablate.run.settings import Settings, UserError
 from ablate.train import train
 
 ROOT = Path(__file__).parent.parent
@@ -152,6 +153,33 @@ def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs):
     assert "FLOPs" in out
     assert [path.name for path in (outputs / "studies").glob("*/*")] == ["plan.png"]
     assert not (outputs / "runs").exists()
+
+
+def test_a_dry_run_of_one_run_shows_its_plan_and_trains_nothing(tiny, outputs, capsys):
+    assert math.isnan(train(tiny(where={"dry_run": True})))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "10,240 tokens in 20 steps" in out
+    assert "on 1 device (measured on a few steps)" in out
+    assert [path.name for path in outputs.iterdir() if path.name != "data"] == ["plan.png"]
+
+
+def test_a_published_system_is_planned_without_its_text(tmp_path):
+    code, out, err = ablate("+system=zagreus", "where=cluster", "where.dry_run=true", f"where.outputs={tmp_path}")
+    assert code == 0, err
+    out = " ".join(out.split())
+    assert "437,760,960 parameters" in out
+    assert "english, italian, pdf, code (hub); not looked at" in out
+    assert re.search(r"memory 2\d\.\d GiB a device", out)
+    # 3.47e21 FLOPs at a third of 64 times 989 TFLOP/s
+    assert "about 1.9 days on 64 devices (each at a third of the peak of an H100" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.png"]
+
+
+def test_where_slurm_never_trains_here(tiny, outputs, monkeypatch):
+    monkeypatch.setenv("PATH", os.devnull)
+    with pytest.raises(UserError, match=r"there is no sbatch on this machine; use where\.executor=local"):
+        train(tiny(where={"executor": "slurm"}))
+    assert not list(outputs.glob("runs/*/metrics.jsonl"))
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
-"""How fast this machine trains a model, from a few steps of it: for a prediction before the first run is done.
+"""How fast a run will train, for a prediction before the first run is done.
 
-Real steps (model, loss, gradients, optimizer) on random tokens, for no product of matrices says what a
-small model reaches: it spends much of its time elsewhere.
+small model    measured on a few real steps (model, loss, gradients, optimizer) of random tokens, for no
+               product of matrices says what it reaches: it spends much of its time elsewhere
+large model    a share of the device's peak: neither built nor trained, which would take minutes and gigabytes
 """
 
 import time
@@ -15,8 +16,40 @@ from ablate.fit.objectives import OBJECTIVES
 from ablate.model import budget, match
 from ablate.model.language import build
 from ablate.plan.timeline import Timeline
+from ablate.run.settings import Settings
 
 SECONDS = 0.4  # spent on each row length after the first step, which is not counted
+LARGE = 5e6  # parameters from which on nothing is built
+SHARE = 1 / 3  # of the peak: 0.29 at 1 M and 0.35 at 7 M parameters on one core (`bench speed`); on GPUs 0.3 to 0.5
+H100 = 989e12  # FLOPs per second in bf16 without sparsity, by its data sheet
+
+
+def predicted(timeline: Timeline) -> tuple[float, str]:
+    """FLOPs per second of all processes of a run together, and how they are known."""
+    settings = timeline.settings
+    processes = settings.where.devices * settings.where.nodes
+    if processes == 1 and budget.of(settings).parameters < LARGE:
+        return flops_per_second(timeline), "measured on a few steps"
+    peak, source = _peak(settings)
+    return processes * peak * SHARE, f"each at a third of {source}"
+
+
+def _peak(settings: Settings) -> tuple[float, str]:
+    """FLOPs per second that one device can do at most, and which device that is."""
+    where, gpu = settings.where, torch.cuda.is_available()
+    if where.peak_tflops:
+        return where.peak_tflops * 1e12, f"where.peak_tflops={where.peak_tflops:g}"
+    if where.device == "cuda" and not gpu:
+        return H100, "the peak of an H100, as no GPU is visible here"
+    device = torch.device("cuda" if gpu and where.device != "cpu" else "cpu")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(where.threads or threads)
+    dtype = torch.float32 if settings.precision == "fp32" or device.type == "cpu" else torch.bfloat16
+    try:
+        peak = budget.peak_flops(device, dtype)
+    finally:
+        torch.set_num_threads(threads)
+    return peak, f"the peak measured here, {peak / 1e12:.2g} TFLOP/s"
 
 
 def flops_per_second(timeline: Timeline) -> float:

@@ -10,8 +10,8 @@ and looking up a token are free; training is three times the forward pass.
 Memory is what one device holds at the peak of a training step. Activations are measured, not
 guessed: the forward pass runs on fake tensors, which have shapes but no bytes, and whatever autograd
 keeps is added up. It is the CPU's way of computing; a GPU keeps less (attention). Blocks that are
-recomputed keep their inputs, and one of them at a time all the rest. Strategies that hold weights, gradients
-or optimizer in parts (PARTS) hold one part of several on each device.
+recomputed keep their inputs, and one of them at a time all the rest. What a strategy divides among all
+devices (PARTS) counts as one part of several, and beside it what is whole for the moment.
 """
 
 import functools
@@ -35,10 +35,10 @@ TABLE, LEAST_VALUES = 256, 4096
 FP64 = 8  # bytes; the average of the weights
 # What a strategy holds in parts, one on each device
 PARTS = {
-    "zero1": ("optimizer",),
-    "zero2": ("optimizer", "gradients"),
-    "zero3": ("optimizer", "gradients", "weights"),
-    "fsdp": ("optimizer", "gradients", "weights"),
+    "zero1": ("optimizer", "master"),
+    "zero2": ("optimizer", "master", "gradients"),
+    "zero3": ("optimizer", "gradients", "weights", "average"),
+    "fsdp": ("optimizer", "gradients", "weights", "average"),
 }
 MICRO_TOKENS = 16_384  # on a CPU, where more at once gain nothing
 USABLE = 0.8  # of a GPU's memory: the rest is for logits of a chunk, libraries and gaps between blocks
@@ -54,11 +54,12 @@ class Memory:
     average: int
     activations: int
     loss: int  # gradients of the hidden states and of the head, taken with the loss
+    master: int = 0  # DeepSpeed's own copy of the weights, which it steps at stages 1 and 2
+    gathered: int = 0  # weights that are whole for the moment, where each device holds a part of them
 
     @property
     def total(self) -> int:
-        state = self.weights + self.gradients + self.optimizer + self.average
-        return state + self.activations + self.loss
+        return sum(vars(self).values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,14 +116,20 @@ def memory_of(settings: Settings, size: Size, rows: int, length: int, average: b
     vocabulary = settings.data.vocabulary
     with torch.device("meta"):
         model = LanguageModel(settings.model, size, vocabulary)
-    parameters = count(model)
-    state = {"weights": FP32 * parameters, "gradients": FP32 * parameters}
-    state |= {"optimizer": optimizer_bytes(model, settings.optimizer.name)}
-    for name in PARTS.get(settings.where.strategy, ()):
+    weights, strategy = FP32 * count(model), settings.where.strategy
+    state = {
+        "weights": weights,
+        "gradients": weights,
+        "optimizer": optimizer_bytes(model, settings.optimizer.name),
+        "average": FP64 * count(model) if average else 0,
+        "master": weights if strategy in ("zero1", "zero2") else 0,
+    }
+    parts = PARTS.get(strategy, ())
+    for name in parts:
         state[name] = -(-state[name] // _devices(settings))
     return Memory(
         **state,
-        average=FP64 * parameters if average else 0,
+        gathered=_gathered(model) if "weights" in parts else 0,
         activations=activation_bytes(settings, vocabulary, rows, length),
         loss=FP32 * size.width * (rows * length + vocabulary),
     )
@@ -143,6 +150,12 @@ def micro_tokens(settings: Settings, device_bytes: int) -> int:
 
 def _devices(settings: Settings) -> int:
     return settings.where.devices * settings.where.nodes
+
+
+def _gathered(model: LanguageModel) -> int:
+    """Bytes of what belongs to no block, of the largest block, of its gradient, and of the block fetched next."""
+    blocks = [count(block) for block in model.blocks]
+    return FP32 * (count(model) - sum(blocks) + 3 * max(blocks))
 
 
 def optimizer_bytes(model: LanguageModel, name: str) -> int:

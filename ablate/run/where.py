@@ -58,7 +58,7 @@ class Where:
     progress: bool = True  # print how a run goes on
     profile: Literal["off", "simple", "pytorch"] = "off"  # where time goes, written to the folder of the run
     peak_tflops: NonNegative = 0.0  # of the device, for MFU; 0: measured
-    dry_run: bool = False  # print the plan of the study and stop
+    dry_run: bool = False  # print the plan of the run or the study, and stop
     slurm: Slurm = dataclasses.field(default_factory=Slurm)
     arm: str = ""  # name of the arm; set by the launcher
     # n-th repeat of an identical run, to prove that it repeats bit for bit; it never shares trunks; 0: the run itself

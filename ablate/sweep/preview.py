@@ -13,6 +13,7 @@ from rich.text import Text
 from ablate.fit import pace
 from ablate.model import budget
 from ablate.page.drawing import picture
+from ablate.plan.timeline import Timeline, timeline
 from ablate.run.record import run_record, study_record
 from ablate.run.settings import Settings, Study
 from ablate.scores.metrics import Scope, metric_of
@@ -24,7 +25,6 @@ from ablate.verdict.evidence import AA, NULL, POSITIVE
 from ablate.verdict.statistics.paired import detectable_with
 
 SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
-LARGE = 5e6  # parameters of a model that somebody may wonder whether it fits
 NAMES = 60  # characters that the arms of a segment may take
 
 
@@ -126,21 +126,27 @@ def _costs_of(plan: Plan, found: Prospect) -> list[str]:
 def _memory(plan: Plan) -> list[str]:
     """Of the largest arm on one device, once it may be too large: tracing it takes most of a second."""
     largest = max(plan.arms, key=lambda arm: budget.of(arm.settings).parameters)
-    cost = budget.of(largest.settings)
-    if cost.parameters < LARGE:
+    if budget.of(largest.settings).parameters < pace.LARGE:
         return []
-    held = f"{cost.memory.total / 2**30:.2g} GiB a device"
-    return [f"memory: {held} in a step of {escape(largest.name)}, the largest, beside what Python takes"]
+    held, escaped = _memory_text(largest.settings), escape(largest.name)
+    return [f"memory: {held} in a step of {escaped}, the largest, beside what Python takes"]
+
+
+def _memory_text(settings: Settings) -> str:
+    memory, where = budget.of(settings).memory, settings.where
+    in_parts = ", ".join(name for name in budget.PARTS.get(where.strategy, ()) if getattr(memory, name))
+    parts = f" ({in_parts} in {where.devices * where.nodes} parts: {where.strategy})" if in_parts else ""
+    return f"{memory.total / 2**30:.3g} GiB a device{parts}"
 
 
 def _flops_per_second(plan: Plan, found: Prospect) -> tuple[float, str]:
-    """Of one worker, and how it is known: the study's finished runs, or else a few steps of the base."""
+    """Of one worker, and how it is known: the study's finished runs, or else by `fit.pace`."""
     outputs = plan.arms[0].settings.where.outputs
     results = [r for run in found.flops if (r := run_record(outputs, run).result()) and r.get("seconds")]
     if results:
         return statistics.median(r["flops"] / r["seconds"] for r in results), f"as {len(results)} finished runs"
     first = plan.run(plan.arms[0], plan.study.seeds[0]).id
-    return pace.flops_per_second(found.beginnings[first].timeline), "measured on a few steps of the base"
+    return pace.predicted(found.beginnings[first].timeline)
 
 
 def _detectable(plan: Plan) -> str:
@@ -179,19 +185,52 @@ def _finals(plan: Plan) -> dict[str, dict[int, float]]:
 
 def _draw(plan: Plan, found: Prospect) -> Path:
     """The timeline of every arm as plan.png, beside the study's declaration."""
-    tracks = {}
-    for arm in plan.arms:
-        one = found.beginnings[plan.run(arm, plan.study.seeds[0]).id].timeline
-        tracks[arm.name] = picture.Track(
-            tokens=one.tokens,
-            rate=one.table["lr"],
-            length=one.table["length"],
-            batch=one.table["rows"] * one.table["length"],
-            shares=one.weights[one.table["stage"]],
-            stages=one.tokens[np.flatnonzero(np.diff(one.table["stage"])) + 1],
-        )
+    first = plan.study.seeds[0]
+    tracks = {arm.name: _track(found.beginnings[plan.run(arm, first).id].timeline) for arm in plan.arms}
     folder = study_record(plan.arms[0].settings.where.outputs, plan.study.name).folder
     return picture.write(tracks, plan.arms[0].settings.data.domains, folder / "plan.png")
+
+
+def _track(line: Timeline) -> picture.Track:
+    return picture.Track(
+        tokens=line.tokens,
+        rate=line.table["lr"],
+        length=line.table["length"],
+        batch=line.table["rows"] * line.table["length"],
+        shares=line.weights[line.table["stage"]],
+        stages=line.tokens[np.flatnonzero(np.diff(line.table["stage"])) + 1],
+    )
+
+
+def preview_run(settings: Settings, console: Console | None = None) -> None:
+    """Print what one run is and costs. Looks at no text, so that a published recipe can be planned anywhere."""
+    line, cost, where = timeline(settings), budget.of(settings), settings.where
+    flops = float(line.flops(cost.training_flops)[-1])
+    speed, source = pace.predicted(line)
+    devices = where.devices * where.nodes
+    path = picture.write({"run": _track(line)}, settings.data.domains, Path(where.outputs) / "plan.png")
+    rows = {
+        "model": f"{cost.parameters:,} parameters, {cost.embedding:,} of them embeddings; width {cost.size.width}, "
+        f"depth {cost.size.depth}, hidden {cost.size.hidden}, layers {settings.model.pattern}",
+        "training": f"{line.tokens[-1]:,} tokens in {len(line):,} steps; {flops:.2e} FLOPs",
+        "text": f"{', '.join(settings.data.domains)} ({settings.data.source}); not looked at",
+        "memory": f"{_memory_text(settings)} in a step, beside what Python takes",
+        "time": f"about {_duration(flops / speed)} on {devices} {'devices' if devices > 1 else 'device'} ({source}), "
+        "evaluations not counted",
+        "timeline": str(path),
+    }
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for name, text in rows.items():
+        table.add_row(f"[dim]{name}[/]", escape(text))
+    (console or Console(highlight=False)).print(table)
+
+
+def _duration(seconds: float) -> str:
+    """4000 -> 1.1 hours"""
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.2g} seconds"
 
 
 def _arms(plan: Plan, shown: int) -> Table:

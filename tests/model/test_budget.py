@@ -104,6 +104,14 @@ def test_what_is_held_in_parts_is_divided_by_the_devices(strategy, parts):
     )
     for name, divisor in zip(("weights", "gradients", "optimizer"), parts, strict=True):
         assert getattr(found, name) == pytest.approx(getattr(whole, name) / divisor, abs=1)
+    assert found.master == {"zero1": whole.weights / 4, "zero2": whole.weights / 4}.get(strategy, 0)
+
+
+def test_weights_in_parts_are_whole_for_the_moment():
+    """What belongs to no block, and of the largest block: its weights, its gradients and the weights fetched next."""
+    where, size = Where(strategy="fsdp", devices=8), Size(width=256, depth=4, heads=4, kv_heads=2, hidden=512)
+    block = 2 * 256**2 + 2 * 256 * 128 + 3 * 256 * 512 + 2 * 256
+    assert budget.of(Settings(size=size, where=where)).memory.gathered == 4 * (3 * block + 2048 * 256 + 256)
 
 
 MB, GB = 10**6, 10**9

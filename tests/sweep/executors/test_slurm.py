@@ -17,11 +17,13 @@ from ablate.run.record import run_record
 from ablate.run.settings import Study, UserError, Where
 from ablate.run.where import Slurm as Asked
 from ablate.sweep import trunk
+from ablate.sweep.conduct import submit
 from ablate.sweep.executors import queue, slurm
 from ablate.sweep.executors.local import Local
 from ablate.sweep.executors.slurm import Slurm, parameters
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, plan
+from ablate.sweep.worker import alone
 
 pytestmark = pytest.mark.slow
 
@@ -349,6 +351,12 @@ def test_one_run_over_two_nodes(on_slurm, study):
     train(executor, ["done", "done"])
     assert executor.record(executor.outcomes[0]).environment()["processes"] == 2
     assert weights(executor) == locally(todo, nodes=1, devices=2)
+
+
+def test_a_single_run_is_a_job_too(on_slurm, tiny):
+    task = alone(tiny(where={"executor": "slurm"}))
+    assert submit(task)["outcome"] == "finished"
+    assert queue.noted(task.record)
 
 
 def test_what_sbatch_refuses_is_one_line(on_slurm, study):
