@@ -2,7 +2,7 @@
 
     ablate report                  the studies there are
     ablate report mix_sweep        the verdict of one, and its page
-    ablate report mix_sweep --card qa_20     all that the verdict of one arm rests on
+    ablate report mix_sweep --card share_40     all that the verdict of one arm rests on
     ablate report mix_sweep --workspace FILE     its panels for wandb.ai; --apply FILE puts them there
     ablate report --self-test      how often this lab is wrong, measured on its own runs
     ablate report mix_sweep --keep experiments/mix_sweep     and its tables for the lab book

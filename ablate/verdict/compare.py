@@ -15,7 +15,7 @@ What keeps the words honest:
 
     evidence = read(study_record("outputs", "mix_sweep"))
     print(sentence(verdicts(evidence)))
-    `qa_10` is better than `base` by 0.0211 bits per byte [0.0142, 0.0280]; smallest detectable 0.0094.
+    `share_15` is better than `base` by 0.0211 bits per byte [0.0142, 0.0280]; smallest detectable 0.0094.
 """
 
 import math

@@ -4,8 +4,8 @@ A run that diverged, failed or has not started is an outcome with a reason, neve
 dropping it would leave the survivors to look like a fair sample.
 
     evidence = read(study_record("outputs", "mix_sweep"))
-    evidence.by_arm["qa_10"][0].outcome        finished, diverged, running, not started, or how it failed
-    evidence.differences("qa_10", "macro")     {seed: arm minus base}, in the unit of the metric
+    evidence.by_arm["share_15"][0].outcome        finished, diverged, running, not started, or how it failed
+    evidence.differences("share_15", "macro")     {seed: arm minus base}, in the unit of the metric
 """
 
 import math

@@ -13,7 +13,7 @@ pair speaks for all. Those that speak for an arm, its region, have
 Runs of the study being judged enter once, as its own arms, and never as those of an earlier study that shares them.
 Arms whose bases share a run are correlated, in whatever studies they stand.
 
-    noises(arms_of(evidence), earlier(evidence), "macro")["qa_20"].text
+    noises(arms_of(evidence), earlier(evidence), "macro")["share_40"].text
     '24 like arms (mixture; mix_sweep, qa_sweep): sd 0.0031, worth 9.4 degrees of freedom'
 """
 

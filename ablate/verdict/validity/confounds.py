@@ -4,7 +4,7 @@ The audit before a study compares configurations. This compares the traces (`fit
 differs must be explained by a key that the arms declare to differ in. So a mixture explains how domains are
 interleaved, but not another third window of `code`; a schedule explains rates and nothing else.
 
-    qa_10 s1 against base s1    interleaving  differs from step 1    mixture.weights explains it
+    share_15 s1 against base s1    interleaving  differs from step 1    mixture.weights explains it
                                 rates         differs from step 40   nothing does: a confound
 
 Every run is asked five things, as far as it has come:
