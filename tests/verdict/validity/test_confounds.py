@@ -118,6 +118,13 @@ def test_an_arm_is_compared_with_one_that_shares_its_factor(lab: Lab):
     assert any("rows differs from mixture" in finding.text for finding in found)
 
 
+def test_a_domains_own_windows_are_compared_where_the_mixture_explains_the_rows(lab: Lab):
+    """Other rows and another interleaving are what a mixture is; another stream of a domain's tokens is not."""
+    alarms = lab.alarms("mixture", carry=BY_NAME["windows permuted by another key"])
+    assert alarms
+    assert all("windows differs from base (windows of " in text for text in alarms)
+
+
 def test_a_seed_is_compared_with_the_others_where_the_factor_explains_all(lab: Lab):
     whole, record = lab.plan(("betas",), (0, 1))
     for run in whole.runs:
