@@ -88,6 +88,9 @@ def check(settings: Settings) -> None:
     world = processes(where)
     if where.strategy in ZERO and not zero.installed():
         raise SettingsError(f"where.strategy={where.strategy}: needs DeepSpeed; pip install 'ablate[deepspeed]'")
+    if where.gradient_norms and where.strategy in ZERO:
+        allowed = "false: DeepSpeed keeps gradients to itself; single, ddp and fsdp show them"
+        raise SettingsError(f"where.gradient_norms=true: must be {allowed}")
     for rows in {int(count) for count in timeline(settings).table["rows"]}:
         if rows % world:
             raise SettingsError(f"where.devices={where.devices}: {rows} rows of a step do not divide by {world}")

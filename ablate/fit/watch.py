@@ -12,11 +12,13 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from torch.distributed.tensor import DTensor
 
 from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
 from ablate.fit.module import Diverged, Pretraining
 from ablate.model import budget
+from ablate.model.language import layer_of
 from ablate.plan.order import Order
 from ablate.run.identity import flatten
 from ablate.run.progress import Progress
@@ -142,6 +144,8 @@ class Watch(L.Callback):
             "mfu": (self.flops[step] - self.flops[self.last_step]) / seconds / self.peak,
             "domain_tokens": self.order.domain_tokens(step),
         }
+        if self.settings.where.gradient_norms:
+            row["gradient_norms"] = self._gradient_norms(module)
         self.smoothed.add(nats_D.numpy(), tokens_D.numpy(), step - self.last_step)
         self.last_step = step
         self._write(trainer, "train", row)
@@ -150,6 +154,21 @@ class Watch(L.Callback):
         self.progress.at(step, f"{text}  {per_second:,.0f} tokens/s")
         if why := implausible(float(nats_D.sum()), float(tokens_D.sum()), float(bytes_D.sum())):
             raise Diverged(f"step {step}: {why}")
+
+    def _gradient_norms(self, module: Pretraining) -> dict[str, float]:
+        """By layer: the gradients of the last step, which the next one clears, as they were before clipping."""
+        depth, norms = module.model.size.depth, {}
+        names = ["embedding", *(f"block {layer}" for layer in range(depth)), "end"]
+        by_layer: dict[str, list[torch.Tensor]] = {name: [] for name in names}
+        for name, parameter in module.model.named_parameters():
+            if parameter.grad is not None:
+                by_layer[names[layer_of(name, depth)]].append(parameter.grad)
+        clip = self.settings.optimizer.clip or float("inf")
+        clipped = min(1.0, clip / (float(module.grad_norm) + 1e-6))  # as torch does
+        for name, gradients in by_layer.items():
+            norm = torch.nn.utils.get_total_norm(gradients)
+            norms[name] = float(norm.full_tensor() if isinstance(norm, DTensor) else norm) / clipped
+        return norms
 
     def _compare(self, trainer: L.Trainer, step: int, tokens_D: list[float]) -> None:
         """The plan against what happened since the last row."""

@@ -56,6 +56,7 @@ class Where:
     wandb: Literal["online", "offline", "off"] = "offline"  # mirror of the records at Weights & Biases
     wandb_project: str = "ablate"  # the project of that mirror
     progress: bool = True  # print how a run goes on
+    gradient_norms: bool = False  # by layer, before clipping, in every row of the training
     profile: Literal["off", "simple", "pytorch"] = "off"  # where time goes, written to the folder of the run
     peak_tflops: NonNegative = 0.0  # of the device, for MFU; 0: measured
     dry_run: bool = False  # print the plan of the run or the study, and stop

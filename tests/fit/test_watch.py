@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from runs import record_of, train_run
 
+from ablate.fit import strategy
 from ablate.fit.watch import Smoothed
+from ablate.run.settings import SettingsError
 from ablate.scores.metrics import Scope, metric_of
 
 WEIGHTS = np.array([0.5, 0.5])
@@ -49,3 +51,31 @@ def test_a_run_prints_its_smoothed_loss_and_every_evaluation_in_the_studys_metri
     assert all(
         re.fullmatch(r"step \d+/20  loss \d\.\d{3} nats/token over 2 steps  [\d,]+ tokens/s", line) for line in losses
     )
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("clip", [0, 0.1])
+def test_gradient_norms_by_layer_make_up_the_norm_and_move_no_weight(tiny, tmp_path, optimizer, clip):
+    changes = {"tokens": 2048, "optimizer": {"name": optimizer, "clip": clip}}
+    plain = train_run(tiny(**changes))
+    settings = tiny(**changes, where={"gradient_norms": True, "outputs": str(tmp_path / "other")})
+    assert train_run(settings)["weights_sha256"] == plain["weights_sha256"]
+    for row in record_of(settings).rows("train"):
+        assert list(row["gradient_norms"]) == ["embedding", "block 0", "block 1", "end"]
+        assert min(row["gradient_norms"].values()) > 0
+        assert np.hypot.reduce([*row["gradient_norms"].values()]) == pytest.approx(row["grad_norm"], rel=1e-4)
+    assert "gradient_norms" not in record_of(tiny(**changes)).rows("train")[0]
+
+
+def test_gradient_norms_of_one_process_and_of_parts_on_two_agree(tiny, tmp_path):
+    found = []
+    for name, devices in (("single", 1), ("fsdp", 2)):
+        where = {"strategy": name, "devices": devices, "device": "cpu", "outputs": str(tmp_path / name)}
+        train_run(settings := tiny(tokens=1024, where=where | {"gradient_norms": True}))
+        found.append(record_of(settings).rows("train")[0]["gradient_norms"])
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
+def test_gradient_norms_are_refused_where_they_cannot_be_had(tiny):
+    with pytest.raises(SettingsError, match=r"^where\.gradient_norms=true: must be false: DeepSpeed"):
+        strategy.check(tiny(where={"strategy": "zero1", "devices": 2, "gradient_norms": True}))
