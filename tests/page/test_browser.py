@@ -98,7 +98,7 @@ def crowded(tmp_path_factory) -> StudyRecord:
     return record
 
 
-@pytest.mark.parametrize("width", [400, 760, 1200])
+@pytest.mark.parametrize("width", [400, 760, 900, 1200])
 @pytest.mark.parametrize("which", ["study", "crowded"])
 def test_nothing_is_wider_than_the_screen(which, width, request):
     found = seen(request.getfixturevalue(which), width, everything_open=True)
