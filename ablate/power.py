@@ -109,7 +109,7 @@ def _of_plan(options: argparse.Namespace, plan: "Plan") -> Question:
     known = None if options.noise is not None else _measured(own, outputs, study, focus)
     family = max(1, sum(bool(arm.difference) for arm in plan.arms[1:]))
     first = dataclasses.replace(study, seeds=study.seeds[:1])
-    cost = prospect(dataclasses.replace(plan, study=first))
+    cost = prospect(plan.of(first))
     return Question(
         power=_power(options, study, family, known),
         num_arms=len({run.id for run in plan.runs if run.seed == study.seeds[0]}),

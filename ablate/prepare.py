@@ -33,10 +33,11 @@ def main(arguments: list[str] | None = None) -> None:
     line = SettingsParser("prepare", WHAT, EXAMPLES, ["data", "evaluation"]).read(arguments)
     if not line.multirun:
         return compose.single(line, show)
-    from ablate.sweep.launcher import planned
+    from ablate.sweep.launcher import planned, prepared
 
-    for settings in {repr(arm.settings.data): arm.settings for arm in planned(line).arms}.values():
-        show(settings)
+    arms = [arm for phase in prepared(planned(line)).chain for arm in phase.arms]
+    for corpus in {arm.corpus.folder: arm.corpus for arm in arms}.values():
+        Console().print(describe(corpus))
 
 
 def describe(corpus: Corpus) -> Table:

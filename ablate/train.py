@@ -73,6 +73,8 @@ def tried(settings: Settings) -> Try:
 
 def train(settings: Settings) -> float:
     """Train one configuration and say what came out; the study's metric at the end. Raises RunDiverged."""
+    if settings.study.phases:
+        raise UserError("study.phases: phases are runs of a study; -m trains them")
     if settings.study.name:
         print(f"one run, the base of {settings.study.name}; -m trains the whole study", flush=True)
     if settings.where.dry_run:

@@ -30,7 +30,7 @@ from ablate.data.documents import Split, capped, split
 from ablate.data.shards import SPLITS, dtype_of, sha256_of, shard_name
 from ablate.data.text import Source, domain_documents, open_source
 from ablate.run.progress import Progress
-from ablate.run.settings import Data, Settings, UserError
+from ablate.run.settings import Data, Settings, SettingsError, UserError
 
 # Imports inside functions below: a run whose data is ready (every run but the first) needs none of them.
 if TYPE_CHECKING:
@@ -121,11 +121,16 @@ def prepare_for(settings: Settings) -> Corpus:
     return corpus
 
 
-def ready(data: Data, outputs: Path) -> Corpus | None:
-    """The corpus of these settings if it was prepared before; nothing is made."""
-    _, request = _asked(data)
-    folder = _folder(data, outputs, request)
-    return opened(folder) if folder.exists() else None
+def cut_by(data: Data, tokenizer: Path, whose: str, outputs: Path) -> Data:
+    """The settings under which text is cut by this tokenizer. Raises SettingsError if they name another one."""
+    wanted = sha256_of(tokenizer)
+    if data.tokenizer:
+        if _tokenizer_digest(data.tokenizer) != wanted:
+            raise SettingsError(f"data.tokenizer={data.tokenizer}: must be empty or {tokenizer}, that of {whose}")
+        return data
+    folder = _folder(data, outputs, _asked(data)[1])  # text of the parent itself is prepared, and cut so already
+    same = folder.exists() and sha256_of(folder / "tokenizer.json") == wanted
+    return data if same else dataclasses.replace(data, tokenizer=str(tokenizer.resolve()))
 
 
 def opened(folder: Path) -> Corpus:

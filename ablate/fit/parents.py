@@ -16,14 +16,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from ablate.data.shards import sha256_of
-from ablate.data.tokens import prepared, ready
+from ablate.data.tokens import cut_by, prepared
 from ablate.fit.checkpoint import sha256
 from ablate.model import match
 from ablate.model.convert import from_folder
 from ablate.model.language import LanguageModel, letters
 from ablate.run.record import run_record
-from ablate.run.settings import Data, Model, Settings, SettingsError, Size, UserError
+from ablate.run.settings import Model, Settings, SettingsError, Size, UserError
 from ablate.run.start import Start, parse
 
 PARTS = {"latent": "L", "mamba": "M"}  # groups of `model` that matter to layers of one letter alone
@@ -53,9 +52,9 @@ def resolved(settings: Settings) -> Settings:
     parent = _of_run(start, outputs) if start.kind == "run" else _of_folder(start)
     if start.sha256 not in ("", parent.sha256):
         raise SettingsError(f"start={start}: the weights there are others, of sha256 {parent.sha256}")
-    check_fits(settings, start.name, parent.model, parent.size, parent.vocabulary)
+    check_fits(settings, f"start={start.name}", parent.model, parent.size, parent.vocabulary)
     place = start.place if start.kind == "run" else str(Path(start.place).resolve())
-    data = cut_by(settings.data, parent.tokenizer, start.name, outputs)
+    data = cut_by(settings.data, parent.tokenizer, f"start={start.name}", outputs)
     return dataclasses.replace(settings, start=str(Start(start.kind, place, parent.sha256)), data=data)
 
 
@@ -70,25 +69,18 @@ def load(model: LanguageModel, settings: Settings) -> None:
     model.load_state_dict(tensors)
 
 
-def check_fits(settings: Settings, name: str, model: Model, size: Size, vocabulary: int) -> None:
+def check_fits(settings: Settings, what: str, model: Model, size: Size, vocabulary: int) -> None:
     """Raise SettingsError, with all overrides that would help, unless the model of `settings` is the one given."""
     wrong = _wrong(settings, model, size, vocabulary)
     if wrong:
         ours = ", ".join(f"{key}={_spelled(now)}" for key, (now, _) in wrong.items())
         needed = " ".join(f"{key}={_spelled(wanted)}" for key, (_, wanted) in wrong.items())
-        raise SettingsError(f"start={name}: its model does not fit {ours}; it does with {needed}")
+        raise SettingsError(f"{what}: its model does not fit {ours}; it does with {needed}")
 
 
-def cut_by(data: Data, tokenizer: Path, name: str, outputs: Path) -> Data:
-    """The data settings under which text is cut by this tokenizer. Raises SettingsError if they name another one."""
-    wanted = sha256_of(tokenizer)
-    if data.tokenizer:
-        if sha256_of(Path(data.tokenizer)) != wanted:
-            raise SettingsError(f"data.tokenizer={data.tokenizer}: must be empty or {tokenizer}, that of start={name}")
-        return data
-    corpus = ready(data, outputs)  # the parent's own text, for one: it is not prepared twice
-    same = corpus is not None and sha256_of(corpus.folder / "tokenizer.json") == wanted
-    return data if same else dataclasses.replace(data, tokenizer=str(tokenizer.resolve()))
+def check_follows(settings: Settings, before: Settings, what: str) -> None:
+    """Raise SettingsError, as `check_fits` does, unless a phase has the model of the phase before it."""
+    check_fits(settings, what, before.model, match.sized(before), before.data.vocabulary)
 
 
 def _wrong(settings: Settings, model: Model, size: Size, vocabulary: int) -> dict[str, tuple[Any, Any]]:

@@ -289,20 +289,18 @@ class StudyRecord:
         path = self.folder / "noise.json"
         return read_json(path) if path.exists() else None
 
-    def records(self) -> Iterator[tuple[str, int, Record]]:
-        """(arm, seed, record) of every run declared, done or not."""
-        for arm, seed, run in self._declared("runs"):
-            yield arm, seed, self._record(run)
+    def records(self, declared: dict[str, Any] | None = None) -> Iterator[tuple[str, int, Record]]:
+        """(arm, seed, record) of every run declared, done or not; `declared`: of a phase, if not of the judged one."""
+        return self._records((declared or self.read())["runs"])
 
-    def controls(self) -> Iterator[tuple[str, int, Record]]:
+    def controls(self, declared: dict[str, Any] | None = None) -> Iterator[tuple[str, int, Record]]:
         """As `records`, of the controls; none of a study that was declared before there were any."""
-        for name, seed, run in self._declared("control_runs"):
-            yield name, seed, self._record(run)
+        return self._records((declared or self.read()).get("control_runs", {}))
 
-    def _declared(self, what: str) -> Iterator[tuple[str, int, str]]:
-        for arm, seeds in self.read().get(what, {}).items():
+    def _records(self, runs: dict[str, dict[str, str]]) -> Iterator[tuple[str, int, Record]]:
+        for arm, seeds in runs.items():
             for seed, run in seeds.items():
-                yield arm, int(seed), run
+                yield arm, int(seed), self._record(run)
 
     def _record(self, run: str) -> Record:
         return run_record(self.folder.parent.parent, run)

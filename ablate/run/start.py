@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from ablate.run.settings import SettingsError
 
 NONE = "none"
-# The sha256 of a parent that is still to be trained is not known: its place in the chain stands for it (`sweep.study`)
-_START = re.compile(r"(?P<kind>run|folder):(?P<place>.+?)(@(?P<sha256>[0-9a-f]{64}|after .+))?")
+TO_COME = "after "  # and an id, in the place of the sha256: of a parent that is still to be trained (`sweep.study`)
+_START = re.compile(rf"(?P<kind>run|folder):(?P<place>.+?)(@(?P<sha256>[0-9a-f]{{64}}|{TO_COME}.+))?")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,11 @@ class Start:
     kind: str
     place: str
     sha256: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether the weights are there, and their sha256 with them."""
+        return self.sha256 != "" and not self.sha256.startswith(TO_COME)
 
     @property
     def name(self) -> str:

@@ -39,6 +39,9 @@ class Controls:
     expected: Literal["worse", "better"] = "worse"  # what `positive` is
 
 
+Overrides = list[str] | dict[str, list[str]]
+
+
 @strict
 class Study:
     """A contrast, declared before its first run: arms are overrides of the base, factor the keys they may change."""
@@ -48,11 +51,14 @@ class Study:
     hypothesis: str = ""  # what is expected, and why
     base: str = "base"  # what the unchanged configuration is called
     factor: list[str] = dataclasses.field(default_factory=list)  # keys or groups that arms may change
-    # Overrides of each arm by its name: {fast: ["optimizer.lr=6e-3"]}
-    arms: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    # Overrides of each arm by its name: {fast: ["optimizer.lr=6e-3"]}; with phases, by phase: {fast: {tune: [...]}}
+    arms: dict[str, Overrides] = dataclasses.field(default_factory=dict)
     # Further arms, every combination of one level a factor: {length: {fixed: [], grow: [length=grow]}, ...};
     # levels without overrides are those of the base
-    grid: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
+    grid: dict[str, dict[str, Overrides]] = dataclasses.field(default_factory=dict)
+    # Overrides of each phase of every arm, in order: a phase begins with the weights that the one before ended with
+    phases: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    judge: str = ""  # the phase whose runs are compared; empty: the last one. No phase after it is trained
     seeds: list[NotNegative] = dataclasses.field(default_factory=lambda: [0, 1, 2])  # every arm is trained on each
     metric: str = "macro"  # macro, micro, rest (macro without data.focus), a domain, or one of `scores.metrics`
     margin: Positive = 0.01  # in the metric's unit; smaller differences do not matter

@@ -21,7 +21,7 @@ from ablate.sweep.cost import prospect
 from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.executors.table import EXECUTORS
 from ablate.sweep.preview import preview
-from ablate.sweep.promise import promises
+from ablate.sweep.promise import announce
 from ablate.sweep.screen import Screen
 from ablate.sweep.wave import waves
 from ablate.sweep.worker import Task
@@ -37,11 +37,13 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     found = preview(plan, console)
     if where.dry_run:
         return
-    studies.declare(plan, record)
-    record.promise(promises(plan))
+    announce(plan, record)
     ways = trunk.branches(list(found.beginnings.values()), found.stored) if where.trunks else {}
     outcomes: dict[str, tuple[Executor, Outcome]] = {}
     for wave in waves(plan, record):
+        if wave.plan is not plan:  # runs of a later phase have their ids now
+            plan, found = wave.plan, prospect(wave.plan)
+            ways = trunk.branches(list(found.beginnings.values()), found.stored) if where.trunks else {}
         executor = EXECUTORS[where.executor](wave.runs, where, ways, wave.until)
         with Screen(executor, console, found.now()) as screen:
             executor.train(screen.show)
@@ -49,7 +51,7 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     conclusion = _conclude(record, console)
     failed = [(by, outcome) for by, outcome in outcomes.values() if outcome.state not in ("done", "paused")]
     for executor, outcome in failed:
-        name, log = f"{outcome.run.arm} s{outcome.run.seed}", executor.record(outcome).folder / "log.txt"
+        name, log = f"{outcome.run.name} s{outcome.run.seed}", executor.record(outcome).folder / "log.txt"
         console.print(f"{outcome.state}: {name}: {outcome.reason} (log: {log})", style="red")
     if failed:
         raise UserError(f"{len(failed)} of {len(plan.distinct())} runs are not done; the same command tries them again")

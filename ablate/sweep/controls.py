@@ -19,6 +19,9 @@ Why these, and no more, by default. For the runs of A arms and S seeds (the base
   10^10 tokens, and more below. Half the learning rate is worse only where the rate is not too high already: in
   mix_sweep, by seed, it came to +0.028, +0.047 and -0.001, three quarters of the tokens to +0.195, +0.143 and +0.137.
 
+With phases, the null control and the further seeds repeat the whole chain of the base. The positive control differs in
+the first phase in which any arm does, so that its effect comes the same way as theirs: through all later phases.
+
 Studies with one seed have no interval, and so no positive control; those without an arm that differs have no control.
 `controls=none` refuses all.
 """
@@ -32,21 +35,27 @@ from ablate.run.fields import find
 from ablate.run.identity import difference
 from ablate.run.parse import unknown_key
 from ablate.run.settings import Settings, SettingsError
-from ablate.sweep.study import Control, Plan
+from ablate.sweep.study import Control, Plan, inherited
 from ablate.verdict.evidence import AA, NULL, POSITIVE
 
 TIMES = "*="
 
 
-def with_controls(plan: Plan, compose: Callable[[list[str]], Settings]) -> Plan:
-    """The plan with the controls that its study declares; `compose`: settings of the base with further overrides.
+def with_controls(plan: Plan, compose: Callable[[str, list[str]], Settings]) -> Plan:
+    """The plan with the controls that its study declares; `compose`: of the base in a phase, with further overrides.
 
     Raises SettingsError for a positive control that cannot be composed, that is the base, or that changes what is
     measured.
     """
-    if not any(arm.difference for arm in plan.arms):
-        return plan
-    return dataclasses.replace(plan, controls=[*_null(plan), *_further(plan), *_positive(plan, compose)])
+    differing = [one.phase for one in plan.chain if any(arm.difference for arm in one.arms)]
+    return _with_controls(plan, differing[0], compose) if differing else plan
+
+
+def _with_controls(plan: Plan, changed: str, compose: Callable[[str, list[str]], Settings]) -> Plan:
+    """`changed`: the phase in which the positive control differs from the base."""
+    if plan.before:
+        plan = dataclasses.replace(plan, before=_with_controls(plan.before, changed, compose))
+    return dataclasses.replace(plan, controls=[*_null(plan), *_further(plan), *_positive(plan, changed, compose)])
 
 
 def _null(plan: Plan) -> list[Control]:
@@ -61,17 +70,19 @@ def _further(plan: Plan) -> list[Control]:
     return [Control(AA, plan.arms[0].settings, {}, seeds=seeds)] if seeds else []
 
 
-def _positive(plan: Plan, compose: Callable[[list[str]], Settings]) -> list[Control]:
+def _positive(plan: Plan, changed: str, compose: Callable[[str, list[str]], Settings]) -> list[Control]:
     study, base = plan.study, plan.arms[0].settings
     if not study.controls.positive or len(study.seeds) < 2:
         return []
+    if plan.phase != changed:
+        return [Control(POSITIVE, base, inherited(plan.before, POSITIVE), seeds=tuple(study.seeds))]
     try:
-        settings = compose([multiplied(override, base) for override in study.controls.positive])
+        settings = compose(changed, [multiplied(override, base) for override in study.controls.positive])
     except SettingsError as error:
         raise SettingsError(f"study.controls.positive={study.controls.positive}: {error}") from None
-    changed = difference(base, settings)
-    _check(changed, study.controls.positive)
-    return [Control(POSITIVE, dataclasses.replace(settings, where=base.where), changed, seeds=tuple(study.seeds))]
+    found = difference(base, settings)
+    _check(found, study.controls.positive)
+    return [Control(POSITIVE, dataclasses.replace(settings, where=base.where), found, seeds=tuple(study.seeds))]
 
 
 def multiplied(override: str, base: Settings) -> str:

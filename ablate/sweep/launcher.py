@@ -9,7 +9,6 @@ on disk say what is done, so the same command again finishes what is missing.
 
 import dataclasses
 import importlib
-import itertools
 import signal
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from ablate.run.settings import Settings, SettingsError, Study
 from ablate.sweep import study as studies
 from ablate.sweep.composition import Composer
 from ablate.sweep.controls import with_controls
+from ablate.sweep.phases import cut_alike, phased
 from ablate.sweep.worker import looked_up
 
 # Sweepers that give the launcher all combinations at once, and need nothing back
@@ -72,25 +72,19 @@ def plan_of(jobs: list[list[str]], composer: Callable[[list[str]], Settings]) ->
     if "seed" in values:
         study = dataclasses.replace(study, seeds=[_seed(text) for text in values["seed"]])
     if not swept:
-        arms = {name: compose([*fixed, *more]) for name, more in _named(study).items()}
-        return with_controls(studies.plan(study, base, arms), lambda more: compose([*fixed, *more]))
-    if study.arms or study.grid:
-        raise SettingsError(f"{swept[0]}: a study with arms of its own takes no further parameter but seed")
+        return phased(study, composer, fixed)
+    if study.arms or study.grid or study.phases:
+        raise SettingsError(f"{swept[0]}: a study with arms or phases of its own takes no further parameter but seed")
     points = dict.fromkeys(tuple(o for o in job if o.split("=", 1)[0] in swept) for job in jobs)
     named = {", ".join(point): list(point) for point in points}
     plan = _plan_of_points(study, base, {name: compose([*fixed, *point]) for name, point in named.items()}, swept)
-    return with_controls(plan, lambda more: compose([*fixed, *named[plan.study.base], *more]))
-
-
-def _named(study: Study) -> dict[str, list[str]]:
-    """Overrides of every arm that the study names: one by one, and as combinations of levels."""
-    combinations = [list(levels) for levels in itertools.product(*(factor.items() for factor in study.grid.values()))]
-    grid = {" ".join(name for name, _ in levels): [o for _, more in levels for o in more] for levels in combinations}
-    return study.arms | {name: overrides for name, overrides in grid.items() if overrides}
+    return with_controls(plan, lambda _, more: compose([*fixed, *named[plan.study.base], *more]))
 
 
 def prepared(plan: studies.Plan) -> studies.Plan:
     """The plan with the data of each arm, prepared once for all arms that share it. Raises UserError for bad data."""
+    if plan.before:
+        plan = cut_alike(dataclasses.replace(plan, before=prepared(plan.before)))
     text = [repr((arm.settings.data, arm.settings.evaluation.spans)) for arm in plan.arms]
     corpora = {key: prepare_for(arm.settings) for key, arm in dict(zip(text, plan.arms, strict=True)).items()}
     return studies.with_corpora(plan, [corpora[key] for key in text])

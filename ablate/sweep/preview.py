@@ -35,6 +35,8 @@ def preview(plan: Plan, console: Console) -> Prospect:
     console.print(f"[bold]{escape(study.name)}[/bold]  {escape(study.question)}")
     if study.hypothesis:
         console.print(f"hypothesis: {escape(study.hypothesis)}")
+    if plan.before:
+        console.print(f"phases: {' -> '.join(one.phase for one in plan.chain)}, which is judged")
     shown = len(plan.arms) if base.where.dry_run else SHOWN_ARMS
     console.print(_arms(plan, shown))
     if len(plan.arms) > shown:
@@ -55,10 +57,13 @@ def preview(plan: Plan, console: Console) -> Prospect:
 
 
 def _label(group: Alike, plan: Plan, found: Prospect) -> Text:
-    arms = {run.id: run.arm for run in plan.distinct()}
+    runs = {run.id: run for run in plan.distinct()}
+    phases = list(dict.fromkeys(runs[run].phase for run in group.runs))
+    names = list(dict.fromkeys(runs[run].arm for run in group.runs))
     text, first = Text(group.text), group.segments[0]
     text.append(f"  {len(first.runs)} runs{' each' if len(group.segments) > 1 else ''}" if len(first.runs) > 1 else "")
-    text.append(f"  {shortened(list(dict.fromkeys(arms[run] for run in group.runs)))}", style="cyan")
+    text.append(f"  {', '.join(phases)}" if plan.before else "")
+    text.append(f"  {shortened(names)}", style="cyan")
     stored = sum(found.on_disk(segment) for segment in group.segments)
     done = sum(all(run not in found.starts for run in segment.runs) for segment in group.segments)
     for count, what in ((done, "done"), (stored, "on disk")):
@@ -76,17 +81,19 @@ def shortened(names: list[str]) -> str:
 def _counts(plan: Plan, found: Prospect) -> str:
     total, missing = len(found.flops), len(found.starts)
     seeds = ", ".join(map(str, plan.study.seeds))
-    tokens, controls = plan.arms[0].settings.tokens, total - len({run.id for run in plan.runs})
+    controls = total - len({run.id for one in plan.chain for run in one.runs})
+    tokens = " + ".join(f"{one.arms[0].settings.tokens:,}" for one in plan.chain)
     of_them = f" ({controls} of them controls)" if controls else ""
-    return f"{total} runs{of_them}, seeds {seeds}: {total - missing} done, {missing} missing; {tokens:,} tokens a run"
+    return f"{total} runs{of_them}, seeds {seeds}: {total - missing} done, {missing} missing; {tokens} tokens a run"
 
 
 def _controls(plan: Plan, found: Prospect) -> Table | str:
     """Each control, its runs, what they cost beside the arms, as a share of what these do, and what it is for."""
     if not plan.controls:
         return "controls: none; nothing will show that runs repeat to the bit, or that a known effect is found"
-    arms = {run.id for run in plan.runs}
-    ids = [{plan.run(control, seed).id for seed in control.seeds} - arms for control in plan.controls]
+    arms = {run.id for one in plan.chain for run in one.runs}
+    runs = [run for one in plan.chain for run in one.control_runs if run.id not in arms]
+    ids = [{run.id for run in runs if run.arm == control.name} for control in plan.controls]
     costs = [found.alone_of(one) for one in ids]
     of_arms = found.shared - sum(costs)
     table = Table(box=None, padding=(0, 2, 0, 0))

@@ -7,16 +7,23 @@ also where the declared factor explains that they differ from the base's.
 
 from ablate.plan.digests import planned
 from ablate.plan.timeline import timeline
-from ablate.sweep.study import Plan
+from ablate.run.record import StudyRecord
+from ablate.sweep.study import Plan, declare
 
 TIMES = 16  # digests of a run
 STEPS = 20_000  # of a longer run only the beginning is worked out
 
 
+def announce(plan: Plan, record: StudyRecord) -> None:
+    """Note what is to be trained, and what each run will do, before the first run whose id is known now."""
+    declare(plan, record)
+    record.promise(promises(plan))
+
+
 def promises(plan: Plan) -> dict[str, dict[str, dict[str, str]]]:
     """Digests by run id, steps taken and stream, where the trace of the run has rows (`fit.watch.LOG_ROWS`)."""
     found = {}
-    for run in plan.distinct():
+    for run in (run for run in plan.distinct() if run.known):
         table = timeline(run.settings)
         at = {step for step in table.evaluations if step <= STEPS}
         at |= {max(1, min(len(table), STEPS) * (i + 1) // TIMES) for i in range(TIMES)}

@@ -178,7 +178,7 @@ class Screen:
         return row["step"] if row else 0
 
     def _label(self, group: Alike, steps: dict[str, int]) -> Text:
-        arms = {outcome.run.id: outcome.run.arm for outcome in self.executor.outcomes}
+        arms = {outcome.run.id: outcome.run.name for outcome in self.executor.outcomes}
         names = list(dict.fromkeys(arms[run] for run in group.runs if run in arms))
         states = {outcome.run.id: outcome.state for outcome in self.executor.outcomes}
         done = [segment for segment in group.segments if _reached(segment, steps) == segment.last]
@@ -204,7 +204,7 @@ class Screen:
             text = f"{nats:.3f} nats/token  {speed:,.0f} tokens/s" if isinstance(nats, float) else "starting"
             if evaluation := self._evaluation(outcome):
                 text += f"  {_value(outcome, evaluation)}"
-            table.add_row(f"{outcome.run.arm} s{outcome.run.seed}", bar, text)
+            table.add_row(f"{outcome.run.name} s{outcome.run.seed}", bar, text)
         return table
 
 
@@ -229,7 +229,7 @@ def _value(outcome: Outcome, scores: Scores) -> str:
 
 
 def _name(outcome: Outcome) -> str:
-    return f"{outcome.run.arm} s{outcome.run.seed}  {outcome.run.id}  "
+    return f"{outcome.run.name} s{outcome.run.seed}  {outcome.run.id}  "
 
 
 def _minutes(seconds: float) -> str:

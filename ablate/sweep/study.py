@@ -7,6 +7,15 @@
 
 Arms are compared with the base key by key before the first run. One that differs outside the factor
 is refused by name: its verdict would not be about the factor.
+
+With `study.phases` a plan has another one before it, of the phase that its runs begin from:
+
+    phase pretrain     none s0 ══ weights ══> none s0        phase tune, judged
+                   share_40 s0 ══ weights ══> share_40 s0
+
+The id of a run holds the sha256 of the weights that it begins with. Until these are there the run has a provisional
+id, which begins with `~`; `refreshed` looks again. A difference of an arm in the phase before is one of `start`:
+`start.mixture.weights@0.qa`.
 """
 
 import dataclasses
@@ -15,15 +24,16 @@ from functools import cached_property
 from typing import Any
 
 from ablate.data.tokens import NO_TEXT, Corpus
-from ablate.run.identity import difference, digest, record_name
-from ablate.run.record import StudyRecord
+from ablate.run.identity import canonical, difference, digest, record_name
+from ablate.run.record import StudyRecord, run_record
 from ablate.run.settings import Settings, SettingsError, Study
+from ablate.run.start import TO_COME, Start, parse
 from ablate.scores import metrics
 
 
 @dataclass(frozen=True)
 class Arm:
-    """`difference`: {key: (value in the base, value here)}; empty for the base and for null arms."""
+    """`difference`: {key: (value in the base, value here)}, of all phases so far; empty for the base and null arms."""
 
     name: str
     settings: Settings
@@ -40,26 +50,55 @@ class Control(Arm):
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a study."""
+    """One run of a study. `parent`: the run of the phase before that it begins from."""
 
     arm: str
     seed: int
     settings: Settings
     id: str
     corpus: Corpus
+    phase: str = ""
+    parent: "Run | None" = None
+
+    @property
+    def name(self) -> str:
+        """The arm, and of a study with phases the phase."""
+        return f"{self.phase}: {self.arm}" if self.phase else self.arm
+
+    @property
+    def known(self) -> bool:
+        """Whether the run can begin, and has its final id: the weights that it begins with are there."""
+        return self.parent is None or _is_known(self.settings.start)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study will train. The first arm is the base."""
+    """What a study will train, in one phase of its runs; `before`: the plan of the phase before. The first arm is the
+    base."""
 
     study: Study
     arms: list[Arm]
     controls: list[Control] = field(default_factory=list)
+    phase: str = ""
+    before: "Plan | None" = None
+    _made: dict[tuple[str, int], Run] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def chain(self) -> list["Plan"]:
+        """The plans of all phases, this one last."""
+        return [*(self.before.chain if self.before else []), self]
+
+    def of(self, study: Study) -> "Plan":
+        """The same plan in all its phases, of a study that differs in its seeds, say."""
+        return dataclasses.replace(self, study=study, before=self.before and self.before.of(study))
+
+    def refreshed(self) -> "Plan":
+        """The plan as the records on disk are now: more weights may be there to begin from."""
+        return dataclasses.replace(self, before=self.before.refreshed()) if self.before else self
 
     @cached_property
     def runs(self) -> list[Run]:
-        """All runs of arms, seed block by seed block, so that an unfinished study has whole blocks."""
+        """All runs of arms in this phase, seed block by seed block, so that an unfinished study has whole blocks."""
         return [self.run(arm, seed) for seed in self.study.seeds for arm in self.arms]
 
     @cached_property
@@ -68,12 +107,27 @@ class Plan:
 
     def run(self, arm: Arm, seed: int) -> Run:
         """One run: the arm's settings with the seed, and with what the logger needs to know."""
+        if (arm.name, seed) not in self._made:
+            self._made[arm.name, seed] = self._run(arm, seed)
+        return self._made[arm.name, seed]
+
+    def _run(self, arm: Arm, seed: int) -> Run:
         where = dataclasses.replace(arm.settings.where, arm=arm.name)
         settings = dataclasses.replace(arm.settings, seed=seed, where=where, study=self.study)
-        return Run(arm.name, seed, settings, record_name(settings, arm.corpus.fingerprint), arm.corpus)
+        if not self.before:
+            id = record_name(settings, arm.corpus.fingerprint)
+            return Run(arm.name, seed, settings, id, arm.corpus, self.phase)
+        parent = self.before.run(self.before.named(arm.name), seed)
+        settings = dataclasses.replace(settings, start=_end_of(parent))
+        id = ("" if _is_known(settings.start) else "~") + record_name(settings, arm.corpus.fingerprint)
+        return Run(arm.name, seed, settings, id, arm.corpus, self.phase, parent)
+
+    def named(self, name: str) -> Arm:
+        """The arm or control of that name."""
+        return next(one for one in (*self.arms, *self.controls) if one.name == name)
 
     def distinct(self) -> list[Run]:
-        """Each run once, however many arms it belongs to, controls among them, in the order to train them.
+        """Each run of all phases once, whatever arms it belongs to, controls among them, in the order to train them.
 
         A base that is trained twice comes after the arms of its block: it grows from what they leave, if they
         share anything, and its replicate, which does not, then proves that growing is exact.
@@ -87,10 +141,23 @@ class Plan:
             base_of_two = run.arm == self.study.base and run.seed in repeated
             return seeds.index(run.seed), run.arm in {control.name for control in self.controls}, base_of_two
 
-        return sorted(reversed(ids.values()), key=place)
+        return [*(self.before.distinct() if self.before else []), *sorted(reversed(ids.values()), key=place)]
 
 
-def plan(study: Study, base: Settings, arms: dict[str, Settings]) -> Plan:
+def _end_of(run: Run) -> str:
+    """The `start` of what begins with a run's final weights."""
+    record = run_record(run.settings.where.outputs, run.id)
+    result = (record.result() or {}) if run.known else {}
+    finished = result.get("outcome") == "finished"
+    return str(Start("run", run.id, result["weights_sha256"] if finished else f"{TO_COME}{run.id}"))
+
+
+def _is_known(start: str) -> bool:
+    parent = parse(start)
+    return parent is None or parent.known
+
+
+def plan(study: Study, base: Settings, arms: dict[str, Settings], phase: str = "", before: Plan | None = None) -> Plan:
     """Audit the arms against the base. Raises SettingsError naming the first arm and all keys outside the factor,
     or a metric that cannot be read."""
     if study.base in arms:
@@ -99,21 +166,49 @@ def plan(study: Study, base: Settings, arms: dict[str, Settings]) -> Plan:
         metrics.check(settings)
     audited = [Arm(study.base, base, {})]
     for name, settings in arms.items():
-        audited.append(Arm(name, settings, _audit(study, name, base, settings)))
-    return Plan(study, audited)
+        changed = _audit(study, f"{name}.{phase}".rstrip("."), base, settings)
+        audited.append(Arm(name, settings, inherited(before, name) | changed))
+    return Plan(study, audited, phase=phase, before=before)
+
+
+def inherited(before: Plan | None, name: str) -> dict[str, tuple[Any, Any]]:
+    """How an arm, or a control, differs from the base in where it starts: as it did in the phase before."""
+    return {f"start.{key}": pair for key, pair in before.named(name).difference.items()} if before else {}
 
 
 def with_corpora(plan: Plan, corpora: list[Corpus]) -> Plan:
     """The plan once the text of every arm is prepared: ids depend on it. Controls have the text of the base."""
     arms = [dataclasses.replace(arm, corpus=corpus) for arm, corpus in zip(plan.arms, corpora, strict=True)]
-    return Plan(plan.study, arms, [dataclasses.replace(control, corpus=corpora[0]) for control in plan.controls])
+    data = arms[0].settings.data
+    controls = [
+        dataclasses.replace(one, settings=dataclasses.replace(one.settings, data=data), corpus=corpora[0])
+        for one in plan.controls
+    ]
+    return dataclasses.replace(plan, arms=arms, controls=controls)
 
 
 def declare(plan: Plan, record: StudyRecord) -> None:
     """Write the declaration before the first run; keep the digests of earlier ones, so that no change is silent."""
+    declaration = {**_declared(plan.study), **_of_phase(plan)}
+    if plan.before:
+        declaration["before"] = {one.phase: _of_phase(one) for one in plan.before.chain}
+    # an id that was provisional and becomes known is no change of what is declared
+    declaration["digest"] = digest(declaration | _settled(plan) if plan.before else declaration)
+    before = record.read() if record.exists else {"digest": declaration["digest"], "earlier": []}
+    changed = before["digest"] != declaration["digest"]
+    declaration["earlier"] = before["earlier"] + ([before["digest"]] if changed else [])
+    record.write(declaration)
+
+
+def _declared(study: Study) -> dict[str, Any]:
+    """All that was declared; of phases nothing where there are none, as before there could be."""
+    declared = dataclasses.asdict(study)
+    return {key: value for key, value in declared.items() if study.phases or key not in ("phases", "judge")}
+
+
+def _of_phase(plan: Plan) -> dict[str, Any]:
     base = plan.arms[0]
-    declaration = {
-        **dataclasses.asdict(plan.study),
+    return {
         "arms": {arm.name: _plain(arm.difference) for arm in plan.arms},
         "fingerprint": base.corpus.fingerprint,
         "domains": base.settings.data.domains,
@@ -122,11 +217,16 @@ def declare(plan: Plan, record: StudyRecord) -> None:
         "control_arms": {one.name: _plain(one.difference) for one in plan.controls},
         "control_runs": {one.name: {str(seed): plan.run(one, seed).id for seed in one.seeds} for one in plan.controls},
     }
-    declaration["digest"] = digest(declaration)
-    before = record.read() if record.exists else {"digest": declaration["digest"], "earlier": []}
-    changed = before["digest"] != declaration["digest"]
-    declaration["earlier"] = before["earlier"] + ([before["digest"]] if changed else [])
-    record.write(declaration)
+
+
+def _settled(plan: Plan) -> dict[str, Any]:
+    """What stands in a digest for the ids of runs: the configurations, as they are before any weights are known."""
+    what = [
+        [arm.name, canonical(arm.settings), arm.corpus.fingerprint]
+        for one in plan.chain
+        for arm in (*one.arms, *one.controls)
+    ]
+    return {"runs": what, "control_runs": [], "before": []}
 
 
 def _plain(difference: dict[str, tuple[Any, Any]]) -> dict[str, list[Any]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ablate.plan.timeline import timeline
 from ablate.run.record import StudyRecord, run_record
 from ablate.sweep.prior import informed
+from ablate.sweep.promise import announce
 from ablate.sweep.study import Plan, Run
 from ablate.verdict.evidence import POSITIVE, read
 from ablate.verdict.race import Decision, decide
@@ -26,26 +27,47 @@ FOUND = ("better", "worse")
 
 @dataclass(frozen=True)
 class Wave:
-    """Runs to train together; `until`: steps after which some of them pause, by id."""
+    """Runs of a plan to train together; `until`: steps after which some of them pause, by id."""
 
+    plan: Plan
     runs: list[Run]
     until: dict[str, int]
 
 
 def waves(plan: Plan, record: StudyRecord) -> Iterator[Wave]:
-    """Wave after wave, each after the one before was trained; a run that is not done then is given up."""
+    """Wave after wave, each after the one before was trained; a run that is not done then is given up.
+
+    A run that waits for the weights of its parent has the parent trained in its place, and its own turn in a later
+    wave, under the id that it has then. A parent that is given up is the end of the run too.
+    """
     tried: dict[str, float] = {}  # how far it was asked to come
     while True:
         wave = _next(plan, record, tried)
         if not wave.runs:
             return
         tried |= {run.id: wave.until.get(run.id, math.inf) for run in wave.runs}
-        yield wave
+        if runs := _able(wave.runs):
+            yield dataclasses.replace(wave, runs=runs)
+        if (latest := plan.refreshed()) is not plan:
+            plan = latest
+            announce(plan, record)
 
 
 def _next(plan: Plan, record: StudyRecord, tried: dict[str, float]) -> Wave:
     wanted, until = _wanted(plan, record, tried)
-    return Wave(_missing(plan, wanted, until, tried) or _missing(plan, _positive(plan, record), {}, tried), until)
+    runs = _missing(plan, wanted, until, tried) or _missing(plan, _positive(plan, record), {}, tried)
+    return Wave(plan, runs, until)
+
+
+def _able(runs: list[Run]) -> list[Run]:
+    """The runs that can begin, of these and of those that they wait for."""
+    found = {}
+    for run in runs:
+        while not run.known:
+            assert run.parent
+            run = run.parent
+        found[run.id] = run
+    return [run for run in found.values() if not run_record(run.settings.where.outputs, run.id).done]
 
 
 def _missing(plan: Plan, wanted: set[str], until: dict[str, int], tried: dict[str, float]) -> list[Run]:

@@ -54,6 +54,7 @@ class Evidence:
         default_factory=dict
     )  # `verdict.race.Decision` of every arm that raced, as it was written
     controls: tuple[Run, ...] = ()  # in no family: their `arm` is NULL, AA or POSITIVE
+    before: tuple["Evidence", ...] = ()  # the phases that came first, one after the other; none of them is judged
 
     def stopped(self, arm: str) -> bool:
         """Whether a race has stopped the arm: the runs it lacks will not be trained."""
@@ -113,8 +114,9 @@ class Evidence:
 
     @property
     def spending(self) -> tuple[float, float]:
-        """FLOPs of the runs that are done: (spent by themselves, taken over from others' beginnings)."""
-        results = [run.result for run in self.distinct_runs if run.done]
+        """FLOPs of the runs that are done, of all phases: (spent by themselves, taken over from others' beginnings)."""
+        runs = [run for one in (*self.before, self) for run in one.distinct_runs]
+        results = [run.result for run in runs if run.done]
         saved = sum((result.get("grown_from") or {"flops": 0.0})["flops"] for result in results)
         return sum(result["flops"] for result in results) - saved, saved
 
@@ -170,10 +172,31 @@ class Evidence:
 def read(study: StudyRecord) -> Evidence:
     """Read a study, finished or not. Raises UserError when there is none."""
     declaration = study.read()
+    before: list[Evidence] = []
+    for phase, declared in declaration.get("before", {}).items():
+        before.append(_read(study, declaration | declared | {"phase": phase}, before))
+    return replace(_read(study, declaration, before), race=study.decisions(), before=tuple(before))
+
+
+def _read(study: StudyRecord, declaration: dict[str, Any], before: list[Evidence]) -> Evidence:
+    """One phase."""
     scope = Scope(declaration["domains"], "")
-    runs = tuple(_run(arm, seed, record, scope) for arm, seed, record in study.records())
-    controls = tuple(_run(name, seed, record, scope) for name, seed, record in study.controls())
-    return Evidence(study, declaration, runs, study.decisions(), controls)
+    runs = [_run(arm, seed, record, scope) for arm, seed, record in study.records(declaration)]
+    controls = [_run(name, seed, record, scope) for name, seed, record in study.controls(declaration)]
+    if before:
+        runs, controls = ([_after(run, before[-1]) for run in found] for found in (runs, controls))
+    return Evidence(study, declaration, tuple(runs), controls=tuple(controls))
+
+
+def _after(run: Run, before: Evidence) -> Run:
+    """A run that has not begun, with what became of the run that it would begin from: that is why."""
+    parent = next(one for one in (*before.runs, *before.controls) if (one.arm, one.seed) == (run.arm, run.seed))
+    if run.outcome != "not started" or parent.outcome in ("finished", "running", "not started"):
+        return run
+    nothing = {"flops": 0.0, "seconds": 0.0} if parent.done else {}  # of its own
+    return replace(
+        run, outcome=parent.outcome, reason=f"{before.declaration['phase']}: {parent.reason}", result=nothing
+    )
 
 
 def _run(arm: str, seed: int, record: Record, scope: Scope) -> Run:

@@ -18,6 +18,7 @@ Arms whose bases share a run are correlated, in whatever studies they stand.
 """
 
 import math
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from ablate.verdict.statistics import moderated
 from ablate.verdict.statistics.looks import Noise
 
 REACH = 2.0
+GROUP = re.compile(r"(start\.)*[^.]+")
 BOOK = "experiments"  # the lab book, beside the folder of records
 
 
@@ -154,8 +156,8 @@ def _names(runs: Collection[Run]) -> frozenset[str]:
 
 
 def kind_of(difference: Iterable[str]) -> frozenset[str]:
-    """The groups of the keys in which an arm differs."""
-    return frozenset(key.split(".")[0] for key in difference)
+    """The groups of the keys in which an arm differs; `start.mixture` where it did so in the phase before."""
+    return frozenset(found[0] for key in difference if (found := GROUP.match(key)))
 
 
 def name_of(kind: frozenset[str]) -> str:

@@ -47,9 +47,10 @@ def of(evidence: Evidence) -> Spending:
 
 def by_arm(evidence: Evidence) -> list[tuple[str, int, float, float]]:
     """(arm, runs done, FLOPs, seconds) of each arm and control, then of the study, where a run counts once."""
-    groups = {arm: list(runs.values()) for arm, runs in evidence.by_arm.items()}
-    groups |= {run.arm: list(evidence.control(run.arm).values()) for run in evidence.controls}
-    groups["whole study"] = list(evidence.distinct_runs)
+    phases = (*evidence.before, evidence)
+    names = [*evidence.by_arm, *dict.fromkeys(run.arm for run in evidence.controls)]
+    groups = {name: [run for one in phases for run in (*one.runs, *one.controls) if run.arm == name] for name in names}
+    groups["whole study"] = [run for one in phases for run in one.distinct_runs]
     done = {name: [run.result for run in runs if run.done] for name, runs in groups.items()}
     return [(n, len(rs), sum(r["flops"] for r in rs), sum(r["seconds"] for r in rs)) for n, rs in done.items()]
 

@@ -50,6 +50,7 @@ OTHER: dict[str, Any] = {
     "study.factor": ["optimizer.lr"],
     "study.arms": {"hot": ["optimizer.lr=0.1"]},
     "study.seeds": [0, 1],
+    "study.phases": {"first": [], "then": ["optimizer.lr=0.1"]},
     "study.grid": {"rate": {"low": [], "high": ["optimizer.lr=0.1"]}},
     "study.controls.positive": ["optimizer.lr*=0.5"],
     "where.slurm.options": {"qos": "low"},

@@ -34,7 +34,7 @@ LATE = {"mixture": {"stages": {"late": {"start": 0.5, "weights": {"qa": 1}}}}}
 def composed(base: Settings):
     """Stands for Hydra: overrides of one level, on top of a base."""
 
-    def compose(overrides: list[str]) -> Settings:
+    def compose(phase: str, overrides: list[str]) -> Settings:
         tree: Any = dataclasses.asdict(base)
         for override in overrides:
             key, value = override.split("=", 1)

@@ -63,6 +63,9 @@ def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusi
     """
     past = registry.earlier(evidence) if past is None else past
     found = [finding for check in CHECKS for finding in check(evidence)]
+    for phase in evidence.before:
+        name = phase.declaration["phase"]
+        found += [replace(one, text=f"{name}: {one.text}") for one in confounds.findings(phase)]
     verdicts = withheld(compare.verdicts(evidence, past), found, evidence.base)
     return Conclusion(evidence.base, verdicts, found, past)
 

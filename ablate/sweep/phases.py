@@ -1,0 +1,112 @@
+"""Arms as chains: the configuration of every phase, and the plan that goes through them.
+
+    study:
+      phases: {pretrain: [], tune: ["mixture.weights={qa: 1}", tokens=50_000]}
+      arms: {share_40: {pretrain: [mixture.share=0.40]}}
+
+    none        pretrain ──> tune
+    share_40    pretrain with mixture.share=0.40 ──> tune, as in the base
+
+A study without phases has one, which has no name.
+"""
+
+import dataclasses
+import importlib
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+from ablate.data.tokens import cut_by
+from ablate.run.settings import Settings, SettingsError, Study
+from ablate.run.start import NONE
+from ablate.sweep import study as studies
+from ablate.sweep.controls import with_controls
+from ablate.sweep.study import Plan
+from ablate.sweep.worker import looked_up
+
+ONLY = ""  # the phase of a study that has no phases
+ByPhase = dict[str, list[str]]
+
+
+def phased(study: Study, composer: Callable[[list[str]], Settings], fixed: list[str]) -> Plan:
+    """The plan of the judged phase, with the plans of those before it. `fixed`: overrides of the whole study.
+
+    Raises SettingsError for an arm that is not what it may be, in any phase.
+    """
+    phases = _until_judged(study)
+    common = composer(fixed).start if len(phases) > 1 else NONE  # of the first phase; it stands in every configuration
+
+    def compose(phase: str, more: list[str]) -> Settings:
+        settings = composer([*fixed, *phases[phase], *more])
+        if phase == next(iter(phases)):
+            return looked_up(settings)
+        if settings.start != common:
+            raise SettingsError(f"study.phases.{phase}: start={settings.start}: begins where the phase before it ends")
+        return dataclasses.replace(settings, start=NONE)
+
+    named, plan = _arms(study), None
+    for phase in phases:
+        arms = {name: compose(phase, more.get(phase, [])) for name, more in named.items()}
+        plan = studies.plan(study, compose(phase, []), arms, phase, plan)
+        _check_models(plan)
+    assert plan
+    return with_controls(plan, compose)
+
+
+def cut_alike(plan: Plan) -> Plan:
+    """The plan with the text of every arm cut by the tokenizer of the phase before, whose text is prepared."""
+    assert plan.before
+    arms = []
+    for arm in plan.arms:
+        tokenizer = plan.before.named(arm.name).corpus.folder / "tokenizer.json"
+        outputs = Path(arm.settings.where.outputs)
+        data = cut_by(arm.settings.data, tokenizer, f"phase {plan.before.phase}", outputs)
+        arms.append(dataclasses.replace(arm, settings=dataclasses.replace(arm.settings, data=data)))
+    return dataclasses.replace(plan, arms=arms)
+
+
+def _until_judged(study: Study) -> ByPhase:
+    """The phases to train, with their overrides."""
+    if not study.phases:
+        return {ONLY: []}
+    names = list(study.phases)
+    judge = study.judge or names[-1]
+    if judge not in names:
+        raise SettingsError(f"study.judge={judge}: must be one of study.phases: {', '.join(names)}")
+    return {name: study.phases[name] for name in names[: names.index(judge) + 1]}
+
+
+def _arms(study: Study) -> dict[str, ByPhase]:
+    """The overrides of every arm by phase: of those named one by one, and of the combinations of levels."""
+    found = {name: _by_phase(study, f"study.arms.{name}", more) for name, more in study.arms.items()}
+    for levels in itertools.product(*(factor.items() for factor in study.grid.values())):
+        parts = [_by_phase(study, f"study.grid: {level}", more) for level, more in levels]
+        whole = {phase: [o for part in parts for o in part.get(phase, [])] for phase in study.phases or [ONLY]}
+        if any(whole.values()):
+            found[" ".join(level for level, _ in levels)] = whole
+    return found
+
+
+def _by_phase(study: Study, key: str, overrides: list[str] | ByPhase) -> ByPhase:
+    if not study.phases:
+        if isinstance(overrides, dict):
+            raise SettingsError(f"{key}={overrides}: must be a list of overrides: the study has no phases")
+        return {ONLY: overrides}
+    names = ", ".join(study.phases)
+    if isinstance(overrides, list):
+        if not overrides:
+            return {}
+        example = f"{{{next(iter(study.phases))}: {overrides}}}"
+        raise SettingsError(f"{key}={overrides}: must say which phase it changes ({names}), as in {example}")
+    if unknown := [name for name in overrides if name not in study.phases]:
+        raise SettingsError(f"{key}.{unknown[0]}: must be one of study.phases: {names}")
+    return overrides
+
+
+def _check_models(plan: Plan) -> None:
+    """Every arm keeps the model of its phase before."""
+    for arm, before in zip(plan.arms, plan.before.arms if plan.before else [], strict=bool(plan.before)):
+        ours, theirs = ((s.model, s.size, s.data.vocabulary) for s in (arm.settings, before.settings))
+        if ours != theirs:  # loads torch, which takes seconds
+            check_follows = importlib.import_module("ablate.fit.parents").check_follows
+            check_follows(arm.settings, before.settings, f"study.phases.{plan.phase}: arm {arm.name}")
