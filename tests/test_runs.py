@@ -60,7 +60,7 @@ def test_the_list_is_by_study_with_the_metric_at_the_end(capsys, outputs):
     assert "mix_sweep  5 runs; macro, bits per byte" in text
     record = lookup.find("mix_sweep/qa_40/1", outputs)
     [row] = [line for line in text.splitlines() if "qa_40/1" in line]
-    value = METRICS["macro"].read(record.result() or {}, Scope(list(SMALL.domains), "qa"))
+    value = METRICS["macro"].value(record.result() or {}, Scope(list(SMALL.domains), "qa"))
     assert row.split()[0] == lookup.short(record)
     assert row.split()[-1] == "finished"
     assert f"{value:.4f}" in row

@@ -108,8 +108,7 @@ class Watch(L.Callback):
             "tokens_per_second": tokens / self.seconds if self.seconds else None,
             "parameters": self.budget.parameters,
             "state_bytes": self.budget.state_bytes,
-            "sums": self.evaluation.get("sums"),
-            "validation": self.validation,  # of the last evaluation, row by row
+            **({"sums": self.evaluation["sums"], "validation": self.validation} if self.evaluation else {}),
             "mixture": {
                 "asked": dict(zip(self.order.domains, asked_D, strict=True)),
                 "realised": {domain: count / max(tokens, 1) for domain, count in read.items()},

@@ -50,7 +50,7 @@ class Shown:
     @property
     def value(self) -> float | None:
         """The metric at the end of the run."""
-        return self.metric.read(self.record.result() or {}, self.scope)
+        return self.metric.value(self.record.result() or {}, self.scope)
 
     @property
     def settings(self) -> Settings:

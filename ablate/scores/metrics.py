@@ -8,7 +8,7 @@ A record keeps sums and no means, because sums can be added and read in many way
 What a metric is about may depend on the study: `rest` leaves out the domain that the study varies, and two studies
 of the same runs may vary different ones. So a metric is read with the declaration of the study that judges.
 
-    metric_of("rest", ["code", "qa"]).read(run.result, Scope(["code", "qa"], focus="qa"))
+    metric_of("rest", ["code", "qa"]).value(run.result, Scope(["code", "qa"], focus="qa"))
 
 To add a metric: a `Metric` in METRICS, from here or from a module of your own that `where.imports` names.
 """
@@ -34,14 +34,21 @@ class Scope:
 
 @dataclass(frozen=True)
 class Metric:
-    """A way to read a record. `read` gives None where the record does not hold what the metric needs."""
+    """A way to read a record: a number of `unit`. A KeyError of `read` means that the record does not hold it."""
 
     name: str
     unit: str  # of the number, of a difference and of the margin
     better: Better
-    read: Callable[[Scores, Scope], float | None] = field(compare=False)
+    read: Callable[[Scores, Scope], float] = field(compare=False)
     # Of bits per byte alone: domains whose text is pooled, group by group; the metric is the mean over the groups
     groups: Callable[[Scope], list[list[str]]] | None = field(default=None, compare=False)
+
+    def value(self, scores: Scores, scope: Scope) -> float | None:
+        """The number; None where the record does not hold it."""
+        try:
+            return self.read(scores, scope)
+        except KeyError:
+            return None
 
     @property
     def sign(self) -> int:
@@ -60,22 +67,20 @@ def bits_per_byte(nats: float, num_bytes: float) -> float:
 
 
 def _bits_per_byte(name: str, groups: Callable[[Scope], list[list[str]]]) -> Metric:
-    def read(scores: Scores, scope: Scope) -> float | None:
+    def read(scores: Scores, scope: Scope) -> float:
         values = [_pooled(scores, group) for group in groups(scope)]
-        known = [value for value in values if value is not None]
-        return sum(known) / len(known) if known and len(known) == len(values) else None
+        if not values:
+            raise KeyError(scope.focus)
+        return sum(values) / len(values)
 
     return Metric(name, "bits per byte", "lower", read, groups)
 
 
-def _pooled(scores: Scores, domains: Sequence[str]) -> float | None:
+def _pooled(scores: Scores, domains: Sequence[str]) -> float:
     """Bits per byte of some domains' text together."""
-    if bpb := scores.get("bpb"):  # a record from before sums were kept: a mean a domain, and of all text together
-        return bpb.get(domains[0] if len(domains) == 1 else "micro")
-    sums = scores.get("sums") or {}
-    if any(domain not in sums for domain in domains):
-        return None
-    nats, num_bytes = (sum(sums[domain][what] for domain in domains) for what in ("nats", "bytes"))
+    if "bpb" in scores:  # a record from before sums were kept: a mean a domain, and of all text together
+        return scores["bpb"][domains[0] if len(domains) == 1 else "micro"]
+    nats, num_bytes = (sum(scores["sums"][domain][what] for domain in domains) for what in ("nats", "bytes"))
     return bits_per_byte(nats, num_bytes)
 
 
@@ -105,7 +110,7 @@ def metric_of(name: str, domains: Sequence[str]) -> Metric:
 
 def readings(scores: Scores, scope: Scope) -> dict[str, float]:
     """Every number that can be read, by metric: the domains first."""
-    found = {name: metric_of(name, scope.domains).read(scores, scope) for name in (*scope.domains, *METRICS)}
+    found = {name: metric_of(name, scope.domains).value(scores, scope) for name in (*scope.domains, *METRICS)}
     return {name: value for name, value in found.items() if value is not None}
 
 

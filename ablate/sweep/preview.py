@@ -184,7 +184,7 @@ def _finals(plan: Plan) -> dict[str, dict[int, float]]:
     metric, scope = metric_of(plan.study.metric, data.domains), Scope(data.domains, data.focus)
     for run in plan.runs:
         result = run_record(run.settings.where.outputs, run.id).result() or {}
-        value = metric.read(result, scope) if result.get("outcome") == "finished" else None
+        value = metric.value(result, scope) if result.get("outcome") == "finished" else None
         if value is not None:
             found[run.arm][run.seed] = value
     return found

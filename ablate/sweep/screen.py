@@ -224,7 +224,7 @@ def _value(outcome: Outcome, scores: Scores) -> str:
     """The study's metric, of a result or an evaluation: `rest 2.4819 bits per byte`."""
     data = outcome.run.settings.data
     metric = metric_of(outcome.run.settings.study.metric, data.domains)
-    value = metric.read(scores, Scope(data.domains, data.focus))
+    value = metric.value(scores, Scope(data.domains, data.focus))
     return f"{metric.name} {value:.4f} {metric.unit}" if value is not None else f"{metric.name} not measured yet"
 
 

@@ -137,7 +137,7 @@ class Evidence:
 
     def value(self, scores: Scores, metric: str) -> float | None:
         """A metric as this study reads it, of a result or of an evaluation; None where that does not hold it."""
-        return metric_of(metric, self.domains).read(scores, self.scope)
+        return metric_of(metric, self.domains).value(scores, self.scope)
 
     def final(self, run: Run, metric: str) -> float:
         """A metric at the end of a run that finished. Raises UserError where the run's record does not hold it."""
@@ -202,7 +202,7 @@ def _after(run: Run, before: Evidence) -> Run:
 def _run(arm: str, seed: int, record: Record, scope: Scope) -> Run:
     if result := record.result():
         outcome, reason = result["outcome"], result.get("reason")
-        loss = METRICS["micro"].read(result, scope)  # of all text, so that no domain is left out
+        loss = METRICS["micro"].value(result, scope)  # of all text, so that no domain is left out
         if outcome == "finished" and not (loss is None or math.isfinite(loss)):
             outcome, reason = "diverged", "the final loss is not a finite number"
         return Run(arm, seed, record, outcome, reason, result)

@@ -186,7 +186,7 @@ def _result(world: World, arm: str, outcome: str, last: dict) -> dict:
         "seconds": last["tokens"] / 21_000,
         "tokens_per_second": 21_000.0,
         "parameters": 1_100_000,
-        "sums": last["sums"] if outcome == "finished" else None,
+        **({"sums": last["sums"]} if outcome == "finished" else {}),
         "weights_sha256": hashlib.sha256(repr(last["sums"]).encode()).hexdigest(),  # equal exactly where losses are
         "mixture": {"asked": weights, "realised": {d: w + 3e-5 for d, w in weights.items()}},
     }
