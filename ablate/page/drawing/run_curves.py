@@ -62,7 +62,7 @@ def _scores(
     lines += [(metric.name, record, metric, colours[name], 2.0) for name, record in runs.items()]
     ends, late = [], []
     for name, record, one, colour, width in lines:
-        tokens, values = _points(record.rows("evaluation"), lambda row, one=one: one.read(row, scope))
+        tokens, values = _points(record.rows("evaluation"), lambda row, one=one: one.value(row, scope))
         ax.plot(tokens, values, color=colour, linewidth=width, marker="o", markersize=2.5)
         late += values[int(SPREAD_FROM * len(values)) :]
         ends += [(values[-1], name, colour)] if values else []
