@@ -47,8 +47,9 @@ def show(outputs: Path, console: Console) -> None:
     found = trunks(outputs)
     sizes = held(found)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("key", "run that left it", "step", "size", "of its own", "last used"):
-        table.add_column(heading, justify="right" if heading in ("step", "size", "of its own") else "left")
+    table.add_column("run that left it", overflow="fold")
+    for heading in ("step", "size", "of its own", "last used"):
+        table.add_column(heading, justify="left" if heading == "last used" else "right", no_wrap=True)
     for trunk in found:
         try:
             what, used = trunk.read(), trunk.folder.stat().st_mtime
@@ -56,7 +57,7 @@ def show(outputs: Path, console: Console) -> None:
             continue
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
         own = size_text(sizes[trunk.key])
-        table.add_row(trunk.key, what["run"], str(what["step"]), size_text(trunk.size()), own, when)
+        table.add_row(what["run"], str(what["step"]), size_text(trunk.size()), own, when)
     if table.row_count:
         console.print(table)
     console.print(f"{table.row_count} trunks, {size_text(sum(sizes.values()))} that nothing else holds")

@@ -188,7 +188,7 @@ def test_architectures_of_other_widths_differ_in_their_model_alone(outputs, stud
     code, out, err = ablate(f"+experiment={study}", "-m", f"where.outputs={outputs}", "where.dry_run=true")
     assert code == 0, err
     assert "19 runs (4 of them controls)" in out
-    assert "model.pattern: A -> MMMA" in out
+    assert "model: pattern A → MMMA" in " ".join(out.split())
 
 
 @pytest.mark.slow

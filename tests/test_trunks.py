@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import time
 
 import pytest
 from rich.console import Console
@@ -78,8 +79,8 @@ def test_the_list_says_what_is_there(tmp_path):
     leave(tmp_path, "one", 100)
     text = io.StringIO()
     show(tmp_path, Console(file=text, width=120))
-    row = next(line for line in text.getvalue().splitlines() if line.startswith("one"))
-    assert row.split()[:3] == ["one", "r", "7"]
+    row = next(line for line in text.getvalue().splitlines() if line.startswith("r "))
+    assert row.split()[:2] == ["r", "7"]
     assert "1 trunks" in text.getvalue()
 
 
@@ -96,3 +97,13 @@ def test_a_wrong_size_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == [
         "error: --limit much: must be a number of bytes, such as 500MB or 10GB"
     ]
+
+
+def test_ids_and_dates_are_whole_in_80_columns(tmp_path):
+    trunk, run = leave(tmp_path, "0123456789abcdef", 100), "mmma256x8-256to1024-s0-07c72a43"
+    (trunk.folder / "trunk.json").write_text(json.dumps({"run": run, "step": 123_456}))
+    text = io.StringIO()
+    show(tmp_path, Console(file=text, width=80))
+    _, row, _ = text.getvalue().splitlines()
+    assert row.split()[:2] == [run, "123456"]
+    assert time.strftime("%Y-%m-%d %H:%M", time.localtime(trunk.folder.stat().st_mtime)) in row

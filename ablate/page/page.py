@@ -32,6 +32,7 @@ from ablate.page.drawing import figures, parallel, recipe, strips, vector
 from ablate.page.drawing.style import DARK, LIGHT
 from ablate.page.facts import facts
 from ablate.run.files import make_folder, write_atomically
+from ablate.run.identity import key_in_words
 from ablate.run.record import StudyRecord
 from ablate.verdict import card, compare, spending, spread
 from ablate.verdict.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
@@ -150,7 +151,7 @@ def _jinja() -> Environment:
     )
     jinja.filters |= {"code": _code, "signed": _signed, "tokens": _or_dash(tokens_text), "flops": _or_dash(flops_text)}
     jinja.filters |= {"hours": _or_dash(_hours), "number": _or_dash("{:.4f}".format), "value": _value, "minus": _minus}
-    jinja.filters["facts"] = facts
+    jinja.filters |= {"facts": facts, "key": key_in_words}
     return jinja
 
 

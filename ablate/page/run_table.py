@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from ablate.run.identity import difference, flatten
+from ablate.run.identity import difference, flatten, key_in_words
 from ablate.run.lineage import Link
 from ablate.run.lookup import Place, short
 from ablate.run.record import Record
@@ -210,7 +210,8 @@ def compared(shown: Sequence[Shown]) -> Group:
     for key in sorted(keys):
         values = [difference(runs[0], other).get(key) for other in runs[1:]]
         first = next(pair[0] for pair in values if pair)
-        table.add_row(key, *(Text(_value(first if pair is None else pair[1])) for pair in [None, *values]))
+        cells = [Text(_value(first if pair is None else pair[1])) for pair in [None, *values]]
+        table.add_row(key_in_words(key), *cells)
     what = table if keys else Text("no setting differs: the same run, if the text is", style="dim")
     return Group(what, "", _readings(shown), "", _costs(shown))
 
@@ -265,7 +266,7 @@ def chain(links: list[Link], descendants: Callable[[Record], list[Record]], text
     for link in later:
         label = _label(link.name, link.record, text)
         for key, (before, here) in link.changed.items():
-            label.append(f"\n{key}: {_value(before)} → {_value(here)}", style="not bold dim")
+            label.append(f"\n{key_in_words(key)}: {_value(before)} → {_value(here)}", style="not bold dim")
         node = node.add(label)
     last = links[-1].record
     for child in descendants(last) if last else []:

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ablate.run.fields import Mark, marked
@@ -117,6 +117,35 @@ def difference(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:
     flat_a, flat_b = flatten(canonical(a, complete=True)), flatten(canonical(b, complete=True))
     keys = sorted(flat_a.keys() | flat_b.keys())
     return {key: (flat_a.get(key), flat_b.get(key)) for key in keys if flat_a.get(key) != flat_b.get(key)}
+
+
+def in_words(difference: Mapping[str, Sequence[Any]]) -> str:
+    """A difference in one line: `mixture.weights from step 0: code 0.3 → 0.27, qa 0.1 → 0.2; optimizer: lr ...`."""
+    groups: dict[str, list[str]] = {}
+    for key, (old, new) in difference.items():
+        group, _, name = key.rpartition(".")
+        groups.setdefault(key_in_words(group), []).append(f"{name} {_value(old)} → {_value(new)}")
+    return "; ".join(f"{group}: ".lstrip(": ") + ", ".join(items) for group, items in groups.items())
+
+
+def key_in_words(key: str) -> str:
+    """mixture.weights@0.5.qa -> mixture.weights from 50 % of the run on, qa"""
+    group, found, rest = key.partition("@")
+    if not found:
+        return key
+    start = re.match(r"\d(\.\d+)?e[+-]\d+|0\.\d+|\d+", rest)
+    assert start, key
+    moment, name = float(start[0]), rest[start.end() :].removeprefix(".")
+    began = f"{100 * moment:g} % of the run on" if 0 < moment <= 1 else f"step {moment:g}"
+    return f"{group} from {began}" + (f", {name}" if name else "")
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _spelled(value: Any) -> Any:

@@ -14,6 +14,7 @@ from ablate.fit import pace
 from ablate.model import budget
 from ablate.page.drawing import picture
 from ablate.plan.timeline import Timeline, timeline
+from ablate.run.identity import in_words
 from ablate.run.record import run_record, study_record
 from ablate.run.settings import Settings, Study
 from ablate.scores.metrics import Scope, metric_of
@@ -38,7 +39,8 @@ def preview(plan: Plan, console: Console) -> Prospect:
     if plan.before:
         console.print(f"phases: {' -> '.join(one.phase for one in plan.chain)}, which is judged")
     shown = len(plan.arms) if base.where.dry_run else SHOWN_ARMS
-    console.print(_arms(plan, shown))
+    for part in _arms(plan.arms[:shown]):
+        console.print(part)
     if len(plan.arms) > shown:
         console.print(f"and {len(plan.arms) - shown} more arms (all of them: where.dry_run=true)", style="dim")
     console.print(f"audit passed: no arm differs outside {', '.join(study.factor) or 'nothing'}\n")
@@ -240,15 +242,25 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.2g} seconds"
 
 
-def _arms(plan: Plan, shown: int) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("arm", "widths", "parameters", "FLOPs/token", "state"):
-        table.add_column(heading, header_style="dim", no_wrap=True)
-    table.add_column("differs from the base in", header_style="dim", overflow="fold")
-    for arm in plan.arms[:shown]:
-        difference = "(the base)" if arm is plan.arms[0] else _difference(arm)
-        table.add_row(arm.name, *_costs(arm.settings), difference)
-    return table
+def _arms(arms: list[Arm]) -> list[Table | str]:
+    """What each arm changes, and what its model costs: in one line where all models cost the same."""
+    changes = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    changes.add_column("arm", overflow="fold")
+    changes.add_column("differs from the base in", overflow="fold", ratio=1)
+    for arm in arms:
+        changes.add_row(arm.name, "(the base)" if arm is arms[0] else _difference(arm))
+    costs = {arm.name: _costs(arm.settings) for arm in arms}
+    if len(set(map(tuple, costs.values()))) == 1:
+        widths, parameters, flops, state = costs[arms[0].name]
+        one = f"every model: widths {widths}; {parameters} parameters; {flops} FLOPs a token; state of {state}"
+        return [changes, f"\n{one}"]
+    models = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    models.add_column("arm", overflow="fold")
+    for heading in ("widths", "parameters", "FLOPs/token", "state"):
+        models.add_column(heading, no_wrap=True)
+    for name, cells in costs.items():
+        models.add_row(name, *cells)
+    return [changes, "", models]
 
 
 def _costs(settings: Settings) -> list[str]:
@@ -260,9 +272,4 @@ def _costs(settings: Settings) -> list[str]:
 
 
 def _difference(arm: Arm) -> str:
-    changes = [f"{key}: {_short(a)} -> {_short(b)}" for key, (a, b) in arm.difference.items()]
-    return "; ".join(changes) or "nothing: it is the base"
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return in_words(arm.difference) or "nothing: it is the base"

@@ -24,7 +24,7 @@ from functools import cached_property
 from typing import Any
 
 from ablate.data.tokens import NO_TEXT, Corpus
-from ablate.run.identity import canonical, difference, digest, record_name
+from ablate.run.identity import canonical, difference, digest, key_in_words, record_name
 from ablate.run.record import StudyRecord, run_record
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import TO_COME, Start, parse
@@ -239,7 +239,7 @@ def _audit(study: Study, name: str, base: Settings, arm: Settings) -> dict[str, 
     outside = [key for key in changed if not any(within(key, factor) for factor in study.factor)]
     outside += [f"where.{key}" for key in where_a if where_a[key] != where_b[key]]
     if outside:
-        keys = "; ".join(f"{key}{_change(changed, key)}" for key in outside)
+        keys = "; ".join(f"{key_in_words(key)}{_change(changed, key)}" for key in outside)
         raise SettingsError(f"study.arms.{name}: differs outside the factor {study.factor}: {keys}")
     return changed
 

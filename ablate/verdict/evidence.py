@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from ablate.run.identity import in_words
 from ablate.run.record import Record, StudyRecord
 from ablate.run.settings import UserError
 from ablate.scores.metrics import METRICS, Metric, Scope, Scores, metric_of
@@ -160,13 +161,9 @@ class Evidence:
         return {seed: ours[seed] - base[seed] for seed in ours if seed in base}
 
     def factor(self, arm: str) -> str:
-        """How the arm differs from the base, in one line: `mixture.weights: code 0.3 → 0.27, qa 0.1 → 0.2`."""
-        groups: dict[str, list[str]] = {}
+        """How the arm differs from the base, in one line."""
         arms = self.declaration["arms"] | self.declaration.get("control_arms", {})
-        for key, (old, new) in arms.get(arm, {}).items():
-            group, _, name = key.rpartition(".")
-            groups.setdefault(group, []).append(f"{name} {_text(old)} → {_text(new)}")
-        return "; ".join(f"{group}: ".lstrip(": ") + ", ".join(items) for group, items in groups.items())
+        return in_words(arms.get(arm, {}))
 
 
 def read(study: StudyRecord) -> Evidence:
@@ -210,14 +207,6 @@ def _run(arm: str, seed: int, record: Record, scope: Scope) -> Run:
         return Run(arm, seed, record, failure["outcome"], failure.get("reason"), {})
     begun = (record.folder / "metrics.jsonl").exists()
     return Run(arm, seed, record, "running" if begun else "not started", None, {})
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, list):
-        return "[" + ", ".join(_text(item) for item in value) + "]"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def tokens_text(tokens: float) -> str:

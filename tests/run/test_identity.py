@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ablate.run import identity
 from ablate.run.fields import declared, strict
-from ablate.run.identity import NOT_HASHED, difference, digest, run_id
+from ablate.run.identity import NOT_HASHED, difference, digest, in_words, key_in_words, run_id
 from ablate.run.parse import from_plain
 from ablate.run.settings import Length, Mixture, Model, Settings, Size
 
@@ -318,3 +318,13 @@ def test_a_key_that_comes_later_leaves_ids_alone_while_it_has_its_default():
 def test_every_key_that_is_hashed_says_what_it_moves():
     nothing = {key for key, one in declared(Settings).items() if not one.is_group and not one.moves and is_hashed(key)}
     assert nothing == {"evaluation.times"}
+
+
+def test_a_difference_in_words():
+    assert key_in_words("optimizer.lr") == "optimizer.lr"
+    assert key_in_words("mixture.weights@0.qa") == "mixture.weights from step 0, qa"
+    assert key_in_words("schedule.stage@0.25") == "schedule.stage from 25 % of the run on"
+    assert key_in_words("mixture.weights@1500.1st.part") == "mixture.weights from step 1500, 1st.part"
+    changes = {"mixture.weights@0.a": (0.5, 1 / 3), "mixture.weights@0.b": [0.5, 2 / 3], "length.lengths": ([32], [64])}
+    mixture = "mixture.weights from step 0: a 0.5 → 0.3333, b 0.5 → 0.6667"
+    assert in_words(changes) == f"{mixture}; length: lengths [32] → [64]"

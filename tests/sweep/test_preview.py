@@ -18,7 +18,7 @@ from ablate.verdict.statistics.paired import detectable_with
 
 
 def shown(tmp_path, match: str) -> dict[str, str]:
-    """Lines of the table by arm."""
+    """What the tables say of each arm."""
     settings = [
         from_config({"size": {"match": match}, "model": model, "where": {"outputs": str(tmp_path)}})
         for model in ({}, {"pattern": "M"})
@@ -26,7 +26,19 @@ def shown(tmp_path, match: str) -> dict[str, str]:
     text = io.StringIO()
     study = Study(name="s", factor=["model"], seeds=[0])
     preview(plan(study, settings[0], {"mamba": settings[1]}), Console(file=text, width=160))
-    return {line.split()[0]: line for line in text.getvalue().splitlines() if line.strip()}
+    lines = text.getvalue().splitlines()
+    return {arm: " ".join(line for line in lines if line.startswith(arm)) for arm in ("base", "mamba")}
+
+
+def test_no_word_is_broken_in_80_columns(tmp_path):
+    base = from_config({"where": {"outputs": str(tmp_path)}})
+    other = from_config({"where": {"outputs": str(tmp_path)}, "mixture": {"weights": {"general": 2, "code": 1}}})
+    text = io.StringIO()
+    plan_ = plan(Study(name="s", factor=["mixture"], seeds=[0]), base, {"share_05_of_general": other})
+    preview(plan_, Console(file=text, width=80))
+    words = text.getvalue().split()
+    change = "mixture.weights from step 0: general 0.25 → 0.6667, code 0.25 → 0.3333, science 0.25 → 0, qa 0.25 → 0"
+    assert set(change.split()) <= set(words), text.getvalue()
 
 
 def test_a_matched_arm_shows_the_widths_it_gets_and_what_they_cost(tmp_path):
@@ -35,7 +47,7 @@ def test_a_matched_arm_shows_the_widths_it_gets_and_what_they_cost(tmp_path):
     assert "1.05 M" in lines["base"]
     assert "112, 360" in lines["mamba"]
     assert "1.054 M" in lines["mamba"]
-    assert "model.pattern: A -> M" in lines["mamba"]
+    assert "model: pattern A → M" in lines["mamba"]
 
 
 def test_an_arm_that_is_not_matched_shows_that_it_is_larger(tmp_path):

@@ -114,7 +114,7 @@ def test_the_table_shows_every_number_whole(tmp_path, width):
 
 def test_the_factor_is_shown_as_a_difference(tmp_path):
     assert study(tmp_path).factor("qa_40") == (
-        "mixture.weights@0: general 0.3 → 0.2, code 0.3 → 0.2, science 0.3 → 0.2, qa 0.1 → 0.4"
+        "mixture.weights from step 0: general 0.3 → 0.2, code 0.3 → 0.2, science 0.3 → 0.2, qa 0.1 → 0.4"
     )
 
 
