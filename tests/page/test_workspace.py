@@ -97,6 +97,7 @@ def panels(held: dict) -> list[dict]:
     return [panel for section in sections for panel in section["panels"]]
 
 
+@pytest.mark.slow
 def test_every_metric_of_a_panel_is_logged_by_a_real_run(evidence, mirrored, tmp_path):
     held = spec_of(evidence, tmp_path)
     drawn = {metric for panel in panels(held) for metric in panel["config"].get("metrics", [])}

@@ -13,6 +13,8 @@ from ablate.sweep.study import Plan, plan
 from ablate.verdict import compare
 from ablate.verdict.evidence import read
 
+pytestmark = pytest.mark.slow
+
 KNOWN = Budget(race="best", looks=[2], noise=0.01, noise_df=40)
 
 

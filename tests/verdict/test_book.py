@@ -82,6 +82,7 @@ def test_controls_are_kept(tmp_path):
     assert book.control("null control")[0].record.result() is not None
 
 
+@pytest.mark.slow
 def test_the_command_keeps_and_reads(tmp_path, capsys):
     write(tmp_path / "outputs")
     main(["mix_sweep", "--outputs", str(tmp_path / "outputs"), "--keep", str(tmp_path / "book")])

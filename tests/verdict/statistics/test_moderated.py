@@ -86,6 +86,7 @@ def test_the_moderated_variance_is_smyths_unless_the_arms_own_is_larger():
     assert math.isinf(moderated([0.1], Noise(0.04, 6.0)).variance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("now", "before", "earlier", "arms"),
     [
