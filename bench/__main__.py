@@ -28,6 +28,7 @@ from bench.confounds import confounds
 from bench.extrapolation import extrapolation
 from bench.mixers import mixers
 from bench.mixtures import mixtures
+from bench.mutants import mutants
 from bench.planning import planning
 from bench.precision import precision
 from bench.races import races
@@ -54,6 +55,7 @@ BENCHES: dict[str, Bench] = {
     "planning": planning,
     "extrapolation": extrapolation,
     "confounds": confounds,
+    "mutants": mutants,
 }
 
 OTHERS = ("transformers", "accelerate", "hydra-core", "wandb")  # litgpt's version: see the Makefile

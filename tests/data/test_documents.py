@@ -55,6 +55,13 @@ def test_held_out_share(sizes, share):
     assert abs(error) <= max(sizes.values())
 
 
+def test_a_source_is_held_out_where_that_comes_nearer_to_the_share():
+    """100 of 1,000 bytes are asked for, and the hash has d before f before c. With d 50 are too many, without 100 too
+    few; a source of 200 and more would be further off than none."""
+    assert held_out({"c": 760, "d": 150, "f": 90}, 0.1) == {"d"}
+    assert held_out({"c": 710, "d": 200, "f": 90}, 0.1) == {"f"}
+
+
 @given(SIZES, SHARES, st.randoms())
 def test_held_out_ignores_order(sizes, share, rng):
     names = list(sizes)

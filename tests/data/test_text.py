@@ -48,6 +48,15 @@ def test_two_sources_with_the_same_text_leave_it_in_one_domain(tmp_path):
     assert sorted(texts) == sorted({row["text"] for row in rows})
 
 
+def test_a_source_stays_in_its_share(tmp_path):
+    """Which one is the last bit of sha256("share <source>"), and not of sha256("<source>"), which orders sources: so
+    that the first sources of a share are a fair sample of it."""
+    write_jsonl(tmp_path / "all" / "x.jsonl", [{"text": f"text {i}", "source": f"book {i}"} for i in range(6)])
+    data = small_data(tmp_path, domains=["a", "b"], focus="a", sources={"a": "all", "b": "all"})
+    found = {domain: {d.source for d in part} for domain, part in documents(data).items()}
+    assert found == {"a": {"book 3", "book 5"}, "b": {"book 0", "book 1", "book 2", "book 4"}}
+
+
 def test_shares_do_not_depend_on_the_order_of_domains(corpora):
     sources = {"one": "told", "two": "told"}
     forth = documents(small_data(corpora, domains=["one", "two"], focus="one", sources=sources))

@@ -36,6 +36,12 @@ def test_a_metric_is_what_it_says(metric, focus, expected):
     assert value(metric, focus) == pytest.approx(expected, rel=1e-12)
 
 
+def test_a_metric_knows_which_way_is_better():
+    less, more = (Metric("one", "share", better, lambda *_: 0.5) for better in ("lower", "higher"))
+    assert (less.sign, less.ends) == (1, ("better", "worse"))
+    assert (more.sign, more.ends) == (-1, ("worse", "better"))
+
+
 def test_rest_needs_a_focus_among_several_domains():
     assert value("rest", "law") is None
     assert METRICS["rest"].value(RECORD, Scope(["qa"], "qa")) is None

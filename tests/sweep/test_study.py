@@ -8,7 +8,7 @@ from ablate.data.tokens import Corpus
 from ablate.run.parse import from_config
 from ablate.run.record import study_record
 from ablate.run.settings import SettingsError, Study
-from ablate.sweep.study import declare, plan, with_corpora
+from ablate.sweep.study import declare, plan, with_corpora, within
 
 TEXT = Corpus(Path(), {"fingerprint": "data"})  # that nobody reads
 
@@ -34,6 +34,14 @@ def test_an_arm_that_changes_another_key_is_refused_by_name():
     assert "optimizer.weight_decay (0.1 -> 0.0)" in message
     assert "weights@" not in message
     assert "\n" not in message
+
+
+def test_a_factor_is_a_key_with_what_lies_below_it_and_no_key_that_begins_alike():
+    assert all(within(key, "data.source") for key in ("data.source", "data.source.qa"))
+    assert within("mixture.weights@0.qa", "mixture.weights")
+    assert not within("data.sources.qa", "data.source")
+    with pytest.raises(SettingsError, match=r"study\.arms\.bad.*: size\.width"):
+        plan(Study(name="s", factor=["size.wid"]), settings(), {"bad": settings(size={"width": 256})})
 
 
 @pytest.mark.parametrize(

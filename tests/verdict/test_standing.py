@@ -5,6 +5,7 @@ import math
 import pytest
 
 from ablate.run.study import Budget, Study
+from ablate.scores.metrics import METRICS, Metric
 from ablate.verdict.evidence import read
 from ablate.verdict.race import decide
 from ablate.verdict.standing import standing
@@ -33,6 +34,18 @@ def test_standing_is_what_became_of_each_run(tmp_path, world):
     assert list(curves["base"][0]) == pytest.approx([i / 10 for i in range(1, 11)])
     assert curves["base"][0][1.0] == finals["base"][0]
     assert max(curves["qa_20"][3]) < 1
+
+
+def test_where_more_is_better_a_race_gets_all_values_with_a_minus(tmp_path, world, monkeypatch):
+    """Of one set of runs, and a metric that reads the same number but of which more is better."""
+    record, macro = write(tmp_path, world), METRICS["macro"]
+    monkeypatch.setitem(METRICS, "toy", Metric("toy", "share", "higher", macro.read))
+    less = standing(read(record), dict.fromkeys(ARMS, STEPS))
+    record.write(record.read() | {"metric": "toy"})
+    finals, curves = standing(read(record), dict.fromkeys(ARMS, STEPS))
+    assert finals["base"] == {seed: -value for seed, value in less[0]["base"].items()}
+    assert finals["qa_40"][1] == math.inf  # a run that diverged is no better for it
+    assert curves["base"][2] == {part: -value for part, value in less[1]["base"][2].items()}
 
 
 def test_a_race_is_decided_from_records(tmp_path):

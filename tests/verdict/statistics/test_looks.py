@@ -46,6 +46,21 @@ def test_the_classical_bounds_for_40_degrees_are_of_our_shape():
     assert all(ratio < 1 for ratio in ratios)
 
 
+@pytest.mark.parametrize("prior_df", [0, 40])
+def test_the_bounds_of_all_looks_together_spend_alpha(prior_df):
+    """40,000 studies of one arm without any effect, judged as `spread` and `pool` say, by another generator."""
+    rng, studies, design = np.random.default_rng(1), 40_000, Design(LOOKS, 1, 0.05, prior_df)
+    d = rng.standard_normal((studies, LOOKS[-1]))
+    known = rng.chisquare(prior_df, studies) / prior_df if prior_df else np.zeros(studies)
+    crossed = np.zeros(studies, bool)
+    for n in LOOKS:
+        own = d[:, :n].var(1, ddof=1)
+        pooled_variance = (prior_df * known + (n - 1) * own) / (prior_df + n - 1)
+        errors = np.sqrt(np.maximum(own, pooled_variance) / n)
+        crossed |= abs(d[:, :n].mean(1)) > design.bound(n, prior_df + n - 1) * errors
+    assert crossed.mean() == pytest.approx(0.05, abs=0.004)
+
+
 def test_pooled_noise_counts_the_shared_base():
     rng = np.random.default_rng(1)
     arms, blocks, studies = 6, 4, 20_000

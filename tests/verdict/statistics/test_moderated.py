@@ -60,6 +60,16 @@ def test_too_little_evidence_is_none():
     assert estimate([arms], block(rng, np.ones(1))).df > 0
 
 
+def test_the_scatter_of_few_arms_is_taken_with_caution():
+    """Six studies of an arm of three seeds, all of one variance: by hand, with trigamma(1) = pi^2 / 6 a log variance.
+
+    The scatter found is 0; its standard error sqrt(4.4 / 6) x 3/4 of pi^2 / 6; the level has a sixth of pi^2 / 6.
+    """
+    found = estimate([[[0.0, 1.0, 2.0]] for _ in range(6)])
+    scatter = (math.pi**2 / 6) * (0.5 * math.sqrt(4.4 / 6) * 3 / 4 + 1 / 6)
+    assert polygamma(1, found.df / 2) == pytest.approx(scatter)
+
+
 def test_runs_that_are_one_say_nothing_of_noise():
     rng = np.random.default_rng(4)
     arms = block(rng, np.full(12, 0.01))

@@ -46,6 +46,25 @@ def test_holm_against_a_hand_example():
     assert holm_levels(p, 0.035) == pytest.approx([0.0175, 0.035 / 4, 0.0175, 0.035 / 3])
 
 
+def test_an_adjusted_p_is_never_below_that_of_a_smaller_p():
+    # times 3, 2, 1: .06 .042 .9; the second may not be rejected where the first is not
+    assert holm(np.array([0.02, 0.021, 0.9])) == pytest.approx([0.06, 0.06, 0.9])
+
+
+def test_the_equivalence_interval_against_a_hand_example():
+    """Two one-sided tests at 5 % are a 90 % interval: t(0.95, 3) = 2.3534 errors of sqrt(4 / 3) / 2 = 0.57735."""
+    d = [-1.0, 1.0, -1.0, 1.0]
+    near, nearer = (judge({"arm": d}, margin, CONFIDENCE)["arm"] for margin in (1.36, 1.35))
+    assert near.equivalence_interval == pytest.approx((-1.3587, 1.3587), abs=1e-4)
+    assert near.interval == pytest.approx((-1.8374, 1.8374), abs=1e-4)  # t(0.975, 3) = 3.1824
+    assert (near.word, nearer.word) == ("equivalent", "inconclusive")
+
+
+@pytest.mark.parametrize(("sign", "word"), [(1, "worse"), (-1, "better")])
+def test_where_more_is_better_a_difference_above_zero_is(sign, word):
+    assert judge({"arm": [0.051, 0.049, 0.05]}, MARGIN, CONFIDENCE, sign=sign)["arm"].word == word
+
+
 def bisect(f: Callable[[float], float], low: float, high: float) -> float:
     """Where f, falling, is 0."""
     for _ in range(60):

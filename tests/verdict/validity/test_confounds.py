@@ -12,11 +12,11 @@ from runs import train_run
 from ablate.model import language, mamba
 from ablate.plan import digests as plan_streams
 from ablate.run import fields
-from ablate.run.record import Growth, run_record
+from ablate.run.record import Growth, Record, run_record
 from ablate.run.settings import Settings
-from ablate.verdict.evidence import read
+from ablate.verdict.evidence import Run, read
 from ablate.verdict.validity import confounds, streams
-from ablate.verdict.validity.confounds import findings
+from ablate.verdict.validity.confounds import Traced, findings
 from bench.confounds import GROUPS, Mutation, mutations
 from bench.mutations.lab import ARMS, WAYS, Lab, as_it_is, laboratory, resumed
 
@@ -143,6 +143,21 @@ def test_runs_without_a_trace_are_said_to_be_unknown(lab: Lab):
     (noted,) = findings(read(record))
     assert noted.held
     assert noted.text.startswith("1 runs left no trace")
+
+
+def test_no_factor_explains_other_windows_of_a_domain(tmp_path):
+    """Two runs whose mixtures differ, as declared; the second span of `code` is another one too, and nobody said so."""
+    runs = []
+    for name, digests in {"ours": ("a", "c"), "theirs": ("a", "b")}.items():
+        record = Record(tmp_path / name)
+        record.folder.mkdir()
+        record.start({"step": 0, "origin": "o", "split": {"strategy": "single"}})
+        for step, digest in enumerate(digests, 1):
+            windows = {"code": {str(step): digest}, "qa": {str(step): "x"}}
+            record.append("trace", step=step, origin="o", rows=name, interleaving=name, windows=windows)
+        runs.append(Traced(Run("arm", 0, record, "running", None, {})))
+    found, _ = confounds._compare(*runs, frozenset({"mixture.weights@0.qa"}))
+    assert [(one.stream, one.key, one.step) for one in found] == [("windows", "windows of code", 2)]
 
 
 def test_settings_move_streams_that_exist():

@@ -1,0 +1,212 @@
+"""Mutants of what trains and is trained on: the plan, the text, the model, a run and its identity.
+
+m10 and the like name those of the review.
+"""
+
+from bench.mutants_of_verdicts import Listed, of
+
+RUNS: list[Listed] = [
+    *of(
+        "ablate/plan/schedule.py",
+        "tests/plan/test_schedule.py",
+        ("m01: a warmup that begins at zero", "rising = (step + 1) / max(warmup, 1)", "rising = step / max(warmup, 1)"),
+        ("m02: a decay a step late", "np.clip((step + 1 - (total - decay))", "np.clip((step - (total - decay))"),
+    ),
+    *of(
+        "ablate/plan/mixture.py",
+        "tests/plan/test_mixture.py",
+        ("a draw on an edge in the wrong interval", 'draws, side="right")', 'draws, side="left")'),
+        ("blocks of draws without their offsets", "return (shuffled + offset) / block", "return shuffled / block"),
+    ),
+    *of(
+        "ablate/plan/order.py",
+        "tests/plan/test_order.py",
+        (
+            "tokens read again where rows get longer",
+            "begin = -(-cursor[first] // length) * length",
+            "begin = cursor[first] // length * length",
+        ),
+        ("the same order in every epoch", "self.domains[domain], int(e))", "self.domains[domain], 0)"),
+        (
+            "an order keyed by the number of the domain",
+            '"order", self.domains[domain], int(e))',
+            '"order", int(domain), int(e))',
+        ),
+    ),
+    *of(
+        "ablate/plan/timeline.py",
+        "tests/plan/test_timeline.py",
+        (
+            "a trunk's key without the rows held out",
+            'static["block"], static["spans"] = self.settings.mixture.block, self.settings.evaluation.spans',
+            'static["block"] = self.settings.mixture.block',
+        ),
+        ("a trunk's key without averages", 'if name != "stage"]', 'if name not in ("stage", "average")]'),
+    ),
+    *of(
+        "ablate/sweep/trunk.py",
+        "tests/sweep/test_trunk.py",
+        (
+            "a trunk's key without micro_tokens",
+            'key not in ("device", "recompute")',
+            'key not in ("device", "recompute", "micro_tokens")',
+        ),
+        ("a trunk over the last step", "limit = min(len(a), len(b)) - 1", "limit = min(len(a), len(b))"),
+    ),
+    *of(
+        "ablate/sweep/ledger.py",
+        "tests/sweep/test_ledger.py",
+        ("claims without a lock", '    with FileLock(path.with_suffix(".lock")):', "    if True:"),
+    ),
+    *of(
+        "ablate/data/tokens.py",
+        "tests/data/test_tokens.py",
+        ("text prepared without a lock", "        with _alone(folder, progress):", "        if True:"),
+    ),
+    *of(
+        "ablate/data/shards.py",
+        "tests/data/test_tokens.py",
+        ("bytes of the tokens not checked", "        _check_bytes(domain, text_bytes, token_bytes)\n", ""),
+    ),
+    *of(
+        "ablate/data/batches.py",
+        "tests/data/test_batches.py",
+        (
+            "m10: validation rows are the first spans",
+            "starts = np.arange(wanted) * present // wanted * span",
+            "starts = np.arange(wanted) * span",
+        ),
+        (
+            "targets that are the tokens themselves",
+            "windows_BT[:, :-1], windows_BT[:, 1:]",
+            "windows_BT[:, :-1], windows_BT[:, :-1]",
+        ),
+    ),
+    *of(
+        "ablate/data/text.py",
+        "tests/data/test_text.py",
+        ("m13: shares of a source by the hash that orders it", 'order_key(f"share {source}")', "order_key(source)"),
+    ),
+    *of(
+        "ablate/data/documents.py",
+        "tests/data/test_documents.py",
+        ("m11: held out without the factor of two", "sizes[name] < 2 * missing", "sizes[name] < missing"),
+    ),
+    *of(
+        "ablate/model/budget.py",
+        "tests/model/test_budget.py",
+        ("m34: training as two forward passes", "{length: 3 * flops for length", "{length: 2 * flops for length"),
+    ),
+    *of(
+        "ablate/model/parts.py",
+        "tests/model/test_parts.py",
+        ("the sign in the gradient of the norm", ".div_(-x.shape[-1])", ".div_(x.shape[-1])"),
+    ),
+    *of(
+        "ablate/model/language.py",
+        "tests/model/test_language.py",
+        (
+            "residual matrices too large",
+            "shrink = 1.0 / math.sqrt(2 * len(model.blocks))",
+            "shrink = 1.0 / math.sqrt(len(model.blocks))",
+        ),
+        ("vectors decay", "if parameter.ndim >= 2]", "if parameter.ndim >= 1]"),
+    ),
+    *of(
+        "ablate/fit/averaging.py",
+        "tests/fit/test_averaging.py",
+        (
+            "shares of an average exchanged",
+            "mul_(1 - share).add_(weights, alpha=share)",
+            "mul_(share).add_(weights, alpha=1 - share)",
+        ),
+    ),
+    *of(
+        "ablate/fit/module.py",
+        "tests/fit/test_objectives.py",
+        (
+            "the loss divided by all targets",
+            "mine = (batch.targets_BL != IGNORED).sum()",
+            "mine = (batch.targets_BL == batch.targets_BL).sum()",
+        ),
+    ),
+    *of(
+        "ablate/fit/module.py",
+        "tests/fit/test_strategies.py::test_shares_are_of_one_size_and_count_each_row_once",
+        (
+            "targets of the padding count",
+            "padding = padding._replace(targets_BL=torch.full_like(padding.targets_BL, IGNORED))",
+            "pass",
+        ),
+    ),
+    *of(
+        "ablate/fit/watch.py",
+        "tests/fit/test_objectives.py",
+        (
+            "the watch counts all targets",
+            "counted_B = (batch.targets_BL != IGNORED).sum(1)",
+            "counted_B = (batch.targets_BL == batch.targets_BL).sum(1)",
+        ),
+    ),
+    *of(
+        "ablate/fit/watch.py",
+        "tests/fit/test_watch.py",
+        ("a smoothed loss that counts rows, not steps", "np.exp(-steps / self.horizon)", "np.exp(-1 / self.horizon)"),
+        (
+            "sums of another domain",
+            "named = zip(domains, sums_D3.tolist(), strict=True)",
+            "named = zip(domains[::-1], sums_D3.tolist(), strict=True)",
+        ),
+    ),
+    *of(
+        "ablate/fit/parents.py",
+        "tests/fit/test_parents.py",
+        (
+            "a parent's weights not looked at",
+            "if (found := sha256(tensors)) != start.sha256:",
+            "if not (found := sha256(tensors)):",
+        ),
+    ),
+    *of(
+        "ablate/run/start.py",
+        "tests/run/test_start.py",
+        ("an id that knows its parent by name", "    return parent.sha256\n", "    return parent.place\n"),
+    ),
+    *of(
+        "ablate/run/lineage.py",
+        "tests/run/test_start.py",
+        (
+            "a parent whatever its weights",
+            'if (candidate.result() or {}).get("weights_sha256") == start.sha256:',
+            "if candidate.result():",
+        ),
+    ),
+    *of(
+        "ablate/run/identity.py",
+        "tests/run/test_identity.py",
+        (
+            "1 and 1.0 are two runs",
+            "return int(value) if isinstance(value, float) and value.is_integer() else value",
+            "return value",
+        ),
+    ),
+    *of(
+        "ablate/run/failures.py",
+        "tests/run/test_failures.py",
+        ("a run that ran out of memory is given up", '"hung", "out of memory", "timeout"', '"hung", "timeout"'),
+        (
+            "the last process to fail tells the cause",
+            'if earlier and not (isinstance(error, RanksFailed) and failure.outcome == "killed"):',
+            "if earlier and not isinstance(error, RanksFailed):",
+        ),
+    ),
+    *of(
+        "ablate/run/longer.py",
+        "tests/run/test_longer.py",
+        (
+            "a moment after the first step becomes the whole run",
+            "return step if step != 1 else 1 / total",
+            "return step",
+        ),
+    ),
+]
