@@ -35,7 +35,7 @@ VERDICTS: list[Listed] = [
     ),
     *of(
         "ablate/verdict/statistics/paired.py",
-        "tests/verdict/test_higher.py",
+        "tests/verdict/statistics/test_paired.py",
         (
             "words that forget the metric's direction",
             "word=_word(sign * _mean(differences[arm])",
