@@ -102,7 +102,7 @@ VERDICTS: list[Listed] = [
     ),
     *of(
         "ablate/verdict/validity/confounds.py",
-        "tests/verdict/validity/test_confounds.py",
+        "tests/verdict/validity/test_confounds.py::test_no_factor_explains_other_windows_of_a_domain",
         ("m44: streams of a domain never compared", "    yield from _windows(one, other)\n", ""),
     ),
     *of(
@@ -163,6 +163,20 @@ VERDICTS: list[Listed] = [
             "arms may differ in where they run",
             '    outside += [f"where.{key}" for key in where_a if where_a[key] != where_b[key]]\n',
             "",
+        ),
+    ),
+    *of(
+        "ablate/sweep/study.py",
+        "tests/sweep/test_phases.py::test_arms_are_chains_and_what_is_equal_is_one_run",
+        (
+            "a phase that begins where another seed's ended",
+            "self.before.run(self.before.named(arm.name), seed)",
+            "self.before.run(self.before.named(arm.name), self.study.seeds[0])",
+        ),
+        (
+            "a phase that begins where the base's ended",
+            "self.before.run(self.before.named(arm.name), seed)",
+            "self.before.run(self.before.arms[0], seed)",
         ),
     ),
 ]

@@ -156,7 +156,8 @@ def test_no_factor_explains_other_windows_of_a_domain(tmp_path):
             windows = {"code": {str(step): digest}, "qa": {str(step): "x"}}
             record.append("trace", step=step, origin="o", rows=name, interleaving=name, windows=windows)
         runs.append(Traced(Run("arm", 0, record, "running", None, {})))
-    found, _ = confounds._compare(*runs, frozenset({"mixture.weights@0.qa"}))
+    ours, theirs = runs
+    found, _ = confounds._compare(ours, theirs, frozenset({"mixture.weights@0.qa"}))
     assert [(one.stream, one.key, one.step) for one in found] == [("windows", "windows of code", 2)]
 
 
