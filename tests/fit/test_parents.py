@@ -77,6 +77,7 @@ def test_interrupted_it_ends_with_the_same_weights(child, tmp_path, unprobed):
 needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp", pytest.param("zero3", marks=needs_deepspeed)])
 def test_it_begins_there_under_every_strategy(child, tmp_path, strategy):
     alone = child()

@@ -67,6 +67,7 @@ def test_gradient_norms_by_layer_make_up_the_norm_and_move_no_weight(tiny, tmp_p
     assert "gradient_norms" not in record_of(tiny(**changes)).rows("train")[0]
 
 
+@pytest.mark.slow
 def test_gradient_norms_of_one_process_and_of_parts_on_two_agree(tiny, tmp_path):
     found = []
     for name, devices in (("single", 1), ("fsdp", 2)):

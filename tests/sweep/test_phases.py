@@ -215,6 +215,7 @@ def done(tmp_path_factory, shared_data) -> Plan:
     return plan.refreshed()
 
 
+@pytest.mark.slow
 def test_a_chain_is_trained_once_and_judged_at_its_end(done):
     evidence = read(study_of(done))
     assert len(ends(done)) == 16 == len(done.distinct())  # the arms are too alike: the positive control was wanted
@@ -241,6 +242,7 @@ def test_a_chain_is_trained_once_and_judged_at_its_end(done):
     assert digest["earlier"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["learn", "tune"])
 def test_killed_in_either_phase_it_ends_with_the_same_weights(done, planned, tmp_path, phase):
     again = prepared(planned({"controls": {"null_seeds": 0, "positive": []}}, where={"saves": 4}))

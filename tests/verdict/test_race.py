@@ -63,6 +63,7 @@ def test_false_claims_with_the_default_futility_are_fewer():
     assert share_of_false_claims(2000, 4, study())[1] <= 0.05
 
 
+@pytest.mark.slow
 def test_false_claims_where_one_arm_is_three_times_as_noisy():
     assert share_of_false_claims(2000, 8, study(futility=0), noise=np.array([3.0] + 7 * [1.0]))[1] <= 0.075
 
@@ -72,6 +73,7 @@ def test_false_claims_where_one_arm_is_three_times_as_noisy():
 POWER = {1.0: (0.761, 6.2), 1.5: (0.981, 4.4), 2.0: (1.0, 3.1), 3.0: (1.0, 2.1)}
 
 
+@pytest.mark.slow
 def test_noise_of_one_arm_is_known_no_better_than_arms_scatter():
     """Earlier studies, or the arms themselves, say how much; pooling 40 arms does not make it less."""
     rng, names = np.random.default_rng(5), [f"arm{number}" for number in range(40)]
@@ -122,6 +124,7 @@ def test_arms_given_up_would_hardly_have_become_better(seeds, arms):
     assert better <= 0.01 * given_up
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 8])
 def test_the_best_arm_stays(seeds):
     """Effects twice the noise of a pair; the true best may be the base. Some saving must come of it too."""
