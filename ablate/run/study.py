@@ -24,7 +24,7 @@ class Budget:
     # Parts of a run after which arms may leave within the first seed block; for race=best alone
     rungs: list[Annotated[float, Field(gt=0, lt=1)]] = dataclasses.field(default_factory=list)
     noise: NonNegative = 0.0  # standard deviation of a paired difference known beforehand, in the metric's unit
-    noise_df: NonNegative = 0.0  # the degrees of freedom that it is worth; 0: as earlier studies tell (`sweep.prior`)
+    noise_df: NonNegative = 0.0  # the degrees of freedom that it is worth; 0: as earlier studies tell (`sweep.wave`)
 
 
 @strict

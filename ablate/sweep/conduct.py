@@ -1,32 +1,40 @@
-"""A study carried out, from a plan that has passed its audit to the verdict.
+"""A study carried out, from a plan that has passed its audit to the verdict: the door to this room.
 
-    show the plan -> declare -> train what is missing, wave by wave -> verdict and report
+How a sweep flows, with the files in the order in which an arm comes by:
 
-What takes long to import begins here. `run` may be called again at any time: the records on disk say what is done.
+    train -> console/compose -> launcher     the command line, and Hydra's launcher of ours
+    composition, phases, study               every arm is composed and audited against the base: a plan
+    conduct                                  shows the plan (preview, cost, trunk), then goes wave by wave
+    wave                                     which runs are trained next
+    executors/local or executors/slurm       where a run finds a place; local: executors/attempt, slurm: executors/job
+    worker                                   in the process of the run: claims it (ledger), chooses where it grows from
+    fit/run                                  trains it, to its first step and its last
+
+and back: the records on disk -> conduct -> verdict and report. `run` may be called again at any time, for the records
+say what is done.
 """
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from ablate.data.tokens import opened
-from ablate.page import page, terminal
-from ablate.run.record import Growth, StudyRecord, study_record
+from ablate.run.record import Growth, StudyRecord, run_record, study_record
 from ablate.run.settings import UserError
 from ablate.sweep import study as studies
 from ablate.sweep import trunk
-from ablate.sweep.cost import prospect
 from ablate.sweep.executors.executor import Executor, Outcome
-from ablate.sweep.executors.table import EXECUTORS
-from ablate.sweep.preview import preview
-from ablate.sweep.promise import announce
-from ablate.sweep.screen import Screen
-from ablate.sweep.wave import waves
+from ablate.sweep.executors.local import Local
+from ablate.sweep.executors.slurm import Slurm
 from ablate.sweep.worker import Task
-from ablate.verdict.evidence import read
-from ablate.verdict.validity import trust
+
+if TYPE_CHECKING:
+    from ablate.verdict.validity.trust import Conclusion
+
+EXECUTORS: dict[str, type[Executor]] = {"local": Local, "slurm": Slurm}
+ENDS = ("done", "paused")  # states of runs that came as far as they were to come
 
 
 def run(plan: studies.Plan, console: Console | None = None) -> None:
@@ -34,10 +42,17 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     console = console or Console(highlight=False, soft_wrap=True)
     where = plan.arms[0].settings.where
     record = study_record(where.outputs, plan.study.name)
+    begin(plan)
+    # imported while the executor begins: torch, pictures and tables take seconds
+    from ablate.sweep.cost import prospect
+    from ablate.sweep.preview import preview
+    from ablate.sweep.screen import Screen
+    from ablate.sweep.wave import waves
+
     found = preview(plan, console)
     if where.dry_run:
         return
-    announce(plan, record)
+    studies.announce(plan, record)
     ways = trunk.branches(list(found.beginnings.values()), found.stored) if where.trunks else {}
     outcomes: dict[str, tuple[Executor, Outcome]] = {}
     for wave in waves(plan, record):
@@ -49,11 +64,7 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
             executor.train(screen.show)
         outcomes |= {outcome.run.id: (executor, outcome) for outcome in executor.outcomes}
     conclusion = _conclude(record, console)
-    failed = [(by, outcome) for by, outcome in outcomes.values() if outcome.state not in ("done", "paused")]
-    for executor, outcome in failed:
-        name, log = f"{outcome.run.name} s{outcome.run.seed}", executor.record(outcome).folder / "log.txt"
-        console.print(f"{outcome.state}: {name}: {outcome.reason} (log: {log})", style="red")
-    if failed:
+    if failed := [_said(by, outcome, console) for by, outcome in outcomes.values() if outcome.state not in ENDS]:
         raise UserError(f"{len(failed)} of {len(plan.distinct())} runs are not done; the same command tries them again")
     if conclusion.void:  # a script that goes on with the verdict must not go on
         raise UserError(f"{record.name} is void: {', '.join({finding.check for finding in conclusion.broken})}")
@@ -64,6 +75,9 @@ def submit(task: Task, console: Console | None = None) -> dict[str, Any]:
 
     Raises UserError when the run is not done then.
     """
+    from ablate.sweep.cost import prospect  # as above
+    from ablate.sweep.screen import Screen
+
     settings = task.settings
     study = dataclasses.replace(settings.study, base="run", seeds=[settings.seed])
     plan = studies.Plan(study, [studies.Arm("run", settings, {}, opened(task.corpus))])
@@ -77,8 +91,27 @@ def submit(task: Task, console: Console | None = None) -> dict[str, Any]:
     return task.record.result() or {}
 
 
-def _conclude(record: StudyRecord, console: Console) -> trust.Conclusion:
+def begin(plan: studies.Plan) -> None:
+    """Have the executor begin, unless nothing will be trained: called while others still import and plan."""
+    where = plan.arms[0].settings.where
+    # the runs of arms: a control may never be wanted, and a study that is done should start nothing
+    if not where.dry_run and not all(run_record(where.outputs, run.id).done for run in plan.runs):
+        EXECUTORS[where.executor].prepare(where)
+
+
+def _said(executor: Executor, outcome: Outcome, console: Console) -> Outcome:
+    """The outcome of a run that is not done, once the user was told why."""
+    name, log = f"{outcome.run.name} s{outcome.run.seed}", executor.record(outcome).folder / "log.txt"
+    console.print(f"{outcome.state}: {name}: {outcome.reason} (log: {log})", style="red")
+    return outcome
+
+
+def _conclude(record: StudyRecord, console: Console) -> "Conclusion":
     """The verdict table, what was found about the study, and the report to read."""
+    from ablate.page import page, terminal  # as above
+    from ablate.verdict.evidence import read
+    from ablate.verdict.validity import trust
+
     evidence = read(record)
     conclusion = trust.conclude(evidence)
     console.print()

@@ -1,6 +1,6 @@
 """Hydra's launcher for studies: the whole multirun at once, audited before anything is trained.
 
-    compose arms -> audit -> prepare data -> `sweep.executors.table` begin -> `sweep.conduct`
+    compose arms -> audit -> prepare data -> `sweep.conduct`
 
 Arms come from `study.arms` (names with lists of overrides), or from the multirun's own parameters, each
 combination an arm. Values swept for `seed` are the study's seeds. Nothing here remembers: the records
@@ -45,7 +45,6 @@ class StudyLauncher(Launcher):
         signal.signal(signal.SIGTERM, _terminated)
         jobs = [list(overrides) for overrides in job_overrides]
         plan = prepared(plan_of(jobs, self.compose))
-        importlib.import_module("ablate.sweep.executors.table").begin(plan)
         # loads torch and much else, which takes seconds that --help and mistakes should not wait for
         importlib.import_module("ablate.sweep.conduct").run(plan)
         return []

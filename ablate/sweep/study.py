@@ -24,11 +24,16 @@ from functools import cached_property
 from typing import Any
 
 from ablate.data.tokens import NO_TEXT, Corpus
+from ablate.plan import digests
+from ablate.plan.timeline import timeline
 from ablate.run.identity import canonical, difference, digest, key_in_words, record_name
 from ablate.run.record import StudyRecord, run_record
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import TO_COME, Start, parse
 from ablate.scores import metrics
+
+PROMISES = 16  # of a run, that its trace is held against
+PROMISED_STEPS = 20_000  # of a longer run only the beginning is worked out
 
 
 @dataclass(frozen=True)
@@ -198,6 +203,28 @@ def declare(plan: Plan, record: StudyRecord) -> None:
     changed = before["digest"] != declaration["digest"]
     declaration["earlier"] = before["earlier"] + ([before["digest"]] if changed else [])
     record.write(declaration)
+
+
+def announce(plan: Plan, record: StudyRecord) -> None:
+    """Note what is to be trained, and what each run will do, before the first run whose id is known now."""
+    declare(plan, record)
+    record.promise(promises(plan))
+
+
+def promises(plan: Plan) -> dict[str, dict[str, dict[str, str]]]:
+    """What every run will do, as digests by run id, steps taken and stream, where its trace has rows.
+
+    A run is trained by another process, later, perhaps on another machine or after the sources have changed. Its trace
+    must show the layout, the interleaving, the rates and the shares that were meant (`verdict.validity.confounds`),
+    also where the declared factor explains that they differ from the base's.
+    """
+    found = {}
+    for run in (run for run in plan.distinct() if run.known):
+        table = timeline(run.settings)
+        at = {step for step in table.evaluations if step <= PROMISED_STEPS}
+        at |= {max(1, min(len(table), PROMISED_STEPS) * (i + 1) // PROMISES) for i in range(PROMISES)}
+        found[run.id] = {str(step): streams for step, streams in digests.planned(table, at).items()}
+    return found
 
 
 def _declared(study: Study) -> dict[str, Any]:

@@ -24,8 +24,7 @@ from ablate.run.identity import record_name
 from ablate.run.parse import from_plain
 from ablate.run.record import Growth, Record, StudyRecord, run_record, study_record, trunk_record
 from ablate.run.settings import Settings, Study
-from ablate.sweep.promise import promises
-from ablate.sweep.study import Plan, declare, plan, with_corpora
+from ablate.sweep.study import Plan, announce, plan, with_corpora
 from ablate.verdict.evidence import read
 from ablate.verdict.validity import confounds
 from ablate.verdict.validity.finding import Finding
@@ -135,8 +134,7 @@ class Lab:
         whole = plan(study, self.settings("base"), {arm: self.settings(arm) for arm in arms})
         whole = with_corpora(whole, [prepare_for(arm.settings) for arm in whole.arms])
         record = study_record(self.outputs, study.name)
-        declare(whole, record)
-        record.promise(promises(whole))
+        announce(whole, record)
         return whole, record
 
     def alarms(self, arm: str, seed: int = 0, carry: "Carry" = as_it_is) -> list[str]:

@@ -22,8 +22,7 @@ from ablate.sweep import conduct
 from ablate.sweep.launcher import plan_of, prepared
 from ablate.sweep.phases import phased
 from ablate.sweep.preview import preview
-from ablate.sweep.promise import announce
-from ablate.sweep.study import Plan, Run, declare
+from ablate.sweep.study import Plan, Run, announce, declare
 from ablate.sweep.wave import waves
 from ablate.verdict.evidence import AA, NULL, POSITIVE, read
 from ablate.verdict.registry import kind_of
@@ -188,7 +187,7 @@ def test_the_plan_shows_the_chain(planned):
     plan = prepared(planned())
     preview(plan, Console(file=text, width=200))
     assert "phases: learn -> tune, which is judged" in text.getvalue()
-    assert "start.optimizer.lr: 0.003 -> 0.00301" in text.getvalue()
+    assert "start.optimizer: lr 0.003 → 0.00301" in text.getvalue()
     assert "16 runs (6 of them controls), seeds 0, 1: 0 done, 16 missing; 4,096 + 2,048 tokens a run" in text.getvalue()
 
 

@@ -1,6 +1,6 @@
 """Who carries out the runs of a wave: one face, whatever is behind it.
 
-executor = Local(runs, where, ways, until)    or Slurm(...); `sweep.executors.table` lists them
+executor = Local(runs, where, ways, until)    or Slurm(...); `sweep.conduct` lists them
 executor.train(show)
 executor.outcomes                             [Outcome(run, state="done"), Outcome(run, state="failed"), ...]
 """

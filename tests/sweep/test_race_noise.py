@@ -8,8 +8,8 @@ import pytest
 from ablate.run.record import study_record
 from ablate.run.settings import Settings
 from ablate.run.study import Budget, Study
-from ablate.sweep.prior import informed
 from ablate.sweep.study import Plan, plan
+from ablate.sweep.wave import informed
 from tests.verdict.worlds import TOKENS, World, write
 
 SHARES = (12, 15, 20, 25, 30, 35, 40, 45)

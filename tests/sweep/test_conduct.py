@@ -9,7 +9,7 @@ from ablate.data.tokens import Corpus
 from ablate.run.parse import from_config
 from ablate.run.record import run_record
 from ablate.run.settings import Study, Where
-from ablate.sweep.executors import table as executors
+from ablate.sweep import conduct
 from ablate.sweep.executors.local import Local
 from ablate.sweep.study import Plan, plan, with_corpora
 
@@ -41,17 +41,17 @@ def finish(where: Where, ids: list[str]) -> None:
 def test_while_a_run_is_missing(tmp_path, begun):
     whole = planned(tmp_path)
     finish(whole.arms[0].settings.where, [run.id for run in whole.runs][:-1])
-    executors.begin(whole)
+    conduct.begin(whole)
     assert begun == [str(tmp_path)]
 
 
 def test_nothing_once_all_are_done(tmp_path, begun):
     whole = planned(tmp_path)
     finish(whole.arms[0].settings.where, sorted({run.id for run in whole.runs}))
-    executors.begin(whole)
+    conduct.begin(whole)
     assert not begun
 
 
 def test_nothing_for_a_plan_that_is_only_shown(tmp_path, begun):
-    executors.begin(planned(tmp_path, dry_run=True))
+    conduct.begin(planned(tmp_path, dry_run=True))
     assert not begun
