@@ -62,11 +62,20 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _list(words: list[str], options: argparse.Namespace, console: Console) -> None:
     """All runs that hold every word."""
-    shown = [run for run in _all(options.outputs) if all(_holds(run, word) for word in words)]
-    if not shown:
+    shown, unread = [], []
+    for run in _all(options.outputs):
+        try:
+            if all(_holds(run, word) for word in words) and run.metric:
+                shown.append(run)
+        except UserError as error:
+            unread.append(str(error))
+    for error in unread:
+        console.print(f"cannot be read: {error}", style="red", soft_wrap=True)
+    if not shown and not unread:
         of = f" with {' '.join(words)}" if words else "; start one with: ablate train"
         raise UserError(f"no run in {Path(options.outputs, 'runs')}{of}")
-    console.print(run_table.listed(shown, time.time()))
+    if shown:
+        console.print(run_table.listed(shown, time.time()))
 
 
 def _holds(run: Shown, word: str) -> bool:
@@ -218,7 +227,7 @@ def _state(record: Record) -> str:
     if state == "failed":
         return (record.failure() or {})["outcome"]
     row = record.last_row()
-    part = f" {row['step'] / record.settings().steps:.0%}" if row and (record.folder / "config.yaml").exists() else ""
+    part = f" {row['step'] / record.settings().steps:.0%}" if row else ""
     return ("running" if state == "running" else "stopped") + part
 
 

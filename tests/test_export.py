@@ -122,7 +122,7 @@ def test_a_ternary_model_comes_packed_too(trained, tmp_path):
 def test_a_run_must_be_finished(tmp_path):
     folder = run_record(tmp_path, "a64x2-64-s0-01234567").folder
     folder.mkdir(parents=True)
-    (folder / "environment.json").write_text("{}")
+    (folder / "config.yaml").touch()
     with pytest.raises(export.UserError, match=r"^a64x2-64-s0-01234567 is not finished"):
         export.find("0123", tmp_path)
     with pytest.raises(export.UserError, match=r"^b: no such run in "):

@@ -67,6 +67,16 @@ def test_the_list_is_by_study_with_the_metric_at_the_end(capsys, outputs):
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_run_that_cannot_be_read_hides_no_other(capsys, outputs):
+    path = lookup.find("0123abcd", outputs).folder / "config.yaml"
+    path.write_text(path.read_text().replace("\ntokens:", "\ntokns:"))
+    text = said(capsys, outputs)
+    assert f"cannot be read: {path}: tokns: no such setting; did you mean tokens?" in text
+    assert "mix_sweep  5 runs" in text
+    path.write_text("{")
+    assert f"cannot be read: {path}: while parsing" in said(capsys, outputs)
+
+
 @pytest.mark.parametrize(
     ("words", "count"),
     [

@@ -34,7 +34,7 @@ class Place:
 
 def runs(outputs: Path | str) -> list[Record]:
     """Every run that has begun, by name."""
-    return [Record(path.parent) for path in sorted(Path(outputs, "runs").glob("[!.]*/environment.json"))]
+    return [Record(path.parent) for path in sorted(Path(outputs, "runs").glob("[!.]*/config.yaml"))]
 
 
 def studies(outputs: Path | str) -> dict[str, dict[str, Any]]:
@@ -59,7 +59,7 @@ def places(declared: dict[str, dict[str, Any]]) -> dict[str, list[Place]]:
 
 def find(name: str, outputs: Path | str) -> Record:
     """The run of that folder, id, beginning of an id or of its hash, or STUDY/ARM/SEED. Raises UserError."""
-    if (Path(name) / "environment.json").exists():
+    if (Path(name) / "config.yaml").exists():
         return Record(Path(name).resolve())
     if name.count("/") >= 2:
         return _in_study(name, outputs)
@@ -99,9 +99,10 @@ def children(record: Record) -> list[Record]:
     """Runs that began with the weights that this one ended with."""
     found = []
     for other in runs(record.folder.parent.parent):
-        start = parse(other.settings().start) if (other.folder / "config.yaml").exists() else None
-        if start and (parent := parent_of(other, start)) and parent.id == record.id:
-            found.append(other)
+        with suppress(UserError):  # settings of an older version, which knew no parents
+            start = parse(other.settings().start)
+            if start and (parent := parent_of(other, start)) and parent.id == record.id:
+                found.append(other)
     return found
 
 

@@ -38,7 +38,7 @@ from ablate.run import files, machine
 from ablate.run.files import make_folder, read_json, write_atomically, write_json, writing
 from ablate.run.identity import difference
 from ablate.run.parse import from_plain
-from ablate.run.settings import Settings, UserError
+from ablate.run.settings import Settings, SettingsError, UserError
 
 ROWS = ("train", "evaluation", "trace")  # kinds of rows in the metrics
 # Without these a declaration says nothing; what came later may be absent
@@ -125,7 +125,12 @@ class Record:
         (self.folder / "failure.json").unlink(missing_ok=True)
 
     def settings(self) -> Settings:
-        return from_plain(yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8")))
+        """Raises UserError, naming the file, for settings that were damaged, or that this version does not know."""
+        path = self.folder / "config.yaml"
+        try:
+            return from_plain(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (yaml.YAMLError, SettingsError) as error:
+            raise UserError(f"{path}: {' '.join(str(error).split())}") from None
 
     def environment(self) -> dict[str, Any]:
         """Commit, versions and machine; empty for a run that has not begun."""

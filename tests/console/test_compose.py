@@ -4,6 +4,7 @@ from argparse import Namespace
 
 import pytest
 
+from ablate import prepare
 from ablate.console import compose
 from ablate.console.words import SettingsParser
 from ablate.run.identity import difference
@@ -99,3 +100,12 @@ def test_a_machine_of_ones_own_begins_with_one_of_ours(own):
     settings = composed("where=mine", "--config-dir", str(own))
     assert (settings.precision, settings.where.wandb, settings.where.runs_per_device) == ("bf16-mixed", "off", 4)
     assert settings.where.device == "cuda"
+
+
+def test_preparing_a_whole_study_trains_nothing(outputs, capsys):
+    tiny = ["size=tiny", "data.domain_bytes=150000", "data.vocabulary=512", "data.span=64", f"where.outputs={outputs}"]
+    texts = "data.domains=[general,code],[code,qa]"
+    prepare.main(["-m", *tiny, texts, "data.focus=code", "study.name=s", "where.progress=false"])
+    shown = capsys.readouterr().out
+    assert shown.count("bytes per") == 2
+    assert {"runs", "studies"}.isdisjoint(path.name for path in outputs.iterdir())
