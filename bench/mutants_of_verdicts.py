@@ -114,6 +114,10 @@ VERDICTS: list[Listed] = [
             '(1 - evidence.declaration["confidence"]) / max(1, len(evidence.arms))',
             '1 - evidence.declaration["confidence"]',
         ),
+    ),
+    *of(
+        "ablate/verdict/validity/controls.py",
+        "tests/verdict/test_direction.py::test_controls_are_judged_in_the_metrics_direction",
         (
             "a positive control that forgets the metric's direction",
             "better_or_worse(metric.sign * low)",

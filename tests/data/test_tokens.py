@@ -6,6 +6,8 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from ablate.data.tokens import SPLITS, num_spans, prepare
 from ablate.prepare import describe
 from ablate.run.settings import Data, UserError
 
+SECONDS = 20  # that another process may take to say something
+
 
 def refused(data: Data, outputs: Path) -> str:
     """The one line that preparing ends in."""
@@ -28,24 +32,41 @@ def refused(data: Data, outputs: Path) -> str:
     return str(caught.value)
 
 
-def start(data: Data, outputs: Path, before: str = "") -> subprocess.Popen:
-    """Another process that prepares, says what it does, and prints the fingerprint or the error."""
-    script = (
-        f"{before}\n"
-        "from pathlib import Path\n"
-        "from ablate.data.tokens import prepare\n"
-        "from ablate.run.settings import Data, UserError\n"
-        "try: print(prepare("
-        f"Data(source='folder', root={data.root!r}, domains={data.domains!r}, vocabulary={data.vocabulary}, "
-        f"span={data.span}, validation={data.validation}), Path({str(outputs)!r}), progress=True).fingerprint)\n"
-        "except UserError as error: print(error)"
-    )
-    return subprocess.Popen([sys.executable, "-u", "-c", script], stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen]]:
+    """start(data, outputs): another process that prepares, says what it does, and prints the fingerprint or the
+    error. None is left behind."""
+    started = []
+
+    def process(data: Data, outputs: Path, before: str = "") -> subprocess.Popen:
+        script = (
+            f"{before}\n"
+            "from pathlib import Path\n"
+            "from ablate.data.tokens import prepare\n"
+            "from ablate.run.settings import Data, UserError\n"
+            "try: print(prepare("
+            f"Data(source='folder', root={data.root!r}, domains={data.domains!r}, vocabulary={data.vocabulary}, "
+            f"span={data.span}, validation={data.validation}), Path({str(outputs)!r}), progress=True).fingerprint)\n"
+            "except UserError as error: print(error)"
+        )
+        started.append(subprocess.Popen([sys.executable, "-u", "-c", script], stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield process
+    for one in started:
+        one.kill()
+        one.wait()
 
 
 def read_until(process: subprocess.Popen, word: str) -> None:
+    """Fails when a process ends, or SECONDS pass, before it has said a word."""
     assert process.stdout is not None
-    assert any(word in line for line in process.stdout), f"never said {word}"
+    deadline = threading.Timer(SECONDS, process.kill)  # its output then ends
+    deadline.start()
+    try:
+        assert any(word in line for line in process.stdout), f"never said {word}"
+    finally:
+        deadline.cancel()
 
 
 def test_shards_hold_the_documents_one_after_the_other(corpora, tmp_path):
@@ -112,7 +133,7 @@ def test_spans_and_focus_share_prepared_data(corpora, tmp_path):
     assert [path.name for path in (tmp_path / "data").iterdir() if path.is_dir()] == [folder.name]
 
 
-def test_prepared_data_opens_with_few_imports(corpora, tmp_path):
+def test_prepared_data_opens_with_few_imports(start, corpora, tmp_path):
     data = small_data(corpora)
     corpus = prepare(data, tmp_path)
     assert prepare(data, tmp_path).fingerprint == corpus.fingerprint
@@ -263,7 +284,7 @@ def test_other_manifest_is_named_by_what_differs(corpora, tmp_path):
     assert "manifest.json: No such file" in refused(small_data(corpora), tmp_path)
 
 
-def test_two_at_once(corpora, tmp_path):
+def test_two_at_once(start, corpora, tmp_path):
     """The first is held up by a pipe in the middle of its reading, so that the second has to wait for it."""
     pipe = corpora / "told" / "slow.jsonl"
     os.mkfifo(pipe)
@@ -279,7 +300,7 @@ def test_two_at_once(corpora, tmp_path):
     assert prints[1] == prints[1][-1:]
 
 
-def test_killed_while_reading(corpora, tmp_path):
+def test_killed_while_reading(start, corpora, tmp_path):
     pipe = corpora / "told" / "slow.jsonl"
     os.mkfifo(pipe)
     process = start(small_data(corpora), tmp_path)
@@ -295,7 +316,7 @@ def test_killed_while_reading(corpora, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["training the tokenizer", "tokenising asked", "tokenising told"])
-def test_killed_later(tmp_path, moment):
+def test_killed_later(start, tmp_path, moment):
     write_corpora(tmp_path / "corpora", documents=2000)
     data = small_data(tmp_path / "corpora")
     process = start(data, tmp_path / "killed")
@@ -308,7 +329,7 @@ def test_killed_later(tmp_path, moment):
     assert not list((tmp_path / "killed" / "data").glob("*.part"))
 
 
-def test_full_disk(corpora, tmp_path):
+def test_full_disk(start, corpora, tmp_path):
     """No file may grow beyond 20 kB: the system refuses the write as a full disk would."""
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
     printed, _ = start(small_data(corpora), tmp_path, limited).communicate(timeout=60)

@@ -7,14 +7,16 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from ablate.run.failures import Claimed
 from ablate.run.record import Record
 from ablate.sweep import ledger
-from ablate.sweep.ledger import claim, state
+from ablate.sweep.ledger import claim, reserve, state
 
+SECONDS = 10.0  # that a wait may take
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -30,13 +32,14 @@ from pathlib import Path
 from ablate.run.record import Record
 from ablate.run.failures import Claimed
 from ablate.sweep.ledger import claim
-run, losers = Path(sys.argv[1]), int(sys.argv[2])
+run, losers, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()
 try:
     with claim(Record(run)):
         print("won", flush=True)
-        while len(list(run.parent.glob("lost-*"))) < losers:
+        deadline = time.monotonic() + seconds
+        while len(list(run.parent.glob("lost-*"))) < losers and time.monotonic() < deadline:
             time.sleep(0.02)
 except Claimed:
     print("lost", flush=True)
@@ -90,20 +93,40 @@ def test_the_heart_beats(tmp_path, monkeypatch):
     with claim(record):
         path = tmp_path / "claim.json"
         os.utime(path, (0, 0))
+        deadline = time.monotonic() + SECONDS
         while path.stat().st_mtime < time.time() - 60:
+            assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_between_a_look_at_the_claim_and_ones_own_nobody_else_claims(tmp_path, monkeypatch):
+    def slowly(path):
+        found = owner(path)
+        time.sleep(0.2)
+        return found
+
+    owner, record = ledger._owner, Record(tmp_path)
+    monkeypatch.setattr(ledger, "_owner", slowly)
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(reserve, record, process, []) for process in (os.getpid(), 1)]
+    assert sorted(isinstance(one.exception(), Claimed) for one in both) == [False, True]
 
 
 @pytest.mark.slow
 def test_of_many_at_once_exactly_one_wins(tmp_path):
-    command = [sys.executable, "-c", RACE, str(tmp_path / "run"), "5"]
+    command = [sys.executable, "-c", RACE, str(tmp_path / "run"), "5", str(SECONDS)]
     racers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]
-    streams = [(racer.stdin, racer.stdout) for racer in racers if racer.stdin and racer.stdout]
-    assert [stdout.readline() for _, stdout in streams] == ["ready\n"] * 6
-    for stdin, _ in streams:
-        stdin.write("go\n")
-        stdin.flush()
-    said = [racer.communicate()[0].strip() for racer in racers]
+    try:
+        streams = [(racer.stdin, racer.stdout) for racer in racers if racer.stdin and racer.stdout]
+        assert [stdout.readline() for _, stdout in streams] == ["ready\n"] * 6
+        for stdin, _ in streams:
+            stdin.write("go\n")
+            stdin.flush()
+        said = [racer.communicate(timeout=2 * SECONDS)[0].strip() for racer in racers]
+    finally:
+        for racer in racers:
+            racer.kill()
+            racer.wait()
     assert sorted(said) == ["lost"] * 5 + ["won"]
 
 

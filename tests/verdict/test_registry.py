@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from ablate.run.record import study_record
+from ablate.scores.metrics import bits_per_byte
 from ablate.verdict import book, compare, registry
 from ablate.verdict.evidence import Evidence, read
 from ablate.verdict.registry import Past, noises, pairings
@@ -131,6 +133,17 @@ def test_a_verdict_uses_the_other_studies_of_its_lab_and_its_book(tmp_path):
     (outputs / "studies" / "first" / "study.json").unlink()
     again = {verdict.arm: verdict for verdict in compare.verdicts(second)}["qa_20"]
     assert again.known == found.known
+
+
+def test_rest_of_an_earlier_study_leaves_out_the_focus_of_the_study_that_is_judged(tmp_path):
+    """`first` varied qa; a study that varies code asks how noisy the mean over the others is, qa among them."""
+    rename_runs(recorded(tmp_path / "outputs", "first", seeds=(0, 1)))
+    second = rename_runs(recorded(tmp_path / "outputs", "second", seeds=(2, 3)))
+    past = registry.earlier(second.with_focus("code"))[0]
+    sums = read(study_record(tmp_path / "outputs", "first")).by_arm[past.arm][0].result["sums"]
+    others = [bits_per_byte(sums[name]["nats"], sums[name]["bytes"]) for name in ("general", "science", "qa")]
+    assert past.study == "first"
+    assert past.pairs["rest"][0][1] == pytest.approx(sum(others) / 3, rel=1e-12)
 
 
 def test_a_few_arms_alone_are_judged_as_by_the_plain_t(tmp_path):
