@@ -20,7 +20,7 @@ from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfile
 
 from ablate.data.batches import Batches, training_spans, validation_rows
 from ablate.data.tokens import Corpus
-from ablate.fit import checkpoint, mirror, objectives, parents, processes, strategy
+from ablate.fit import callbacks, checkpoint, mirror, objectives, parents, processes, strategy
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.trace import Trace
 from ablate.fit.watch import Watch
@@ -41,6 +41,7 @@ def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth
     """
     strategy.check(settings)
     objectives.check(settings)
+    callbacks.own(settings.where)
     match.sized(settings)  # raises here, before anything is written, when nothing matches
     if not record.done:
         if settings.where.strategy == "single" or "LOCAL_RANK" in os.environ:
@@ -69,7 +70,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     every, leave = _save_every(settings, watch.every), _leave(growth, record, watch)
     saver = checkpoint.Saver(record.checkpoints, every, leave, growth.until)
     trace = Trace(module, corpus, order, held_out, record, watch.every)
-    trainer = _trainer(settings, record, [watch, trace, saver])
+    trainer = _trainer(settings, record, [watch, trace, *callbacks.own(settings.where), saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module))
     outcome, reason = "finished", None

@@ -56,6 +56,8 @@ class Where:
     wandb: Literal["online", "offline", "off"] = "offline"  # mirror of the records at Weights & Biases
     wandb_project: str = "ablate"  # the project of that mirror
     progress: bool = True  # print how a run goes on
+    # Callbacks of yours, my_module:MyCallback, found in the current folder or on PYTHONPATH (`fit.callbacks`)
+    callbacks: list[str] = dataclasses.field(default_factory=list)
     gradient_norms: bool = False  # by layer, before clipping, in every row of the training
     profile: Literal["off", "simple", "pytorch"] = "off"  # where time goes, written to the folder of the run
     peak_tflops: NonNegative = 0.0  # of the device, for MFU; 0: measured
