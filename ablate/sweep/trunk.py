@@ -37,7 +37,7 @@ NUMERICAL = ("torch", "numpy", "bitsandbytes", "deepspeed", "mamba-ssm", "causal
 NUMERICAL_WHERE = [key for key, one in declared(Where).items() if one.moves and key not in ("device", "recompute")]
 
 # Raised when the rows of `metrics.jsonl` change: a run grown from an older trunk would begin with rows of another kind
-METRICS_VERSION = 2
+METRICS_VERSION = 3
 
 Stored = dict[int, set[str]]
 

@@ -1,6 +1,8 @@
 """Metrics are read from sums, with the declaration of the study that judges."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,7 @@ from ablate.run.parse import from_plain
 from ablate.run.settings import Settings, SettingsError
 from ablate.scores.metrics import METRICS, Metric, Scope, check, metric_of, readings
 
+PACKAGE = Path(__file__).parents[2] / "ablate"
 DOMAINS = ["general", "code", "qa"]
 BITS, BYTES = (100, 600, 100), (100, 200, 50)  # 1, 3 and 2 bits per byte
 SUMS = {
@@ -62,6 +65,13 @@ def test_a_record_from_before_sums_were_kept_has_its_numbers_and_this_studys_res
 def test_readings_name_every_number_the_domains_first():
     assert list(readings(RECORD, Scope(DOMAINS, "qa"))) == [*DOMAINS, "macro", "micro", "rest"]
     assert "rest" not in readings(RECORD, Scope(DOMAINS, ""))
+
+
+def test_only_the_scores_know_a_metric_by_name():
+    """What reads `bpb` by itself reads the wrong number once a study has another metric."""
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".html") and "scores" not in path.parts]
+    assert len(files) > 100
+    assert [path for path in files if re.search(r"(?<![a-z])bpb(?![a-z])", path.read_text(encoding="utf-8"))] == []
 
 
 def settings(domains: list[str], metric: str = "macro", focus: str = "qa") -> Settings:

@@ -189,3 +189,15 @@ def test_the_interval_of_two_samples_is_students():
     a, b = [0.1, 0.4, 0.2], [0.3, 0.5, 0.9, 0.2]
     expected = ttest_ind(a, b).confidence_interval(0.9)
     assert controls._two_samples(a, b, 0.1) == pytest.approx((expected.low, expected.high))
+
+
+def test_a_record_of_before_repeats_where_its_weights_do(tmp_path):
+    """It holds bits per byte, its replicate sums: none of the numbers can be compared, and the weights can."""
+    again = repeated(tmp_path)
+    rows = [json.loads(line) for line in (again.folder / "metrics.jsonl").read_text().splitlines()]
+    for row in (row for row in rows if row["kind"] == "evaluation"):
+        row["bpb"] = dict.fromkeys(row.pop("sums"), 2.0)
+    (again.folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert only(findings(again_read(tmp_path)), NULL).held
+    edit(again, "result.json", weights_of(again), "0" * 64)
+    assert not only(findings(again_read(tmp_path)), NULL).held
