@@ -68,6 +68,7 @@ def _accuracy(scores, scope) -> float:
 
 def test_a_race_of_a_metric_that_is_better_when_higher(study, monkeypatch):
     monkeypatch.setitem(METRICS, "accuracy", Metric("accuracy", "share of bytes", "higher", _accuracy))
+    carried_out(study("before", seeds=[0, 1]))
     known = Budget(race="best", looks=[2], noise=0.001, noise_df=40)
     whole = study("s", seeds=[0, 1, 2], metric="accuracy", margin=0.001, budget=known)
     printed = carried_out(whole)
@@ -77,7 +78,6 @@ def test_a_race_of_a_metric_that_is_better_when_higher(study, monkeypatch):
     assert frozen.effect.interval[0] < frozen.effect.mean < frozen.effect.interval[1] < 0
     assert "accuracy: share of bytes, higher is better" in printed
     assert "`frozen` is worse than `base` by" in printed
-    assert "accuracy 0." in printed  # of a run that has ended
     decision = study_record(whole.arms[0].settings.where.outputs, "s").decisions()["frozen"]
     assert decision["mean"] == frozen.effect.mean
     assert decision["word"] == "worse"
