@@ -26,7 +26,7 @@ import yaml
 
 from ablate.console.errors import command
 from ablate.console.words import Parser
-from ablate.run import lookup
+from ablate.run import lookup, parts
 from ablate.run.files import make_folder
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
@@ -92,6 +92,7 @@ def load(record: Record) -> "LanguageModel":
     from ablate.model.language import LanguageModel
 
     settings = record.settings()
+    parts.load(settings.where.imports)
     with torch.device("meta"):
         language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary)
     language.load_state_dict(load_file(record.weights), assign=True)

@@ -15,8 +15,8 @@ from ablate.console import compose
 from ablate.console.errors import command
 from ablate.console.words import SettingsParser
 from ablate.data.tokens import SPLITS, Corpus, prepare
+from ablate.fit import parts
 from ablate.run.settings import Settings
-from ablate.scores import metrics
 from ablate.sweep.worker import looked_up
 
 WHAT = "Read and tokenize the text of a configuration, and show what there is to train on."
@@ -61,7 +61,7 @@ def _row(corpus: Corpus, domain: str) -> list[str]:
 
 def show(settings: Settings) -> None:
     """Prepare the text of a configuration, unless it is there, and print the table."""
-    metrics.check(settings)
+    parts.check(settings)
     settings = looked_up(settings)  # the text of a run that begins with another's weights is cut by its tokenizer
     Console().print(describe(prepare(settings.data, Path(settings.where.outputs), progress=settings.where.progress)))
 

@@ -15,9 +15,9 @@ ANY = "any"
 COMMANDS = ["__main__", "train", "prepare", "report", "runs", "suggest", "power", "trunks", "export"]
 INSIDE = {
     "run": ["run"],
-    "plan": ["run.fields", "run.identity", "run.settings", "run.steps", "plan"],
+    "plan": ["run.fields", "run.parts", "run.identity", "run.settings", "run.steps", "plan"],
     "data": ["run", "plan", "data"],
-    "model": ["run.settings", "model"],
+    "model": ["run.settings", "run.parse", "model"],
     "scores": ["run.settings", "model", "scores"],
     "fit": ["run", "plan", "data", "model", "scores", "fit"],
     "verdict": ["run", "scores.metrics", "verdict"],
@@ -26,7 +26,8 @@ INSIDE = {
     "console": ["run", "console"],
     "sweep": [
         *["run", "plan", "verdict", "page", "console", "sweep"],
-        *["data.tokens", "model.budget", "scores.metrics", "fit.run", "fit.parents", "fit.pace", "fit.processes"],
+        *["data.tokens", "model.budget", "scores.metrics", "fit.run", "fit.parents", "fit.parts", "fit.pace"],
+        "fit.processes",
     ],
     **{command: [ANY] for command in COMMANDS},
 }
@@ -157,6 +158,11 @@ LIGHT = {
     "wrong value": ([*TRAIN, "tokens=many"], "tokens=many: must be"),
     "wrong value in a study": ([*STUDY, "seed=0,1", "tokens=many"], "tokens=many: must be"),
     "arm outside the factor": ([*STUDY, "+study.arms.hot=['optimizer.lr=1']"], "study.arms.hot: differs outside"),
+    "no such mixer": ([*TRAIN, "model.pattern=W"], "model.pattern='W': must be made of the letters A, L, M"),
+    "no such shape": ([*TRAIN, "schedule.shape=square"], "schedule.shape=square: must be one of linear"),
+    "no such source": ([*TRAIN, "data.source=x"], "data.source=x: must be one of installed, folder, hub"),
+    "no such optimizer": ([*TRAIN, "optimizer.name=x"], "optimizer.name=x: must be one of adamw"),
+    "no such mixer in an arm": ([*STUDY, "+study.arms.w=['model.pattern=W']"], "model.pattern='W'"),
     "new entry": ([*STUDY, "study.arms={hot: ['optimizer.lr=1']}"], "is added with +study.arms.<name>=..."),
     "no text": ([*STUDY, "data.source=folder", "data.root=nowhere"], "data.root=nowhere: must be a folder"),
 }

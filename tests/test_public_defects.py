@@ -26,9 +26,10 @@ from ablate.data.tokens import Corpus, prepare
 from ablate.fit import checkpoint, objectives
 from ablate.fit import optimizer as optimizers
 from ablate.model import mamba
-from ablate.model.language import MIXERS, Block, build
+from ablate.model.language import Block, build
 from ablate.model.latent import LatentAttention
 from ablate.model.linear import Ternary
+from ablate.model.mixers import MIXERS
 from ablate.model.parts import RMSNorm
 from ablate.plan import lerac, schedule
 from ablate.plan.order import Order

@@ -23,6 +23,7 @@ from ablate.data.documents import Document, cleaned, order_key
 from ablate.data.folder import Folder
 from ablate.data.hub import Hub
 from ablate.data.installed import Installed
+from ablate.run.parts import require_member
 from ablate.run.settings import Data
 
 
@@ -39,6 +40,11 @@ class Source(Protocol):
 
 
 SOURCES: dict[str, type[Source]] = {"installed": Installed, "folder": Folder, "hub": Hub}
+
+
+def check(data: Data) -> None:
+    """Raises SettingsError for a source that there is not."""
+    require_member("data.source", data.source, SOURCES)
 
 
 def open_source(data: Data) -> Source:

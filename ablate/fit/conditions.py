@@ -12,7 +12,9 @@ A configuration says what was asked for; this says what there was. `validity.con
 import ast
 import functools
 import hashlib
+import inspect
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,7 @@ def before_loading(module: Pretraining, corpus: Corpus, order: Order, held_out: 
     return {
         "initial": {name: f"{tuple(value.shape)} {digest([value])}" for name, value in named if not value.is_meta},
         "constants": _constants(module.model),
+        **{f"module {name}": _source(name) for name in settings.where.imports},
         "kernels": module.model.kernels(device, max(settings.length.lengths)),
         "text": _text(corpus, order) | {"bytes per token": digest([module.bytes_per_token])},
         "evaluation": by_domain(held_out, settings.data.domains),
@@ -97,6 +100,11 @@ def code() -> str:
         for path in [root / f"{name}.py"] if (root / f"{name}.py").exists() else sorted((root / name).rglob("*.py")):
             hasher.update(f"{path.relative_to(root)}{executed(path.read_text(encoding='utf-8'))}".encode())
     return hasher.hexdigest()
+
+
+def _source(module: str) -> str:
+    """Digest of one of the user's modules, which `code` knows nothing of."""
+    return hashlib.sha256(executed(inspect.getsource(sys.modules[module])).encode()).hexdigest()
 
 
 def executed(source: str) -> str:

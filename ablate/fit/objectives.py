@@ -7,27 +7,30 @@ the same whatever micro-batches and processes its rows are spread over.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from ablate.run.parts import require_member
+from ablate.run.settings import Settings
 
-from ablate.data.batches import Batch
-from ablate.model.language import LanguageModel
-from ablate.run.settings import Settings, SettingsError
-from ablate.scores.loss import Sums, loss_sums
+if TYPE_CHECKING:  # torch takes seconds to load: a wrong name is refused at once
+    from torch import Tensor
 
-Objective = Callable[[LanguageModel, Batch, Tensor, int], Sums]
+    from ablate.data.batches import Batch
+    from ablate.model.language import LanguageModel
+    from ablate.scores.loss import Sums
 
 
-def next_token(model: LanguageModel, batch: Batch, bytes_per_token_V: Tensor, num_domains: int) -> Sums:
+def next_token(model: "LanguageModel", batch: "Batch", bytes_per_token_V: "Tensor", num_domains: int) -> "Sums":
     """Cross-entropy of every target that counts, given the tokens before it."""
+    from ablate.scores.loss import loss_sums
+
     hidden_BLD = model(batch.tokens_BL)
     return loss_sums(hidden_BLD, model.head_weight, batch.targets_BL, batch.domain_B, bytes_per_token_V, num_domains)
 
 
-OBJECTIVES: dict[str, Objective] = {"next_token": next_token}
+OBJECTIVES: dict[str, Callable[["LanguageModel", "Batch", "Tensor", int], "Sums"]] = {"next_token": next_token}
 
 
 def check(settings: Settings) -> None:
-    """Refuses an objective that does not exist."""
-    if settings.objective not in OBJECTIVES:
-        raise SettingsError(f"objective={settings.objective}: must be one of " + ", ".join(OBJECTIVES))
+    """Raises SettingsError for an objective that there is not."""
+    require_member("objective", settings.objective, OBJECTIVES)

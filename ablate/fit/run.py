@@ -20,14 +20,14 @@ from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfile
 
 from ablate.data.batches import Batches, training_spans, validation_rows
 from ablate.data.tokens import Corpus
-from ablate.fit import callbacks, checkpoint, mirror, objectives, parents, processes, strategy
+from ablate.fit import callbacks, checkpoint, mirror, parents, processes, strategy
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.trace import Trace
 from ablate.fit.watch import Watch
 from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.run import failures
+from ablate.run import failures, parts
 from ablate.run.record import Growth, Record
 from ablate.run.settings import Settings
 
@@ -39,8 +39,8 @@ def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth
 
     Several devices: one process each.
     """
+    parts.load(settings.where.imports)
     strategy.check(settings)
-    objectives.check(settings)
     callbacks.own(settings.where)
     match.sized(settings)  # raises here, before anything is written, when nothing matches
     if not record.done:

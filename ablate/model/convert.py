@@ -75,6 +75,7 @@ def model_type(model: Model) -> str:
     """The key of FAMILIES for this architecture. Raises ValueError if it has none."""
     _expressible("model.feed", model.feed, model.feed == "swiglu", "swiglu")
     mixers = set(model.pattern)
+    _expressible("model.pattern", repr(model.pattern), mixers <= set("ALM"), "made of A, L and M")
     if model.linear == "ternary":
         _expressible("model.pattern", repr(model.pattern), mixers == {"A"}, "all A with model.linear=ternary")
         _expressible("model.qk_norm", model.qk_norm, not model.qk_norm, "false with model.linear=ternary")

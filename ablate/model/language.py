@@ -5,9 +5,7 @@
     pattern "A",  depth 4:   A A A A
     pattern "MMA", depth 6:  M M A M M A
 
-A mixer is a module `(model, size)` with `forward(x_BLD) -> y_BLD`, `flops(length)` (forward, per
-token), `state_bytes(length)` (of one sequence at inference) and `kernel(device, length)`, the name of what
-does its work there.
+`model.mixers` says what a mixer is and which there are.
 
 Rows know nothing of one another. Inside a row they are one text: where a document ends and the next one
 begins there is an end token and nothing else, so attention looks back and a state remembers across it,
@@ -28,14 +26,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ablate.model.attention import Attention
-from ablate.model.latent import LatentAttention
 from ablate.model.linear import LINEARS, Dense
-from ablate.model.mamba import INITIAL, Mamba2
+from ablate.model.mixers import mixer
 from ablate.model.parts import FEEDS, RMSNorm
 from ablate.run.settings import Model, Size
-
-MIXERS = {"A": Attention, "L": LatentAttention, "M": Mamba2}
 
 # The matrices that write to the residual stream: the last one of each mixer and feed-forward.
 RESIDUAL = ("mixer.out.weight", "mixer.out_proj.weight", "feed.down.weight")
@@ -47,7 +41,7 @@ class Block(nn.Module):
     def __init__(self, letter: str, model: Model, size: Size) -> None:
         super().__init__()
         self.mixer_norm = _norm(model, size)
-        self.mixer = MIXERS[letter](model, size)
+        self.mixer = mixer(letter, model, size)
         self.feed_norm = _norm(model, size)
         self.feed = FEEDS[model.feed](size.width, size.hidden, model.linear)
 
@@ -125,7 +119,7 @@ def _recomputed(block: nn.Module, x_BLD: Tensor) -> Tensor:
 
 
 def letters(pattern: str, depth: int) -> str:
-    """One letter of MIXERS per layer: the pattern, repeated and cut to `depth`."""
+    """One letter of `mixers.MIXERS` per layer: the pattern, repeated and cut to `depth`."""
     return (pattern * depth)[:depth]
 
 
@@ -147,15 +141,17 @@ def initialise(model: LanguageModel, seed: int) -> LanguageModel:
     Matrices and embeddings are normal with `std(model)`; those of RESIDUAL with
     `std / sqrt(2 * depth)` (GPT-2), so that the residual stream does not grow with depth: in
     models of different depth these differ by a factor, and by nothing else. Norms are 1. What is
-    neither has a rule in `mamba.INITIAL`, by the end of its name.
+    neither has a rule in the mixer's own `INITIAL`, by its name there, made from uniform numbers in [0, 1).
     """
     shrink = 1.0 / math.sqrt(2 * len(model.blocks))
+    own = [getattr(block.mixer, "INITIAL", {}) for block in model._stack]
+    rules = {f"blocks.{i}.mixer.{name}": rule for i, found in enumerate(own) for name, rule in found.items()}
     for name, parameter in model.named_parameters():
         if parameter.is_meta:
             continue
-        rule = next((rule for end, rule in INITIAL.items() if name.endswith(end)), None)
-        if rule is not None:
-            parameter.copy_(rule(torch.empty(parameter.shape).uniform_(generator=_generator(seed, name)), model.model))
+        if name in rules:
+            uniform = torch.empty(parameter.shape).uniform_(generator=_generator(seed, name))
+            parameter.copy_(rules[name](uniform, model.model))
             continue
         if parameter.ndim < 2:
             parameter.fill_(1.0)

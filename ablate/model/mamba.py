@@ -22,6 +22,7 @@ import contextlib
 import importlib.util
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -32,10 +33,35 @@ from ablate.model.linear import LINEARS
 from ablate.model.parts import CACHE_BYTES
 from ablate.run.settings import Model, Size
 
+Initial = Callable[[Tensor, Model], Tensor]
 HAS_MAMBA_SSM = importlib.util.find_spec("mamba_ssm") is not None
 
 
+def _log_of_decay_rate(u_H: Tensor, _: Model) -> Tensor:
+    """A uniform in [1, 16]."""
+    return (1 + 15 * u_H).log()
+
+
+def _bias_of_step(u_H: Tensor, _: Model) -> Tensor:
+    """softplus(dt_bias) log-uniform in [0.001, 0.1]: heads that remember ten tokens beside some for thousands."""
+    dt_H = torch.exp(math.log(1e-3) + u_H * math.log(1e-1 / 1e-3))
+    return dt_H + torch.log(-torch.expm1(-dt_H))  # the inverse of softplus
+
+
+def _convolution(u: Tensor, model: Model) -> Tensor:
+    """Uniform up to 1 / sqrt(K), weight and bias, which is torch's default."""
+    return (2 * u - 1) / math.sqrt(model.mamba.conv)
+
+
 class Mamba2(nn.Module):
+    # How parameters begin that are neither matrices nor norms
+    INITIAL: ClassVar[dict[str, Initial]] = {
+        "A_log": _log_of_decay_rate,
+        "dt_bias": _bias_of_step,
+        "conv1d.weight": _convolution,
+        "conv1d.bias": _convolution,
+    }
+
     def __init__(self, model: Model, size: Size) -> None:
         super().__init__()
         mamba, inner = model.mamba, model.mamba.expand * size.width
@@ -122,28 +148,3 @@ def kernel(device: torch.device) -> Callable[..., Tensor]:
     from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined  # pyrefly: ignore
 
     return mamba_chunk_scan_combined
-
-
-def _log_of_decay_rate(u_H: Tensor, _: Model) -> Tensor:
-    """A uniform in [1, 16]."""
-    return (1 + 15 * u_H).log()
-
-
-def _bias_of_step(u_H: Tensor, _: Model) -> Tensor:
-    """softplus(dt_bias) log-uniform in [0.001, 0.1]: heads that remember ten tokens beside some for thousands."""
-    dt_H = torch.exp(math.log(1e-3) + u_H * math.log(1e-1 / 1e-3))
-    return dt_H + torch.log(-torch.expm1(-dt_H))  # the inverse of softplus
-
-
-def _convolution(u: Tensor, model: Model) -> Tensor:
-    """Uniform up to 1 / sqrt(K), weight and bias, which is torch's default."""
-    return (2 * u - 1) / math.sqrt(model.mamba.conv)
-
-
-# How parameters begin that are neither matrices nor norms: by end of name, from uniform numbers in [0, 1).
-INITIAL = {
-    "mixer.A_log": _log_of_decay_rate,
-    "mixer.dt_bias": _bias_of_step,
-    "mixer.conv1d.weight": _convolution,
-    "mixer.conv1d.bias": _convolution,
-}

@@ -38,7 +38,7 @@ def sized(settings: Settings) -> Size:
 
 @functools.cache
 def _solved(model: Model, declared: Size, vocabulary: int, span: int) -> Size:
-    reference = dataclasses.replace(model, pattern="A", linear="dense", feed="swiglu", qk_norm=False)
+    reference = dataclasses.replace(model, pattern="A", linear="dense", feed="swiglu", qk_norm=False, options={})
     size = dataclasses.replace(declared, match="none")
     if declared.match == "none" or model == reference:
         return size

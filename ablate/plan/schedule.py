@@ -13,11 +13,13 @@ Indexed by optimizer step, never by micro-batch (a public trainer confused the t
 never came). The first step already moves the weights; the last has exactly `final` times the peak.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 
-from ablate.run.settings import Schedule, ScheduleStage
+from ablate.run.parts import require_member
+from ablate.run.settings import Schedule, ScheduleStage, SettingsError
 from ablate.run.steps import steps_of
 
 
@@ -73,4 +75,19 @@ def exponential(x: np.ndarray, final: float) -> np.ndarray:
     return final**x
 
 
-SHAPES = {"linear": linear, "cosine": cosine, "sqrt": sqrt, "exponential": exponential}
+# (x, final) -> multiple of the peak, float64; x: how much of the decay is done, from 0 to 1, where it is `final`
+SHAPES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "linear": linear,
+    "cosine": cosine,
+    "sqrt": sqrt,
+    "exponential": exponential,
+}
+
+
+def check(schedule: Schedule) -> None:
+    """Raises SettingsError for a shape that there is not, or that cannot end where it should."""
+    stages = {"schedule": schedule} | {f"schedule.stages.{name}": stage for name, stage in schedule.stages.items()}
+    for key, stage in stages.items():
+        require_member(f"{key}.shape", stage.shape, SHAPES)
+        if stage.shape == "exponential" and stage.final == 0:
+            raise SettingsError(f"{key}.final={stage.final}: must be above 0 with shape=exponential")

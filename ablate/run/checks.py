@@ -6,11 +6,9 @@ Every check raises SettingsError with one line that names the key, the value and
 from typing import Any
 
 from ablate.run.fields import Mark, Weights, find
-from ablate.run.settings import Mamba, Model, Schedule, ScheduleStage, Settings, SettingsError, Size
+from ablate.run.settings import Settings, SettingsError, Size
 from ablate.run.start import parse
 from ablate.run.steps import ramp_steps, steps_of
-
-LETTERS = "ALM"  # of mixers, `model.language.MIXERS`, which loads torch
 
 
 def check(settings: Settings) -> None:
@@ -19,7 +17,6 @@ def check(settings: Settings) -> None:
     _check_ramp(settings)
     _check_schedule(settings)
     _check_size(settings.size)
-    _check_model(settings.model, settings.size)
     _check_length(settings)
     _check_mixture(settings)
     _check_techniques(settings)
@@ -50,41 +47,16 @@ def _check_ramp(s: Settings) -> None:
 
 
 def _check_schedule(s: Settings) -> None:
-    _check_shape("schedule", s.schedule)
     begins = []
     for name, stage in s.schedule.stages.items():
-        _check_shape(f"schedule.stages.{name}", stage)
         begins.append(steps_of(stage.start, s.steps))
         _require(0 < begins[-1] < s.steps, f"schedule.stages.{name}.start", stage.start, "within the run")
     _require(len(set(begins)) == len(begins), "schedule.stages", list(s.schedule.stages), "at different steps")
 
 
-def _check_shape(key: str, stage: Schedule | ScheduleStage) -> None:
-    fits = stage.shape != "exponential" or stage.final > 0
-    _require(fits, f"{key}.final", stage.final, "above 0 with shape=exponential")
-
-
 def _check_size(size: Size) -> None:
     _require(size.width % (2 * size.heads) == 0, "size.heads", size.heads, f"such that {size.width} / heads is even")
     _require(size.heads % size.kv_heads == 0, "size.kv_heads", size.kv_heads, f"a divisor of size.heads={size.heads}")
-
-
-def _check_model(model: Model, size: Size) -> None:
-    letters = ", ".join(LETTERS)
-    known = model.pattern != "" and set(model.pattern) <= set(LETTERS)
-    _require(known, "model.pattern", repr(model.pattern), f"made of the letters {letters}")
-    fits = "A" in model.pattern or not model.qk_norm
-    _require(fits, "model.qk_norm", model.qk_norm, f"false for model.pattern={model.pattern}, which has no A")
-    if "M" in model.pattern and size.match == "none":  # otherwise the width is solved so that it fits
-        _check_mamba(model.mamba, size.width)
-
-
-def _check_mamba(mamba: Mamba, width: int) -> None:
-    inner = mamba.expand * width
-    fits = inner % mamba.head_width == 0
-    _require(fits, "model.mamba.head_width", mamba.head_width, f"a divisor of the inner width {inner}")
-    heads = inner // mamba.head_width
-    _require(heads % mamba.groups == 0, "model.mamba.groups", mamba.groups, f"a divisor of the {heads} heads")
 
 
 def _check_length(s: Settings) -> None:

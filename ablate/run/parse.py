@@ -6,9 +6,10 @@
 Nothing is written to disk before this has passed.
 """
 
+import dataclasses
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -18,6 +19,7 @@ from ablate.run.checks import check
 from ablate.run.fields import Mark, declared
 from ablate.run.settings import Settings, SettingsError
 
+T = TypeVar("T")
 # What a key is called in the configurations of other trainers
 USUAL = {
     "size.depth": "n_layers n_layer num_layers num_hidden_layers layers",
@@ -57,12 +59,17 @@ def from_config(config: DictConfig | dict) -> Settings:
 
 def from_plain(plain: Any) -> Settings:
     """Typed settings from plain data as it stands: no `${...}` is looked up. Raises SettingsError, one line."""
-    try:
-        settings = TypeAdapter(Settings).validate_python(plain)
-    except ValidationError as error:
-        raise SettingsError(" ".join(_one_line(error.errors()[0]).split())) from None
+    settings = fitted(Settings, plain)
     check(settings)
     return settings
+
+
+def fitted(kind: type[T], plain: Any, group: str = "") -> T:
+    """Plain data as an object of a dataclass; `group`: the key that it stands at. Raises SettingsError, one line."""
+    try:
+        return TypeAdapter(kind).validate_python(plain)
+    except ValidationError as error:
+        raise SettingsError(" ".join(_one_line(error.errors()[0], kind, group).split())) from None
 
 
 def check_choices(overrides: Sequence[str]) -> None:
@@ -87,9 +94,10 @@ def unknown_key(key: str) -> str:
     return f"{key}: no such setting" + (f"; did you mean {meant[0]}?" if meant else "")
 
 
-def _one_line(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part != "function-after")
+def _one_line(error: Any, kind: Any, group: str) -> str:
+    key = ".".join(str(part) for part in (group, *error["loc"]) if part != "")
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return unknown_key(key)
+        options = ", ".join(field.name for field in dataclasses.fields(kind))
+        return f"{key}: no such option; there are {options}" if group else unknown_key(key)
     wanted = error["msg"].replace("Input should be", "must be")
     return f"{key}={error['input']}: {wanted[0].lower()}{wanted[1:]}"

@@ -2,6 +2,7 @@
 
 Hydra composes plain data; `ablate.run.parse` pours it into these classes and refuses, in one line that
 names the key, whatever does not fit: types and ranges as they stand here, the rest in `ablate.run.checks`.
+Which mixers, shapes, sources and optimizers there are, say the rooms that have them (`ablate.fit.parts`).
 
     what    all but where and study: hashed into the run's id (`ablate.run.identity`)
     where   the group `where` and what is marked NOT_HASHED (paths, say): only recorded
@@ -16,7 +17,7 @@ otherwise a count of optimizer steps; `steps.steps_of` converts.
 
 import dataclasses
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -45,7 +46,7 @@ class SettingsError(UserError):
 class Data:
     """What text exists: domains of one source, cut by one tokenizer into spans."""
 
-    source: Literal["installed", "folder", "hub"] = "installed"  # where text comes from
+    source: str = "installed"  # where text comes from: installed, folder, hub, or one of yours (`data.text.SOURCES`)
     # Of source=folder: <root>/<domain>/*; its content counts, its path does not
     root: Annotated[str, Mark.NOT_HASHED] = ""
     # The domains of the text: each is one stream of tokens
@@ -145,13 +146,16 @@ class Mamba:
 class Model:
     """The architecture."""
 
-    # Mixers, one letter a layer, repeated over depth: A attention, L latent attention, M Mamba-2
+    # Mixers, one letter a layer, repeated over depth: A attention, L latent attention, M Mamba-2, or one of yours
+    # (`model.mixers.MIXERS`)
     pattern: str = "A"
     linear: Annotated[Literal["dense", "ternary"], Moves("eps of norms")] = "dense"  # matrices, but embedding and head
     feed: Literal["swiglu", "relu2"] = "swiglu"  # the feed-forward of every layer
     qk_norm: bool = False  # norm queries and keys of attention
     latent: Latent = dataclasses.field(default_factory=Latent)
     mamba: Annotated[Mamba, Moves("initial weights of states")] = dataclasses.field(default_factory=Mamba)
+    # Of a mixer of yours, by its letter: {W: {window: 64}}
+    options: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
     norm_eps: Annotated[float, Field(gt=0, le=1e-2), Moves("eps of norms")] = 1e-5  # added under the root of RMSNorm
     rope_theta: Annotated[Positive, Moves("base of rotation")] = 10_000.0  # base of the rotary positions
     tied: bool = True  # embedding and head are one matrix
@@ -175,9 +179,10 @@ class LeRaC:
 class Optimizer:
     """What makes a step of the gradients."""
 
-    # adamw; adamw8bit keeps its two moments in 8 bits; muon takes the matrices of the blocks, adamw the rest
+    # adamw; adamw8bit keeps its two moments in 8 bits; muon takes the matrices of the blocks, adamw the rest; or one
+    # of yours (`fit.optimizer.OPTIMIZERS`)
     name: Annotated[
-        Literal["adamw", "adamw8bit", "muon"],
+        str,
         Moves("optimizer class", "optimizer betas", "optimizer eps", "optimizer momentum", "optimizer numbers"),
         Moves("types of the optimizer", "update", "group rates", "numbers"),
     ] = "adamw"
@@ -210,9 +215,6 @@ class Averaging:
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.99  # of ema: the weight of what was before
 
 
-Shape = Literal["linear", "cosine", "sqrt", "exponential"]
-
-
 @strict
 class ScheduleStage:
     """A later stage of the schedule, from `start` on: a schedule of its own, over its own steps."""
@@ -222,7 +224,7 @@ class ScheduleStage:
     weight_decay: NonNegative = 1.0  # times optimizer.weight_decay
     warmup: Moment = 0.0  # steps of its own in which the rate rises
     decay: Moment = 0.0  # steps of its own in which the rate falls
-    shape: Shape = "linear"  # form of the decay
+    shape: str = "linear"  # form of the decay
     final: Fraction = 1.0  # rate of its last step, as a multiple of its peak
 
 
@@ -235,7 +237,7 @@ class Schedule:
 
     warmup: Moment = 0.05  # steps in which the rate rises to the peak
     decay: Moment = 0.2  # last steps, in which it falls
-    shape: Shape = "linear"  # form of the decay
+    shape: str = "linear"  # of the decay: linear, cosine, sqrt, exponential, or one of yours (`plan.schedule.SHAPES`)
     final: Fraction = 0.1  # rate of the last step, as a multiple of the peak
     # Later stages, each a schedule of its own: {second: {start, peak, weight_decay, warmup, decay, shape, final}}
     stages: dict[str, ScheduleStage] = dataclasses.field(default_factory=dict)

@@ -62,6 +62,8 @@ class Where:
     profile: Literal["off", "simple", "pytorch"] = "off"  # where time goes, written to the folder of the run
     peak_tflops: NonNegative = 0.0  # of the device, for MFU; 0: measured
     dry_run: bool = False  # print the plan of the run or the study, and stop
+    # Modules of yours that add parts (mixers, schedule shapes, ...): found in the current folder or on PYTHONPATH
+    imports: list[str] = dataclasses.field(default_factory=list)
     slurm: Slurm = dataclasses.field(default_factory=Slurm)
     arm: str = ""  # name of the arm; set by the launcher
     # n-th repeat of an identical run, to prove that it repeats bit for bit; it never shares trunks; 0: the run itself

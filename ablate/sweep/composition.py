@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
+from ablate.fit import parts
 from ablate.run.parse import check_choices, from_config, from_plain
 from ablate.run.settings import Settings
 
@@ -34,6 +35,11 @@ class Composer:
         self.parsed: dict[str, Override] = {}
 
     def __call__(self, overrides: list[str]) -> Settings:
+        settings = self._settings(overrides)
+        parts.check(settings)
+        return settings
+
+    def _settings(self, overrides: list[str]) -> Settings:
         check_choices(overrides)
         parsed = [self._parse(text) for text in overrides]
         groups = tuple(text for text, one in zip(overrides, parsed, strict=True) if self._chooses_files(one))

@@ -30,7 +30,6 @@ from ablate.run.identity import canonical, difference, digest, key_in_words, rec
 from ablate.run.record import StudyRecord, run_record
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import TO_COME, Start, parse
-from ablate.scores import metrics
 
 PROMISES = 16  # of a run, that its trace is held against
 PROMISED_STEPS = 20_000  # of a longer run only the beginning is worked out
@@ -163,12 +162,9 @@ def _is_known(start: str) -> bool:
 
 
 def plan(study: Study, base: Settings, arms: dict[str, Settings], phase: str = "", before: Plan | None = None) -> Plan:
-    """Audit the arms against the base. Raises SettingsError naming the first arm and all keys outside the factor,
-    or a metric that cannot be read."""
+    """Audit the arms against the base. Raises SettingsError naming the first arm and all keys outside the factor."""
     if study.base in arms:
         raise SettingsError(f"study.arms.{study.base}: is the name of the base; call the arm something else")
-    for settings in (base, *arms.values()):
-        metrics.check(settings)
     audited = [Arm(study.base, base, {})]
     for name, settings in arms.items():
         changed = _audit(study, f"{name}.{phase}".rstrip("."), base, settings)

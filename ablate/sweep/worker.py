@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.data.tokens import opened, prepare_for
+from ablate.fit import parts
 from ablate.fit.processes import stop_with_parent
 from ablate.run import failures
 from ablate.run.failures import CLAIMED, Claimed, noting
@@ -24,7 +25,6 @@ from ablate.run.identity import record_name
 from ablate.run.record import Growth, Record, run_record
 from ablate.run.settings import Settings
 from ablate.run.start import NONE
-from ablate.scores import metrics
 from ablate.sweep.ledger import claim
 from ablate.sweep.trunk import Branch, branches_of, growth, missing
 
@@ -54,7 +54,7 @@ def looked_up(settings: Settings) -> Settings:
 
 def alone(settings: Settings) -> Task:
     """A run that no study asks for. Prepares its text; raises UserError when that or its parent cannot be had."""
-    metrics.check(settings)
+    parts.check(settings)
     settings = looked_up(settings)
     corpus = prepare_for(settings)
     record = run_record(settings.where.outputs, record_name(settings, corpus.fingerprint))

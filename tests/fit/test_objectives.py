@@ -17,6 +17,7 @@ from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.run.settings import Settings, SettingsError
 from ablate.scores.loss import IGNORED
+from ablate.sweep.worker import alone
 
 GET_ITEM = Steps.__getitem__
 
@@ -95,7 +96,7 @@ def test_rows_of_another_domain_than_planned_stop_the_run(tiny, monkeypatch):
 def test_an_unknown_objective_is_refused_before_anything_is_written(tiny):
     settings = tiny(objective="next_word")
     with pytest.raises(SettingsError, match=r"^objective=next_word: must be one of next_token$"):
-        train_run(settings)
+        alone(settings)
     assert not (Path(settings.where.outputs) / "runs").exists()
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from ablate.model.attention import Attention
-from ablate.model.language import MIXERS, LanguageModel, build, decay_groups, initialise, letters
-from ablate.run.checks import LETTERS
+from ablate.model.language import LanguageModel, build, decay_groups, initialise, letters
+from ablate.model.mixers import MIXERS
 from ablate.run.settings import Latent, Model, Size
 
 SIZE = Size(width=64, depth=4, heads=4, kv_heads=2, hidden=96)
@@ -131,10 +131,6 @@ def test_decay_applies_to_matrices_only(model):
 def test_pattern_is_repeated_over_depth(monkeypatch):
     monkeypatch.setitem(MIXERS, "M", Attention)
     assert letters("MMA", 7) == "MMAMMAM"
-
-
-def test_the_letters_that_settings_allow_are_the_mixers_there_are():
-    assert set(LETTERS) == set(MIXERS)
 
 
 def gradients(model, hidden_BLD):

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ablate.model.language import MIXERS, build
+from ablate.model.language import build
 from ablate.model.linear import LINEARS, Dense, Ternary, int8, packed_bytes, ternary
+from ablate.model.mixers import MIXERS
 from ablate.model.pack import packed, unpacked
 from ablate.run.settings import Mamba, Model, Size
 

@@ -1,6 +1,5 @@
 import dataclasses
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from ablate.plan.schedule import rates, weight_decays
+from ablate.plan.schedule import SHAPES, rates, weight_decays
 from ablate.plan.timeline import timeline
 from ablate.run.parse import from_config
-from ablate.run.settings import Schedule, ScheduleStage, Shape
+from ablate.run.settings import Schedule, ScheduleStage
 
-shapes = st.sampled_from(get_args(Shape))
+shapes = st.sampled_from(sorted(SHAPES))
 finals = st.floats(0.01, 0.9)
 peaks = st.floats(1e-6, 10)
 

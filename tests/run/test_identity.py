@@ -46,6 +46,8 @@ OTHER: dict[str, Any] = {
     "ramp.starts": None,
     "data.sources": {"qa": "general"},
     "averaging.decay": 0.9,
+    "model.options": {"W": {"window": 8}},
+    "where.imports": ["window"],
     "study.metric": "micro",
     "study.factor": ["optimizer.lr"],
     "study.arms": {"hot": ["optimizer.lr=0.1"]},
@@ -141,6 +143,8 @@ def test_what_moves_the_id_and_is_named(key):
         assert {name.rpartition(".")[0] for name in names} == {"schedule.stage@0.5"}
     elif key == "start":
         assert difference(base, other) == {"start": ("none", 64 * "a")}
+    elif key == "model.options":
+        assert names == {"model.options.W.window"}
     else:
         assert names == {key}
         assert difference(base, other) == {key: (value_at(base, key), value_at(other, key))}

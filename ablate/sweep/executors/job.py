@@ -26,6 +26,7 @@ from types import FrameType
 
 from ablate.data.tokens import opened
 from ablate.plan.timeline import timeline
+from ablate.run import parts
 from ablate.run.failures import PAUSED, noting
 from ablate.run.files import write_atomically
 from ablate.run.record import Growth, Record, trunk_record
@@ -111,6 +112,7 @@ class Job:
 
     def _ways_here(self) -> list[Branch]:
         """With the keys of the machine that trains: the one that submitted may have another processor."""
+        parts.load(self.task.settings.where.imports)
         settings, fingerprint = self.task.settings, opened(self.task.corpus).fingerprint
         one = beginning(self.task.record.id, timeline(settings), fingerprint, numerics(settings.where))
         assert not isinstance(self.task.ways, Growth)

@@ -50,6 +50,8 @@ def of_seed(stream: str) -> bool:
 def stream_of(key: str, ours: Any, theirs: Any) -> str:
     """The line of the table for a key of the conditions, `group/name/...`, by what it was in the two runs."""
     group, _, name = key.partition("/")
+    if group.startswith("module "):  # of the user's own, by its name
+        return "code"
     last = name.rpartition("/")[2]
     match group:
         case "initial":

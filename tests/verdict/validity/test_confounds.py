@@ -193,5 +193,5 @@ def test_a_key_explains_its_own_streams_only(key):
 
 def test_names_are_those_of_the_model_and_the_plan():
     assert language.RESIDUAL == streams.RESIDUAL
-    assert all(name.endswith(streams.OF_STATE) for name in mamba.INITIAL)
+    assert all(name.endswith(streams.OF_STATE) for name in mamba.Mamba2.INITIAL)
     assert confounds.PLANNED == plan_streams.PLANNED

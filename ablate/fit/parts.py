@@ -1,0 +1,23 @@
+"""The parts of a run, looked up where they are: each name in the settings must be in the dict of its room.
+
+Nothing here loads torch: a mistake is one line before anything is prepared or written.
+"""
+
+from ablate.data import text
+from ablate.fit import objectives, optimizer
+from ablate.model import mixers
+from ablate.plan import schedule
+from ablate.run import parts
+from ablate.run.settings import Settings
+from ablate.scores import metrics
+
+
+def check(settings: Settings) -> None:
+    """Import the user's own modules. Raises SettingsError for a part that there is not."""
+    parts.load(settings.where.imports)
+    schedule.check(settings.schedule)
+    text.check(settings.data)
+    mixers.check(settings.model, settings.size)
+    optimizer.check(settings.optimizer)
+    objectives.check(settings)
+    metrics.check(settings)
