@@ -23,7 +23,7 @@ from torch.optim.swa_utils import SWALR
 
 from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import Corpus, prepare
-from ablate.fit import checkpoint, objectives
+from ablate.fit import checkpoint
 from ablate.fit import optimizer as optimizers
 from ablate.model import mamba
 from ablate.model.language import Block, build
@@ -35,6 +35,7 @@ from ablate.plan import lerac, schedule
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.run.settings import Latent, LeRaC, Mamba, Model, Settings, SettingsError, Size
+from ablate.scores import loss
 from ablate.scores.loss import Sums
 
 SIZE = Size(width=32, depth=2, heads=2, kv_heads=1, hidden=48)
@@ -60,7 +61,7 @@ def rates() -> Iterator[list[list[float]]]:
 # ---- 1. Labels that are not shifted
 
 
-LOSS_SUMS = objectives.loss_sums
+LOSS_SUMS = loss.loss_sums
 
 
 def unshifted(hidden_BLD: Tensor, head_VD: Tensor, targets_BL: Tensor, *rest: Any) -> Sums:
@@ -77,7 +78,7 @@ def test_targets_are_the_next_tokens(tiny, monkeypatch, losses, right):
 
     Before anything is learned the loss is that of a guess; but a tied model already prefers the token it was given.
     """
-    monkeypatch.setattr(objectives, "loss_sums", losses)
+    monkeypatch.setattr(loss, "loss_sums", losses)
     train_run(settings := tiny())
     first = record_of(settings).rows("train")[0]["nats"]
     assert (abs(first - math.log(settings.data.vocabulary)) < 0.2) == right
@@ -87,7 +88,7 @@ def test_targets_are_the_next_tokens(tiny, monkeypatch, losses, right):
 @either_loss
 def test_a_loss_too_good_to_be_true_stops_the_run(tiny, monkeypatch, losses, right):
     """Same defect: a loss of 0.0004 was taken for overfitting (commit 2b93cb2) and answered with dropout."""
-    monkeypatch.setattr(objectives, "loss_sums", losses)
+    monkeypatch.setattr(loss, "loss_sums", losses)
     result = train_run(tiny(optimizer={"lr": 0.03}, tokens=81_920))
     assert (result["outcome"] == "finished") == right
     assert right or "targets not shifted" in result["reason"]

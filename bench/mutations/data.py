@@ -11,7 +11,7 @@ import torch
 from ablate.data import tokens
 from ablate.data.batches import Batch, Steps
 from ablate.data.tokens import Corpus
-from ablate.fit import conditions, module, objectives, run
+from ablate.fit import conditions, module, run
 from ablate.fit.module import Pretraining
 from ablate.plan import keyed, mixture, order, timeline
 from ablate.plan.order import Order, Rows
@@ -57,7 +57,7 @@ def held_out(change: Callable[[Batch], Batch]) -> Tampering:
 
 def targets(change: Callable[[torch.Tensor], torch.Tensor]) -> Tampering:
     """Other labels than the batch has."""
-    return around(objectives, "loss_sums", lambda sums, h, w, labels, *rest: sums(h, w, change(labels), *rest))
+    return around(loss, "loss_sums", lambda sums, h, w, labels, *rest: sums(h, w, change(labels), *rest))
 
 
 def streams(change: Callable[[Corpus, str, np.ndarray], np.ndarray], of: str = "train") -> Tampering:
@@ -170,7 +170,7 @@ TEXT = {
 LABELS = {
     "labels shifted once more": targets(lambda labels: labels.roll(-1, 1)),
     "labels not shifted": around(
-        objectives,
+        loss,
         "loss_sums",
         lambda sums, h, w, labels, *rest: sums(h, w, torch.cat([labels[:, :1], labels[:, :-1]], 1), *rest),
     ),

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate.fit import checkpoint, objectives, optimizer, run
+from ablate.fit import checkpoint, muon, optimizer, run
 from ablate.fit.averaging import Average
 from ablate.fit.module import Pretraining
+from ablate.model import language
 from ablate.model.language import LanguageModel
 from ablate.plan import timeline
 from ablate.run.settings import Settings
@@ -39,7 +40,7 @@ def layers(change: Change) -> Tampering:
 
 def adamw(**changed: Any) -> Tampering:
     """The optimizer constructed with other numbers."""
-    return around(optimizer, "AdamW", lambda build, groups, **numbers: build(groups, **(numbers | changed)))
+    return around(torch.optim, "AdamW", lambda build, groups, **numbers: build(groups, **(numbers | changed)))
 
 
 def clipping(change: Change) -> Tampering:
@@ -69,7 +70,7 @@ def totals(change: Callable[[Tensor, Pretraining], Tensor]) -> Tampering:
 
 def summed(change: Callable[[Sums, Tensor], Sums]) -> Tampering:
     """Other sums of nats, tokens or bytes; `change` also gets the domain of each row."""
-    return around(objectives, "loss_sums", lambda sums, *args: change(sums(*args), args[3]))
+    return around(loss, "loss_sums", lambda sums, *args: change(sums(*args), args[3]))
 
 
 def gradients(change: Callable[[LanguageModel], None]) -> Tampering:
@@ -203,10 +204,10 @@ RATES = {
         timeline.schedule, "weight_decays", lambda path, *args: one_step(path(*args), 0, 0.0)
     ),
     "weight decay on norms": around(
-        optimizer, "decay_groups", lambda groups, model: ([name for part in groups(model) for name in part], [])
+        language, "decay_groups", lambda groups, model: ([name for part in groups(model) for name in part], [])
     ),
     "no weight decay on the embedding": around(
-        optimizer,
+        language,
         "decay_groups",
         lambda groups, model: (groups(model)[0][1:], [*groups(model)[1], groups(model)[0][0]]),
     ),
@@ -215,7 +216,7 @@ LAYERS = {
     "layers off by one": layers(lambda factors: np.roll(factors, 1, axis=1)),
     "layers a step late": layers(shift),
     "layers that the model counts from one": around(
-        optimizer, "layer_of", lambda layer, name, n: min(layer(name, n) + 1, n + 1)
+        language, "layer_of", lambda layer, name, n: min(layer(name, n) + 1, n + 1)
     ),
 }
 OPTIMIZER = {
@@ -224,7 +225,7 @@ OPTIMIZER = {
     "first beta of .95": adamw(betas=(0.95, 0.95)),
     "largest second moment": adamw(amsgrad=True),
     "optimizer not fused": adamw(fused=False),
-    "Adam for AdamW": around(optimizer, "AdamW", lambda build, groups, **numbers: torch.optim.Adam(groups, **numbers)),
+    "Adam for AdamW": around(torch.optim, "AdamW", lambda _, groups, **numbers: torch.optim.Adam(groups, **numbers)),
     "clipping at half the norm": clipping(lambda clip, parameters, largest: clip(parameters, largest / 2)),
     "no clipping": clipping(lambda clip, parameters, largest: clip(parameters, float("inf"))),
     "clipping by another norm": clipping(lambda clip, parameters, largest: clip(parameters, largest, norm_type=1.0)),
@@ -236,10 +237,10 @@ OPTIMIZER = {
 }
 MUON = {
     "muon with another momentum": around(
-        optimizer, "Muon", lambda build, groups, **numbers: build(groups, **(numbers | {"momentum": 0.9}))
+        muon, "Muon", lambda build, groups, **numbers: build(groups, **(numbers | {"momentum": 0.9}))
     ),
     "muon with other sizes of steps": around(
-        optimizer, "Muon", lambda build, groups, **numbers: build(groups, **(numbers | {"adjust_lr_fn": "original"}))
+        muon, "Muon", lambda build, groups, **numbers: build(groups, **(numbers | {"adjust_lr_fn": "original"}))
     ),
 }
 LOSS = {

@@ -10,12 +10,14 @@ from torch import nn
 
 from ablate.data.batches import Batch, Steps, training_spans
 from ablate.data.tokens import prepare
-from ablate.fit import objectives, strategy
+from ablate.fit import strategy
 from ablate.fit.processes import free_port
 from ablate.model.language import build
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
+from ablate.run.identity import run_id
 from ablate.run.settings import Settings, SettingsError
+from ablate.scores import loss
 from ablate.scores.loss import IGNORED
 from ablate.sweep.worker import alone
 
@@ -77,8 +79,8 @@ def test_a_target_left_out_of_the_loss_stops_the_run(tiny, monkeypatch):
         targets_BL[0, 0] = IGNORED
         return loss_sums(hidden, head, targets_BL, *rest)
 
-    loss_sums = objectives.loss_sums
-    monkeypatch.setattr(objectives, "loss_sums", all_but_one)
+    loss_sums = loss.loss_sums
+    monkeypatch.setattr(loss, "loss_sums", all_but_one)
     with pytest.raises(RuntimeError, match=r"^step 1: \d+ targets of \w+ are in the loss, read \d+"):
         train_run(tiny())
 
@@ -101,4 +103,4 @@ def test_an_unknown_objective_is_refused_before_anything_is_written(tiny):
 
 
 def test_the_objective_is_in_the_identity_when_it_is_not_next_token(tiny):
-    assert record_of(tiny(objective="other")).id != record_of(tiny()).id
+    assert run_id(tiny(objective="other"), "data") != run_id(tiny(), "data")
