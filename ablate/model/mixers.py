@@ -13,6 +13,7 @@ residual stream, which is the matrix called `out`. Others have a rule in `INITIA
 Nothing here loads torch, which takes seconds, before a mixer is made: a wrong letter is refused at once.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -73,8 +74,14 @@ def mixer(letter: str, model: Model, size: Size) -> Mixer:
 
 def _options(letter: str, model: Model) -> Any:
     """The options of a mixer, or None for one without. Raises SettingsError for those that it does not take."""
-    kind = getattr(MIXERS[letter], "Options", None)
-    return kind and fitted(kind, model.options.get(letter, {}), f"model.options.{letter}")
+    kind, given = getattr(MIXERS[letter], "Options", None), model.options.get(letter, {})
+    if kind is None:
+        return None
+    names = [field.name for field in dataclasses.fields(kind)]
+    for name in given:
+        if name not in names:
+            raise SettingsError(f"model.options.{letter}.{name}: no such option; there are {', '.join(names)}")
+    return fitted(kind, given, f"model.options.{letter}")
 
 
 def check(model: Model, size: Size) -> None:

@@ -6,7 +6,6 @@
 Nothing is written to disk before this has passed.
 """
 
-import dataclasses
 import difflib
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -69,7 +68,7 @@ def fitted(kind: type[T], plain: Any, group: str = "") -> T:
     try:
         return TypeAdapter(kind).validate_python(plain)
     except ValidationError as error:
-        raise SettingsError(" ".join(_one_line(error.errors()[0], kind, group).split())) from None
+        raise SettingsError(" ".join(_one_line(error.errors()[0], group).split())) from None
 
 
 def check_choices(overrides: Sequence[str]) -> None:
@@ -94,10 +93,9 @@ def unknown_key(key: str) -> str:
     return f"{key}: no such setting" + (f"; did you mean {meant[0]}?" if meant else "")
 
 
-def _one_line(error: Any, kind: Any, group: str) -> str:
+def _one_line(error: Any, group: str) -> str:
     key = ".".join(str(part) for part in (group, *error["loc"]) if part != "")
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        options = ", ".join(field.name for field in dataclasses.fields(kind))
-        return f"{key}: no such option; there are {options}" if group else unknown_key(key)
+        return unknown_key(key)
     wanted = error["msg"].replace("Input should be", "must be")
     return f"{key}={error['input']}: {wanted[0].lower()}{wanted[1:]}"
