@@ -8,19 +8,23 @@ arguments. It sees `Pretraining` and the trainer, after the run's own callbacks 
 import importlib
 import os
 import sys
-
-import lightning as L
+from typing import TYPE_CHECKING
 
 from ablate.run.failures import first_line
 from ablate.run.settings import SettingsError, Where
 
+if TYPE_CHECKING:  # takes seconds to load, which only runs with such callbacks wait for
+    import lightning as L
 
-def own(where: Where) -> list[L.Callback]:
+
+def own(where: Where) -> "list[L.Callback]":
     """The callbacks that `where` names, made anew. Raises SettingsError for a path that leads to none."""
     return [_made(path) for path in where.callbacks]
 
 
-def _made(path: str) -> L.Callback:
+def _made(path: str) -> "L.Callback":
+    import lightning as L
+
     name, _, kind = path.partition(":")
     if os.getcwd() not in sys.path:  # a console script does not look there by itself
         sys.path.insert(0, os.getcwd())

@@ -12,7 +12,7 @@ the average that are the same for every run, then one evaluation:
 
 The rows are the beginning of the first validation row of each domain, one row at a time, so that gradients
 are added up, and no setting of rows or micro-batches changes it. The module is a second one, with the run's
-initial weights, an optimizer and an average of its own: nothing of the run that trains is touched.
+first weights as the seed draws them, an optimizer and an average of its own: nothing that trains is touched.
 """
 
 import dataclasses
@@ -73,7 +73,7 @@ def digest(tensors: list[Tensor]) -> str:
 
 
 def _second(trainer: L.Trainer, module: Pretraining) -> Pretraining:
-    """A module of the same settings with its initial weights, which works off a row at a time."""
+    """A module of the same settings, its weights as the seed draws them, which works off a row at a time."""
     settings = module.settings
     settings = dataclasses.replace(settings, where=dataclasses.replace(settings.where, micro_tokens=1))
     other = Pretraining(settings, module.timeline, module.bytes_per_token).to(module.device)
@@ -88,7 +88,7 @@ def _steps(trainer: L.Trainer, module: Pretraining, optimizer: Optimizer, rows: 
     only_last[:, -1] = first.targets_BL[:, -1]
     batches = (rows, first._replace(targets_BL=only_last), first)
     for step, (batch, share) in enumerate(zip(batches, SHARES, strict=True)):
-        optimizers.set_rates(optimizer, RATES, factors)
+        optimizers.set_rates(optimizer, RATES | {"average": share}, factors)
         with trainer.precision_plugin.train_step_context():
             module.take_step(batch, optimizer, share)
         named = dict(module.model.named_parameters())
