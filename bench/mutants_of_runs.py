@@ -41,6 +41,7 @@ RUNS: list[Listed] = [
             'static["block"], static["spans"] = self.settings.mixture.block, self.settings.evaluation.spans',
             'static["block"] = self.settings.mixture.block',
         ),
+        ("FLOPs of the shortest rows alone", "dtype=np.float64)[which]", "dtype=np.float64)[0 * which]"),
         ("a trunk's key without averages", 'if name != "stage"]', 'if name not in ("stage", "average")]'),
     ),
     *of(
@@ -151,11 +152,21 @@ RUNS: list[Listed] = [
     *of(
         "ablate/fit/watch.py",
         "tests/fit/test_watch.py",
-        ("a smoothed loss that counts rows, not steps", "np.exp(-steps / self.horizon)", "np.exp(-1 / self.horizon)"),
+        (
+            "a smoothed loss that fades by rows of the record, not by steps",
+            "np.exp(-steps / self.horizon)",
+            "np.exp(-1 / self.horizon)",
+        ),
         (
             "sums of another domain",
             "named = zip(domains, sums_D3.tolist(), strict=True)",
             "named = zip(domains[::-1], sums_D3.tolist(), strict=True)",
+        ),
+        ("tokens of a passage for its bytes", '"bytes": part[:, 2].tolist()', '"bytes": part[:, 1].tolist()'),
+        (
+            "the mixture asked for as a mean over steps",
+            "np.average(weights, axis=0, weights=np.diff(self.timeline.tokens))",
+            "np.average(weights, axis=0)",
         ),
     ),
     *of(

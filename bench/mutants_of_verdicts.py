@@ -37,6 +37,11 @@ VERDICTS: list[Listed] = [
         "ablate/verdict/statistics/paired.py",
         "tests/verdict/statistics/test_paired.py",
         (
+            "a smallest detectable effect without its family",
+            "detectable(differences[arm], alpha / len(arms), known[arm])",
+            "detectable(differences[arm], alpha, known[arm])",
+        ),
+        (
             "words that forget the metric's direction",
             "word=_word(sign * _mean(differences[arm])",
             "word=_word(_mean(differences[arm])",

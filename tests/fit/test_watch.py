@@ -4,14 +4,20 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from runs import record_of, train_run
 
+from ablate.data.batches import Batch
 from ablate.fit import strategy
-from ablate.fit.watch import Smoothed
+from ablate.fit.watch import Smoothed, Watch, losses_by_row, sums_by_domain
+from ablate.plan.order import Order
+from ablate.plan.timeline import timeline
+from ablate.run.record import Record
 from ablate.run.settings import SettingsError
 from ablate.scores.metrics import Scope, metric_of
 
 WEIGHTS = np.array([0.5, 0.5])
+NOTHING = Batch.of([np.zeros(2)], np.zeros(1, int))
 
 
 def test_rows_of_one_domain_at_a_time_do_not_look_like_divergence():
@@ -33,8 +39,32 @@ def test_the_mean_is_exponential_and_right_from_its_first_step():
     assert smoothed.covered == 1
     smoothed.add(2 * tokens_D, tokens_D, 1)
     assert smoothed.loss(np.ones(1)) == pytest.approx((8 * np.exp(-0.5) + 2) / (np.exp(-0.5) + 1))
-    smoothed.add(2 * tokens_D, tokens_D, 10)
+    smoothed.add(5 * tokens_D, tokens_D, 10)  # what was before fades with the steps, not with the times it was told
     assert smoothed.covered == 2
+    before = np.array([8 * np.exp(-0.5) + 2, np.exp(-0.5) + 1]) * np.exp(-5)
+    assert smoothed.loss(np.ones(1)) == pytest.approx((before[0] + 5) / (before[1] + 1))
+
+
+def test_sums_and_rows_stand_under_their_own_domain(tiny):
+    """Two domains of two rows each: nats, counted targets and bytes."""
+    settings = tiny(data={"domains": ["code", "qa"]})
+    rows_R3 = torch.tensor([[1.0, 4, 9], [2, 4, 7], [5, 3, 8], [6, 3, 6]])
+    sums = sums_by_domain(torch.stack([rows_R3[:2].sum(0), rows_R3[2:].sum(0)]), settings.data.domains)
+    assert sums == {"code": {"nats": 3, "tokens": 8, "bytes": 16}, "qa": {"nats": 11, "tokens": 6, "bytes": 14}}
+    found = losses_by_row(rows_R3, settings)
+    assert found == {"code": {"nats": [1, 2], "bytes": [9, 7]}, "qa": {"nats": [5, 6], "bytes": [8, 6]}}
+
+
+def test_the_mixture_asked_for_weighs_by_tokens(tiny, tmp_path):
+    """`general` alone, then `qa` alone in steps of three times the tokens: 1/4 and 3/4, as is then read."""
+    late = {"start": 0.5, "weights": {"qa": 1}}
+    mixture = {"weights": {"general": 1}, "stages": {"late": late}}
+    settings = tiny(tokens=8192, mixture=mixture, ramp={"multiples": [1, 3], "starts": [0, 4]})
+    watch = Watch(settings, Order(timeline(settings), [100, 100, 100]), NOTHING, Record(tmp_path))
+    assert watch.timeline.table["rows"].tolist() == [16] * 4 + [24] * 4
+    watch.last_step = len(watch.timeline)
+    mixture = watch.summary()["mixture"]
+    assert mixture["asked"] == mixture["realised"] == {"general": 0.25, "code": 0, "qa": 0.75}
 
 
 def test_a_run_prints_its_smoothed_loss_and_every_evaluation_in_the_studys_metric(tiny, capsys):

@@ -190,6 +190,12 @@ def test_runs_of_one_key_read_the_same_rows(name):
         assert one.start_R.tolist() == two.start_R.tolist()
 
 
+def test_flops_are_those_of_each_rows_length(tiny):
+    """20 steps of 512 tokens, half of them in rows of 32 tokens at 2 FLOPs a token, half in rows of 64 at 3."""
+    flops = timeline(tiny()).flops({32: 2, 64: 3})
+    assert (len(flops), flops[0], flops[10], flops[20]) == (21, 0, 10 * 512 * 2, 10 * 512 * 2 + 10 * 512 * 3)
+
+
 def test_table_says_what_each_step_does():
     table = timeline(BASE).table
     assert table["lr"][[0, 9, 79]] == pytest.approx([3e-4, 3e-3, 3e-3])

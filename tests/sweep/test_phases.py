@@ -102,6 +102,7 @@ def test_arms_are_chains_and_what_is_equal_is_one_run(planned):
     assert len({run.id for run in first.values()}) == 3
     assert all(run.id.startswith("~") and not run.known for run in first.values())
     assert [run.settings.tokens for run in (first["early"].parent, first["early"])] == [4096, 2048]
+    assert all(parent_of(run).seed == run.seed for run in tune.runs)
     # 2 seeds: in the first phase base and early, in the second all three; the null control once in each, the
     # positive control on both seeds
     assert len(tune.distinct()) == 2 * (2 + 3) + 2 * 1 + 2 * 2

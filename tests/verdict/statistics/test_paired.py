@@ -137,6 +137,13 @@ def test_an_effect_of_the_smallest_detectable_size_is_found_in_80_percent_of_stu
     assert plausible(int(found.sum()), 4000, 0.8)
 
 
+def test_of_two_arms_the_smallest_detectable_effect_is_that_of_half_the_level():
+    d = [-0.011, -0.013, -0.012]
+    found = judge({"one": d, "other": d}, MARGIN, CONFIDENCE)["one"].mde
+    assert found == pytest.approx(detectable(d, 0.025))
+    assert found > 1.3 * detectable(d, 0.05)
+
+
 @pytest.mark.parametrize("df", [1, 2, 5, 40])
 @pytest.mark.parametrize("level", [0.05, 0.05 / 200])
 def test_power_without_an_effect_is_the_level(df, level):
