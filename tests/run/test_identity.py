@@ -98,7 +98,7 @@ def varied(key: str) -> Any:
         return value + 1
     if isinstance(value, float):
         return value * 0.75 if value else 0.5
-    return value + "x"
+    return [*value, "x"] if isinstance(value, list) else value + "x"
 
 
 def is_hashed(key: str) -> bool:
