@@ -17,8 +17,10 @@ settings.register_profile(
 settings.load_profile("ablate")
 
 
+import contextlib  # noqa: E402
 import multiprocessing  # noqa: E402
-from collections.abc import Callable  # noqa: E402
+import signal  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
@@ -26,6 +28,28 @@ from tiny import TINY, merged  # noqa: E402
 
 from ablate.run.parse import from_config  # noqa: E402
 from ablate.run.settings import Settings  # noqa: E402
+
+OURS, SERVERS = b"ablate.", (b"forkserver", b"resource_tracker")  # in command lines; servers serve all tests
+
+
+@pytest.fixture(autouse=True)
+def no_process_outlives_its_test() -> Iterator[None]:
+    """Whatever a test started and did not wait for, because it failed or ran out of time, is killed."""
+    before = _children()
+    yield
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+    for pid in _children() - before:
+        with contextlib.suppress(OSError):  # gone meanwhile
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if OURS in words and not any(server in words for server in SERVERS):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _children() -> set[int]:
+    lists = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
+    return {int(pid) for each in lists for pid in each.split()}
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, plan
 from ablate.sweep.trunk import Branch, beginnings, branches, forest, growth
 
-pytestmark = pytest.mark.slow
+# 180 seconds: a lock that fails must not hold up all tests
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 FIXED = {"schedule": {"warmup": 2, "decay": 4}, "length": {"lengths": [64], "starts": [0]}}
 

@@ -13,7 +13,8 @@ from ablate.sweep.executors.local import Local
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import plan
 
-pytestmark = pytest.mark.slow
+# 180 seconds: a lock that fails must not hold up all tests
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture
