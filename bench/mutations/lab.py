@@ -171,7 +171,8 @@ def texts(found: list[Finding]) -> list[str]:
 
 @contextmanager
 def laboratory(data: Path, base: dict[str, Any] | None = None) -> Iterator[Lab]:
-    """A lab in a folder that is gone afterwards, with the prepared text of another."""
+    """A lab in a folder that is gone afterwards, which reads the text prepared in `data`, or prepares it there."""
+    data.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="lab-") as folder:
         (Path(folder) / "data").symlink_to(data)
         yield Lab(Path(folder), base)

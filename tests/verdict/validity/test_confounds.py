@@ -58,6 +58,13 @@ def test_a_finding_says_what_and_when(lab: Lab, name: str, said: str):
     assert any(f"seed 0: {said}" in text for text in lab.alarms(mutation.arm, carry=mutation))
 
 
+def test_a_laboratory_in_a_fresh_clone_prepares_its_text(tmp_path):
+    data = tmp_path / "outputs" / "data"
+    with laboratory(data) as lab:
+        lab.plan(("rate",))
+    assert list(data.glob("*/manifest.json"))
+
+
 @pytest.mark.parametrize("arm", ["mixture", "length", "deeper", "layers"])
 def test_a_clean_pair_is_left_in_peace(lab: Lab, arm: str):
     assert lab.alarms(arm) == []
