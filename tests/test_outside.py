@@ -21,6 +21,8 @@ from ablate.data.text import SOURCES
 from ablate.model.mixers import MIXERS
 from ablate.plan.schedule import SHAPES
 
+pytestmark = pytest.mark.slow
+
 
 class Window(nn.Module):
     """The mean over the last tokens."""
