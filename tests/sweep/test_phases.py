@@ -9,16 +9,24 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from rich.console import Console
 from runs import elsewhere, interrupt, train_run
 from tiny import TINY, merged
 
+from ablate import train
+from ablate.console.compose import CONF
+from ablate.run.identity import canonical
 from ablate.run.lineage import lineage
 from ablate.run.parse import from_config
 from ablate.run.record import run_record, study_record
 from ablate.run.settings import Settings, SettingsError, UserError
 from ablate.run.start import parse
 from ablate.sweep import conduct
+from ablate.sweep.composition import Composer
 from ablate.sweep.launcher import plan_of, prepared
 from ablate.sweep.phases import phased
 from ablate.sweep.preview import preview
@@ -317,3 +325,23 @@ def test_a_study_without_phases_is_one_phase(tiny):
 def study_declared(plan: Plan) -> dict:
     declare(plan, study_of(plan))
     return study_of(plan).read()
+
+
+def test_the_shipped_study_differs_in_its_first_phase_alone():
+    with initialize_config_dir(CONF, version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        assert isinstance(loader, ConfigLoaderImpl)
+        composer = Composer(loader, loader.load_configuration("train", [], RunMode.MULTIRUN))
+        plan = plan_of([["+experiment=phase_sweep"]], composer)
+    assert [phase.phase for phase in plan.chain] == ["pretrain", "tune"]
+    assert len({canonical_text(arm.settings) for arm in plan.arms}) == 1
+    assert {key.rpartition(".")[0] for arm in plan.arms for key in arm.difference} == {"start.mixture.weights@0"}
+
+
+def canonical_text(settings: Settings) -> str:
+    return json.dumps(canonical(settings))
+
+
+def test_phases_are_trained_by_a_study_alone(tiny):
+    with pytest.raises(UserError, match="phases are runs of a study; -m trains them"):
+        train.train(tiny(study={"phases": {"learn": []}}))
