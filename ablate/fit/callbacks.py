@@ -5,11 +5,10 @@ arguments. It sees `Pretraining` and the trainer, after the run's own callbacks 
 `state_dict` is saved as JSON. It is no part of what the run is: one that moves weights is the user's to answer for.
 """
 
-import importlib
-import os
 import sys
 from typing import TYPE_CHECKING
 
+from ablate.run import parts
 from ablate.run.failures import first_line
 from ablate.run.settings import SettingsError, Where
 
@@ -26,10 +25,9 @@ def _made(path: str) -> "L.Callback":
     import lightning as L
 
     name, _, kind = path.partition(":")
-    if os.getcwd() not in sys.path:  # a console script does not look there by itself
-        sys.path.insert(0, os.getcwd())
+    parts.load([name], "where.callbacks")
     try:
-        made = getattr(importlib.import_module(name), kind)() if kind else None
+        made = getattr(sys.modules[name], kind)() if kind else None
     except Exception as error:
         raise SettingsError(f"where.callbacks={path}: {type(error).__name__}: {first_line(error)}") from None
     if not isinstance(made, L.Callback):

@@ -4,7 +4,7 @@ Nothing here loads torch: a mistake is one line before anything is prepared or w
 """
 
 from ablate.data import text
-from ablate.fit import objectives, optimizer
+from ablate.fit import callbacks, objectives, optimizer
 from ablate.model import mixers
 from ablate.plan import schedule
 from ablate.run import parts
@@ -21,3 +21,4 @@ def check(settings: Settings) -> None:
     optimizer.check(settings.optimizer)
     objectives.check(settings)
     metrics.check(settings)
+    callbacks.own(settings.where)

@@ -41,7 +41,6 @@ def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth
     """
     parts.load(settings.where.imports)
     strategy.check(settings)
-    callbacks.own(settings.where)
     match.sized(settings)  # raises here, before anything is written, when nothing matches
     if not record.done:
         if settings.where.strategy == "single" or "LOCAL_RANK" in os.environ:

@@ -19,7 +19,7 @@ from typing import Any
 from ablate.run.settings import SettingsError
 
 
-def load(modules: Iterable[str]) -> None:
+def load(modules: Iterable[str], key: str = "where.imports") -> None:
     """Import the user's modules, in this process, once. Raises SettingsError for one that cannot be."""
     for name in modules:
         if os.getcwd() not in sys.path:  # a console script does not look there by itself
@@ -28,7 +28,7 @@ def load(modules: Iterable[str]) -> None:
             importlib.import_module(name)
         except Exception as error:
             reason = (str(error).splitlines() or [""])[0]
-            raise SettingsError(f"where.imports={name}: {type(error).__name__}: {reason}") from None
+            raise SettingsError(f"{key}={name}: {type(error).__name__}: {reason}") from None
 
 
 def require_member(key: str, name: str, members: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ import sys
 import pytest
 from runs import interrupt, record_of, train_run
 
+from ablate.fit import parts
 from ablate.run.settings import SettingsError
 
 MINE = """
@@ -66,7 +67,7 @@ def test_its_state_comes_back_with_the_checkpoint(tiny, mine):
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("not_there_of_test:Counting", "ModuleNotFoundError: No module named 'not_there_of_test'"),
+        ("not_there_of_test", "ModuleNotFoundError: No module named 'not_there_of_test'"),
         ("mine_of_test:Missing", "AttributeError: module 'mine_of_test' has no attribute 'Missing'"),
         ("mine_of_test:Needy", "TypeError: "),
         ("mine_of_test:nothing", "must be module:Class of a lightning.Callback"),
@@ -78,5 +79,7 @@ def test_a_wrong_path_is_one_line_before_anything_is_written(tiny, tmp_path, min
     with pytest.raises(SettingsError) as refused:
         train_run(settings)
     assert str(refused.value).startswith(f"where.callbacks={path}: {line}")
+    with pytest.raises(SettingsError, match=r"^where\.callbacks="):  # and of a study before its plan is shown
+        parts.check(settings)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "other" / "runs").exists()
