@@ -171,7 +171,7 @@ RUNS: list[Listed] = [
     ),
     *of(
         "ablate/fit/parents.py",
-        "tests/fit/test_parents.py",
+        "tests/fit/test_parents.py::test_damaged_weights_are_refused_before_the_first_step",
         (
             "a parent's weights not looked at",
             "if (found := sha256(tensors)) != start.sha256:",
@@ -213,7 +213,7 @@ RUNS: list[Listed] = [
     ),
     *of(
         "ablate/run/longer.py",
-        "tests/run/test_longer.py",
+        "tests/run/test_longer.py::test_the_first_steps_are_those_of_the_run",
         (
             "a moment after the first step becomes the whole run",
             "return step if step != 1 else 1 / total",
