@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
 MODULE = '''
+import math
 import random
 from dataclasses import dataclass
 
@@ -20,6 +22,7 @@ from ablate.data.documents import Document
 from ablate.data.text import SOURCES
 from ablate.model.mixers import MIXERS
 from ablate.plan.schedule import SHAPES
+from ablate.scores.metrics import METRICS, Metric
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +73,14 @@ def square(x, final):
     return 1.0 * (x < 0.5) + final * (x >= 0.5)
 
 
+def spared(scores, scope):
+    """Of the nats of a uniform guess over 300 tokens, the share that a token of the worst domain is spared."""
+    sums = [scores["sums"][domain] for domain in scope.domains] if "sums" in scores else []
+    return min((1 - one["nats"] / one["tokens"] / math.log(300) for one in sums), default=None)
+
+
 MIXERS["W"], SHAPES["square"], SOURCES["syllables"] = Window, square, Syllables
+METRICS["spared"] = Metric("spared", "nats spared", "higher", spared)
 '''
 CONF = {
     "model/window.yaml": "defaults: [llama]\npattern: AW\noptions: {W: {window: 3}}\n",
@@ -121,11 +131,19 @@ def test_one_run_has_a_mixer_a_shape_and_a_text_of_ones_own_on_several_devices(l
 
 def test_runs_of_a_study_know_the_parts_and_options_are_what_arms_differ_in(lab: Path):
     before = set(results(lab))
-    arms = ["-m", "model.options.W.window=2,3", "seed=0", "controls=none"]
+    study = ["study.name=windows", "study.metric=spared", "study.margin=0.001"]
+    arms = ["-m", "model.options.W.window=2,3", "seed=0,1", "controls=none", *study]
     done = ablate(lab, "train", "--config-dir", "conf", *CHOICES, *TINY, *arms)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing declared explains it" not in done.stdout
-    assert len(set(results(lab)) - before) == 1  # window=3 was trained on two devices, which is the same run
+    assert len(set(results(lab)) - before) == 3  # window=3 of seed 0 was trained on two devices: the same run
+
+
+def test_a_study_is_read_again_by_its_own_metric(lab: Path):
+    done = ablate(lab, "report", "windows", "--outputs", "out")
+    assert done.returncode == 0, done.stderr
+    (page,) = (lab / "out" / "studies" / "windows").rglob("index.html")
+    assert "nats spared" in page.read_text()
 
 
 def test_export_refuses_a_mixer_that_has_no_class_in_transformers(lab: Path):

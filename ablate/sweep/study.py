@@ -196,6 +196,7 @@ def declare(plan: Plan, record: StudyRecord) -> None:
     # an id that was provisional and becomes known is no change of what is declared
     declaration["digest"] = digest(declaration | _settled(plan) if plan.before else declaration)
     before = record.read() if record.exists else {"digest": declaration["digest"], "earlier": []}
+    declaration["imports"] = plan.arms[0].settings.where.imports  # where a metric of the user's own is found
     changed = before["digest"] != declaration["digest"]
     declaration["earlier"] = before["earlier"] + ([before["digest"]] if changed else [])
     record.write(declaration)

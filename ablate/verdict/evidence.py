@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ablate.run.identity import in_words
+from ablate.run.parts import load
 from ablate.run.record import Record, StudyRecord
 from ablate.run.settings import UserError
 from ablate.scores.metrics import METRICS, Metric, Scope, Scores, metric_of
@@ -169,6 +170,8 @@ class Evidence:
 def read(study: StudyRecord) -> Evidence:
     """Read a study, finished or not. Raises UserError when there is none."""
     declaration = study.read()
+    if declaration["metric"] not in (*METRICS, *declaration["domains"]):
+        load(declaration.get("imports", []))
     before: list[Evidence] = []
     for phase, declared in declaration.get("before", {}).items():
         before.append(_read(study, declaration | declared | {"phase": phase}, before))
