@@ -24,8 +24,6 @@ from ablate.model.mixers import MIXERS
 from ablate.plan.schedule import SHAPES
 from ablate.scores.metrics import METRICS, Metric
 
-pytestmark = pytest.mark.slow
-
 
 class Window(nn.Module):
     """The mean over the last tokens."""
