@@ -41,7 +41,9 @@ def test_keys_stand_below_their_own_group(capsys):
 
 def test_one_group_with_the_values_of_the_command_line(capsys):
     text = shown(capsys, train, "schedule=cosine", "optimizer.lr=7e-4", "--help", "schedule")
-    assert "schedule.shape=cosine   linear | cosine | sqrt | exponential" in text
+    assert (
+        "schedule.shape=cosine   text\n      Of the decay: linear, cosine, sqrt, exponential, or one of yours" in text
+    )
     assert "schedule.decay=1.0 " in text
     assert "wsd               warmup, stable, decay (MiniCPM" in text
     assert "optimizer" not in text

@@ -186,7 +186,7 @@ def test_the_plan_lists_the_controls_and_their_cost(plain):
     null = whole.run(whole.controls[0], 0).id
     assert f" 1     {found.flops[null][-1]:.2e}" in lines[NULL]
     assert "base of seed 0 once more, alone: the same bits, or the study is void" in lines[NULL]
-    assert "tokens: 300000 -> 225000: known to be worse; trained if an arm is not found to differ" in lines[POSITIVE]
+    assert "tokens 300000 → 225000: known to be worse; trained if an arm is not found to differ" in lines[POSITIVE]
     assert "7 runs (3 of them controls), seeds 0, 1: 0 done, 7 missing" in text
     of_arms = found.shared - sum(found.alone_of({run.id}) for run in whole.control_runs)
     assert f"{float(found.flops[null][-1]) / of_arms:.1%}" in lines[NULL]

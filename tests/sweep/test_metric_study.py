@@ -6,6 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
+from ablate.fit import parts
 from ablate.run.record import run_record, study_record
 from ablate.run.settings import SettingsError
 from ablate.run.study import Budget, Controls, Study
@@ -83,14 +84,14 @@ def test_a_race_of_a_metric_that_is_better_when_higher(study, monkeypatch):
     assert decision["word"] == "worse"
 
 
-def test_what_cannot_be_read_is_refused_before_anything_is_written(tiny, study, outputs):
+def test_what_cannot_be_read_is_refused_before_anything_is_written(tiny, outputs):
     before = sorted(path.name for path in outputs.iterdir())
     for data, metric, said in (
         ({"domains": ["macro", "qa"]}, "qa", "data.domains=macro: must be"),
         ({}, "y", "study.metric=y: must be one of macro, micro, rest, general, code, qa"),
     ):
         with pytest.raises(SettingsError, match=said):
-            plan(Study(name="s", metric=metric), tiny(data=data, study={"metric": metric}), {})
+            parts.check(tiny(data=data, study={"metric": metric}))
     assert sorted(path.name for path in outputs.iterdir()) == before
 
 
