@@ -114,7 +114,14 @@ def results(lab: Path) -> dict[str, dict]:
     return {path.parent.name: json.loads(path.read_text()) for path in lab.glob("out/runs/*/result.json")}
 
 
-def test_one_run_has_a_mixer_a_shape_and_a_text_of_ones_own_on_several_devices(lab: Path):
+def test_parts_of_ones_own_in_a_run_a_study_its_report_and_an_export(lab: Path):
+    one_run_on_several_devices(lab)
+    a_study_whose_arms_differ_in_an_option(lab)
+    its_report_by_a_metric_of_ones_own(lab)
+    an_export_of_a_mixer_that_has_no_class_in_transformers(lab)
+
+
+def one_run_on_several_devices(lab: Path):
     done = ablate(lab, "train", "--config-dir", "conf", *CHOICES, *TINY, "where.strategy=ddp", "where.devices=2")
     assert done.returncode == 0, done.stderr
     (id,) = results(lab)
@@ -127,7 +134,7 @@ def test_one_run_has_a_mixer_a_shape_and_a_text_of_ones_own_on_several_devices(l
     assert "module parts_of_mine" in start
 
 
-def test_runs_of_a_study_know_the_parts_and_options_are_what_arms_differ_in(lab: Path):
+def a_study_whose_arms_differ_in_an_option(lab: Path):
     before = set(results(lab))
     study = ["study.name=windows", "study.metric=spared", "study.margin=0.001"]
     arms = ["-m", "model.options.W.window=2,3", "seed=0,1", "controls=none", *study]
@@ -137,14 +144,14 @@ def test_runs_of_a_study_know_the_parts_and_options_are_what_arms_differ_in(lab:
     assert len(set(results(lab)) - before) == 3  # window=3 of seed 0 was trained on two devices: the same run
 
 
-def test_a_study_is_read_again_by_its_own_metric(lab: Path):
+def its_report_by_a_metric_of_ones_own(lab: Path):
     done = ablate(lab, "report", "windows", "--outputs", "out")
     assert done.returncode == 0, done.stderr
     (page,) = (lab / "out" / "studies" / "windows").rglob("index.html")
     assert "nats spared" in page.read_text()
 
 
-def test_export_refuses_a_mixer_that_has_no_class_in_transformers(lab: Path):
+def an_export_of_a_mixer_that_has_no_class_in_transformers(lab: Path):
     (id, *_) = results(lab)
     done = ablate(lab, "export", id, "--outputs", "out")
     assert done.returncode == 1
