@@ -196,8 +196,12 @@ def domain_effects(evidence: Evidence, past: Sequence[Past] | None = None) -> li
 
 
 def smallest_effects(evidence: Evidence, past: Sequence[Past] | None = None) -> dict[str, float]:
-    """Per domain the smallest detectable effect of the study, the median over arms; the margin where unknown."""
+    """Per domain the smallest detectable effect of the study, the median over arms.
+
+    Where that is unknown it is the margin, or infinite in a study whose margin is in another unit.
+    """
     effects = domain_effects(evidence, past)
     found = {domain: [e.mde for e in effects if e.metric == domain] for domain in evidence.domains}
     usable = {domain: [mde for mde in mdes if 0 < mde < math.inf] for domain, mdes in found.items()}
-    return {d: float(np.median(mdes)) if mdes else evidence.declaration["margin"] for d, mdes in usable.items()}
+    unknown = evidence.declaration["margin"] if evidence.metric.groups else math.inf
+    return {domain: float(np.median(mdes)) if mdes else unknown for domain, mdes in usable.items()}

@@ -144,8 +144,8 @@ class Evidence:
     def final(self, run: Run, metric: str) -> float:
         """A metric at the end of a run that finished. Raises UserError where the run's record does not hold it."""
         value = self.value(run.result, metric)
-        if value is None:
-            raise UserError(f"{run.record.id}: its record holds nothing that the metric {metric} could be read from")
+        if value is None or not math.isfinite(value):
+            raise UserError(f"{run.record.id}: its record gives the metric {metric} no finite value")
         return value
 
     def curve(self, run: Run, metric: str) -> list[tuple[dict[str, Any], float]]:

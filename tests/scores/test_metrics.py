@@ -45,6 +45,14 @@ def test_a_metric_knows_which_way_is_better():
     assert (more.sign, more.ends) == (-1, ("worse", "better"))
 
 
+@pytest.mark.parametrize(
+    ("better", "sign", "ends"), [("lower", 1, ("better", "worse")), ("higher", -1, ("worse", "better"))]
+)
+def test_the_direction_orients_differences_and_axes(better, sign, ends):
+    metric = Metric("m", "points", better, lambda *_: 0.0)
+    assert (metric.sign, metric.ends) == (sign, ends)
+
+
 def test_rest_needs_a_focus_among_several_domains():
     assert value("rest", "law") is None
     assert METRICS["rest"].value(RECORD, Scope(["qa"], "qa")) is None

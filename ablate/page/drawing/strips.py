@@ -23,7 +23,7 @@ RANKS: dict[Word, int] = {"better": 0, "worse": 1, "equivalent": 2, "inconclusiv
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """One row. Bits per byte; what is not known is None."""
+    """One row, in the metric's unit; what is not known is None."""
 
     name: str
     word: Word
