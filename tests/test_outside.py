@@ -73,8 +73,8 @@ def square(x, final):
 
 def spared(scores, scope):
     """Of the nats of a uniform guess over 300 tokens, the share that a token of the worst domain is spared."""
-    sums = [scores["sums"][domain] for domain in scope.domains] if "sums" in scores else []
-    return min((1 - one["nats"] / one["tokens"] / math.log(300) for one in sums), default=None)
+    sums = [scores["sums"][domain] for domain in scope.domains]
+    return min(1 - one["nats"] / one["tokens"] / math.log(300) for one in sums)
 
 
 MIXERS["W"], SHAPES["square"], SOURCES["syllables"] = Window, square, Syllables
@@ -149,6 +149,10 @@ def its_report_by_a_metric_of_ones_own(lab: Path):
     assert done.returncode == 0, done.stderr
     (page,) = (lab / "out" / "studies" / "windows").rglob("index.html")
     assert "nats spared" in page.read_text()
+    for command in (["runs"], ["power", "windows"]):
+        said = ablate(lab, *command, "--outputs", "out")
+        assert said.returncode == 0, said.stderr
+        assert "nats spared" in said.stdout
 
 
 def an_export_of_a_mixer_that_has_no_class_in_transformers(lab: Path):
@@ -168,6 +172,8 @@ def an_export_of_a_mixer_that_has_no_class_in_transformers(lab: Path):
         (["model.options.W.window=wide"], "model.options.W.window=wide: must be a valid integer"),
         (["model.pattern=A"], "model.options.W={'window': 3}: must be options of a letter in model.pattern"),
         (["where.imports=[]"], "schedule.shape=square: must be one of linear, cosine, sqrt, exponential"),
+        (["study.metric=y"], "study.metric=y: must be one of macro, micro, rest, spared, east, west"),
+        (["data.domains=[spared,east]"], "data.domains=spared: must be other names than those of metrics: macro,"),
         (["where.imports=[parts_of_nobody]"], "where.imports=parts_of_nobody: ModuleNotFoundError"),
     ],
 )

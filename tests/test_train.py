@@ -64,6 +64,7 @@ BAD = {
     "data=folder": "data.root",
     "where.outputs=/proc/nowhere": "/proc/nowhere",
     "length.lengths=[100]": "length.lengths=100: must be a divisor of data.span",
+    "data.domains=[rest,qa]": "data.domains=rest: must be other names than those of metrics: macro, micro, rest",
     "study.metric=nope": "study.metric=nope: must be one of macro, micro, rest",
     "evaluation.spans=1000000": "evaluation.spans=1000000: domain",
     "+experiment=nope": "experiment=nope: no such choice; there are ",

@@ -17,7 +17,7 @@ from ablate.run.lineage import Link
 from ablate.run.lookup import Place, short
 from ablate.run.record import Record
 from ablate.run.settings import Settings
-from ablate.scores.metrics import Metric, Scope, metric_of, readings
+from ablate.scores.metrics import Metric, Scope, of_study, readings
 from ablate.verdict.evidence import flops_text, tokens_text
 
 COLOURS = {"finished": "", "running": "cyan", "diverged": "red", "crashed": "red", "out of memory": "red"}
@@ -44,8 +44,8 @@ class Shown:
 
     @property
     def metric(self) -> Metric:
-        name = self.declared["metric"] if self.declared else self.settings.study.metric
-        return metric_of(name, self.scope.domains)
+        study = self.declared or {"metric": self.settings.study.metric, "imports": self.settings.where.imports}
+        return of_study(study | {"domains": self.scope.domains})
 
     @property
     def value(self) -> float | None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ablate.run import parts
 from ablate.run.settings import Settings, SettingsError
 
 Better = Literal["lower", "higher"]
@@ -106,6 +107,13 @@ def metric_of(name: str, domains: Sequence[str]) -> Metric:
     if name in domains:
         return _bits_per_byte(name, lambda _: [[name]])
     raise SettingsError(f"study.metric={name}: must be one of {', '.join([*METRICS, *domains])}")
+
+
+def of_study(study: Mapping[str, Any]) -> Metric:
+    """The metric of a study's declaration; one that is not known here is sought in the modules that the study named."""
+    if study["metric"] not in (*METRICS, *study["domains"]):
+        parts.load(study.get("imports", ()))
+    return metric_of(study["metric"], study["domains"])
 
 
 def readings(scores: Scores, scope: Scope) -> dict[str, float]:

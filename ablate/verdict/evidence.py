@@ -14,10 +14,9 @@ from functools import cached_property
 from typing import Any
 
 from ablate.run.identity import in_words
-from ablate.run.parts import load
 from ablate.run.record import Record, StudyRecord
 from ablate.run.settings import UserError
-from ablate.scores.metrics import METRICS, Metric, Scope, Scores, metric_of
+from ablate.scores.metrics import METRICS, Metric, Scope, Scores, metric_of, of_study
 
 # Runs beside the arms, as the declaration calls them (`sweep.controls`)
 NULL, AA, POSITIVE = "null control", "A/A control", "positive control"
@@ -90,7 +89,7 @@ class Evidence:
     @cached_property
     def metric(self) -> Metric:
         """The declared one. Raises UserError where nobody knows it."""
-        return metric_of(self.declaration["metric"], self.domains)
+        return of_study(self.declaration)
 
     @cached_property
     def scope(self) -> Scope:
@@ -170,8 +169,6 @@ class Evidence:
 def read(study: StudyRecord) -> Evidence:
     """Read a study, finished or not. Raises UserError when there is none."""
     declaration = study.read()
-    if declaration["metric"] not in (*METRICS, *declaration["domains"]):
-        load(declaration.get("imports", []))
     before: list[Evidence] = []
     for phase, declared in declaration.get("before", {}).items():
         before.append(_read(study, declaration | declared | {"phase": phase}, before))

@@ -6,9 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from ablate.fit import parts
 from ablate.run.record import run_record, study_record
-from ablate.run.settings import SettingsError
 from ablate.run.study import Budget, Controls, Study
 from ablate.scores.metrics import METRICS, Metric, bits_per_byte
 from ablate.sweep import conduct
@@ -82,17 +80,6 @@ def test_a_race_of_a_metric_that_is_better_when_higher(study, monkeypatch):
     decision = study_record(whole.arms[0].settings.where.outputs, "s").decisions()["frozen"]
     assert decision["mean"] == frozen.effect.mean
     assert decision["word"] == "worse"
-
-
-def test_what_cannot_be_read_is_refused_before_anything_is_written(tiny, outputs):
-    before = sorted(path.name for path in outputs.iterdir())
-    for data, metric, said in (
-        ({"domains": ["macro", "qa"]}, "qa", "data.domains=macro: must be"),
-        ({}, "y", "study.metric=y: must be one of macro, micro, rest, general, code, qa"),
-    ):
-        with pytest.raises(SettingsError, match=said):
-            parts.check(tiny(data=data, study={"metric": metric}))
-    assert sorted(path.name for path in outputs.iterdir()) == before
 
 
 def test_a_record_of_before_is_read_as_it_was(study):
