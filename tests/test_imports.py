@@ -168,6 +168,7 @@ LIGHT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "said"), LIGHT.values(), ids=LIGHT)
 def test_help_and_mistakes_wait_for_nothing_that_only_training_needs(command, said):
     done = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, cwd=ROOT)

@@ -76,6 +76,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", BAD)
 def test_a_mistake_is_one_line_and_leaves_nothing(word, outputs):
     code, _, err = ablate(*with_folder(outputs), word)
@@ -164,6 +165,7 @@ def test_a_dry_run_of_one_run_shows_its_plan_and_trains_nothing(tiny, outputs, c
     assert [path.name for path in outputs.iterdir() if path.name != "data"] == ["plan.png"]
 
 
+@pytest.mark.slow
 def test_a_published_system_is_planned_without_its_text(tmp_path):
     code, out, err = ablate("+system=zagreus", "where=cluster", "where.dry_run=true", f"where.outputs={tmp_path}")
     assert code == 0, err

@@ -44,6 +44,7 @@ def test_devices_share_out_the_rows_of_a_step(parts, world):
     assert len({len(share) for share in shares}) == 1
 
 
+@pytest.mark.slow
 def test_a_loaders_process_that_starts_afresh_reads_the_same_batches(parts, forkserver):
     """Python 3.14 starts processes so. They are told where the text is, and not sent the text itself."""
     _, corpus, order = parts()

@@ -83,6 +83,7 @@ def test_a_run_prints_its_smoothed_loss_and_every_evaluation_in_the_studys_metri
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("clip", [0, 0.1])
 def test_gradient_norms_by_layer_make_up_the_norm_and_move_no_weight(tiny, tmp_path, optimizer, clip):

@@ -37,6 +37,7 @@ def on_meta(size, model, vocabulary=512):
         return LanguageModel(model, size, vocabulary)
 
 
+@pytest.mark.slow
 @every_model
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("length", [96, 256])
@@ -175,6 +176,7 @@ def test_state_of_latent_attention_is_one_latent_and_one_rotary_key():
     assert budget.of(settings).state_bytes == (64 + 16 + 2 * 2 * 16) * 1024 * 2
 
 
+@pytest.mark.slow
 @every_model
 @pytest.mark.parametrize("precision", ["fp32", "bf16-mixed"])
 @pytest.mark.parametrize("length", [96, 1088])

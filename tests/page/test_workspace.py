@@ -108,6 +108,7 @@ def test_every_metric_of_a_panel_is_logged_by_a_real_run(evidence, mirrored, tmp
     assert held["spec"]["section"]["settings"]["xAxis"] == "tokens"
 
 
+@pytest.mark.slow
 def test_every_column_of_the_parallel_coordinates_is_there(evidence, mirrored, tmp_path):
     (plot,) = [p for p in panels(spec_of(evidence, tmp_path)) if p["viewType"] == "Parallel Coordinates Plot"]
     columns = [column["accessor"] for column in plot["config"]["columns"]]

@@ -122,6 +122,7 @@ def test_same_rows_as_reading_from_the_first_step(settings):
     assert all_rows(order_of(settings)) == expected
 
 
+@pytest.mark.slow
 @slow
 @given(plans(), st.randoms(use_true_random=False))
 def test_jumping_in_gives_what_going_through_gives(settings, random):

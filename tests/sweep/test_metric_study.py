@@ -41,6 +41,7 @@ def study(tiny):
     return make
 
 
+@pytest.mark.slow
 def test_two_studies_of_the_same_runs_leave_out_their_own_focus(study):
     """`data.focus` is no part of what a run is: it once decided the number that the first study stored for all."""
     first, second = (study(f"on_{focus}", focus, seeds=[0, 1], metric="rest") for focus in ("qa", "code"))
@@ -65,6 +66,7 @@ def _accuracy(scores, scope) -> float:
     )
 
 
+@pytest.mark.slow
 def test_a_race_of_a_metric_that_is_better_when_higher(study, monkeypatch):
     monkeypatch.setitem(METRICS, "accuracy", Metric("accuracy", "share of bytes", "higher", _accuracy))
     carried_out(study("before", seeds=[0, 1]))

@@ -55,6 +55,7 @@ def test_a_chosen_gpu_keeps_its_name(monkeypatch):
     assert list(local.slots(Where(device="cuda")).used) == ["0", "1"]
 
 
+@pytest.mark.slow
 def test_a_run_finds_its_device_in_its_environment(tiny, forkserver):
     settings = tiny(where={"device": "cpu"})
     attempt = Attempt(alone(settings), "7", forkserver)
