@@ -49,6 +49,7 @@ WHERE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", WHERE)
 def test_the_gradient_is_that_of_the_mean_over_counted_targets(tiny, monkeypatch, forkserver, where):
     """The norm before the first step against torch's own mean, which leaves out what is ignored."""

@@ -63,6 +63,7 @@ def planned(settings: Settings) -> Taken:
     return steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 @pytest.mark.parametrize("lowest", [0.02, 1.0])
 def test_every_group_has_the_rates_of_the_timeline_at_every_step(tiny, steps_taken, name, lowest):

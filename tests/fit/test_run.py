@@ -143,6 +143,7 @@ def test_accumulation_changes_the_loss_only_by_rounding(tiny, tmp_path):
         assert a["nats"] == pytest.approx(b["nats"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_one_and_two_processes_agree(tiny, tmp_path):
     one = tiny()
     two = tiny(where={"strategy": "ddp", "devices": 2, "outputs": str(tmp_path / "two")})

@@ -65,6 +65,7 @@ def test_training_is_the_same_without_it(tiny, tmp_path, name):
     assert rows[0] == rows[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [{"micro_tokens": 64}, {"recompute": True}, {"data_workers": 1}])
 def test_ways_of_carrying_a_run_out_leave_the_same_trace(tiny, tmp_path, where):
     settings, other = tiny(**SHORT), tiny(**SHORT, where=where | {"outputs": str(tmp_path / "other")})

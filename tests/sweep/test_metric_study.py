@@ -84,6 +84,7 @@ def test_a_race_of_a_metric_that_is_better_when_higher(study, monkeypatch):
     assert decision["word"] == "worse"
 
 
+@pytest.mark.slow
 def test_a_record_of_before_is_read_as_it_was(study):
     whole = study("s", seeds=[0], metric="rest")
     carried_out(whole)

@@ -287,6 +287,7 @@ def moved(plan: Plan, outputs: Path) -> Plan:
     return at(plan)
 
 
+@pytest.mark.slow
 def test_a_parent_that_diverged_is_the_outcome_of_its_child(planned):
     wild = {"wild": {"learn": ["optimizer.lr=1e30", "optimizer.clip=0"]}}
     plan = prepared(planned({"arms": wild, "controls": {"null_seeds": 0, "positive": []}}))

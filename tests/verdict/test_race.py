@@ -52,6 +52,7 @@ def share_of_false_claims(studies: int, arms: int, declared: Study, **world) -> 
     return false / studies, float(binomtest(false, studies).proportion_ci(method="exact").high)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arms", [1, 4])
 def test_false_claims_of_a_family_without_futility_are_as_stated(arms):
     share, upper = share_of_false_claims(2000, arms, study(futility=0))
@@ -191,6 +192,7 @@ WORLDS: dict[str, tuple[dict[str, Any], dict[tuple[str, int], float]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORLDS)
 def test_order_and_restarts_change_nothing_and_stopped_arms_stay_stopped(name):
     budget, special = WORLDS[name]

@@ -122,6 +122,7 @@ def test_every_figure_is_drawn_on_its_paper(tmp_path, style):
     assert dict(rcParams) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
