@@ -31,7 +31,7 @@ from ablate.run.lineage import lineage
 from ablate.run.longer import longer
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
-from ablate.sweep import ledger
+from ablate.sweep import claims
 from ablate.trunks import size_text
 
 WHAT = "List runs, show one or several, continue a finished one, or delete what is no longer wanted."
@@ -145,7 +145,7 @@ def _delete(words: list[str], options: argparse.Namespace, console: Console) -> 
     records = [run.record for run in _named(words, options, 1, None)]
     names = {record.id for record in records}
     for record in records:
-        if ledger.state(record) == "running":
+        if claims.state(record) == "running":
             raise UserError(f"{record.id} is being trained; stop it first")
         needed = [need for need in lookup.needs(record) if need.removeprefix("run ") not in names]
         if needed and not options.force:
@@ -221,7 +221,7 @@ def _shown(record: Record, declared: dict, places: dict[str, list[lookup.Place]]
 
 def _state(record: Record) -> str:
     """finished, diverged, running 43 %, or why it is not done: crashed, interrupted, stopped."""
-    state = ledger.state(record)
+    state = claims.state(record)
     if state == "done":
         return (record.result() or {})["outcome"]
     if state == "failed":

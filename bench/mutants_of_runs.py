@@ -55,8 +55,8 @@ RUNS: list[Listed] = [
         ("a trunk over the last step", "limit = min(len(a), len(b)) - 1", "limit = min(len(a), len(b))"),
     ),
     *of(
-        "ablate/sweep/ledger.py",
-        "tests/sweep/test_ledger.py",
+        "ablate/sweep/claims.py",
+        "tests/sweep/test_claims.py",
         ("claims without a lock", '    with FileLock(path.with_suffix(".lock")):', "    if True:"),
     ),
     *of(

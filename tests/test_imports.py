@@ -181,7 +181,7 @@ def test_help_and_mistakes_wait_for_nothing_that_only_training_needs(command, sa
 def test_the_reader_of_imports_sees_them_all():
     assert {"plan.mixture", "plan.timeline", "plan.keyed"} <= inside("plan.order")
     assert {"numpy", "dataclasses"} <= outside("plan.order")
-    assert {"fit.run", "sweep.ledger"} <= inside("sweep.worker")
+    assert {"fit.run", "sweep.claims"} <= inside("sweep.worker")
     assert "sweep.conduct" in inside("sweep.launcher")
     assert belongs("fit.run", INSIDE["sweep"])
     assert not belongs("fit.runner", INSIDE["sweep"])

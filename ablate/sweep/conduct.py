@@ -7,7 +7,7 @@ How a sweep flows, with the files in the order in which an arm comes by:
     conduct                                  shows the plan (preview, cost, trunk), then goes wave by wave
     wave                                     which runs are trained next
     executors/local or executors/slurm       where a run finds a place; local: executors/attempt, slurm: executors/job
-    worker                                   in the process of the run: claims it (ledger), chooses where it grows from
+    worker                                   in the process of the run: claims it (claims), chooses where it grows from
     fit/run                                  trains it, to its first step and its last
 
 and back: the records on disk -> conduct -> verdict and report. `run` may be called again at any time, for the records

@@ -25,7 +25,7 @@ from ablate.run.identity import record_name
 from ablate.run.record import Growth, Record, run_record
 from ablate.run.settings import Settings
 from ablate.run.start import NONE
-from ablate.sweep.ledger import claim
+from ablate.sweep.claims import claim
 from ablate.sweep.trunk import Branch, branches_of, growth, missing
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from ablate.run.parse import from_config
 from ablate.run.record import run_record
 from ablate.run.settings import Study
-from ablate.sweep import ledger
+from ablate.sweep import claims
 from ablate.sweep import screen as screen_module
 from ablate.sweep.cost import prospect
 from ablate.sweep.executors.local import Local
@@ -46,7 +46,7 @@ def runs(screen: Screen, step: int, outcome: int = 0) -> None:
     record.append("train", step=step, tokens=step * 1024, nats=4.5, tokens_per_second=1000.0)
     (record.folder / "claim.json").unlink(missing_ok=True)
     assert isinstance(screen.executor, Local)
-    ledger.reserve(record, os.getpid(), screen.executor._missing(found))
+    claims.reserve(record, os.getpid(), screen.executor._missing(found))
 
 
 def ends(screen: Screen, outcome: int, grown: float | None = None) -> None:

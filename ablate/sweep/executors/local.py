@@ -18,7 +18,7 @@ from multiprocessing import forkserver
 
 from ablate.run.failures import CLAIMED, PAUSED
 from ablate.run.settings import UserError, Where
-from ablate.sweep import ledger
+from ablate.sweep import claims
 from ablate.sweep.executors import attempt as attempts
 from ablate.sweep.executors.attempt import Attempt
 from ablate.sweep.executors.executor import Executor, Outcome
@@ -66,9 +66,9 @@ class Local(Executor):
         """Start what can be started. One launcher at a time looks and starts, so that none starts what another does."""
         if not (waiting and self.slots.free):
             return
-        with ledger.planning(self.where.outputs):
+        with claims.planning(self.where.outputs):
             for outcome in list(waiting):
-                if (state := ledger.state(self.record(outcome))) in ("done", "running"):
+                if (state := claims.state(self.record(outcome))) in ("done", "running"):
                     outcome.state = "elsewhere" if state == "running" else "done"
                     waiting.remove(outcome)
             while self.slots.free and (outcome := self._next(waiting)):
@@ -88,7 +88,7 @@ class Local(Executor):
     def _promised(self) -> set[str]:
         """Keys of the trunks to come. A run that was killed a moment ago has no claim, but will go on first."""
         goes_on = [outcome for outcome in self.outcomes if outcome.state in ("running", "elsewhere")]
-        return ledger.promised(self.where.outputs).union(*(self._missing(outcome) for outcome in goes_on))
+        return claims.promised(self.where.outputs).union(*(self._missing(outcome) for outcome in goes_on))
 
     def _missing(self, outcome: Outcome) -> set[str]:
         return missing(self.record(outcome), self.where.outputs, self.ways.get(outcome.run.id, []))
@@ -98,7 +98,7 @@ class Local(Executor):
         self.attempts.append((attempt, outcome))
         outcome.state, outcome.tries = "running", outcome.tries + 1
         with contextlib.suppress(UserError):  # taken, or the disk is full: the process finds out by itself
-            ledger.reserve(attempt.record, attempt.process.pid or 0, self._missing(outcome))
+            claims.reserve(attempt.record, attempt.process.pid or 0, self._missing(outcome))
 
     def _elsewhere(self) -> list[Outcome]:
         """Runs that another launcher trains: waited for, so that the verdict has them."""
@@ -106,7 +106,7 @@ class Local(Executor):
 
     def _given_up(self) -> list[Outcome]:
         """Those of them that the other launcher has finished or left."""
-        ended = [outcome for outcome in self._elsewhere() if ledger.state(self.record(outcome)) != "running"]
+        ended = [outcome for outcome in self._elsewhere() if claims.state(self.record(outcome)) != "running"]
         for outcome in ended:
             outcome.state = "waiting"
         return ended
@@ -133,7 +133,7 @@ class Local(Executor):
             outcome.state = "done"
         elif code == PAUSED:
             outcome.state = "paused"
-        elif code == CLAIMED or ledger.state(record) == "running":
+        elif code == CLAIMED or claims.state(record) == "running":
             outcome.state = "elsewhere"
         else:
             failure = attempt.failure()

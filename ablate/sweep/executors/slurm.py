@@ -7,7 +7,7 @@
 The launcher only submits and watches. It may be stopped, or lose its connection: the jobs go on, and the
 same command finds them by the job noted in each run's folder, watches them again and ends with the verdict.
 A run that is done, queued or being trained is not submitted. Should two jobs of one run exist all the same,
-its claim (`ledger`) lets only one of them train.
+its claim (`claims`) lets only one of them train.
 """
 
 import shlex
@@ -26,10 +26,10 @@ from ablate.run import failures
 from ablate.run.files import make_folder
 from ablate.run.record import trunk_record
 from ablate.run.settings import UserError, Where
+from ablate.sweep.claims import state
 from ablate.sweep.executors import queue
 from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.executors.job import Job, save_seconds
-from ablate.sweep.ledger import state
 
 POLL_SECONDS = 0.5  # between two polls of the records
 ASK_SECONDS = 10.0  # between two questions to Slurm: its controller serves everybody

@@ -22,7 +22,7 @@ import pytest
 from test_train import TINY, start
 
 from ablate.run.record import Record
-from ablate.sweep import ledger
+from ablate.sweep import claims
 from ablate.sweep.worker import Task, alone, train_and_exit
 
 pytestmark = pytest.mark.slow
@@ -88,7 +88,7 @@ class Disturbed:
         for record in self.records():
             with contextlib.suppress(FileNotFoundError):
                 found[json.loads((record.folder / "claim.json").read_text())["pid"]] = record
-        return {pid: record for pid, record in found.items() if ledger.state(record) == "running"}
+        return {pid: record for pid, record in found.items() if claims.state(record) == "running"}
 
     def training(self) -> tuple[int, Record]:
         """A process that has taken a step, and its run."""

@@ -45,8 +45,8 @@ def state(record: Record) -> str:
 
 def promised(outputs: str) -> set[str]:
     """Keys of the trunks that runs which are being trained, by whomever, will leave."""
-    claims = [path for path in Path(outputs, "runs").glob("*/claim.json") if _alive(path)]
-    return {key for path in claims for key in (_owner(path) or {}).get("leaves", [])}
+    held = [path for path in Path(outputs, "runs").glob("*/claim.json") if _alive(path)]
+    return {key for path in held for key in (_owner(path) or {}).get("leaves", [])}
 
 
 @contextmanager

@@ -13,15 +13,15 @@ import pytest
 
 from ablate.run.failures import Claimed
 from ablate.run.record import Record
-from ablate.sweep import ledger
-from ablate.sweep.ledger import claim, reserve, state
+from ablate.sweep import claims
+from ablate.sweep.claims import claim, reserve, state
 
 SECONDS = 10.0  # that a wait may take
 HOLD = """
 import sys, time
 from pathlib import Path
 from ablate.run.record import Record
-from ablate.sweep.ledger import claim
+from ablate.sweep.claims import claim
 with claim(Record(Path(sys.argv[1]))):
     print("held", flush=True)
     time.sleep(60)
@@ -31,7 +31,7 @@ import os, sys, time
 from pathlib import Path
 from ablate.run.record import Record
 from ablate.run.failures import Claimed
-from ablate.sweep.ledger import claim
+from ablate.sweep.claims import claim
 run, losers, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -82,13 +82,13 @@ def test_an_owner_elsewhere_is_dead_when_its_heart_has_stopped(tmp_path):
     path = tmp_path / "claim.json"
     path.write_text(json.dumps({"pid": 1, "host": "another-machine"}))
     assert state(record) == "running"
-    old = time.time() - ledger.STALE_SECONDS - 1
+    old = time.time() - claims.STALE_SECONDS - 1
     os.utime(path, (old, old))
     assert state(record) == "missing"
 
 
 def test_the_heart_beats(tmp_path, monkeypatch):
-    monkeypatch.setattr(ledger, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(claims, "HEARTBEAT_SECONDS", 0.05)
     record = Record(tmp_path)
     with claim(record):
         path = tmp_path / "claim.json"
@@ -105,8 +105,8 @@ def test_between_a_look_at_the_claim_and_ones_own_nobody_else_claims(tmp_path, m
         time.sleep(0.2)
         return found
 
-    owner, record = ledger._owner, Record(tmp_path)
-    monkeypatch.setattr(ledger, "_owner", slowly)
+    owner, record = claims._owner, Record(tmp_path)
+    monkeypatch.setattr(claims, "_owner", slowly)
     with ThreadPoolExecutor() as pool:
         both = [pool.submit(reserve, record, process, []) for process in (os.getpid(), 1)]
     assert sorted(isinstance(one.exception(), Claimed) for one in both) == [False, True]
