@@ -30,7 +30,7 @@ from ablate.fit.module import Pretraining
 from ablate.fit.probe import digest
 from ablate.model import linear
 from ablate.plan.order import Order
-from ablate.run.machine import PACKAGES, package_version, processor
+from ablate.run.machine import PACKAGES, numeric_variables, package_version, processor
 
 CODE = (
     "run/fields",
@@ -50,7 +50,6 @@ CODE = (
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 RATES = ("lr", "weight_decay", "initial_lr")  # of a group: set anew at every step
 TENSORS = ("params", "splits")
-SPLIT = ("micro_tokens", "processes", "strategy", "recompute")  # in which parts a step is worked off
 PLAIN = (bool, int, float, str, tuple)
 
 
@@ -81,9 +80,7 @@ def at_start(module: Pretraining, optimizer: Optimizer) -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {name: package_version(name) for name in PACKAGES},
         "machine": {"device": strategy.hardware(where)["device"], "processor": processor()},
         "code": {"sources": code()},
-        "split": dict(
-            zip(SPLIT, (where.micro_tokens, strategy.processes(where), where.strategy, where.recompute), strict=True)
-        ),
+        "split": strategy.cut(where) | {"recompute": where.recompute},
     }
 
 
@@ -130,7 +127,7 @@ def _constants(model: nn.Module) -> dict[str, dict[str, str]]:
     """Numbers and words that each module keeps: an eps, a base of rotation, a probability."""
     found = {}
     for name, module in model.named_modules():
-        shown = {key: value for key, value in vars(module).items() if key[0] != "_" and key not in SPLIT}
+        shown = {key: value for key, value in vars(module).items() if key[0] != "_" and key != "recompute"}
         kept = {key: repr(value) for key, value in shown.items() if isinstance(value, PLAIN)}
         found[name or "model"] = {"class": type(module).__qualname__} | kept
     return found
@@ -174,4 +171,5 @@ def _numerics(device: torch.device) -> dict[str, Any]:
         "attention": f"{torch.backends.cuda.flash_sdp_enabled()} {torch.backends.cuda.math_sdp_enabled()}",
         "cuDNN": f"{torch.backends.cudnn.benchmark} {torch.backends.cudnn.allow_tf32}",  # pyrefly: ignore
         "denormals": float(torch.tensor(1e-38) * torch.tensor(1e-3)),  # 0 where they are flushed
+        **{f"variable {name}": value for name, value in numeric_variables().items()},
     }

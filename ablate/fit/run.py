@@ -53,6 +53,7 @@ def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth
 def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -> None:
     _quiet()
     settings = strategy.in_parts(settings)
+    strategy.check_cut(settings, record)
     torch.set_float32_matmul_precision("high" if settings.where.tf32 else "highest")  # high: TF32, on GPUs alone
     torch.set_num_threads(settings.where.threads or os.cpu_count() or 1)
     _keep_memory()

@@ -11,6 +11,22 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+# Beginnings of the names of environment variables by which libraries choose kernels, types and orders of addition
+NUMERIC = (
+    "OMP_",
+    "MKL_",
+    "ONEDNN_",
+    "DNNL_",
+    "ATEN_",
+    "TORCH_",
+    "PYTORCH_",
+    "CUDA_",
+    "CUBLAS_",
+    "CUDNN_",
+    "NVIDIA_TF32_",
+)
+# Of these, which device and how many threads a process gets is recorded as it came to be
+ELSEWHERE = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 PACKAGES = ("ablate", "torch", "lightning", "numpy", "tokenizers", "safetensors", "deepspeed", "mamba-ssm")
 
 
@@ -27,7 +43,14 @@ def environment() -> dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "packages": {name: version for name in PACKAGES if (version := package_version(name))},
+        "variables": numeric_variables(),
     }
+
+
+def numeric_variables() -> dict[str, str]:
+    """Environment variables that may move numbers, by name; none that holds a path."""
+    found = {name: value for name, value in sorted(os.environ.items()) if name.startswith(NUMERIC)}
+    return {name: value for name, value in found.items() if name not in ELSEWHERE and os.sep not in value}
 
 
 def package_version(package: str) -> str | None:

@@ -34,7 +34,7 @@ class Where:
     devices: Annotated[Count, Moves("split")] = 1  # processes per node
     nodes: Annotated[Count, Moves("split")] = 1  # machines that share a run
     # Tokens per forward pass and device; a larger step is accumulated. 0: as many as the memory of a GPU holds
-    # (`model.budget.micro_tokens`), 16,384 on a CPU
+    # (`model.budget.micro_tokens`), 16,384 on a CPU and of a ternary model, which cut otherwise is another run
     micro_tokens: Annotated[NotNegative, Moves("split")] = 16_384
     data_workers: NotNegative = 0  # processes that read rows ahead; 0: the run itself
     executor: Literal["local", "slurm"] = "local"  # who carries out the runs of a sweep

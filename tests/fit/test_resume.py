@@ -4,6 +4,7 @@ Runs are stopped by an exception between two saves, so that steps are lost and t
 `test_run` kills processes instead.
 """
 
+import dataclasses
 import random
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from ablate.data import batches
 from ablate.fit import checkpoint
+from ablate.run.settings import SettingsError
 
 pytestmark = pytest.mark.slow
 
@@ -83,3 +85,12 @@ def test_a_resume_that_reads_other_rows_is_noticed(tiny, monkeypatch):
     monkeypatch.setattr(batches, "From", lambda first, total: range(total))
     with pytest.raises(RuntimeError, match=r"^step 15: .* tokens of .*planned"):
         train_run(settings)
+
+
+def test_a_ternary_run_goes_on_only_as_it_began(tiny):
+    settings = tiny(model={"linear": "ternary"})
+    interrupt(settings, 12)
+    other = dataclasses.replace(settings, where=dataclasses.replace(settings.where, micro_tokens=64))
+    with pytest.raises(SettingsError, match=r"where.micro_tokens: gives micro_tokens=64, must give 16384"):
+        train_run(other)
+    assert train_run(settings)["outcome"] == "finished"

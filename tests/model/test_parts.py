@@ -35,6 +35,19 @@ def test_rms_norm_of_zeros_is_zero_and_has_finite_gradients():
     assert torch.isfinite(gradient).all()
 
 
+def test_rms_norm_of_bf16_rounds_its_result_and_not_the_scale_of_a_row(random):
+    """Each number is off by less than a bf16 step; a scale rounded to bf16 would move whole rows by up to 0.8 %."""
+    x, weight = random(64, 32, dtype=torch.float32).bfloat16(), torch.ones(32)
+    exact = parts.plain_rms_norm(x.double(), weight.double(), 1e-5)
+    out = parts._RMSNorm.apply(x, weight, 1e-5)
+    assert out.dtype == torch.bfloat16
+    of_rows = (out.double() / exact).mean(-1)  # half a step of bf16, 2^-9, where a scale near 1 rounds all alike
+    assert (of_rows - 1).abs().max() < 2.0**-9
+    (gradient,) = torch.autograd.grad(out.sum(), x)
+    (expected,) = torch.autograd.grad(exact.sum(), x)
+    assert (gradient.double() - expected).norm() < 0.005 * expected.norm()
+
+
 def test_swiglu(random):
     gate_up = random(2, 3, 12)
     same(parts._SwiGLU.apply, parts.plain_swiglu, gate_up)

@@ -8,9 +8,10 @@ As Llama but for the norms: here each ternary linear has its own inside, there t
 Weights are stored in float32 and both sides make them ternary in the same way: round(w / mean |w|),
 the mean clamped at 1e-5, over each logical matrix. Inputs are rounded to 255 steps of max |x| / 127 on
 both sides, but they divide by the step before the product and we multiply after it, so float32 noise
-differs. Rounding jumps: an input on the edge between two steps may fall on either side, and then the
-logits after it differ by the size of a step, not of the noise. In a random model of three layers that
-happened to one token in nine; all others agreed to 1e-5.
+differs. Rounding jumps: an input on the edge between two steps may fall on either side, and then all
+tokens after it differ by the size of a step, not of the noise. So the share grows with the row: in random
+models of three layers at most 1.4 % of 37 tokens moved, and 25 to 87 % of 257, by up to 1.2 % of the
+largest logit. Embeddings moved by 3e-7 do the same to one of the two sides alone. The loss agrees to 5e-4 nats.
 
 transformers loads it with `accelerate` alone.
 """

@@ -11,6 +11,7 @@ from ablate.run.settings import Settings
 
 Declared = frozenset[str]
 
+CUT = "cut of a ternary run"  # the parts that its steps are worked off in
 # Streams, by what they are of. Those of the last line nothing that is declared may change
 STREAMS = (
     *("initial weights", "initial weights of residual matrices", "initial weights of states"),
@@ -20,11 +21,11 @@ STREAMS = (
     *("optimizer class", "optimizer betas", "optimizer eps", "optimizer momentum", "optimizer clip"),
     *("optimizer numbers", "decay", "function", "update"),
     *("rows", "layout", "interleaving", "rates", "group rates", "shares", "numbers"),
-    *("numerics", "versions", "machine", "code", "random draws", "draws", "carried", "split"),
+    *("numerics", "versions", "machine", "code", "random draws", "draws", "carried", "split", CUT),
 )
 # Running digests, by step
 STEPS = ("rows", "layout", "interleaving", "rates", "group rates", "shares", "numbers", "draws")
-ROUNDING = ("split", "numerics", "versions", "machine", "kernels")  # what comes out may differ in the last bits
+ROUNDING = ("split", CUT, "numerics", "versions", "machine", "kernels")  # what comes out may differ in the last bits
 RESIDUAL = ("mixer.out.weight", "mixer.out_proj.weight", "feed.down.weight")  # as in `model.language`
 OF_STATE = ("A_log", "dt_bias", "conv1d.weight", "conv1d.bias")  # as in `model.mamba`
 CONSTANTS = {"eps": "eps of norms", "theta": "base of rotation"}

@@ -3,8 +3,10 @@
 `python -m bench confounds` grades the detector on all mutations and 200 clean pairs; here is a part of them.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from runs import train_run
@@ -83,6 +85,25 @@ def test_parts_of_steps_are_noted(lab: Lab):
     assert noted.held
     assert noted.arm == "decay"
     assert "micro_tokens, 64 instead of 16384" in noted.text
+
+
+def test_parts_of_steps_of_a_ternary_run_are_alarms(shared_data: Path):
+    """Its rounding makes another run of them, as far away as a margin."""
+    with laboratory(shared_data, {"model": {"linear": "ternary"}}) as ternary:
+        (alarm,) = ternary.alarms("decay", carry=WAYS["in parts of two rows"])
+        assert "cut of a ternary run differs from base (split/micro_tokens, 64 instead of 16384)" in alarm
+        assert ternary.alarms("decay", carry=WAYS["recomputed"]) == []
+
+
+def test_variables_that_move_numbers_are_alarms(lab: Lab):
+    variables = {"ONEDNN_MAX_CPU_ISA": "SSE41", "CUDA_VISIBLE_DEVICES": "0", "TORCH_HOME": "/tmp", "PATH": "x"}
+
+    def carry(settings: Settings) -> None:
+        with mock.patch.dict(os.environ, variables):
+            as_it_is(settings)
+
+    (alarm,) = lab.alarms("deeper", carry=carry)
+    assert "numerics differs from base (numerics/variable ONEDNN_MAX_CPU_ISA, SSE41 instead of None)" in alarm
 
 
 def test_it_looks_at_runs_that_go_on(lab: Lab):
@@ -172,7 +193,7 @@ def test_settings_move_streams_that_exist():
     moved = {stream for one in fields.declared(Settings).values() for stream in one.moves}
     assert moved <= set(streams.STREAMS)
     assert set(streams.STEPS) <= set(streams.STREAMS)
-    nobody = {"numerics", "versions", "machine", "code", "random draws", "draws", "carried", "split"}
+    nobody = {"numerics", "versions", "machine", "code", "random draws", "draws", "carried", "split"} | {streams.CUT}
     assert not any(streams.explained(stream, frozenset(HASHED)) for stream in nobody)
     assert all(streams.explained(stream, frozenset(HASHED)) for stream in set(streams.STREAMS) - nobody)
 
