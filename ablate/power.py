@@ -12,7 +12,6 @@ which at three seeds would promise twice too much.
 import argparse
 import dataclasses
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,6 +20,7 @@ from rich.markup import escape
 from ablate.console.errors import command
 from ablate.console.words import SettingsParser
 from ablate.page.planner import show
+from ablate.run.files import make_folder
 from ablate.run.record import StudyRecord, study_record
 from ablate.run.settings import Study, UserError
 from ablate.scores.metrics import metric_of
@@ -58,7 +58,11 @@ def main(arguments: list[str] | None = None) -> None:
     question = ask(options)
     show(question, console)
     if options.figure:
-        console.print(f"figure   {escape(str(draw(question, Path(options.figure))))}", soft_wrap=True)
+        from ablate.page.drawing import power_figure  # matplotlib is slow to import
+
+        make_folder(options.figure.parent)
+        drawn = power_figure.write(question.power, curves(question), question.unit, options.figure)
+        console.print(f"figure   {escape(str(drawn))}", soft_wrap=True)
 
 
 def ask(options: argparse.Namespace) -> Question:
@@ -80,17 +84,6 @@ def ask(options: argparse.Namespace) -> Question:
     return Question(
         power=_power(options, None, options.arms, None), num_arms=options.arms + 1, seeds=options.seeds or 0
     )
-
-
-def draw(question: Question, path: Path) -> Path:
-    """The picture of chance against effect."""
-    from ablate.page.drawing import power_figure  # matplotlib is slow to import
-
-    if path.suffix != ".png":
-        raise UserError(f"--figure {path}: must end with .png")
-    if not path.parent.is_dir():
-        raise UserError(f"--figure {path}: {path.parent} is not a folder")
-    return power_figure.write(question.power, curves(question), question.unit, path)
 
 
 def curves(question: Question) -> list[int]:
@@ -218,7 +211,7 @@ def _parser() -> SettingsParser:
     parser.add_argument("--seeds", type=int, help="seeds declared, where not those of the study")
     parser.add_argument("--power", type=float, default=0.8, help="chance wanted (default: %(default)s)")
     parser.add_argument("--confidence", type=float, help="of the verdict (default: the study's, or 0.95)")
-    parser.add_argument("--figure", metavar="PATH", help="draw chance against effect, a PNG")
+    parser.add_figure("where to draw chance against effect")
     return parser
 
 

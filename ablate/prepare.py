@@ -16,6 +16,7 @@ from ablate.console.errors import command
 from ablate.console.words import SettingsParser
 from ablate.data.tokens import SPLITS, Corpus, prepare
 from ablate.fit import parts
+from ablate.page import tables
 from ablate.run.settings import Settings
 from ablate.sweep.worker import looked_up
 
@@ -42,10 +43,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def describe(corpus: Corpus) -> Table:
     """One row per domain: what was read, and the tokens that it became."""
-    table = Table(title=f"{corpus.folder}\n{corpus.fingerprint}", title_justify="left")
-    table.add_column("domain")
-    for heading in ("documents", "sources", "MB", "train tokens", "validation tokens", "bytes per token"):
-        table.add_column(heading, justify="right")
+    numbers = (">documents", ">sources", ">MB", ">train tokens", ">held-out tokens", ">bytes a token")
+    table = tables.table("domain", *numbers, title=f"{corpus.folder}\n{corpus.fingerprint}")
     for domain in corpus.domains:
         table.add_row(domain, *_row(corpus, domain))
     return table

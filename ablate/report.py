@@ -1,20 +1,10 @@
 """Command: what a study shows so far, as a table here and as one page with figures.
 
-    ablate report                  the studies there are
-    ablate report mix_sweep        the verdict of one, and its page
-    ablate report mix_sweep --card share_40     all that the verdict of one arm rests on
-    ablate report mix_sweep --workspace FILE     its panels for wandb.ai; --apply FILE puts them there
-    ablate report --self-test      how often this lab is wrong, measured on its own runs
-    ablate report mix_sweep --keep experiments/mix_sweep     and its tables for the lab book
-    ablate report experiments/mix_sweep                      the same verdict out of the book
-
 Records are only read; a report can be made at any time, also while the study runs.
 """
 
 from argparse import Namespace
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,19 +14,17 @@ from ablate.console.words import Parser
 from ablate.run.record import StudyRecord
 from ablate.run.settings import UserError
 
-if TYPE_CHECKING:
-    from ablate.verdict.evidence import Evidence
-    from ablate.verdict.validity.trust import Conclusion
-
 WHAT = "Print the verdict of a study and write its page. Without STUDY, list the studies."
 EXAMPLES = """\
   ablate report                             the studies there are
   ablate report mix_sweep                   table and page, also while it runs
   ablate report mix_sweep --card share_40   all there is to say about one arm
   ablate report experiments/mix_sweep       a study out of the lab book
+  ablate report mix_sweep --keep experiments/mix_sweep      into the lab book
+  ablate report mix_sweep --workspace FILE  its panels for wandb.ai
+  ablate report --apply FILE                puts them there
   ablate report --self-test                 how often this lab is wrong"""
 NAMED = 4  # arms of a sweep in the list
-REASONS = 8  # of runs that have not finished, in the foot of the table
 
 
 @command
@@ -65,7 +53,7 @@ def _named(options: Namespace, wanted: str) -> str:
 
 
 def _card(study: StudyRecord, arm: str) -> None:
-    from ablate.page import terminal  # as in `show`
+    from ablate.page import terminal  # as in `_study`
     from ablate.verdict import card, evidence
 
     found = {one.verdict.arm: one for one in card.cards(evidence.read(study))}
@@ -76,20 +64,20 @@ def _card(study: StudyRecord, arm: str) -> None:
 
 def _workspace(study: StudyRecord, path: Path) -> None:
     from ablate.page import workspace
-    from ablate.verdict import evidence  # as in `show`
+    from ablate.verdict import evidence  # as in `_study`
 
     workspace.write(evidence.read(study), path)
     print(f"workspace {path}; put it on wandb.ai with: ablate report --apply {path}")
 
 
 def _apply(path: Path, entity: str) -> None:
-    from ablate.page import workspace  # as in `show`
+    from ablate.page import workspace  # as in `_study`
 
     print(f"workspace {workspace.apply(path, entity)}")
 
 
 def _self_test(outputs: Path) -> None:
-    from ablate.page import terminal  # as in `show`
+    from ablate.page import terminal  # as in `_study`
     from ablate.verdict import selftest
 
     Console(highlight=False).print(terminal.self_test(selftest.self_test(outputs)))
@@ -97,49 +85,17 @@ def _self_test(outputs: Path) -> None:
 
 def report(study: StudyRecord) -> None:
     """Print the verdict, write the page, and say where it is. Raises UserError when there is no such study."""
-    from ablate.verdict import evidence  # not needed to list studies
+    from ablate.page import terminal  # as in `_study`
+    from ablate.verdict import evidence
     from ablate.verdict.validity import trust
 
     console = Console(highlight=False)
     found = evidence.read(study)
     conclusion = trust.conclude(found)
-    show(found, conclusion, console)
+    terminal.show(found, conclusion, console)
     from ablate.page import page  # draws: matplotlib is slow to import, the table should not wait
 
     console.print(f"\npage     {escape(str(page.of(found, conclusion)))}", soft_wrap=True)
-
-
-def show(found: "Evidence", conclusion: "Conclusion", console: Console) -> None:
-    """Print the question, the verdicts, what was found about the study, and the verdict in a sentence."""
-    from ablate.page import terminal  # not needed to list studies
-
-    console.print(f"[bold]{escape(found.study.name)}[/]  {escape(found.declaration['question'])}\n")
-    if not found.any_finished:
-        console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
-        _print_remarks(found, console)
-        return
-    terminal.show(conclusion, console)
-    _print_remarks(found, console)
-    console.print(f"\n[bold]{escape(conclusion.sentence)}[/]")
-
-
-def _print_remarks(found: "Evidence", console: Console) -> None:
-    for line in _remarks(found):
-        console.print(escape(line))
-
-
-def _remarks(found: "Evidence") -> list[str]:
-    from ablate.verdict.evidence import spending_text  # as above
-
-    lines = [f"\n{spending_text(found)}"]
-    if found.null_arms:
-        lines.append(f"\n{', '.join(found.null_arms)} = {found.base}: the same settings, hence the same runs.")
-    if not found.complete:
-        lines.append(f"\n{found.num_done} of {len(found.distinct_runs)} runs are done; the verdict is provisional.")
-    if unfinished := [run for run in found.distinct_runs if run.outcome != "finished"]:
-        outcomes = Counter(f"{run.outcome}: {run.reason}" if run.reason else run.outcome for run in unfinished)
-        lines += [f"{count} {outcome}" for outcome, count in outcomes.most_common(REASONS)]
-    return lines
 
 
 def _study(outputs: str, name: str) -> StudyRecord:

@@ -1,18 +1,8 @@
-"""Command: the runs there are, what each was, and what they left on disk.
-
-    ablate runs                            all of them, by study
-    ablate runs mix_sweep finished         those that hold every word: of a name, a state, or key=value
-    ablate runs show 48d1b140              one: its settings, numbers and curves
-    ablate runs compare 48d1b140 mix_sweep/share_40/0
-    ablate runs tree 48d1b140              the phases that led to it, and what began with its weights
-    ablate runs extend 48d1b140 tokens=2e6 the same run, further
-    ablate runs delete 48d1b140            with all that hangs on it
-
-A run is called by its id, by the beginning of its id or of the hash at the id's end, or STUDY/ARM/SEED.
-"""
+"""Command: the runs there are, what each was, and what they left on disk."""
 
 import argparse
 import dataclasses
+import difflib
 import sys
 import time
 from collections.abc import Callable
@@ -63,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _list(words: list[str], options: argparse.Namespace, console: Console) -> None:
     """All runs that hold every word."""
     shown, unread = [], []
-    for run in _all(options.outputs):
+    for run in map(_reader(options.outputs), lookup.runs(options.outputs)):
         try:
             if all(_holds(run, word) for word in words) and run.metric:
                 shown.append(run)
@@ -73,7 +63,9 @@ def _list(words: list[str], options: argparse.Namespace, console: Console) -> No
         console.print(f"cannot be read: {error}", style="red", soft_wrap=True)
     if not shown and not unread:
         of = f" with {' '.join(words)}" if words else "; start one with: ablate train"
-        raise UserError(f"no run in {Path(options.outputs, 'runs')}{of}")
+        near = difflib.get_close_matches(words[0], VERBS, n=1) if words else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"no run in {Path(options.outputs, 'runs')}{of}{hint}")
     if shown:
         console.print(run_table.listed(shown, time.time()))
 
@@ -98,7 +90,7 @@ def _show(words: list[str], options: argparse.Namespace, console: Console) -> No
     [run] = _named(words, options, 1, 1)
     console.print(run_table.one(run, _usual(), lineage(run.record)))
     if run.record.rows("train"):
-        _draw([run], Path(options.figure or run.record.folder / "curves.png"), console)
+        _draw([run], options.figure or run.record.folder / "curves.png", console)
 
 
 def _compare(words: list[str], options: argparse.Namespace, console: Console) -> None:
@@ -107,14 +99,12 @@ def _compare(words: list[str], options: argparse.Namespace, console: Console) ->
     console.print(run_table.compared(runs))
     console.print("\nOne run against another holds the noise of seeds: a study gives a verdict.", style="dim")
     name = "-".join(lookup.short(run.record) for run in runs)
-    _draw(runs, Path(options.figure or Path(options.outputs, "figures", f"{name}.png")), console)
+    _draw(runs, options.figure or Path(options.outputs, "figures", f"{name}.png"), console)
 
 
 def _draw(runs: list[Shown], path: Path, console: Console) -> None:
     from ablate.page.drawing import run_curves  # matplotlib is slow to import, tables should not wait
 
-    if path.suffix != ".png":
-        raise UserError(f"--figure {path}: must end with .png")
     make_folder(path.parent)
     named = {f"{lookup.short(run.record)}  {run.arm}": run.record for run in runs}
     console.print(f"\nfigure   {run_curves.write(named, runs[0].metric, runs[0].scope, path)}", soft_wrap=True)
@@ -123,21 +113,7 @@ def _draw(runs: list[Shown], path: Path, console: Console) -> None:
 def _tree(words: list[str], options: argparse.Namespace, console: Console) -> None:
     """The chain of phases that ends with a run, and what began with its weights."""
     [run] = _named(words, options, 1, 1)
-    text = _text(options.outputs)
-    console.print(run_table.chain(lineage(run.record), lookup.children, text))
-
-
-def _text(outputs: str) -> Callable[[Record], str]:
-    """What a run came to, in a line."""
-    declared = lookup.studies(outputs)
-    places = lookup.places(declared)
-
-    def text(record: Record) -> str:
-        run = _shown(record, declared, places)
-        value = "" if run.value is None else f", {run.metric.name} {run.value:.4f}"
-        return f"{run.state}{value}" + (f", {run.places[0]}" if run.places else "")
-
-    return text
+    console.print(run_table.chain(lineage(run.record), _reader(options.outputs)))
 
 
 def _delete(words: list[str], options: argparse.Namespace, console: Console) -> None:
@@ -152,7 +128,8 @@ def _delete(words: list[str], options: argparse.Namespace, console: Console) -> 
             raise UserError(f"{record.id} is needed by {', '.join(needed)}; --force deletes it all the same")
     paths = [path for record in records for path in lookup.belongings(record)]
     for path in paths:
-        console.print(f"{size_text(_size(path)):>8}  {path}", soft_wrap=True)
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        console.print(f"{size_text(size):>8}  {path}", soft_wrap=True)
     if not options.yes:
         if not sys.stdin.isatty():
             raise UserError("nobody is there to ask; --yes deletes without asking")
@@ -160,10 +137,6 @@ def _delete(words: list[str], options: argparse.Namespace, console: Console) -> 
             raise UserError("nothing was deleted")
     lookup.remove(paths)
     console.print(f"deleted {', '.join(sorted(names))}", soft_wrap=True)
-
-
-def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def _extend(words: list[str], options: argparse.Namespace, console: Console) -> None:
@@ -197,26 +170,25 @@ def _usual() -> Settings:
 
 def _named(words: list[str], options: argparse.Namespace, least: int, most: int | None) -> list[Shown]:
     """The runs of those names."""
-    wanted = f"{least} RUN" if least == most else f"at least {least}" + (f" and at most {most}" if most else "")
     if not least <= len(words) <= (most or len(words)):
-        raise UserError(f"{' '.join(words) or 'no RUN'}: must be {wanted}; see ablate runs --help")
-    declared = lookup.studies(options.outputs)
-    places = lookup.places(declared)
+        wanted = str(least) if least == most else f"{least} to {most}" if most else f"{least} or more"
+        raise UserError(f"{' '.join(words) or 'no RUN'}: must be {wanted} RUN; see ablate runs --help")
     found = [lookup.find(word, options.outputs) for word in words]
     if absent := [record.id for record in found if not record.folder.exists()]:
         raise UserError(f"{absent[0]} has not been started")
-    return [_shown(record, declared, places) for record in found]
+    return list(map(_reader(options.outputs), found))
 
 
-def _all(outputs: str) -> list[Shown]:
+def _reader(outputs: str) -> Callable[[Record], Shown]:
+    """From a record to the run as it is shown: how far it is, and which studies use it."""
     declared = lookup.studies(outputs)
     places = lookup.places(declared)
-    return [_shown(record, declared, places) for record in lookup.runs(outputs)]
 
+    def shown(record: Record) -> Shown:
+        used = places.get(record.id, [])
+        return Shown(record, _state(record), used, declared[used[0].study] if used else None)
 
-def _shown(record: Record, declared: dict, places: dict[str, list[lookup.Place]]) -> Shown:
-    used = places.get(record.id, [])
-    return Shown(record, _state(record), used, declared[used[0].study] if used else None)
+    return shown
 
 
 def _state(record: Record) -> str:
@@ -234,7 +206,7 @@ def _state(record: Record) -> str:
 def _parser() -> Parser:
     parser = Parser("runs", WHAT, EXAMPLES)
     parser.add_argument("words", nargs="*", metavar="WORD", help="what to do, and the runs; or what to list")
-    parser.add_argument("--figure", metavar="FILE", help="where show and compare draw their picture, a PNG")
+    parser.add_figure("where show and compare draw")
     parser.add_argument("--yes", action="store_true", help="delete without asking")
     parser.add_argument("--force", action="store_true", help="delete also what studies or other runs need")
     return parser

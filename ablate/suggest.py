@@ -26,6 +26,7 @@ from ablate.console.words import Parser
 from ablate.laws.proposal import best, doubt, next_runs
 from ablate.laws.surrogate import Surrogate, estimate
 from ablate.laws.swarm import MixtureStudy, read_study
+from ablate.page import tables
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.settings import UserError
 from ablate.verdict.book import study_named
@@ -122,9 +123,9 @@ def show(evidence: Evidence, suggestion: Suggestion, console: Console) -> None:
     if low <= 0:
         console.print("The interval holds 0: no mixture is predicted to be better for certain.")
     noise = "unknown with one seed" if np.isnan(study.noise) else f"{study.noise:.4f}"
-    shares = ", ".join(f"{d} {s:.0%}" for d, s in zip(evidence.domains, suggestion.found.share, strict=True))
+    parts = ", ".join(f"{d} {s:.0%}" for d, s in zip(evidence.domains, suggestion.found.of_laws, strict=True))
     console.print(
-        f"\n{len(study.arms)} mixtures, {study.seeds:g} seeds each; noise of one run {noise}; laws' share: {shares}"
+        f"\n{len(study.arms)} mixtures, {study.seeds:g} seeds each; noise of one run {noise}; laws' part: {parts}"
     )
     for line in study.remarks():
         console.print(line, markup=False)
@@ -133,16 +134,8 @@ def show(evidence: Evidence, suggestion: Suggestion, console: Console) -> None:
 def _table(suggestion: Suggestion, base: str) -> Table:
     """One row a domain: the base, the best and its doubt, and the next runs."""
     study = suggestion.study
-    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    headings = [
-        "weight",
-        base,
-        "best",
-        "as good within noise",
-        *(f"next {i + 1}" for i in range(len(suggestion.following))),
-    ]
-    for heading in headings:
-        shown.add_column(heading, justify="left" if heading == "weight" else "right")
+    following = [f">next {i + 1}" for i in range(len(suggestion.following))]
+    shown = tables.table("weight", f">{base}", ">best", ">as good within noise", *following)
     free = 1 - sum(study.fixed.values())
     columns = [study.full(row) for row in (study.swarm.weights[0], suggestion.mixture, *suggestion.following)]
     for k, domain in enumerate(study.swarm.domains):
@@ -214,7 +207,7 @@ def _parser() -> Parser:
     parser.add_argument("--runs", type=int, default=4, help="mixtures to suggest (default: %(default)s)")
     parser.add_argument("--write", metavar="NAME", help="write them as the study experiment/NAME.yaml")
     parser.add_argument("--config-dir", metavar="DIR", help="where to write it (default: conf)")
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the prediction into a PNG")
+    parser.add_figure("where to draw the prediction")
     return parser
 
 

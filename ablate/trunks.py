@@ -14,10 +14,10 @@ from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from ablate.console.errors import command
 from ablate.console.words import Parser
+from ablate.page import tables
 from ablate.run.record import Trunk, trunks
 from ablate.run.settings import UserError
 
@@ -46,10 +46,7 @@ def show(outputs: Path, console: Console) -> None:
     """List the trunks, and what they hold that nobody else does."""
     found = trunks(outputs)
     sizes = held(found)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("run that left it", overflow="fold")
-    for heading in ("step", "size", "of its own", "last used"):
-        table.add_column(heading, justify="left" if heading == "last used" else "right", no_wrap=True)
+    table = tables.table("run that left it", ">step", ">size", ">of its own", ">last used")
     for trunk in found:
         try:
             what, used = trunk.read(), trunk.folder.stat().st_mtime
@@ -60,7 +57,8 @@ def show(outputs: Path, console: Console) -> None:
         table.add_row(what["run"], str(what["step"]), size_text(trunk.size()), own, when)
     if table.row_count:
         console.print(table)
-    console.print(f"{table.row_count} trunks, {size_text(sum(sizes.values()))} that nothing else holds")
+    of_all = f"{table.row_count} trunk{'s' if table.row_count != 1 else ''}"
+    console.print(f"{of_all}, {size_text(sum(sizes.values()))} that nothing else holds")
 
 
 def prune(outputs: Path, limit: int) -> tuple[int, int]:

@@ -44,4 +44,4 @@ def aa(quick: bool, outputs: Path = Path("outputs")) -> list[Row]:
 
 
 def _values(rate: Rate) -> list[float]:
-    return [rate.share, rate.low, rate.bound]
+    return [rate.value, rate.low, rate.bound]

@@ -34,7 +34,6 @@ def test_a_study_on_disk_brings_its_noise_and_its_cost(capsys, tmp_path):
     assert "3 arms, margin 0.01" in text
     assert "from mix_sweep" in text
     assert "4 * 16 317 TFLOP" in text
-    assert "(here it is " in text
 
 
 @pytest.mark.slow
@@ -57,8 +56,8 @@ def test_an_experiment_with_its_cost_and_race(capsys, tmp_path):
 
 
 def test_a_picture(capsys, tmp_path):
-    said(capsys, *GIVEN, "--figure", str(tmp_path / "power.png"))
-    assert (tmp_path / "power.png").read_bytes().startswith(b"\x89PNG")
+    said(capsys, *GIVEN, "--figure", str(tmp_path / "new" / "power.png"))
+    assert (tmp_path / "new" / "power.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -74,8 +73,7 @@ def test_a_picture(capsys, tmp_path):
         ([*GIVEN, "--power", "0.4"], "--power 0.4: must be above 0.5 and below 1"),
         ([*GIVEN, "--seeds", "0"], "--seeds 0: must be at least 1"),
         ([*GIVEN, "--noise-df", "-1"], "--noise-df -1.0: must be at least 0"),
-        ([*GIVEN, "--figure", "x.pdf"], "--figure x.pdf: must end with .png"),
-        ([*GIVEN, "--figure", "no/such/x.png"], "no/such is not a folder"),
+        ([*GIVEN, "--figure", "x.pdf"], "--figure: x.pdf: must end with .png"),
     ],
 )
 def test_mistakes_are_one_line(capsys, tmp_path, monkeypatch, arguments, message):

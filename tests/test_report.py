@@ -79,6 +79,11 @@ def test_a_damaged_study_is_listed_with_its_reason_beside_the_others(tmp_path, c
     assert second.startswith("one ")
 
 
+def test_a_folder_of_a_lab_book_that_is_not_there_is_named(tmp_path):
+    done = run("experiments/nope", "--outputs", str(tmp_path))
+    assert done.stderr == "error: experiments/nope: no such folder of a lab book\n"
+
+
 @pytest.mark.parametrize("arguments", [["nope"], []])
 def test_errors_are_one_line_and_exit_1(tmp_path, arguments):
     done = run(*arguments, "--outputs", str(tmp_path))

@@ -102,6 +102,8 @@ def test_a_run_is_found_by_many_names(outputs):
         lookup.find("mix_sweep/qa_5/0", outputs)
     with pytest.raises(UserError, match="no such seed of qa_20; there are 0, 1"):
         lookup.find("mix_sweep/qa_20/9", outputs)
+    with pytest.raises(UserError, match=r"a128: begins 6 runs: (\S+, ){5}\S+$"):
+        lookup.find("a128", outputs)
     with pytest.raises(UserError, match="ffff: no such run in "):
         lookup.find("ffff", outputs)
 
@@ -114,6 +116,7 @@ def test_one_run_in_full(capsys, outputs):
     assert "study mix_sweep/qa_40/1" in flat
     assert "optimizer.lr 0.0007 0.003" in flat
     assert "weights drawn from seed 1" in flat
+    assert "ablate None" not in flat
     assert (record.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -195,9 +198,14 @@ def test_nothing_is_deleted_without_an_answer(capsys, outputs, monkeypatch):
     ("words", "message"),
     [
         (["show"], "no RUN: must be 1 RUN"),
-        (["compare", "0123abcd"], "0123abcd: must be at least 2 and at most 6"),
-        (["nothing"], "with nothing"),
-        (["show", "0123abcd", "--figure", "x.pdf"], "--figure x.pdf: must end with .png"),
+        (["compare", "0123abcd"], "0123abcd: must be 2 to 6 RUN; see ablate runs --help"),
+        (["delete"], "no RUN: must be 1 or more RUN"),
+        (["nothing"], "with nothing\n"),
+        (["shwo", "0123abcd"], "with shwo 0123abcd; did you mean show?"),
+        (["show", "0123abcd", "--figure", "x.pdf"], "--figure: x.pdf: must end with .png"),
+        (["extend", "0123abcd", "token=1e6"], "token: no such setting; did you mean tokens?"),
+        (["extend", "0123abcd", "tokens=many"], "tokens=many: must be a number"),
+        (["extend", "0123abcd"], "tokens=...: must be given, above the 300,000 that the run has read"),
     ],
 )
 def test_mistakes_are_one_line(capsys, outputs, words, message):

@@ -125,7 +125,7 @@ def test_a_study_ends_with_a_verdict_and_again_trains_nothing(outputs):
     code, out, err = ablate(*words, "seed=0,1")
     assert code == 0, err
     ids = {path.name for path in (outputs / "runs").iterdir()}
-    assert "report: " in out
+    assert "page     " in out
     assert re.search(r"share_40.*(better|worse|equivalent|inconclusive)", out, re.DOTALL)
     declaration = json.loads((outputs / "studies" / "mix_sweep" / "study.json").read_text())
     assert declaration["runs"]["null"] == declaration["runs"]["none"]

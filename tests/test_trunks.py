@@ -81,7 +81,7 @@ def test_the_list_says_what_is_there(tmp_path):
     show(tmp_path, Console(file=text, width=120))
     row = next(line for line in text.getvalue().splitlines() if line.startswith("r "))
     assert row.split()[:2] == ["r", "7"]
-    assert "1 trunks" in text.getvalue()
+    assert "1 trunk, " in text.getvalue()
 
 
 @pytest.mark.parametrize(("text", "size"), [("10GB", 10**10), ("1.5 M", 1_500_000), ("7", 7), ("2kb", 2000)])

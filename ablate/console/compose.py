@@ -110,8 +110,13 @@ def one_line(error: HydraException) -> str:
     text = str(error)
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
+    if swept := re.search(r"Ambiguous value for argument '([^']*)'", text):
+        key, _, value = swept[1].partition("=")
+        return f"{swept[1]}: with -m every value is tried; one value that is a list is {key}=[{value}]"
     if isinstance(error, MissingConfigException) and (group := re.search(r"Could not find '([\w/]+)'", text)):
         folder, _, name = group.group(1).rpartition("/")
+        if name == "optuna":
+            return "hydra/sweeper=optuna: comes with pip install 'ablate[optuna]'"
         return f"{folder}={name}: no such choice; there are {', '.join(sorted(error.options or []))}"
     if key := re.search(r"Error merging override (\+*)([\w.@/]+)", text):
         return _no_entry(key.group(2))

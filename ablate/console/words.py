@@ -14,6 +14,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ablate.console import help
@@ -41,6 +42,10 @@ class Parser(argparse.ArgumentParser):
         """What was typed, flags and words in any order. `where.outputs=DIR` is --outputs DIR."""
         given = sys.argv[1:] if arguments is None else arguments
         return self.parse_intermixed_args([re.sub("^where.outputs=", "--outputs=", word) for word in given])
+
+    def add_figure(self, what: str) -> None:
+        """--figure, the path of a PNG."""
+        self.add_argument("--figure", type=_png, metavar="FILE", help=f"{what}, a PNG")
 
     def error(self, message: str) -> NoReturn:
         """One line instead of the usage."""
@@ -75,6 +80,12 @@ class SettingsParser(Parser):
             help.show(self.format_help(), line, self.groups)
             sys.exit()
         return line
+
+
+def _png(text: str) -> Path:
+    if not text.endswith(".png"):
+        raise argparse.ArgumentTypeError(f"{text}: must end with .png")
+    return Path(text)
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

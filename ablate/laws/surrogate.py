@@ -10,7 +10,7 @@ are averaged by their errors at runs left out, near the best ones above all: a l
 and cannot know where it is not. One law on the sum instead would put the optimum on a vertex.
 
 Few errors do not tell models apart. As the laws of a study tend to hold or to fail together, the odds of a set rest as
-much on the errors of all sets as on its own, and the laws' share is shrunk by n / (n + FEW) for n losses in all.
+much on the errors of all sets as on its own, and the laws' part is shrunk by n / (n + FEW) for n losses in all.
 """
 
 import warnings
@@ -72,8 +72,8 @@ class Bent:
 class Surrogate:
     """Laws and process of a swarm.
 
-    share: of the laws in the average, by validation set. law_error: root mean square error of the laws near the best
-    run. left_out: errors of the average at every run. Both are bent errors at runs that were left out.
+    of_laws: the part of the laws in the average, by validation set. law_error: root mean square error of the laws
+    near the best run. left_out: errors of the average at every run. Both are bent errors at runs that were left out.
     """
 
     swarm: Swarm
@@ -81,7 +81,7 @@ class Surrogate:
     laws: tuple[Law, ...]
     process: GaussianProcessRegressor
     root: float
-    share: np.ndarray
+    of_laws: np.ndarray
     law_error: np.ndarray
     left_out: np.ndarray
 
@@ -90,9 +90,9 @@ class Surrogate:
         mean, sd = self._process(mixtures)
         if laws:
             by_law = self.bent.bend(np.stack([law(mixtures) for law in self.laws], 1))
-            variance = self.share * np.minimum(self.law_error, sd) ** 2 + (1 - self.share) * sd**2
-            sd = np.sqrt(variance + self.share * (1 - self.share) * (by_law - mean) ** 2)
-            mean = self.share * by_law + (1 - self.share) * mean
+            variance = self.of_laws * np.minimum(self.law_error, sd) ** 2 + (1 - self.of_laws) * sd**2
+            sd = np.sqrt(variance + self.of_laws * (1 - self.of_laws) * (by_law - mean) ** 2)
+            mean = self.of_laws * by_law + (1 - self.of_laws) * mean
         return self.bent.back(mean, sd)
 
     def metric(self, mixtures: np.ndarray, laws: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +114,7 @@ class Surrogate:
 
 
 def estimate(swarm: Swarm) -> Surrogate:
-    """Laws, process and their shares in the average."""
+    """Laws, process and the part of each in the average."""
     behind, bent = swarm.metric - swarm.metric.min(), Bent(swarm.losses)
     gap = behind / max(float(np.median(behind)), 1e-12)
     values, pairs = bent.bend(swarm.losses), zip(swarm.losses.T, swarm.own, strict=True)
@@ -128,9 +128,9 @@ def estimate(swarm: Swarm) -> Surrogate:
     near = (1 / (1 + gap) ** 2)[:, None]
     law_error, process_error = ((near * errors**2).sum(0) / near.sum() + 1e-18 for errors in (by_law, by_process))
     odds = np.log(process_error / law_error)
-    share = expit(odds + odds.mean()) * values.size / (values.size + FEW)
-    left_out = share * by_law + (1 - share) * by_process
-    return Surrogate(swarm, bent, laws, process, root, share, np.sqrt(law_error), left_out)
+    of_laws = expit(odds + odds.mean()) * values.size / (values.size + FEW)
+    left_out = of_laws * by_law + (1 - of_laws) * by_process
+    return Surrogate(swarm, bent, laws, process, root, of_laws, np.sqrt(law_error), left_out)
 
 
 def _process(swarm: Swarm, values: np.ndarray, root: float) -> GaussianProcessRegressor:

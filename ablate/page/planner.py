@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ablate.page import tables
 from ablate.verdict.evidence import flops_text
 from ablate.verdict.question import Question
-from ablate.verdict.statistics.power import MOST_SEEDS, Power, dunnett, pairing_needed
+from ablate.verdict.statistics.power import MOST_SEEDS
 from ablate.verdict.statistics.race_power import race
 
 
@@ -43,9 +44,8 @@ def _source(question: Question) -> str:
 
 def table(question: Question) -> Table:
     """A row for each number of seeds, those declared and those needed among them."""
-    out = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("seeds", "runs", "FLOPs", "minutes", "detects", "sees the margin", "shows no effect"):
-        out.add_column(heading, justify="right", no_wrap=True)
+    headings = ("seeds", "runs", "FLOPs", "minutes", "detects", "sees the margin", "shows no effect")
+    out = tables.table(*(f">{heading}" for heading in headings))
     for seeds in question.rows():
         power, declared = question.power, seeds == question.seeds
         minutes, flops = seeds * question.seconds / 60, seeds * question.flops
@@ -61,7 +61,6 @@ def table(question: Question) -> Table:
         )
     if question.seeds:
         out.caption = "* declared"
-        out.caption_justify = "left"
     return out
 
 
@@ -90,31 +89,11 @@ def remarks(question: Question) -> list[str]:
         shared = "" if math.isnan(saved) else f"; shared beginnings save {saved:.0%}"
         lines.append(f"a seed block of {question.num_arms} runs: {flops_text(question.flops)}{shared}")
     if power.arms > 1:
-        lines += [_family(power), _control(question)]
+        alone = dataclasses.replace(power, arms=1).seeds_to_see(power.margin)
+        lines.append(f"family of {power.arms}: by itself one arm would be seen with {alone} seeds")
     if question.study and question.study.budget.race != "none":
         lines += _race(question)
     return lines
-
-
-def _family(power: Power) -> str:
-    alone = dataclasses.replace(power, arms=1).seeds_to_see(power.margin)
-    seeds = power.seeds_to_see(power.margin)
-    text = f"family of {power.arms}: by itself one arm would be seen with {alone} seeds"
-    if math.isinf(seeds):
-        return text
-    df = power.arms * (seeds - 1) + power.noise_df
-    holm = dataclasses.replace(power, noise_df=df - seeds + 1).detectable(int(seeds))
-    critical = dunnett(power.arms, df, power.confidence)
-    return f"{text}; noise pooled over arms would detect {holm:.4f} with {seeds} (Dunnett's |t| > {critical:.2f})"
-
-
-def _control(question: Question) -> str:
-    power, known = question.power, question.known
-    needed = pairing_needed(power.arms)
-    gain = "" if not known or not known.gain else f" (here it is {known.gain:.1f})"
-    instead = f"seed blocks beat a base of {math.sqrt(power.arms):.1f} times the runs, unpaired"
-    where = f"wherever pairing cuts the variance more than {needed:.2g} times{gain}"
-    return f"further runs of the base alone have no partner and add nothing; {instead}, {where}"
 
 
 def _race(question: Question) -> list[str]:

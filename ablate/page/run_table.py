@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from ablate.page.tables import facts, table
 from ablate.run.identity import difference, flatten, key_in_words
 from ablate.run.lineage import Link
-from ablate.run.lookup import Place, short
+from ablate.run.lookup import Place, children, short
 from ablate.run.record import Record
 from ablate.run.settings import Settings
 from ablate.scores.metrics import Metric, Scope, of_study, readings
@@ -22,7 +23,7 @@ from ablate.verdict.evidence import flops_text, tokens_text
 
 COLOURS = {"finished": "", "running": "cyan", "diverged": "red", "crashed": "red", "out of memory": "red"}
 SECONDS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
-ASIDE = ("where", "study")  # what a run is not
+ASIDE = ("where.", "study.")  # what a run is not
 LATELY = 2  # of a unit of time, before the next smaller one is left
 
 
@@ -87,26 +88,18 @@ def listed(shown: Sequence[Shown], now: float) -> Group:
 def _heading(study: str, shown: list[Shown]) -> str:
     metrics = {f"{run.metric.name}, {run.metric.unit}" for run in shown if run.record.done}
     said = f"; {metrics.pop()}" if len(metrics) == 1 else ""
-    return f"[bold]{escape(study) or 'runs of no study'}[/]  [dim]{_count(len(shown))}{said}[/]"
-
-
-def _count(runs: int) -> str:
-    return f"{runs} run" + ("s" if runs != 1 else "")
+    count = f"{len(shown)} run" + ("s" if len(shown) != 1 else "")
+    return f"[bold]{escape(study) or 'runs of no study'}[/]  [dim]{count}{said}[/]"
 
 
 def _table(shown: list[Shown], now: float) -> Table:
-    out = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    out.add_column("id", no_wrap=True)
-    out.add_column("arm/seed", no_wrap=True, overflow="ellipsis")
-    out.add_column("model", no_wrap=True, overflow="ellipsis")
-    for name in ("tokens", "metric", "age"):
-        out.add_column(name, justify="right", no_wrap=True)
-    out.add_column("state", no_wrap=True)
+    out = table("id", "arm/seed", "model", ">tokens", ">metric", ">age", "state")
+    for column in out.columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
     for run in sorted(shown, key=lambda run: run.changed):
         result = run.record.result() or {}
-        value = "–" if run.value is None else f"{run.value:.4f}"
         tokens = tokens_text(result["tokens"]) if result else "–"
-        cells = [short(run.record), run.arm, model_text(run.record), tokens, value, ago(now - run.changed)]
+        cells = [short(run.record), run.arm, model_text(run.record), tokens, _number(run.value), ago(now - run.changed)]
         out.add_row(*map(Text, cells), _state(run.state))
     return out
 
@@ -132,20 +125,17 @@ def ago(seconds: float) -> str:
 def one(shown: Shown, usual: Settings, parents: list[Link]) -> Group:
     """All that is known of a run. `usual`: settings to tell it from; `parents`: the chain that it ends."""
     record, result = shown.record, shown.record.result() or {}
-    lines = [("state", f"{shown.state}, {_when(shown.changed)}")]
+    when = datetime.datetime.fromtimestamp(shown.changed)
+    lines = [("state", f"{shown.state}, {when:%Y-%m-%d %H:%M}")]
     lines += [("study", str(place)) for place in shown.places]
     lines += [("began with", _began(record, shown, parents))]
     lines += [("reason", str(why["reason"])) for why in (result, record.failure() or {}) if why.get("reason")]
     if result:
         lines += [("model", f"{model_text(record)} ({result['parameters']:,} parameters)"), ("trained", _cost(result))]
-    environment = record.environment()
-    lines += [("made by", f"ablate {environment.get('commit', '?')}, torch {_version(environment, 'torch')}")]
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in lines:
-        table.add_row(name, Text(text))
-    parts: list[RenderableType] = [Text(record.id, style="bold"), table]
+    made = record.environment()
+    code = made.get("commit") or _version(made, "ablate")
+    lines += [("made by", f"ablate {code}, torch {_version(made, 'torch')}")]
+    parts: list[RenderableType] = [Text(record.id, style="bold"), facts(lines)]
     if result:
         parts += ["", _readings([shown])]
     return Group(*parts, "", *_own(shown.settings, usual))
@@ -153,23 +143,14 @@ def one(shown: Shown, usual: Settings, parents: list[Link]) -> Group:
 
 def _own(settings: Settings, usual: Settings) -> list[RenderableType]:
     """The settings that `ablate train` alone would not have."""
-    own = _typed(settings, usual)
+    here, there = (flatten(dataclasses.asdict(each)) for each in (settings, usual))
+    own = [key for key in here | there if here.get(key) != there.get(key) and not key.startswith(ASIDE)]
     if not own:
         return [Text("settings: those of `ablate train` alone", style="dim")]
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("setting", no_wrap=True)
-    table.add_column("here", overflow="fold")
-    table.add_column("usually", overflow="fold", style="dim")
-    for key, (before, here) in own.items():
-        table.add_row(*(Text(text) for text in (key, _value(here), _value(before))))
-    return [table]
-
-
-def _typed(settings: Settings, usual: Settings) -> dict[str, tuple[Any, Any]]:
-    """{key: (usual value, value here)} as they are typed, of all that makes a run what it is."""
-    here, there = ({k: v for k, v in dataclasses.asdict(each).items() if k not in ASIDE} for each in (settings, usual))
-    here, there = flatten(here), flatten(there)
-    return {key: (there.get(key), here.get(key)) for key in here | there if here.get(key) != there.get(key)}
+    out = table("setting", "here", "usually")
+    for key in own:
+        out.add_row(*map(Text, (key, _value(here.get(key)), _value(there.get(key)))))
+    return [out]
 
 
 def _value(value: Any) -> str:
@@ -198,57 +179,46 @@ def _version(environment: dict[str, Any], package: str) -> str:
     return str((environment.get("packages") or environment.get("versions") or {}).get(package, "?"))
 
 
-def _when(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M")
-
-
 def compared(shown: Sequence[Shown]) -> Group:
     """Runs side by side: the settings that differ, the metrics, what they cost."""
     runs = [run.settings for run in shown]
     keys = {key for other in runs[1:] for key in difference(runs[0], other)}
-    table = _beside(shown, "setting")
+    out = _beside(shown, "setting")
     for key in sorted(keys):
         values = [difference(runs[0], other).get(key) for other in runs[1:]]
         first = next(pair[0] for pair in values if pair)
         cells = [Text(_value(first if pair is None else pair[1])) for pair in [None, *values]]
-        table.add_row(key_in_words(key), *cells)
-    what = table if keys else Text("no setting differs: the same run, if the text is", style="dim")
+        out.add_row(key_in_words(key), *cells)
+    what = out if keys else Text("no setting differs: the same run, if the text is", style="dim")
     return Group(what, "", _readings(shown), "", _costs(shown))
 
 
 def _beside(shown: Sequence[Shown], heading: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(heading, overflow="fold")
+    out = table(heading)
     for run in shown:
-        table.add_column(f"{short(run.record)}\n{run.arm}", overflow="fold", justify="right")
-    return table
+        out.add_column(f"{short(run.record)}\n{run.arm}", overflow="fold", justify="right")
+    return out
 
 
 def _readings(shown: Sequence[Shown]) -> Table:
     """Every number that can be read at the end of the runs; of several, also how far each is from the first."""
     scope = shown[0].scope
     found = [readings(run.record.result() or {}, scope) for run in shown]
-    table = (
-        _beside(shown, "at the end") if len(shown) > 1 else Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    )
-    if len(shown) == 1:
-        table.add_column("at the end")
-        table.add_column(shown[0].metric.unit, justify="right")
+    out = _beside(shown, "at the end") if len(shown) > 1 else table("at the end", f">{shown[0].metric.unit}")
     for name in dict.fromkeys(name for each in found for name in each):
         first, *others = (each.get(name) for each in found)
-        cells = [_number(first), *(f"{_number(other)} {_apart(first, other)}".strip() for other in others)]
-        judged = name == shown[0].metric.name
-        table.add_row(name, *cells, style="bold" if judged else "")
-    return table
+        cells = [_number(first), *(_number(other) + _apart(first, other) for other in others)]
+        out.add_row(name, *cells, style="bold" if name == shown[0].metric.name else "")
+    return out
 
 
 def _costs(shown: Sequence[Shown]) -> Table:
-    table = _beside(shown, "cost")
+    out = _beside(shown, "cost")
     results = [run.record.result() or {} for run in shown]
     rows: dict[str, Callable[[Any], str]] = {"tokens": tokens_text, "flops": flops_text, "parameters": tokens_text}
     for name, text in {**rows, "seconds": "{:.1f}".format}.items():
-        table.add_row(name, *(text(result[name]) if result else "–" for result in results))
-    return table
+        out.add_row(name, *(text(result[name]) if result else "–" for result in results))
+    return out
 
 
 def _number(value: float | None) -> str:
@@ -256,24 +226,29 @@ def _number(value: float | None) -> str:
 
 
 def _apart(first: float | None, other: float | None) -> str:
-    return "" if first is None or other is None else f"({other - first:+.4f})"
+    return "" if first is None or other is None else f" ({other - first:+.4f})"
 
 
-def chain(links: list[Link], descendants: Callable[[Record], list[Record]], text: Callable[[Record], str]) -> Tree:
+def chain(links: list[Link], shown: Callable[[Record], Shown]) -> Tree:
     """The phases that led to a run, what each changed, and the runs that began with its weights."""
     first, *later = links
-    node = root = Tree(_label(first.name, first.record, text), guide_style="dim")
+    node = root = Tree(_label(first, shown), guide_style="dim")
     for link in later:
-        label = _label(link.name, link.record, text)
+        label = _label(link, shown)
         for key, (before, here) in link.changed.items():
             label.append(f"\n{key_in_words(key)}: {_value(before)} → {_value(here)}", style="not bold dim")
         node = node.add(label)
     last = links[-1].record
-    for child in descendants(last) if last else []:
-        node.add(_label(child.id, child, text))
+    for child in children(last) if last else []:
+        node.add(_label(Link(child.id, child, {}), shown))
     return root
 
 
-def _label(name: str, record: Record | None, text: Callable[[Record], str]) -> Text:
-    label = Text(name, style="bold")
-    return label.append(f"  {text(record)}", style="not bold") if record else label
+def _label(link: Link, shown: Callable[[Record], Shown]) -> Text:
+    """The name of a run, and what came of it."""
+    label = Text(link.name, style="bold")
+    if link.record is None:
+        return label
+    run = shown(link.record)
+    value = "" if run.value is None else f", {run.metric.name} {run.value:.4f}"
+    return label.append(f"  {run.state}{value}{', '.join(['', *map(str, run.places[:1])])}", style="not bold")

@@ -1,15 +1,20 @@
 """What a terminal shows: verdicts, findings, the card of an arm, and the error rates of a lab."""
 
 import math
+from collections import Counter
 
 from rich.console import Console, Group
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ablate.page import tables
 from ablate.page.facts import facts
+from ablate.page.tables import table
 from ablate.verdict import registry, selftest
 from ablate.verdict.card import Card
 from ablate.verdict.compare import Verdict, bounds
+from ablate.verdict.evidence import Evidence, spending_text
 from ablate.verdict.selftest import SelfTest
 from ablate.verdict.statistics.paired import Word
 from ablate.verdict.validity.finding import Finding
@@ -17,25 +22,42 @@ from ablate.verdict.validity.trust import Conclusion
 
 COLOURS: dict[Word, str] = {"better": "green", "worse": "red", "equivalent": "blue", "inconclusive": "yellow"}
 SHOWN = 12  # findings that held
+REASONS = 8  # of runs that have not finished, in the foot of the table
 
 
-def show(conclusion: Conclusion, console: Console) -> None:
-    """Print all that a study says but the sentence."""
-    console.print(verdicts(conclusion.verdicts), "", findings(conclusion.findings), sep="\n")
+def show(found: Evidence, conclusion: Conclusion, console: Console) -> None:
+    """Print the question, the verdicts, what was found about the study, and the verdict in a sentence."""
+    console.print(f"[bold]{escape(found.study.name)}[/]  {escape(found.declaration['question'])}\n")
+    if found.any_finished:
+        console.print(verdicts(conclusion.verdicts), "", findings(conclusion.findings), sep="\n")
+    else:
+        console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
+    for line in _remarks(found):
+        console.print(escape(line))
+    if found.any_finished:
+        console.print(f"\n[bold]{escape(conclusion.sentence)}[/]")
+
+
+def _remarks(found: Evidence) -> list[str]:
+    lines = [f"\n{spending_text(found)}"]
+    if found.null_arms:
+        lines.append(f"\n{', '.join(found.null_arms)} = {found.base}: the same settings, hence the same runs.")
+    if not found.complete:
+        lines.append(f"\n{found.num_done} of {len(found.distinct_runs)} runs are done; the verdict is provisional.")
+    if unfinished := [run for run in found.distinct_runs if run.outcome != "finished"]:
+        outcomes = Counter(f"{run.outcome}: {run.reason}" if run.reason else run.outcome for run in unfinished)
+        lines += [f"{count} {outcome}" for outcome, count in outcomes.most_common(REASONS)]
+    return lines
 
 
 def verdicts(results: list[Verdict]) -> Table:
     """Value of base and arm, difference with its interval, p value, what could have been seen, and the word."""
-    out = Table(box=None, pad_edge=False, header_style="dim")
-    out.add_column("arm", overflow="fold")
-    for name in (results[0].metric.name if results else "metric", "difference", "p adj.", "detectable"):
-        out.add_column(name, justify="right", no_wrap=True)
-    out.add_column("verdict", overflow="fold")
+    metric = results[0].metric if results else None
+    out = table("arm", f">{metric.name if metric else 'metric'}", ">difference", ">p adj.", ">detectable", "verdict")
     for verdict in results:
         out.add_row(*_cells(verdict))
-    if results:
-        metric = results[0].metric
-        out.caption, out.caption_justify = f"{metric.name}: {metric.unit}, {metric.better} is better", "left"
+    if metric:
+        out.caption = f"{metric.name}: {metric.unit}, {metric.better} is better"
     return out
 
 
@@ -67,46 +89,37 @@ def lines(first: str, *more: str, style: str = "") -> Text:
 
 def findings(found: list[Finding]) -> Table:
     """Those that void come first."""
-    out = Table(box=None, pad_edge=False, show_header=False)
-    out.add_column(style="dim", no_wrap=True)
-    out.add_column(overflow="fold")
     ordered = sorted(found, key=lambda finding: finding.held)
     shown = max(SHOWN, sum(not finding.held for finding in found))
-    for finding in ordered[:shown]:
-        arm = f"{finding.arm}: " if finding.arm else ""
-        out.add_row(finding.check, Text(f"{arm}{finding.text}", style="" if finding.held else "bold red"))
+    out = tables.facts((finding.check, _finding(finding)) for finding in ordered[:shown])
     if len(ordered) > shown:
         out.add_row("", Text(f"and {len(ordered) - shown} more that held: the page has them all", style="dim"))
     return out
 
 
+def _finding(finding: Finding) -> Text:
+    arm = f"{finding.arm}: " if finding.arm else ""
+    return Text(f"{arm}{finding.text}", style="" if finding.held else "bold red")
+
+
 def card(one: Card) -> Table:
     """All that the verdict of one arm rests on, a line a fact."""
-    out = Table.grid(padding=(0, 2))
-    out.add_column(style="dim", no_wrap=True)
-    out.add_column(overflow="fold")
-    word = one.verdict.word
-    out.add_row(Text(one.verdict.arm, style="bold not dim"), Text(word, style=f"bold {COLOURS[word]}"))
-    for name, text in facts(one):
-        out.add_row(name, Text(text))
-    return out
+    word = Text(one.verdict.word, style=f"bold {COLOURS[one.verdict.word]}")
+    return tables.facts([(f"[bold not dim]{escape(one.verdict.arm)}[/]", word), *facts(one)])
 
 
 def self_test(test: SelfTest) -> Group:
     """The rates, the noise by metric and kind, and what pairing gains, for a terminal."""
     pairs = f"{test.pairs} A/A pairs of trained runs ({selftest.METRIC})"
     title = f"{pairs}, {selftest.SEEDS} to a pseudo-arm; bounds of 95 %"
-    rates = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
-    rates.add_column("false differences", overflow="fold")
-    for name in ("found", "of", "share", "at most"):
-        rates.add_column(name, justify="right", no_wrap=True)
+    rates = table("false differences", ">found", ">of", ">rate", ">at most", title=title)
     for name, rate in (
         (f"one pseudo-arm, level {selftest.ALPHA}, judged as verdicts are", test.moderated),
         (f"one pseudo-arm, level {selftest.ALPHA}, by the plain paired t", test.plain),
         ("any in a study, corrected for the family", test.families),
     ):
         if rate.trials:
-            rates.add_row(name, f"{rate.found:.3g}", str(rate.trials), f"{rate.share:.3f}", f"{rate.bound:.3f}")
+            rates.add_row(name, f"{rate.found:.3g}", str(rate.trials), f"{rate.value:.3f}", f"{rate.bound:.3f}")
     positives = f"positive controls found: {test.positives_found} of {test.positives}"
     if not test.positives:
         positives = "no positive control has been trained: that effects are found has not been shown here"
@@ -114,11 +127,8 @@ def self_test(test: SelfTest) -> Group:
 
 
 def _noises(test: SelfTest) -> Table:
-    out = Table(box=None, pad_edge=False, header_style="dim", title="noise of a difference", title_justify="left")
-    for name in ("metric", "kind of arm"):
-        out.add_column(name, overflow="fold")
-    for name in ("sd (unit of the metric)", "worth d0", "arms"):
-        out.add_column(name, justify="right", no_wrap=True)
+    headings = ("metric", "kind of arm", ">sd (unit of the metric)", ">worth d0", ">arms")
+    out = table(*headings, title="noise of a difference")
     for metric, found in test.noises.items():
         for known in found:
             sd = f"{math.sqrt(known.noise.variance):.4f}" if known.noise.df else "–"
@@ -127,10 +137,7 @@ def _noises(test: SelfTest) -> Table:
 
 
 def _pairings(test: SelfTest) -> Table:
-    out = Table(box=None, pad_edge=False, header_style="dim", title="gain from pairing", title_justify="left")
-    out.add_column("kind of arm", overflow="fold")
-    for name in ("variance cut", "correlation", "arms", "df"):
-        out.add_column(name, justify="right", no_wrap=True)
+    out = table("kind of arm", ">variance cut", ">correlation", ">arms", ">df", title="gain from pairing")
     for kind, one in test.pairings.get(selftest.METRIC, {}).items():
         cut, correlation = f"x{one.value:.3g}", f"{one.correlation:.2f}"
         out.add_row(registry.name_of(kind), cut, correlation, str(one.arms), str(one.df))

@@ -1,7 +1,7 @@
 """The W&B workspace of a study as a file: the panels of the report for whoever watches the runs on wandb.ai.
 
-    python -m ablate.report mix_sweep --workspace mix_sweep.json          offline: builds it and writes it
-    python -m ablate.report --apply mix_sweep.json --entity my-team       logged in (`wandb login`): saves it there
+    ablate report mix_sweep --workspace mix_sweep.json          offline: builds it and writes it
+    ablate report --apply mix_sweep.json --entity my-team       logged in (`wandb login`): saves it there
 
 Runs are those of the study (their group), gathered by arm (their job type): a line is the mean over seeds, its band
 their range, along tokens. The arms come in no order and with no verdict: seeds are not paired there, and nothing is

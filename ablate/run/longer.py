@@ -13,7 +13,8 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from ablate.run.parse import from_config
+from ablate.run.fields import declared
+from ablate.run.parse import from_config, unknown_key
 from ablate.run.settings import Moment, Settings, UserError
 from ablate.run.steps import ramp_steps, steps_of
 
@@ -23,9 +24,12 @@ STAGE = "extended"
 def longer(settings: Settings, words: list[str]) -> Settings:
     """Settings of the longer run; `words` are key=value, the new `tokens` among them. Raises UserError."""
     asked = _asked(words)
-    tokens = asked.get("tokens")
+    tokens = asked.get("tokens", "...")
+    if unknown := [key for key in asked if key not in declared(Settings)]:
+        raise UserError(unknown_key(unknown[0]))
     if not isinstance(tokens, int | float) or tokens <= settings.tokens:
-        raise UserError(f"tokens={tokens}: must be given, and above the {settings.tokens:,} that the run has read")
+        wanted = "given, above" if tokens == "..." else "a number above"
+        raise UserError(f"tokens={tokens}: must be {wanted} the {settings.tokens:,} that the run has read")
     plain: dict[str, Any] = dataclasses.asdict(settings)
     plain |= {"where": plain["where"] | {"arm": "", "replicate": 0}, "study": {"metric": settings.study.metric}}
     plain["ramp"]["starts"] = _ramp_starts(settings, tokens)

@@ -19,6 +19,8 @@ from ablate.run.record import Record, StudyRecord, Trunk, run_record, trunks
 from ablate.run.settings import UserError
 from ablate.run.start import parse
 
+SHOWN = 6  # runs that an ambiguous name may mean
+
 
 @dataclass(frozen=True)
 class Place:
@@ -69,7 +71,8 @@ def find(name: str, outputs: Path | str) -> Record:
     if not found:
         raise UserError(f"{name}: no such run in {Path(outputs, 'runs')}; ablate runs lists them")
     if len(found) > 1:
-        raise UserError(f"{name}: begins {len(found)} runs: {', '.join(found)}")
+        more = ", ..." if len(found) > SHOWN else ""
+        raise UserError(f"{name}: begins {len(found)} runs: {', '.join(found[:SHOWN])}{more}")
     return run_record(outputs, found[0])
 
 

@@ -32,12 +32,8 @@ PACKAGES = ("ablate", "torch", "lightning", "numpy", "tokenizers", "safetensors"
 
 def environment() -> dict[str, Any]:
     """Commit, versions and machine; what may explain a drift between two runs of one id."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = (
-        subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() if shutil.which("git") else ""
-    )
     return {
-        "commit": commit or None,
+        "commit": commit(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "processor": processor(),
@@ -51,6 +47,15 @@ def numeric_variables() -> dict[str, str]:
     """Environment variables that may move numbers, by name; none that holds a path."""
     found = {name: value for name, value in sorted(os.environ.items()) if name.startswith(NUMERIC)}
     return {name: value for name, value in found.items() if name not in ELSEWHERE and os.sep not in value}
+
+
+def commit() -> str | None:
+    """Of the clone that this code is in; None of a package that is installed, which has its version."""
+    clone = Path(__file__).parents[2]  # not any repository around: of an environment within the user's own project
+    if not (clone / ".git").exists() or not shutil.which("git"):
+        return None
+    git = ["git", "-C", str(clone), "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None
 
 
 def package_version(package: str) -> str | None:

@@ -18,7 +18,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from ablate.data.tokens import opened
 from ablate.run.record import Growth, StudyRecord, run_record, study_record
@@ -115,7 +114,6 @@ def _conclude(record: StudyRecord, console: Console) -> "Conclusion":
     evidence = read(record)
     conclusion = trust.conclude(evidence)
     console.print()
-    terminal.show(conclusion, console)
-    console.print(f"\n[bold]{escape(conclusion.sentence)}[/]")
-    console.print(f"report: {page.of(evidence, conclusion)}")
+    terminal.show(evidence, conclusion, console)
+    console.print(f"\npage     {page.of(evidence, conclusion)}")
     return conclusion

@@ -1,6 +1,5 @@
 """What a study will cost, before it is spent: arms, the forest of their beginnings, FLOPs, minutes, and a picture."""
 
-import math
 import statistics
 from pathlib import Path
 
@@ -12,17 +11,19 @@ from rich.text import Text
 
 from ablate.fit import pace
 from ablate.model import budget
+from ablate.page import tables
 from ablate.page.drawing import picture
 from ablate.plan.timeline import Timeline, timeline
 from ablate.run.identity import in_words
 from ablate.run.record import run_record, study_record
 from ablate.run.settings import Settings, Study
-from ablate.scores.metrics import Scope, metric_of
+from ablate.scores.metrics import metric_of
 from ablate.sweep.cost import Prospect, prospect
 from ablate.sweep.executors.local import slots
 from ablate.sweep.study import Arm, Control, Plan
 from ablate.sweep.tree import Alike, drawn
 from ablate.verdict.evidence import AA, NULL, POSITIVE
+from ablate.verdict.spread import measured
 from ablate.verdict.statistics.paired import detectable_with
 
 SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
@@ -98,9 +99,7 @@ def _controls(plan: Plan, found: Prospect) -> Table | str:
     ids = [{run.id for run in runs if run.arm == control.name} for control in plan.controls]
     costs = [found.alone_of(one) for one in ids]
     of_arms = found.shared - sum(costs)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("control", "runs", "FLOPs", "of the arms'", "what for"):
-        table.add_column(heading, header_style="dim", overflow="fold")
+    table = tables.table("control", ">runs", ">FLOPs", ">of the arms'", "what for")
     for control, runs, cost in zip(plan.controls, ids, costs, strict=True):
         table.add_row(
             control.name, str(len(runs)), f"{cost:.2e}", f"{cost / of_arms:.1%}", _purpose(control, plan.study)
@@ -160,36 +159,19 @@ def _flops_per_second(plan: Plan, found: Prospect) -> tuple[float, str]:
 
 def _detectable(plan: Plan) -> str:
     study, family = plan.study, max(1, sum(bool(arm.difference) for arm in plan.arms[1:]))
-    sd, source = _noise(plan)
+    base = plan.arms[0].settings
+    own = study_record(base.where.outputs, study.name)
+    known = measured([own] if own.exists else [], study.metric, base.data.focus)
+    sd, source = (
+        (known.noise.value, f"noise of {known.noise.df:g} degrees of freedom, from its finished pairs")
+        if known
+        else (study.budget.noise, "noise as assumed in study.budget.noise")
+    )
     if not sd or len(study.seeds) < 2:
         return "smallest effect that the seeds can detect: unknown until two seed blocks are done"
     smallest = detectable_with(sd, len(study.seeds), (1 - study.confidence) / family)
-    unit = metric_of(study.metric, plan.arms[0].settings.data.domains).unit
+    unit = metric_of(study.metric, base.data.domains).unit
     return f"smallest effect that {len(study.seeds)} seeds can detect: {smallest:.4f} {unit} ({source})"
-
-
-def _noise(plan: Plan) -> tuple[float, str]:
-    """Standard deviation of a paired difference, pooled over arms, and where it is from; 0 if unknown."""
-    values = _finals(plan)
-    base = values[plan.arms[0].name]
-    pairs = [[v[s] - base[s] for s in v if s in base] for arm, v in values.items() if arm != plan.arms[0].name]
-    usable = [(np.var(d, ddof=1), len(d) - 1) for d in pairs if len(d) > 1 and any(d)]
-    if usable:
-        sd = math.sqrt(sum(var * df for var, df in usable) / sum(df for _, df in usable))
-        return sd, f"noise of {sum(df + 1 for _, df in usable)} finished pairs"
-    return plan.study.budget.noise, "noise as assumed in study.budget.noise"
-
-
-def _finals(plan: Plan) -> dict[str, dict[int, float]]:
-    found: dict[str, dict[int, float]] = {arm.name: {} for arm in plan.arms}
-    data = plan.arms[0].settings.data
-    metric, scope = metric_of(plan.study.metric, data.domains), Scope(data.domains, data.focus)
-    for run in plan.runs:
-        result = run_record(run.settings.where.outputs, run.id).result() or {}
-        value = metric.value(result, scope) if result.get("outcome") == "finished" else None
-        if value is not None:
-            found[run.arm][run.seed] = value
-    return found
 
 
 def _draw(plan: Plan, found: Prospect) -> Path:
@@ -228,10 +210,7 @@ def preview_run(settings: Settings, console: Console | None = None) -> None:
         "evaluations not counted",
         "timeline": str(path),
     }
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for name, text in rows.items():
-        table.add_row(f"[dim]{name}[/]", escape(text))
-    (console or Console(highlight=False)).print(table)
+    (console or Console(highlight=False)).print(tables.facts(rows.items()))
 
 
 def _duration(seconds: float) -> str:
@@ -244,9 +223,7 @@ def _duration(seconds: float) -> str:
 
 def _arms(arms: list[Arm]) -> list[Table | str]:
     """What each arm changes, and what its model costs: in one line where all models cost the same."""
-    changes = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    changes.add_column("arm", overflow="fold")
-    changes.add_column("differs from the base in", overflow="fold", ratio=1)
+    changes = tables.table("arm", "differs from the base in")
     for arm in arms:
         changes.add_row(arm.name, "(the base)" if arm is arms[0] else _difference(arm))
     costs = {arm.name: _costs(arm.settings) for arm in arms}
@@ -254,10 +231,7 @@ def _arms(arms: list[Arm]) -> list[Table | str]:
         widths, parameters, flops, state = costs[arms[0].name]
         one = f"every model: widths {widths}; {parameters} parameters; {flops} FLOPs a token; state of {state}"
         return [changes, f"\n{one}"]
-    models = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    models.add_column("arm", overflow="fold")
-    for heading in ("widths", "parameters", "FLOPs/token", "state"):
-        models.add_column(heading, no_wrap=True)
+    models = tables.table("arm", ">widths", ">parameters", ">FLOPs/token", ">state")
     for name, cells in costs.items():
         models.add_row(name, *cells)
     return [changes, "", models]

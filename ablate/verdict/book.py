@@ -24,6 +24,7 @@ import pandas as pd
 
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.record import Record, StudyRecord, study_record
+from ablate.run.settings import UserError
 from ablate.verdict.evidence import Evidence, Run
 
 OF_STEP = ("lr", "weight_decay", "length")  # what an evaluation's row says of the step before it
@@ -93,8 +94,10 @@ class Book(StudyRecord):
 
 
 def study_named(outputs: Path | str, name: str) -> StudyRecord:
-    """Of the lab book when the name is that of a folder there, or else of the outputs."""
+    """Of the lab book when the name is that of a folder there, or else of the outputs. Raises UserError."""
     book = Book(Path(name))
+    if not book.exists and Path(name).name != name:
+        raise UserError(f"{name}: no such folder of a lab book")
     return book if book.exists else study_record(outputs, name)
 
 

@@ -1,4 +1,4 @@
-"""How often this lab finds what is not there, counted on its own runs: `python -m ablate.report --self-test`.
+"""How often this lab finds what is not there, counted on its own runs: `ablate report --self-test`.
 
 Seeds of one arm differ by noise alone. So contrasts between the seeds of one arm (the first less the second, the first
 two less the third, ..., scaled to the noise of one difference, with a sign that is drawn) have mean zero in truth,
@@ -40,13 +40,13 @@ METRIC = "macro"
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of trials, with its Clopper-Pearson interval of 95 %."""
+    """The part of trials in which something was found, with its Clopper-Pearson interval of 95 %."""
 
     found: float  # a mean over groupings, so not always whole
     trials: int
 
     @property
-    def share(self) -> float:
+    def value(self) -> float:
         return self.found / self.trials if self.trials else math.nan
 
     @property

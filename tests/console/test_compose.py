@@ -61,6 +61,8 @@ def test_a_folder_that_is_not_there(own):
     [
         ("hydra/sweeper=nope", r"hydra/sweeper=nope: no such choice; there are basic, .*study"),
         ("hydra/launcher=nope", r"hydra/launcher=nope: no such choice; there are basic, .*study"),
+        ("hydra/sweeper=optuna", r"comes with pip install 'ablate\[optuna\]'"),
+        ("seed=0,1", r"seed=0,1: with -m every value is tried; one value that is a list is seed=\[0,1\]"),
         ("size=4", r"size=4: must be the name of a choice; there are davinci, "),
     ],
 )
@@ -107,5 +109,5 @@ def test_preparing_a_whole_study_trains_nothing(outputs, capsys):
     texts = "data.domains=[general,code],[code,qa]"
     prepare.main(["-m", *tiny, texts, "data.focus=code", "study.name=s", "where.progress=false"])
     shown = capsys.readouterr().out
-    assert shown.count("bytes per") == 2
+    assert shown.count("bytes a token") == 2
     assert {"runs", "studies"}.isdisjoint(path.name for path in outputs.iterdir())

@@ -62,7 +62,7 @@ def test_where_no_law_holds_the_process_decides():
     for name, losses in (("wave", np.sin(7 * weights[:, :1])), ("law", (0.05 + weights[:, :1]) ** -0.4)):
         share[name] = surrogate.estimate(
             surrogate.Swarm(("a", "b", "c", "d"), weights, losses, (0,), np.ones(1))
-        ).share[0]
+        ).of_laws[0]
     assert share["wave"] < 0.3
     assert share["law"] > 1.5 * share["wave"]
 
@@ -73,7 +73,7 @@ def test_sets_on_which_laws_hold_speak_for_laws_on_the_others():
     wave, falling = np.sin(7 * weights[:, :1]), (0.05 + weights[:, 1:]) ** -0.4
     together = surrogate.Swarm(tuple("abcd"), weights, np.hstack([wave, falling]), (0, 1, 2, 3), np.full(4, 0.25))
     alone = surrogate.Swarm(tuple("abcd"), weights, wave, (0,), np.ones(1))
-    assert surrogate.estimate(together).share[0] > 2 * surrogate.estimate(alone).share[0]
+    assert surrogate.estimate(together).of_laws[0] > 2 * surrogate.estimate(alone).of_laws[0]
 
 
 def test_errors_at_runs_left_out_are_larger_than_those_of_the_fit(found):

@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import resource
 import signal
+import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ablate.run import machine
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.record import DECLARED, Record, StudyRecord, run_record, study_record
 from ablate.run.settings import Mixture, Optimizer, Schedule, Settings, Stage, Study, UserError
@@ -106,6 +108,16 @@ def test_environment_names_data_and_machine(record):
     assert environment["gpu"] is None
     assert environment["packages"]["numpy"]
     assert {"commit", "python", "cores"} <= environment.keys()
+
+
+def test_an_installed_package_has_no_commit_of_the_project_around_it(tmp_path, monkeypatch):
+    installed = tmp_path / ".venv" / "site-packages" / "ablate" / "run"
+    installed.mkdir(parents=True)
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "--quiet"], [*who, "commit", "--quiet", "--allow-empty", "--message", "mine"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    monkeypatch.setattr(machine, "__file__", str(installed / "machine.py"))
+    assert machine.environment()["commit"] is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(["train", "evaluation"]), st.integers(0, 5)), max_size=12))

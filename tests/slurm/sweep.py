@@ -61,7 +61,7 @@ def judge(code: int, printed: str, preempted: list[str], outputs: Path) -> None:
         "no job was preempted": not preempted,
         f"not resumed: {preempted}; restarted jobs: {restarted()}": not resumed,
         f"not done: {missing}": missing or not runs,
-        "no verdict was printed": "report: " not in printed,
+        "no verdict was printed": "page     " not in printed,
     }
     if found := [why for why, is_so in wrong.items() if is_so]:
         sys.exit("; ".join(found))

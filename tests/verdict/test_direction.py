@@ -75,11 +75,12 @@ def test_words_are_the_same_and_differences_have_the_other_sign(study):
 
 
 def test_the_sentence_and_the_table_name_unit_and_direction(study):
-    conclusion = trust.conclude(study("accuracy"))
+    evidence = study("accuracy")
+    conclusion = trust.conclude(evidence)
     best = conclusion.verdicts[0]
     assert conclusion.sentence.startswith(f"`qa_20` is better than `base` by {best.effect.mean:.4f} {UNIT} [")
     console = Console(width=100, record=True, file=io.StringIO())
-    terminal.show(conclusion, console)
+    terminal.show(evidence, conclusion, console)
     shown = console.export_text()
     assert f"accuracy: {UNIT}, higher is better" in shown
     assert f"{best.effect.mean:+.4f}" in shown

@@ -47,8 +47,8 @@ def test_a_lab_that_keeps_its_level_says_so(tmp_path):
     lab(tmp_path, seeds=(3, 4, 5))
     found = self_test(tmp_path)
     assert found.pairs == 60
-    assert found.moderated.share < 0.1  # though every arm has an effect of ten times its noise
-    assert found.plain.share < 0.1
+    assert found.moderated.value < 0.1  # though every arm has an effect of ten times its noise
+    assert found.plain.value < 0.1
     assert found.families.trials == 1
     (macro,) = found.noises["macro"]
     assert macro.arms == len(EFFECTS)

@@ -24,9 +24,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 from scipy.optimize import brentq
-from scipy.special import gammaincinv, gammaln, ndtr, roots_hermitenorm, roots_legendre, stdtrit
+from scipy.special import gammaln, ndtr, stdtrit
 
 from ablate.verdict.statistics.paired import POWER, power
 
@@ -109,32 +108,3 @@ def fewest(enough: Callable[[int], bool]) -> float:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle + 1, high)
     return high
-
-
-def dunnett(arms: int, df: float, confidence: float = 0.95) -> float:
-    """Critical |t| of that many differences from one base, two-sided (Dunnett 1955), correlated 1/2 in pairs.
-
-    df: degrees of freedom of one variance pooled over all arms, which are then all as noisy.
-
-        P(all within c) = E_s E_z (Phi(z + sqrt(2) c s) - Phi(z - sqrt(2) c s))^arms
-    """
-    z, weights = roots_hermitenorm(80)
-    parts, shares = roots_legendre(80)
-    scales = np.sqrt(2 * gammaincinv(df / 2, (parts + 1) / 2) / df) if math.isfinite(df) else np.ones(80)
-
-    def covered(c: float) -> float:
-        width = math.sqrt(2) * c * scales[:, None]
-        within = (ndtr(z + width) - ndtr(z - width)) ** arms
-        return float(shares / 2 @ within @ weights) / math.sqrt(2 * math.pi)
-
-    return float(brentq(lambda c: covered(c) - confidence, 0, 1000))  # pyrefly: ignore
-
-
-def pairing_needed(arms: int) -> float:
-    """The pairing gain 2 s^2 / var(arm - base) above which whole seed blocks beat a base with more runs.
-
-    Without pairs, a base with sqrt(k) times the runs of an arm serves k arms best (Dunnett 1955): for
-    (k + 1) n runs in all, var = s^2 (1 + sqrt(k))^2 / ((k + 1) n). In seed blocks a further run of the base
-    has no partner and adds nothing, and var = 2 s^2 / (gain n).
-    """
-    return 2 * (arms + 1) / (1 + math.sqrt(arms)) ** 2

@@ -13,7 +13,7 @@ from ablate.run.settings import Study
 from ablate.verdict.race import decide
 from ablate.verdict.statistics.looks import Design
 from ablate.verdict.statistics.paired import detectable_with, judge
-from ablate.verdict.statistics.power import Power, dunnett, fewest, pairing_needed
+from ablate.verdict.statistics.power import Power, fewest
 from ablate.verdict.statistics.race_power import differences, known, race, replay
 
 PLAN = Power(noise=0.004, margin=0.01, arms=3)
@@ -95,33 +95,6 @@ def test_more_noise_more_arms_and_less_margin_take_more_seeds():
 @pytest.mark.parametrize("least", [2, 3, 17, 999, 1000])
 def test_the_fewest_seeds(least):
     assert fewest(lambda seeds: seeds >= least) == least
-
-
-def test_dunnett_as_tabulated():
-    # Dunnett, Biometrics 20 (1964), two-sided, joint confidence .95
-    table = {(1, 10): 2.23, (2, 10): 2.57, (3, 10): 2.76, (4, 10): 2.89, (2, 1e9): 2.21, (5, 1e9): 2.51}
-    assert {key: round(dunnett(*key), 2) for key in table} == table
-    assert dunnett(5, math.inf) == pytest.approx(dunnett(5, 1e9), abs=1e-4)
-
-
-def test_dunnett_holds_its_rate():
-    rng, arms, df = np.random.default_rng(5), 6, 12
-    runs = rng.standard_normal((STUDIES, arms + 1))
-    t = (runs[:, 1:] - runs[:, :1]) / np.sqrt(2 * rng.chisquare(df, (STUDIES, 1)) / df)
-    assert plausible((np.abs(t).max(1) > dunnett(arms, df)).sum(), STUDIES, 0.05)
-
-
-@pytest.mark.parametrize("arms", [1, 4, 25])
-def test_where_seed_blocks_beat_a_larger_base(arms):
-    """Variance of an effect, at equal runs, where pairing gains exactly what is needed."""
-    rng, studies, seeds = np.random.default_rng(6), 4000, 60
-    gain = pairing_needed(arms)
-    per_arm = round((arms + 1) * seeds / (arms + math.sqrt(arms)))
-    base = (arms + 1) * seeds - arms * per_arm
-    unpaired = rng.normal(0, 1, (studies, per_arm)).mean(1) - rng.normal(0, 1, (studies, base)).mean(1)
-    own = math.sqrt(1 / gain)  # of a run beside what its seed shares; two runs apart have variance 2
-    paired = (rng.normal(0, own, (studies, seeds)) - rng.normal(0, own, (studies, seeds))).mean(1)
-    assert paired.var() / unpaired.var() == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize(

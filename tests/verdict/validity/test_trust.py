@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from ablate.page import page
-from ablate.report import show
+from ablate.page.terminal import show
 from ablate.verdict import compare
 from ablate.verdict.evidence import Evidence, read
 from ablate.verdict.validity import trust

@@ -1,0 +1,32 @@
+"""Tables in a terminal, all of one look: no lines, quiet headings, text that folds, numbers that never break.
+
+table("arm", ">tokens", "state")     columns; `>` before a heading: of numbers
+facts([("state", "finished")])       a name and a text in each row
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+
+def table(*headings: str, **how: Any) -> Table:
+    """An empty table; `how`: more that rich knows of tables."""
+    out = Table(box=None, pad_edge=False, header_style="dim", title_justify="left", caption_justify="left", **how)
+    for heading in headings:
+        if heading.startswith(">"):
+            out.add_column(heading[1:], justify="right", no_wrap=True)
+        else:
+            out.add_column(heading, overflow="fold")
+    return out
+
+
+def facts(rows: Iterable[tuple[str, str | Text]]) -> Table:
+    """Rows of a name and a text."""
+    out = Table(box=None, pad_edge=False, show_header=False)
+    out.add_column(style="dim", no_wrap=True)
+    out.add_column(overflow="fold")
+    for name, text in rows:
+        out.add_row(name, Text(text) if isinstance(text, str) else text)
+    return out
