@@ -9,13 +9,14 @@ within a round. A target that is missed is red; none is a test, because a busy m
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Callable
 from datetime import date
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +102,19 @@ def table(name: str, rows: list[Row]) -> Table:
 def write(name: str, rows: list[Row], load: float) -> None:
     """bench/results/<name>.json: every round, and where and when."""
     what = {"bench": name, "date": date.today().isoformat(), "load_per_core_before": round(load, 2)}
-    where = {"environment": environment(), "others": {package: version(package) for package in OTHERS}}
+    where = {"environment": environment(), "others": _versions()}
     result: dict[str, Any] = what | where | {"rows": [row.plain() for row in rows]}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _versions() -> dict[str, str]:
+    """Of what others wrote, as far as it is installed: most benches need none of it."""
+    found = {}
+    for package in OTHERS:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 if __name__ == "__main__":

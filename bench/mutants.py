@@ -65,6 +65,7 @@ def mutants(quick: bool) -> list[Row]:
         start = time.monotonic()
         outcome = judged(mutant)
         seconds.append(round(time.monotonic() - start, 1))
+        print(f"{len(rows) + 1} of {len(chosen)}, {seconds[-1]:.0f} s, {outcome}: {mutant.name}", flush=True)
         rows.append(Row(mutant.name, f"{outcome} by {' '.join(mutant.tests)}", [float(outcome == "killed")], 1.0))
     share = sum(row.median for row in rows) / len(rows)
     return [*rows, Row("all", "share killed", [share], 1.0), Row("all", "seconds a mutant", seconds)]

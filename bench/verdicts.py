@@ -1,8 +1,9 @@
 """How often verdicts are wrong, and what they see: planted studies, and ones drawn from published replicate runs.
 
 A study has arms that share a base; noise is in units of the standard deviation of a paired difference, half of its
-variance the base's. Each is judged as the report does it: `moderated.estimate` of earlier studies of the same world
-and of its own arms, then `paired.judge`. A study without any effect in which some arm is said to differ is false.
+variance the base's. Each is judged as the report does it: what earlier studies of the same world may lend, and what
+its own arms say of one another (`moderated`), then `paired.judge`. A study without any effect in which some arm is said
+to differ is false.
 
     equal            every arm has the same noise; `alone`: there are no earlier studies
     unequal          one arm in five has three times the noise, in earlier studies too
@@ -26,7 +27,7 @@ from scipy.special import stdtr
 from ablate.run.study import Budget, Study
 from ablate.verdict.race import decide
 from ablate.verdict.statistics.looks import SHARED, Noise
-from ablate.verdict.statistics.moderated import Block, estimate
+from ablate.verdict.statistics.moderated import Block, estimate, lent
 from ablate.verdict.statistics.paired import Judgement, judge
 from ablate.verdict.statistics.shrink import Shrunken, shrink
 from bench.curves import TABLES
@@ -145,7 +146,7 @@ def _nulls() -> list[tuple[str, World, int, float | None]]:
 def study(world: World, rng: np.random.Generator, arms: int, seeds: int, effects: np.ndarray | float = 0.0):
     """Judgements of one study by the moderated and by the plain t, in the order of its arms."""
     d = world.now(rng, arms, seeds) + np.broadcast_to(effects, arms)[:, None]
-    prior = estimate(world.past(rng, seeds), d.tolist())
+    prior = lent(estimate(world.past(rng, seeds)), d.tolist())
     differences = {str(arm): row for arm, row in enumerate(d.tolist())}
     known, plain = (
         judge(differences, MARGIN, 1 - ALPHA, dict.fromkeys(differences, prior)),

@@ -132,7 +132,7 @@ def _noises(test: SelfTest) -> Table:
     for metric, found in test.noises.items():
         for known in found:
             sd = f"{math.sqrt(known.noise.variance):.4f}" if known.noise.df else "–"
-            out.add_row(metric, registry.name_of(known.kind), sd, f"{known.noise.df:.1f}", str(known.arms))
+            out.add_row(metric, registry.name_of(known.changed), sd, f"{known.noise.df:.1f}", str(known.arms))
     return out
 
 

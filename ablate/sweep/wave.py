@@ -171,7 +171,7 @@ def _as_past(plan: Plan, arm: Arm) -> Past:
     return Past(
         study=plan.study.name,
         arm=arm.name,
-        kind=registry.kind_of(arm.difference),
+        keys=registry.keys_of(arm.difference),
         parameters=budget.of(arm.settings).parameters,
         tokens=arm.settings.tokens,
         domains=tuple(arm.settings.data.domains),

@@ -35,7 +35,7 @@ import numpy as np
 from ablate.run.settings import Study
 from ablate.verdict.statistics.forecast import forecast
 from ablate.verdict.statistics.looks import Design, Noise, best, chance_of_better, droppable, pool, pooled, spread
-from ablate.verdict.statistics.moderated import scatter
+from ablate.verdict.statistics.moderated import from_past, past, scatter
 from ablate.verdict.statistics.paired import Interval, Word
 
 Finals = Mapping[str, Mapping[int, float]]  # arm -> seed -> final value, lower is better; inf: diverged, nan: failed
@@ -141,12 +141,12 @@ def looks_of(study: Study) -> tuple[int, ...]:
 
 
 def _looks(race: _Race) -> list[list[int]]:
-    """The seeds that each look sees, as far as the base has them; one pair without known noise is no look."""
-    usable, least = _usable(race), 1 if race.study.budget.noise_df else 2
+    """The seeds that each look sees, as far as the base has them; one pair tells nothing of its noise."""
+    usable = _usable(race)
     found = [usable[:look] for look in looks_of(race.study) if look <= len(usable)]
     if _all_in(race) and usable not in found:  # the base lost a seed: the last look has fewer
         found.append(usable)
-    return [seeds for seeds in found if len(seeds) >= least]
+    return [seeds for seeds in found if len(seeds) > 1]
 
 
 def _usable(race: _Race) -> list[int]:
@@ -206,15 +206,16 @@ def _look(race: _Race, seeds: list[int]) -> None:
 
 
 def _noise(race: _Race, seeds: int) -> Noise:
-    """Pooled over arms, but no better known of one arm than arms, and earlier studies, scatter.
+    """Pooled over arms and over as much of the past as they may use, but no better known of one arm than arms scatter.
 
     With one arm in five of three times the noise, in earlier studies too, 40 arms of three seeds made false claims
     in 10 % of studies without this.
     """
     prior, pairs = Noise(race.study.budget.noise**2, race.study.budget.noise_df), list(race.pairs.values())
-    found, own = pooled(pairs, prior), seeds - 1
-    limits = [scatter(pairs) + own, *([prior.df + own] if prior.df else [])]
-    return Noise(found.variance, min(found.df, *limits))
+    usable, own = past(prior, pairs), seeds - 1
+    found = pooled(pairs, usable)
+    limit = min(scatter(pairs), prior.df if usable.df else math.inf) + own
+    return Noise(found.variance, min(found.df, limit))
 
 
 def _judge(before: Decision, d: list[float], noise: Noise, design: Design, study: Study) -> Decision:
@@ -249,7 +250,8 @@ def _give_up(race: _Race, noise: Noise, design: Design) -> None:
     while arms := race.active:
         # what the last look will know of the noise: the active arms go on until then, the others tell no more
         own = [design.looks[-1] if race.decisions[arm].active else len(d) for arm, d in race.pairs.items()]
-        last_df = pool(0.0, sum(own) - len(own), len(own), Noise(df=design.prior_df))[1]
+        promised = Noise(df=float(from_past(design.prior_df, np.array(len(own)))))
+        last_df = pool(0.0, sum(own) - len(own), len(own), promised)[1]
         df, look = max(noise.df, last_df), race.decisions[arms[0]].look
         means = np.array([race.decisions[arm].mean for arm in arms])
         sds = np.array([_sd(race, arm, noise) for arm in arms])

@@ -6,21 +6,25 @@ pair speaks for all. Those that speak for an arm, its region, have
     metric    the same, over the same domains
     size      parameters and tokens within a factor of REACH: over a factor of 2.8 in parameters, published seed noise
               fell by 1.7 in sd
-    kind      the same groups of settings changed ({mixture}, {mixture, schedule}): a pair of runs shares what the
-              change leaves alone, so the noise of a difference depends on what was changed. Where fewer than
-              LEAST arms did just that, those that changed all that and more: they are paired no better
+    change    the same settings changed: a pair of runs shares what the change leaves alone, so the noise of a
+              difference depends on what was changed
+
+Of the earlier arms, those count that changed the first of these of which there are LEAST: the same settings
+(`optimizer.lr`), these and more, settings of the same groups (`optimizer`), of these and more. A wide region may be
+quieter than the new arm. So earlier arms lend little, and nothing to a study that is noisier than they are: `moderated`
+says how much, from all arms of the study that are of one size.
 
 Runs of the study being judged enter once, as its own arms, and never as those of an earlier study that shares them.
-Arms whose bases share a run are correlated, in whatever studies they stand.
+Earlier arms whose bases share a run are correlated, in whatever studies they stand.
 
     noises(arms_of(evidence), earlier(evidence), "macro")["share_40"].text
-    '24 like arms (mixture; mix_sweep, qa_sweep): sd 0.0031, worth 9.4 degrees of freedom'
+    '24 earlier arms (mixture.share; mix_sweep, qa_sweep) and 4 of the study: sd 0.0031, worth 4.0 degrees of freedom'
 """
 
 import math
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ablate.run.record import StudyRecord, study_record
@@ -42,13 +46,18 @@ class Past:
 
     study: str
     arm: str
-    kind: frozenset[str]  # groups of settings in which it differs
+    keys: frozenset[str]  # settings in which it differs
     parameters: float
     tokens: float
     domains: tuple[str, ...]
     ids: frozenset[str]  # of the arm's runs, and of their weights: equal runs may have other ids in another study
     base: frozenset[str]  # those of the base
     pairs: dict[str, list[tuple[float, float]]]  # by metric: values of (base, arm), by seed
+
+    @property
+    def kind(self) -> frozenset[str]:
+        """The groups of these settings."""
+        return kind_of(self.keys)
 
     def differences(self, metric: str) -> list[float]:
         return [arm - base for base, arm in self.pairs.get(metric, [])]
@@ -64,23 +73,26 @@ class Past:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of an arm's noise, and from where."""
+    """What is known of an arm's noise beside its own seeds, and from where."""
 
     noise: Noise
-    kind: frozenset[str]
-    arms: int  # it is known from
-    studies: tuple[str, ...]
+    changed: frozenset[str]  # by the earlier arms: settings, or groups of them
+    arms: int  # earlier ones that are like it
+    studies: tuple[str, ...]  # of these
+    own: int = 0  # arms of the study itself whose noise it may use
+    quieter: bool = False  # the earlier arms are, so that they are left out
 
     @property
     def text(self) -> str:
-        kind = name_of(self.kind)
-        if not self.arms:
-            return "no two pairs: nothing tells its noise"
+        earlier = f"{self.arms} earlier arms ({name_of(self.changed)}; {', '.join(self.studies)})"
+        enough = self.arms >= moderated.LEAST
+        sources = [f"{self.own} arms of the study"] * (self.own > 2) + [earlier] * (enough and not self.quieter)
+        left_out = f"; noisier than {earlier}, which do not count" if enough and self.quieter else ""
+        few = "" if enough else f"; fewer than {moderated.LEAST} earlier arms are like it ({self.arms})"
         if not self.noise.df:
-            return f"only {self.arms} of {moderated.LEAST} arms like it ({kind}): its seeds alone tell its noise"
-        sd = math.sqrt(self.noise.variance)
-        worth = "exactly" if self.noise.df >= moderated.MOST else f"worth {self.noise.df:.1f} degrees of freedom"
-        return f"{self.arms} like arms ({kind}; {', '.join(self.studies)}): sd {sd:.4f}, {worth}"
+            return f"from its own seeds alone{left_out or few}"
+        sd, df = math.sqrt(self.noise.variance), self.noise.df
+        return f"from its seeds, {' and '.join(sources)}: sd {sd:.4f}, worth {df:.1f} degrees of freedom{left_out}"
 
 
 def read(outputs: Path | str, focus: str | None = None, leave_out: str = "") -> tuple[Past, ...]:
@@ -140,7 +152,7 @@ def _past(evidence: Evidence, arm: str) -> Past:
     return Past(
         study=evidence.declaration["name"],
         arm=arm,
-        kind=kind_of(evidence.declaration["arms"].get(arm, {})),
+        keys=keys_of(evidence.declaration["arms"].get(arm, {})),
         parameters=first["parameters"],
         tokens=first["tokens"],
         domains=tuple(evidence.domains),
@@ -153,6 +165,11 @@ def _past(evidence: Evidence, arm: str) -> Past:
 def _names(runs: Collection[Run]) -> frozenset[str]:
     weights = (run.result.get("weights_sha256") for run in runs)
     return frozenset(run.record.id for run in runs) | frozenset(one for one in weights if one)
+
+
+def keys_of(difference: Iterable[str]) -> frozenset[str]:
+    """The settings in which an arm differs: `mixture.weights`, whatever their stages and entries."""
+    return frozenset(key.split("@")[0] for key in difference)
 
 
 def kind_of(difference: Iterable[str]) -> frozenset[str]:
@@ -175,45 +192,56 @@ def kinds(evidence: Evidence) -> dict[str, list[str]]:
 def noises(own: Sequence[Past], past: Iterable[Past], metric: str) -> dict[str, Known]:
     """Of every arm of a study, what its own arms and earlier studies tell of its noise in this metric."""
     others = _others(own, past)
-    found: dict[tuple[frozenset[str], float, float], Known] = {}
-    for one in own:
-        region = (one.kind, one.parameters, one.tokens)
-        if region not in found:
-            found[region] = _known(one, own, others, metric)
-    return {one.arm: found[one.kind, one.parameters, one.tokens] for one in own}
+    return {one.arm: _lent(one, own, _earlier(one, others, metric), metric) for one in own}
+
+
+def before(one: Past, past: Iterable[Past], metric: str) -> Known:
+    """What earlier arms tell of the noise of an arm, all of it: how much it may use is said when it has seeds."""
+    return _earlier(one, _others([one], past), metric)
 
 
 def regions(past: Iterable[Past], metric: str) -> list[Known]:
     """What all studies together tell of the noise of each kind of arm, at each size that there was."""
-    seen: list[Past] = []
-    for one in (everything := list(past)):
-        if not any(one.kind == other.kind and one.like(other) for other in seen):
-            seen.append(one)
-    return [_known(one, [], everything, metric) for one in seen]
+    groups: list[list[Past]] = []
+    for one in past:
+        found = next((group for group in groups if group[0].kind == one.kind and group[0].like(one)), None)
+        groups.append([one]) if found is None else found.append(one)
+    paired = ([one for one in group if len(one.differences(metric)) > 1] for group in groups)
+    return [_told(group[0].kind, arms, metric) for group, arms in zip(groups, paired, strict=True)]
 
 
-def before(like: Past, past: Iterable[Past], metric: str) -> Known:
-    """What earlier studies alone tell of the noise of an arm that has no pairs yet."""
-    return _known(like, [], _others([like], past), metric)
+def _earlier(one: Past, others: Sequence[Past], metric: str) -> Known:
+    """By the narrowest region that has enough arms."""
+    near = [other for other in others if other.like(one) and len(other.differences(metric)) > 1]
+    found = [
+        (one.keys, [other for other in near if other.keys == one.keys]),
+        (one.keys, [other for other in near if other.keys >= one.keys]),
+        (one.kind, [other for other in near if other.kind == one.kind]),
+        (one.kind, [other for other in near if other.kind >= one.kind]),
+    ]
+    return _told(*next((region for region in found if len(region[1]) >= moderated.LEAST), found[-1]), metric)
 
 
-def _known(one: Past, own: Sequence[Past], others: Sequence[Past], metric: str) -> Known:
-    near = [other for other in (*others, *own) if other.like(one) and len(other.differences(metric)) > 1]
-    same = [other for other in near if other.kind == one.kind]
-    chosen = same if len(same) >= moderated.LEAST else [other for other in near if other.kind >= one.kind]
-    ours, *rest = _blocks([own[0].base if own else frozenset(), *(other.base for other in chosen)])
-    differences = [[chosen[i - 1].differences(metric) for i in block if i] for block in (ours, *rest)]
-    studies = tuple(sorted({other.study for other in chosen}))
-    return Known(
-        moderated.estimate([block for block in differences[1:] if block], differences[0]),
-        one.kind,
-        len(chosen),
-        studies,
+def _told(changed: frozenset[str], arms: Sequence[Past], metric: str) -> Known:
+    blocks = [[arms[i].differences(metric) for i in block] for block in _blocks([arm.base for arm in arms])]
+    return Known(moderated.estimate(blocks), changed, len(arms), tuple(sorted({arm.study for arm in arms})))
+
+
+def _lent(one: Past, own: Sequence[Past], earlier: Known, metric: str) -> Known:
+    """The part of it that an arm of this study may use, and what the other arms of the study add."""
+    if len(one.differences(metric)) < moderated.SEEDS:
+        return replace(earlier, noise=Noise())
+    block = [arm.differences(metric) for arm in own if arm.like(one)]
+    return replace(
+        earlier,
+        noise=moderated.lent(earlier.noise, block),
+        own=sum(len(d) >= moderated.SEEDS for d in block),
+        quieter=not moderated.past(earlier.noise, block).df,
     )
 
 
 def _blocks(bases: Sequence[frozenset[str]]) -> list[list[int]]:
-    """Positions of bases that have a run in common, directly or through others; that of the first base first."""
+    """Positions of bases that have a run in common, directly or through others."""
     found: list[tuple[set[str], list[int]]] = []
     for number, base in enumerate(bases):
         touched = [one for one in found if one[0] & base]

@@ -42,7 +42,7 @@ def test_a_race_takes_its_noise_from_earlier_studies_and_keeps_it(tmp_path, race
     assert budget.noise_df > 0
     kept = json.loads((record.folder / "noise.json").read_text())
     assert (kept["sd"], kept["df"]) == (budget.noise, budget.noise_df)
-    assert "8 like arms (mixture; before)" in kept["from"][0]
+    assert "8 earlier arms (mixture.weights; before)" in kept["from"][0]
     (tmp_path / "studies" / "before" / "study.json").unlink()
     assert informed(whole, record).budget == budget
 

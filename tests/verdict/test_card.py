@@ -40,9 +40,10 @@ def test_more_seeds_buy_what_the_detectable_effect_says(tmp_path):
     assert one.detectable[4] == pytest.approx(one.verdict.effect.mde)
     needed = one.seeds_for_effect
     assert needed is not None
-    sd, level = one.verdict.effect.error * 2, 0.05 / 3
-    assert card.detectable_with(sd, needed, level) <= abs(one.verdict.effect.mean)
-    assert card.detectable_with(sd, needed - 1, level) > abs(one.verdict.effect.mean)
+    sd, level, lent = one.verdict.effect.error * 2, 0.05 / 3, one.verdict.known.noise.df
+    assert lent == 2
+    assert card.detectable_with(sd, needed, level, lent) <= abs(one.verdict.effect.mean)
+    assert card.detectable_with(sd, needed - 1, level, lent) > abs(one.verdict.effect.mean)
     assert by_arm(study(tmp_path / "none", effects={"qa_20": 1e-9, "qa_12": 0.1}))["qa_20"].seeds_for_margin
 
 

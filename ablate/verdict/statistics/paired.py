@@ -41,7 +41,7 @@ from scipy.optimize import brentq
 from scipy.special import gammaln, ndtr, stdtr, stdtrit
 
 from ablate.verdict.statistics.looks import Noise
-from ablate.verdict.statistics.moderated import moderated
+from ablate.verdict.statistics.moderated import SEEDS, moderated
 
 Word = Literal["better", "worse", "equivalent", "inconclusive"]
 Interval = tuple[float, float]
@@ -159,7 +159,8 @@ def detectable(d: Sequence[float], level: float, prior: Noise = UNKNOWN) -> floa
 
 def detectable_with(sd: float, seeds: int, level: float, prior_df: float = 0.0) -> float:
     """What `detectable` says of differences with this standard deviation, before there are any."""
-    return math.inf if seeds < 2 else sd / math.sqrt(seeds) * _noncentrality(seeds - 1 + prior_df, level)
+    df = seeds - 1 + (prior_df if seeds >= SEEDS else 0.0)
+    return math.inf if seeds < 2 else sd / math.sqrt(seeds) * _noncentrality(df, level)
 
 
 def power(noncentrality: float, df: float, level: float) -> float:

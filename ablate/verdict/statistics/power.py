@@ -11,8 +11,8 @@ The verdict's own rules (`paired`) then say, for n seeds at the level a / arms o
 
                  over the estimated s'. This usually takes more seeds than a difference of one margin.
 
-Noise known from earlier studies with so many degrees of freedom (`noise_df`) adds to the n - 1 of the seeds,
-as in a moderated t (Smyth 2004); the verdict must then use it too.
+What other arms and earlier studies lend (`noise_df`, at most `moderated.worth`) adds to the n - 1 of three seeds or
+more, as in a moderated t (Smyth 2004).
 
     >>> plan = Power(noise=0.004, margin=0.01, arms=3)
     >>> plan.seeds_to_see(0.01), plan.seeds_to_rule_out()
@@ -27,6 +27,7 @@ from functools import cached_property
 from scipy.optimize import brentq
 from scipy.special import gammaln, ndtr, stdtrit
 
+from ablate.verdict.statistics.moderated import SEEDS
 from ablate.verdict.statistics.paired import POWER, power
 
 LEAST_SEEDS, MOST_SEEDS = 2, 1000
@@ -49,7 +50,7 @@ class Power:
         return (1 - self.confidence) / self.arms
 
     def df(self, seeds: int) -> float:
-        return seeds - 1 + self.noise_df
+        return seeds - 1 + (self.noise_df if seeds >= SEEDS else 0.0)
 
     def chance(self, effect: float, seeds: int) -> float:
         """That an arm with this effect is called different."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablate.verdict.statistics.looks import SHARED, Design, Noise, chance_of_better, pool
-from ablate.verdict.statistics.moderated import scatters
+from ablate.verdict.statistics.moderated import from_past, pasts, scatters
 from ablate.verdict.statistics.power import Power
 
 DRAWS = 1.5e6  # normal numbers for one effect
@@ -72,14 +72,15 @@ def replay(
     seeds, words = np.full((studies, arms), planned), np.full((studies, arms), "inconclusive")
     active = np.ones((studies, arms), bool)
     squares, df = np.zeros((studies, arms)), np.zeros((studies, arms))
-    for n in (n for n in design.looks if n > 1 or design.prior_df):
+    promised = Noise(df=float(from_past(design.prior_df, np.array(arms))))
+    for n in (n for n in design.looks if n > 1):
         seen = d[:, :, :n]
         squares[active] = (seen.var(axis=2) * n)[active]
         df[active] = n - 1  # an arm that has stopped keeps what it told
-        # with one block there is nothing to pool but what was known before
-        pooled, total = pool(squares.sum(1), df.sum(1), arms, Noise(variance, design.prior_df))  # pyrefly: ignore
-        total = _limited(np.broadcast_to(total, studies), squares, df, n - 1, design.prior_df)
-        sd = np.sqrt(np.maximum(squares / max(n - 1, 1), np.asarray(pooled)[:, None]))
+        known_df = pasts(variance, design.prior_df, squares / np.maximum(df, 1), df)
+        pooled, total = pool(squares.sum(1), df.sum(1), arms, Noise(variance, known_df))  # pyrefly: ignore
+        total = _limited(np.asarray(total), squares, df, n - 1, np.where(known_df > 0, design.prior_df, math.inf))
+        sd = np.sqrt(np.maximum(squares / (n - 1), np.asarray(pooled)[:, None]))
         mean, error = seen.mean(2), sd / math.sqrt(n)
         half = design.each(n, total)[:, None] * error
         word = _words(mean - half, mean + half, margin)
@@ -87,7 +88,7 @@ def replay(
         words = np.where(active & decided, word, words)
         goes_on = active & ~decided & (n < planned)
         while n < planned:  # as in `verdict.race`: the fewer go on, the less the last look knows of the noise
-            _, last = pool(0.0, np.where(goes_on, planned - 1, df).sum(1), arms, Noise(df=design.prior_df))  # pyrefly: ignore
+            _, last = pool(0.0, np.where(goes_on, planned - 1, df).sum(1), arms, promised)  # pyrefly: ignore
             chance = chance_of_better(mean, sd, np.maximum(total, last)[:, None], n, design)
             futile = goes_on & (chance < futility)
             goes_on &= ~futile
@@ -98,10 +99,9 @@ def replay(
     return seeds, words
 
 
-def _limited(total: np.ndarray, squares: np.ndarray, df: np.ndarray, own: int, prior_df: float) -> np.ndarray:
+def _limited(total: np.ndarray, squares: np.ndarray, df: np.ndarray, own: int, prior_df: np.ndarray) -> np.ndarray:
     """Noise of one arm is known no better than arms scatter, as in `verdict.race`."""
-    limit = scatters(squares / np.maximum(df, 1), df) + own
-    return np.minimum(total, np.minimum(limit, prior_df + own) if prior_df else limit)
+    return np.minimum(total, np.minimum(scatters(squares / np.maximum(df, 1), df), prior_df) + own)
 
 
 def _words(low: np.ndarray, high: np.ndarray, margin: float) -> np.ndarray:

@@ -29,10 +29,11 @@ def moderated(plan: Power, effect: float, seeds: int) -> tuple[np.ndarray, np.nd
     """Means and standard errors of simulated differences, and their degrees of freedom."""
     rng = np.random.default_rng([seeds, int(1e6 * abs(effect))])
     d = rng.normal(effect, plan.noise, (STUDIES, seeds))
-    df = seeds - 1 + plan.noise_df
+    known = plan.noise_df if seeds > 2 else 0.0  # two seeds borrow nothing
+    df = seeds - 1 + known
     squares = d.var(axis=1) * seeds
-    if plan.noise_df:
-        squares = squares + plan.noise**2 * rng.chisquare(plan.noise_df, STUDIES)
+    if known:
+        squares = squares + plan.noise**2 * rng.chisquare(known, STUDIES)
     return d.mean(1), np.sqrt(squares / df / seeds), df
 
 
