@@ -1,8 +1,5 @@
 """Command: hand a trained run on, as a folder that other programs load.
 
-    ablate export mmma128x4-1024-s0           to outputs/exports/<id>/hf
-    ablate export mmma128x4-1024-s0 --to safetensors --out shelf/hybrid
-
 `hf` is what `AutoModelForCausalLM` and `AutoTokenizer` load: the same logits, to rounding
 (`model.convert` says which architectures have a class there). `safetensors` is every architecture: the
 weights under our names, and the settings to build it from.

@@ -1,10 +1,5 @@
 """Command: how many seeds and FLOPs a study needs before anything is trained, and what its seeds can see.
 
-    ablate power +experiment=mix_sweep                  with what it costs; noise from its own runs,
-                                                                  or else from all studies on disk
-    ablate power mix_sweep                              a study that has begun, or experiments/mix_sweep
-    ablate power --noise 0.004 --margin 0.01 --arms 5   no study at all
-
 The numbers are those of the verdict's own rules (`ablate.verdict.statistics.power`), not of a normal approximation,
 which at three seeds would promise twice too much.
 """
@@ -163,17 +158,9 @@ def _measured(own: StudyRecord, outputs: str, study: Study, focus: str) -> Measu
 
 
 def _power(options: argparse.Namespace, study: Study | None, family: int, known: Measured | None) -> Power:
-    noise = (
-        options.noise
-        if options.noise is not None
-        else known.noise.value
-        if known
-        else study.budget.noise
-        if study
-        else 0.0
-    )
+    assumed = known.noise.value if known else study.budget.noise if study else 0.0
     values = {
-        "noise": noise,
+        "noise": assumed if options.noise is None else options.noise,
         "margin": options.margin or (study.margin if study else 0.0),
         "arms": options.arms or family,
         "confidence": options.confidence or (study.confidence if study else 0.95),
@@ -186,13 +173,8 @@ def _power(options: argparse.Namespace, study: Study | None, family: int, known:
 
 def _check(values: dict[str, float]) -> None:
     """Raises UserError for a number that has no meaning."""
-    for key, low, high in (
-        ("noise", 0, math.inf),
-        ("margin", 0, math.inf),
-        ("arms", 0, 100_000),
-        ("confidence", 0.5, 1),
-        ("power", 0.5, 1),
-    ):
+    bounds = {"noise": (0, math.inf), "margin": (0, math.inf), "arms": (0, 100_000)}
+    for key, (low, high) in {**bounds, "confidence": (0.5, 1), "power": (0.5, 1)}.items():
         if not low < values[key] < high:
             allowed = f"above {low}" + (f" and below {high}" if math.isfinite(high) else "")
             raise UserError(f"--{key} {values[key]}: must be {allowed}")

@@ -1,7 +1,5 @@
 """Command: prepare the text of a configuration, and show what there is to train on.
 
-    ablate prepare data=folder data.root=corpora
-
 Training does this by itself when it has to. Alone it is useful to look at the data first, and on
 machines where preparing and training should not share a job.
 """

@@ -1,10 +1,5 @@
 """Command: from a finished study of mixtures, the best mixture by its runs, and what to train next.
 
-    ablate suggest davinci_sweep                 the prediction, its region of doubt, the next runs
-    ablate suggest davinci_sweep --runs 6        more of them
-    ablate suggest davinci_sweep --write next    and conf/experiment/next.yaml, a study of them:
-    ablate train +experiment=next -m
-
 A prediction decides where to spend, never what is true: only trained runs do, so the suggested arms are a study of
 their own, with the predicted best among them. Records are only read.
 """

@@ -1,8 +1,4 @@
-"""Train one run, or with -m a whole study.
-
-ablate train key=value ...                 one configuration -> one record
-ablate train +experiment=mix_sweep -m      a study -> its runs, a verdict and a report
-"""
+"""Command: train one run, or with -m a whole study: its runs, a verdict and a report."""
 
 import math
 from dataclasses import dataclass

@@ -1,8 +1,5 @@
 """Command: what the trunks on disk are, and a limit to what they take.
 
-    ablate trunks                  every trunk, the one used last first
-    ablate trunks --limit 10GB     remove those least recently used until the rest fits
-
 A trunk is only a saving: a run that misses one trains those steps itself, to the same bits. Files are
 links to checkpoints where the file system can, so what counts is what no one else holds. This is safe while
 a sweep runs: a trunk used within the last minutes stays, and one that is removed vanishes at once.

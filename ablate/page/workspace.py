@@ -23,6 +23,7 @@ from typing import Any
 
 from ablate.page.drawing import parallel
 from ablate.run.files import write_atomically
+from ablate.run.identity import flatten
 from ablate.run.settings import Settings, UserError, Where
 from ablate.scores.metrics import METRICS, readings
 from ablate.verdict.evidence import Evidence
@@ -63,22 +64,14 @@ def final(evidence: Evidence) -> str:
 def settings(evidence: Evidence) -> list[str]:
     """The settings in which arms differ, as far as a run's configuration has them under their own name."""
     example = _example(evidence)
-    plain = dataclasses.asdict(example) if example else {}
-    return [key for key in parallel.settings(evidence) if _has(plain, key.split("."))]
+    plain = flatten(dataclasses.asdict(example)) if example else {}
+    return [key for key in parallel.settings(evidence) if isinstance(plain.get(key), str | int | float)]
 
 
 def _example(evidence: Evidence) -> Settings | None:
     """The whole configuration of some run; none out of the lab book, which keeps the differences alone."""
     known = (run.record for run in evidence.distinct_runs if (run.record.folder / "config.yaml").exists())
     return next((record.settings() for record in known), None)
-
-
-def _has(plain: Any, path: list[str]) -> bool:
-    for name in path:
-        if not isinstance(plain, dict) or name not in plain:
-            return False
-        plain = plain[name]
-    return isinstance(plain, str | int | float)
 
 
 def write(evidence: Evidence, path: Path) -> None:
@@ -140,28 +133,27 @@ def _outcome(evidence: Evidence) -> list[Any]:
     return [bars, wr.ParallelCoordinatesPlot(title="settings and outcome of every run", columns=columns)]
 
 
-def apply(path: Path, entity: str = "", project: str = "") -> str:
-    """Save the workspace of a file on wandb.ai as a new view of the project; returns its address.
+def apply(path: Path, entity: str = "") -> str:
+    """Save the workspace of a file on wandb.ai as a new view of its project; returns its address.
 
-    entity: user or team, the default one of who is logged in if empty; project: that of the file if empty.
+    entity: user or team, the default one of who is logged in if empty.
     """
     ws, _ = _library()
-    workspace = ws.Workspace._from_model(read(path, entity, project))
+    workspace = ws.Workspace._from_model(read(path, entity))
     default = _default_entity()
     workspace.entity = entity or default
     return str(workspace.save().url)
 
 
-def read(path: Path, entity: str, project: str = "") -> Any:
+def read(path: Path, entity: str) -> Any:
     """The view that a file holds, checked by the library. Raises UserError for a file that is none."""
     from wandb_workspaces.workspaces import internal
 
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
         spec = internal.WorkspaceViewspec.model_validate(held["spec"])
-        return internal.View(
-            entity=entity, project=project or held["project"], display_name=held["name"], name="", id="", spec=spec
-        )
+        name, project = held["name"], held["project"]
+        return internal.View(entity=entity, project=project, display_name=name, name="", id="", spec=spec)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a workspace written by --workspace: {str(error).splitlines()[0]}") from None
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.run.files import read_json, writing
+from ablate.run.files import writing
 from ablate.run.lineage import parent_of
-from ablate.run.record import Record, StudyRecord, Trunk, run_record, trunks
+from ablate.run.record import Record, StudyRecord, run_record, trunks
 from ablate.run.settings import UserError
 from ablate.run.start import parse
 
@@ -119,8 +119,9 @@ def belongings(record: Record) -> list[Path]:
     """What goes with a run: its folder, its mirror on disk, what was exported of it, and trunks that it left alone."""
     outputs = record.folder.parent.parent
     mirror = [*outputs.glob(f"wandb/*run-*-{record.id}"), *outputs.glob(f"exports/{record.id}")]
-    taken = {trunk["trunk"] for other in runs(outputs) if other.id != record.id and (trunk := _grown_from(other))}
-    own = [trunk.folder for trunk in trunks(outputs) if trunk.key not in taken and _left_by(trunk) == record.id]
+    results = [other.result() or {} for other in runs(outputs) if other.id != record.id]
+    taken = {trunk["trunk"] for result in results if (trunk := result.get("grown_from"))}
+    own = [trunk.folder for trunk in trunks(outputs) if trunk.key not in taken and trunk.read()["run"] == record.id]
     return [record.folder, *sorted(mirror), *own]
 
 
@@ -131,12 +132,3 @@ def remove(paths: Iterable[Path]) -> None:
         with writing(path):
             path.rename(gone)
             shutil.rmtree(gone)
-
-
-def _left_by(trunk: Trunk) -> str:
-    return trunk.read()["run"]
-
-
-def _grown_from(record: Record) -> dict[str, Any] | None:
-    path = record.folder / "result.json"
-    return (read_json(path) if path.exists() else {}).get("grown_from")

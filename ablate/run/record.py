@@ -94,8 +94,7 @@ class Record:
 
     def starts(self) -> list[dict[str, Any]]:
         """The conditions of every try, by the step that it began at; empty for a run that noted none."""
-        path = self.folder / "starts.json"
-        return read_json(path) if path.exists() else []
+        return files.read_json_or(self.folder / "starts.json", [])
 
     def beat(self) -> None:
         """Show that the run is making progress."""
@@ -134,15 +133,13 @@ class Record:
 
     def environment(self) -> dict[str, Any]:
         """Commit, versions and machine; empty for a run that has not begun."""
-        path = self.folder / "environment.json"
-        return read_json(path) if path.exists() else {}
+        return files.read_json_or(self.folder / "environment.json", {})
 
     def result(self) -> dict[str, Any] | None:
-        return read_json(self.folder / "result.json") if self.done else None
+        return files.read_json_or(self.folder / "result.json", None)
 
     def failure(self) -> dict[str, Any] | None:
-        path = self.folder / "failure.json"
-        return read_json(path) if path.exists() else None
+        return files.read_json_or(self.folder / "failure.json", None)
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """Rows of one kind by step; of several for one step the last counts."""
@@ -272,8 +269,7 @@ class StudyRecord:
 
     def promised(self) -> dict[str, Any]:
         """What each run was to do; empty for a study that was not planned so."""
-        path = self.folder / "plans.json"
-        return read_json(path) if path.exists() else {}
+        return files.read_json_or(self.folder / "plans.json", {})
 
     def decide(self, decisions: dict[str, Any]) -> None:
         """Note why and when each arm left the race, or that it is in it."""
@@ -281,8 +277,7 @@ class StudyRecord:
 
     def decisions(self) -> dict[str, Any]:
         """Of every arm of a raced study; empty for any other."""
-        path = self.folder / "race.json"
-        return read_json(path) if path.exists() else {}
+        return files.read_json_or(self.folder / "race.json", {})
 
     def keep_noise(self, noise: dict[str, Any]) -> None:
         """Note what is known of the noise before the first look."""
@@ -291,8 +286,7 @@ class StudyRecord:
 
     def noise(self) -> dict[str, Any] | None:
         """As it was noted; None before."""
-        path = self.folder / "noise.json"
-        return read_json(path) if path.exists() else None
+        return files.read_json_or(self.folder / "noise.json", None)
 
     def records(self, declared: dict[str, Any] | None = None) -> Iterator[tuple[str, int, Record]]:
         """(arm, seed, record) of every run declared, done or not; `declared`: of a phase, if not of the judged one."""

@@ -21,6 +21,7 @@ from ablate.run.settings import Mamba, Model, Size
 
 class Bamba(common.Family):
     NORM = "model.final_layernorm.weight"
+    FEED = "feed_forward."
     NORMS: ClassVar[dict[str, str]] = {
         "mixer_norm.weight": "input_layernorm.weight",
         "feed_norm.weight": "pre_ff_layernorm.weight",
@@ -79,17 +80,13 @@ class Bamba(common.Family):
         return theirs
 
     @classmethod
-    def layer(cls, letter: str, block: State, model: Model, size: Size) -> State:
-        mixer, feed = common.below("mixer.", block), common.feed_to_hf(common.below("feed.", block))
-        layer = common.renamed(block, cls.NORMS) | common.at("feed_forward.", feed)
+    def mixer(cls, letter: str, block: State, model: Model, size: Size) -> State:
         if letter == "M":
-            return layer | common.at("mamba.", mixer)
-        return layer | common.at("self_attn.", common.attention_to_hf(mixer, size))
+            return common.at("mamba.", common.below("mixer.", block))
+        return super().mixer(letter, block, model, size)
 
     @classmethod
-    def block(cls, letter: str, layer: State, model: Model, size: Size) -> State:
-        feed = common.feed_from_hf(common.below("feed_forward.", layer))
-        block = common.renamed(layer, common.back(cls.NORMS)) | common.at("feed.", feed)
+    def mixer_back(cls, letter: str, layer: State, model: Model, size: Size) -> State:
         if letter == "M":
-            return block | common.at("mixer.", common.below("mamba.", layer))
-        return block | common.at("mixer.", common.attention_from_hf(common.below("self_attn.", layer), size))
+            return common.at("mixer.", common.below("mamba.", layer))
+        return super().mixer_back(letter, layer, model, size)

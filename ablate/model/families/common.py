@@ -5,9 +5,10 @@ A family is a class, never an object, that says how one layer there is one block
     config(model, size)                   what its configuration has beyond that of all
     required(theirs)                      the values that keys of its configuration must have, to be ours
     model(theirs)                         what our Model has beyond that of all
-    layer(letter, block, model, size)     our block under its names
-    block(letter, layer, model, size)     its layer under our names
+    mixer(letter, block, model, size)     the mixer of our block, under its names
+    mixer_back(letter, layer, model, size)    the mixer of its layer, under our names
     NORM                                  the name of its last norm
+    FEED                                  where a layer there has its feed-forward
     NORMS                                 our names of the norms of a block, and its
 
 Rotary positions turn pairs of a head's rows: neighbours here, (k, k + K/2) in Llama. Reordering the rows
@@ -21,7 +22,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ablate.run.settings import Size
+from ablate.run.settings import Model, Size
 
 State = dict[str, Tensor]
 
@@ -30,6 +31,7 @@ class Family:
     """The answers that most families give."""
 
     NORM = "model.norm.weight"
+    FEED = "mlp."
     NORMS: ClassVar[dict[str, str]] = {
         "mixer_norm.weight": "input_layernorm.weight",
         "feed_norm.weight": "post_attention_layernorm.weight",
@@ -44,6 +46,26 @@ class Family:
         """The model that weights are loaded into, from the one that its configuration gives."""
         return theirs
 
+    @classmethod
+    def layer(cls, letter: str, block: State, model: Model, size: Size) -> State:
+        """Our block under its names."""
+        feed = feed_to_hf(below("feed.", block))
+        return renamed(block, cls.NORMS) | at(cls.FEED, feed) | cls.mixer(letter, block, model, size)
+
+    @classmethod
+    def block(cls, letter: str, layer: State, model: Model, size: Size) -> State:
+        """Its layer under our names."""
+        names, feed = {new: old for old, new in cls.NORMS.items()}, feed_from_hf(below(cls.FEED, layer))
+        return renamed(layer, names) | at("feed.", feed) | cls.mixer_back(letter, layer, model, size)
+
+    @classmethod
+    def mixer(cls, letter: str, block: State, model: Model, size: Size) -> State:
+        return at("self_attn.", attention_to_hf(below("mixer.", block), size))
+
+    @classmethod
+    def mixer_back(cls, letter: str, layer: State, model: Model, size: Size) -> State:
+        return at("mixer.", attention_from_hf(below("self_attn.", layer), size))
+
 
 def below(prefix: str, state: State) -> State:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
@@ -55,10 +77,6 @@ def at(prefix: str, state: State) -> State:
 
 def renamed(state: State, names: dict[str, str]) -> State:
     return {new: state[old] for old, new in names.items()}
-
-
-def back(names: dict[str, str]) -> dict[str, str]:
-    return {new: old for old, new in names.items()}
 
 
 def feed_to_hf(ours: State) -> State:

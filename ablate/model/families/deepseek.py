@@ -49,18 +49,15 @@ class DeepseekV3(common.Family):
         return {"pattern": "L", "latent": latent}
 
     @classmethod
-    def layer(cls, letter: str, block: State, model: Model, size: Size) -> State:
+    def mixer(cls, letter: str, block: State, model: Model, size: Size) -> State:
         kv_down = torch.cat((block["mixer.kv_down.weight"], block["mixer.k_rope.weight"]))
-        feed = common.feed_to_hf(common.below("feed.", block))
-        layer = common.renamed(block, cls.NORMS | _names(model)) | common.at("mlp.", feed)
-        return layer | {"self_attn.kv_a_proj_with_mqa.weight": kv_down}
+        return common.renamed(block, _names(model)) | {"self_attn.kv_a_proj_with_mqa.weight": kv_down}
 
     @classmethod
-    def block(cls, letter: str, layer: State, model: Model, size: Size) -> State:
+    def mixer_back(cls, letter: str, layer: State, model: Model, size: Size) -> State:
         ranks = (model.latent.kv_rank, model.latent.rope_width)
         kv_down, k_rope = layer["self_attn.kv_a_proj_with_mqa.weight"].split(ranks)
-        feed = common.feed_from_hf(common.below("mlp.", layer))
-        block = common.renamed(layer, common.back(cls.NORMS | _names(model))) | common.at("feed.", feed)
+        block = common.renamed(layer, {theirs: ours for ours, theirs in _names(model).items()})
         return block | {"mixer.kv_down.weight": kv_down, "mixer.k_rope.weight": k_rope}
 
 

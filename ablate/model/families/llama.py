@@ -22,18 +22,6 @@ class Llama(common.Family):
     def required(theirs: Any) -> dict[str, Any]:
         return {"mlp_bias": False, "head_dim": common.head_width(theirs)}
 
-    @classmethod
-    def layer(cls, letter: str, block: State, model: Model, size: Size) -> State:
-        attention = common.attention_to_hf(common.below("mixer.", block), size)
-        feed = common.feed_to_hf(common.below("feed.", block))
-        return common.renamed(block, cls.NORMS) | common.at("self_attn.", attention) | common.at("mlp.", feed)
-
-    @classmethod
-    def block(cls, letter: str, layer: State, model: Model, size: Size) -> State:
-        attention = common.attention_from_hf(common.below("self_attn.", layer), size)
-        feed = common.feed_from_hf(common.below("mlp.", layer))
-        return common.renamed(layer, common.back(cls.NORMS)) | common.at("mixer.", attention) | common.at("feed.", feed)
-
 
 class Qwen3(Llama):
     @staticmethod
@@ -45,17 +33,17 @@ class Qwen3(Llama):
         return {"qk_norm": True}
 
     @classmethod
-    def layer(cls, letter: str, block: State, model: Model, size: Size) -> State:
+    def mixer(cls, letter: str, block: State, model: Model, size: Size) -> State:
         norms = {
             f"self_attn.{x}_norm.weight": common.halves_from_pairs(block[f"mixer.{x}_norm.weight"][None, :, None])
             for x in "qk"
         }
-        return super().layer(letter, block, model, size) | {name: norm.flatten() for name, norm in norms.items()}
+        return super().mixer(letter, block, model, size) | {name: norm.flatten() for name, norm in norms.items()}
 
     @classmethod
-    def block(cls, letter: str, layer: State, model: Model, size: Size) -> State:
+    def mixer_back(cls, letter: str, layer: State, model: Model, size: Size) -> State:
         norms = {
             f"mixer.{x}_norm.weight": common.pairs_from_halves(layer[f"self_attn.{x}_norm.weight"][None, :, None])
             for x in "qk"
         }
-        return super().block(letter, layer, model, size) | {name: norm.flatten() for name, norm in norms.items()}
+        return super().mixer_back(letter, layer, model, size) | {name: norm.flatten() for name, norm in norms.items()}
