@@ -106,7 +106,6 @@ def _of_plan(options: argparse.Namespace, plan: "Plan") -> Question:
         flops=cost.shared,
         alone=cost.alone,
         seconds=cost.shared * _seconds_per_flop(outputs, study.name, plan),
-        study=study,
         unit=metric_of(study.metric, plan.arms[0].settings.data.domains).unit,
     )
 
@@ -140,7 +139,6 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
         seeds=options.seeds or len(study.seeds),
         known=known,
         flops=mean,
-        study=study,
         unit=evidence.metric.unit,
     )
 

@@ -17,7 +17,6 @@ from ablate.page import tables
 from ablate.verdict.evidence import flops_text
 from ablate.verdict.question import Question
 from ablate.verdict.statistics.power import MOST_SEEDS
-from ablate.verdict.statistics.race_power import race
 
 
 def show(question: Question, console: Console) -> None:
@@ -81,7 +80,7 @@ def advice(question: Question) -> str:
 
 
 def remarks(question: Question) -> list[str]:
-    """What the family costs, and what a race would change."""
+    """What a seed block and the family cost."""
     power = question.power
     lines = []
     if not math.isnan(question.flops):
@@ -91,16 +90,4 @@ def remarks(question: Question) -> list[str]:
     if power.arms > 1:
         alone = dataclasses.replace(power, arms=1).seeds_to_see(power.margin)
         lines.append(f"family of {power.arms}: by itself one arm would be seen with {alone} seeds")
-    if question.study and question.study.budget.race != "none":
-        lines += _race(question)
     return lines
-
-
-def _race(question: Question) -> list[str]:
-    power, study = question.power, question.study
-    assert study
-    looks = (*(look for look in study.budget.looks if look < question.seeds), question.seeds)
-    found = race(power, looks, [0.0, -power.margin, -2 * power.margin], study.budget.futility)
-    used = [f"{one.seeds:.1f} with one of {-one.effect:g} (seen in {one.different:.0%})" for one in found[1:]]
-    none = f"{found[0].seeds:.1f} seeds without an effect (called equivalent in {found[0].equivalent:.0%})"
-    return [f"race, looks at {', '.join(map(str, looks))}: an arm uses {none}, {', '.join(used)}"]

@@ -7,7 +7,6 @@ question.rows()        numbers of seeds that are worth telling apart: [2, 3, 4, 
 import math
 from dataclasses import dataclass
 
-from ablate.run.settings import Study
 from ablate.verdict.spread import Measured
 from ablate.verdict.statistics.power import Power
 
@@ -25,7 +24,6 @@ class Question:
     flops: float = math.nan  # of one seed block, equal beginnings trained once
     alone: float = math.nan  # of one seed block, every run alone
     seconds: float = math.nan  # of one seed block
-    study: Study | None = None
     unit: str = ""  # of the metric; empty where no study says
 
     def rows(self) -> list[int]:

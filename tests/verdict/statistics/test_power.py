@@ -9,12 +9,8 @@ import pytest
 from scipy.stats import binom, t
 
 from ablate.page.drawing.power_figure import draw
-from ablate.run.settings import Study
-from ablate.verdict.race import decide
-from ablate.verdict.statistics.looks import Design
 from ablate.verdict.statistics.paired import detectable_with, judge
 from ablate.verdict.statistics.power import Power, fewest
-from ablate.verdict.statistics.race_power import differences, known, race, replay
 
 PLAN = Power(noise=0.004, margin=0.01, arms=3)
 STUDIES = 20_000
@@ -96,40 +92,6 @@ def test_more_noise_more_arms_and_less_margin_take_more_seeds():
 @pytest.mark.parametrize("least", [2, 3, 17, 999, 1000])
 def test_the_fewest_seeds(least):
     assert fewest(lambda seeds: seeds >= least) == least
-
-
-@pytest.mark.parametrize(
-    ("effect", "noise_df", "arms"), [(0.0, 0.0, 3), (-0.006, 0.0, 3), (-0.006, 9.0, 3), (-0.006, 0.0, 8)]
-)
-def test_races_are_those_that_are_run(effect, noise_df, arms):
-    """Seeds and words of simulated races, one by one, against the race that decides real ones."""
-    plan = dataclasses.replace(PLAN, noise_df=noise_df, arms=arms)
-    rng, looks, seeds = np.random.default_rng(8), (2, 3, 5, 8), 8
-    d = differences(plan, effect, 60, seeds, rng)
-    design = Design(looks, plan.arms, 0.05, noise_df)
-    # the race is told one number for what is known
-    variance = np.full(60, plan.noise**2 if noise_df else 0.0)
-    used, words = replay(d, variance, design, plan.margin, 0.05)
-    budget = {"race": "verdicts", "looks": list(looks), "noise": plan.noise * bool(noise_df), "noise_df": noise_df}
-    study = Study(seeds=list(range(seeds)), margin=plan.margin, budget=budget)  # pyrefly: ignore
-    for one, found, word in zip(d, used, words, strict=True):
-        finals = {"base": dict.fromkeys(range(seeds), 1.0)}
-        finals |= {f"arm{i}": dict(enumerate(1.0 + row)) for i, row in enumerate(one)}
-        decisions = decide(finals, study)
-        assert [decisions[f"arm{i}"].look for i in range(plan.arms)] == found.tolist()
-        assert [decisions[f"arm{i}"].word for i in range(plan.arms)] == word.tolist()
-    assert known(plan, 5, rng).shape == (5,)
-
-
-def test_a_race_saves_where_an_effect_is_large():
-    none, some, large = race(PLAN, (2, 3, 5, 8), [0.0, -0.01, -0.03])
-    assert large.seeds < some.seeds < 8
-    assert none.different < 0.05
-    # an arm given up as futile is not shown to be equivalent
-    to_the_end = race(PLAN, (2, 3, 5, 8), [0.0], futility=0.0)[0]
-    assert to_the_end.equivalent > none.equivalent + 0.2
-    assert to_the_end.seeds > none.seeds
-    assert large.different > 0.95
 
 
 def test_the_picture_has_a_curve_for_each_number_of_seeds():
