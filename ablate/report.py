@@ -55,10 +55,14 @@ def _named(options: Namespace, wanted: str) -> str:
 def _card(study: StudyRecord, arm: str) -> None:
     from ablate.page import terminal  # as in `_study`
     from ablate.verdict import card, evidence
+    from ablate.verdict.validity import trust
 
-    found = {one.verdict.arm: one for one in card.cards(evidence.read(study))}
+    seen = evidence.read(study)
+    conclusion = trust.conclude(seen)
+    found = {one.verdict.arm: one for one in card.cards(seen, conclusion)}
     if arm not in found:
         raise UserError(f"--card {arm}: no such arm in {study.name}; there are {', '.join(found) or 'none'}")
+    trust.look(seen, conclusion)
     Console(highlight=False).print(terminal.card(found[arm]))
 
 
@@ -92,6 +96,7 @@ def report(study: StudyRecord) -> None:
     console = Console(highlight=False)
     found = evidence.read(study)
     conclusion = trust.conclude(found)
+    trust.look(found, conclusion)
     terminal.show(found, conclusion, console)
     from ablate.page import page  # draws: matplotlib is slow to import, the table should not wait
 

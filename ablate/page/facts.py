@@ -30,7 +30,7 @@ def facts(card: Card) -> list[tuple[str, str]]:
     found.append(("cost", f"{card.runs} runs, {flops_text(card.flops)}, {card.seconds / 60:.1f} min"))
     if card.detectable:
         found.append(("more seeds", _more(card)))
-    return found + [("note", note) for note in v.notes]
+    return found + [("note", note) for note in (*v.notes, *card.amendments)]
 
 
 def _promise(card: Card) -> str:
@@ -58,4 +58,5 @@ def _more(card: Card) -> str:
         f"{what} needs {number or f'more than {MANY}'}"
         for what, number in (("this effect", card.seeds_for_effect), ("the margin", card.seeds_for_margin))
     ]
-    return f"could detect {could}; {', '.join(needed)}"
+    level = (1 - card.verdict.confidence) * card.verdict.next_share
+    return f"at the next look, judged at level {level:.2g}, could detect {could}; {', '.join(needed)}"

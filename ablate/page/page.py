@@ -166,7 +166,7 @@ def _strips(evidence: Evidence, verdicts: list[compare.Verdict]) -> list[strips.
 def _cards(evidence: Evidence, conclusion: trust.Conclusion) -> list[card.Card]:
     """Of the arms in detail."""
     detailed = {verdict.arm for verdict in strips.foremost(conclusion.verdicts, DETAILED)}
-    return [one for one in card.cards(evidence, conclusion.verdicts) if one.verdict.arm in detailed]
+    return [one for one in card.cards(evidence, conclusion) if one.verdict.arm in detailed]
 
 
 def _by_arm(effects: list[compare.DomainEffect]) -> dict[str, dict[str, compare.DomainEffect]]:

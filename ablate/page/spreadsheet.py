@@ -14,8 +14,10 @@ from ablate.verdict.evidence import Evidence, Run
 
 def tables(evidence: Evidence, verdicts: list[compare.Verdict]) -> dict[str, str]:
     """{name: CSV} of all tables."""
+    amended = "; ".join(one.text for one in evidence.history.amendments)
+    looks = len(evidence.history.looks)
     rows = {
-        "verdicts": [_verdict_row(verdict) for verdict in verdicts],
+        "verdicts": [_verdict_row(verdict) | {"looks": looks, "amended": amended} for verdict in verdicts],
         "runs": [_run_row(evidence, run) for run in (*evidence.runs, *evidence.controls)],
         "curves": [row for run in evidence.runs for row in _curve_rows(evidence, run)],
     }
@@ -34,6 +36,11 @@ def _verdict_row(v: compare.Verdict) -> dict[str, Any]:
         "base_value": v.base_value,
         "arm_value": v.arm_value,
         "difference": v.effect.mean,
+        "standard_error": v.effect.error,
+        "degrees_of_freedom": v.effect.df,
+        "level": v.effect.level,
+        "prior_variance": v.known.noise.variance,
+        "prior_degrees_of_freedom": v.known.noise.df,
         "low": v.effect.interval[0],
         "high": v.effect.interval[1],
         "p": v.effect.p,

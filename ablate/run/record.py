@@ -10,6 +10,7 @@
                              checkpoints/        while it trains
                              pulse               touched while it takes steps
     outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
+                             ledger.jsonl        earlier declarations, and looks (`run.ledger`)
                              plans.json          digests of what each run will do, by step (`plan.digests`)
                              race.json           why arms were stopped, if they race
                              noise.json          what earlier studies told of their noise, if they race
@@ -30,13 +31,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from ablate.run import files, machine
 from ablate.run.files import make_folder, read_json, write_atomically, write_json, writing
 from ablate.run.identity import difference
+from ablate.run.ledger import Ledger
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings, SettingsError, UserError
 
@@ -241,6 +243,7 @@ class StudyRecord:
     """The folder of one study: `runs[arm][seed]` is a run id, `arms[arm]` its difference from the base."""
 
     folder: Path
+    kept: ClassVar[bool] = False  # in a lab book, where no look is noted
 
     @property
     def name(self) -> str:
@@ -262,6 +265,10 @@ class StudyRecord:
         if missing := [key for key in DECLARED if key not in declaration]:
             raise UserError(f"{path}: damaged, it lacks {', '.join(missing)}")
         return declaration
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.folder / "ledger.jsonl")
 
     def promise(self, plans: dict[str, Any]) -> None:
         """Note what each run will do, by run id and number of steps (`plan.digests`)."""

@@ -113,6 +113,7 @@ def _conclude(record: StudyRecord, console: Console) -> "Conclusion":
 
     evidence = read(record)
     conclusion = trust.conclude(evidence)
+    trust.look(evidence, conclusion)
     console.print()
     terminal.show(evidence, conclusion, console)
     console.print(f"\npage     {page.of(evidence, conclusion)}")

@@ -19,6 +19,7 @@ id, which begins with `~`; `refreshed` looks again. A difference of an arm in th
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -30,6 +31,7 @@ from ablate.run.identity import canonical, difference, digest, key_in_words, rec
 from ablate.run.record import StudyRecord, run_record
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import TO_COME, Start, parse
+from ablate.verdict import history
 
 PROMISES = 16  # of a run, that its trace is held against
 PROMISED_STEPS = 20_000  # of a longer run only the beginning is worked out
@@ -189,16 +191,22 @@ def with_corpora(plan: Plan, corpora: list[Corpus]) -> Plan:
 
 
 def declare(plan: Plan, record: StudyRecord) -> None:
-    """Write the declaration before the first run; keep the digests of earlier ones, so that no change is silent."""
+    """Write the declaration before the first run, and into the ledger, where earlier ones stay, if it has changed."""
     declaration = {**_declared(plan.study), **_of_phase(plan)}
     if plan.before:
         declaration["before"] = {one.phase: _of_phase(one) for one in plan.before.chain}
     # an id that was provisional and becomes known is no change of what is declared
     declaration["digest"] = digest(declaration | _settled(plan) if plan.before else declaration)
-    before = record.read() if record.exists else {"digest": declaration["digest"], "earlier": []}
+    declaration["base_digest"] = digest([_settled_arms(one, one.arms[:1]) for one in plan.chain])
     declaration["imports"] = plan.arms[0].settings.where.imports  # where a metric of the user's own is found
-    changed = before["digest"] != declaration["digest"]
-    declaration["earlier"] = before["earlier"] + ([before["digest"]] if changed else [])
+    rows = record.ledger.rows()
+    last = next((row["declaration"] for row in reversed(rows) if row["kind"] == "declared"), {})
+    if any(last.get(key) != declaration[key] for key in ("digest", "base_digest")):
+        looks = len(history.of(rows, declaration["base_digest"]).looks)
+        done = sum(run_record(run.settings.where.outputs, run.id).done for run in plan.distinct())
+        record.ledger.add(
+            "declared", base_digest=declaration["base_digest"], runs=done, looks=looks, declaration=declaration
+        )
     record.write(declaration)
 
 
@@ -245,12 +253,12 @@ def _of_phase(plan: Plan) -> dict[str, Any]:
 
 def _settled(plan: Plan) -> dict[str, Any]:
     """What stands in a digest for the ids of runs: the configurations, as they are before any weights are known."""
-    what = [
-        [arm.name, canonical(arm.settings), arm.corpus.fingerprint]
-        for one in plan.chain
-        for arm in (*one.arms, *one.controls)
-    ]
+    what = [part for one in plan.chain for part in _settled_arms(one, [*one.arms, *one.controls])]
     return {"runs": what, "control_runs": [], "before": []}
+
+
+def _settled_arms(plan: Plan, arms: Sequence[Arm]) -> list[list[Any]]:
+    return [[arm.name, canonical(arm.settings), arm.corpus.fingerprint] for arm in arms]
 
 
 def _plain(difference: dict[str, tuple[Any, Any]]) -> dict[str, list[Any]]:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -66,6 +66,8 @@ class Kept(Record):
 @dataclass(frozen=True)
 class Book(StudyRecord):
     """The folder of one study in the lab book; reads like its record."""
+
+    kept: ClassVar[bool] = True
 
     @property
     def exists(self) -> bool:

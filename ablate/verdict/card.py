@@ -58,9 +58,10 @@ class Card:
     runs: int  # done, of this arm
     flops: float  # of these runs
     seconds: float
-    detectable: dict[int, float]  # smallest effect that so many seeds show, with this noise and family
+    detectable: dict[int, float]  # smallest effect that so many seeds show: these, and more at the next look
     seeds_for_effect: int | None  # that show an effect as large as the estimate; None beyond MANY
     seeds_for_margin: int | None
+    amendments: tuple[str, ...]  # of the declaration, after there was something to see
 
     @property
     def level(self) -> float:
@@ -73,9 +74,9 @@ class Card:
         return self.passages.interval(self.verdict.confidence) if self.passages else None
 
 
-def cards(evidence: Evidence, verdicts: Sequence[Verdict] | None = None) -> list[Card]:
-    """A card for every arm, in the order declared. verdicts: those concluded, if they are at hand."""
-    verdicts = trust.conclude(evidence).verdicts if verdicts is None else verdicts
+def cards(evidence: Evidence, conclusion: trust.Conclusion | None = None) -> list[Card]:
+    """A card for every arm, in the order declared. conclusion: what was concluded, if it is at hand."""
+    verdicts = (conclusion or trust.conclude(evidence)).verdicts
     own = {one.arm: one for one in registry.arms_of(evidence)}
     pairings = registry.pairings(own.values(), evidence.metric.name)
     shrunken = _shrunken(verdicts)
@@ -101,8 +102,9 @@ def _card(
     results = [run.result for run in evidence.by_arm[verdict.arm].values() if run.done]
     effect, prior = verdict.effect, verdict.known.noise
     seeds = len(verdict.differences)
-    sd, level = effect.error * math.sqrt(seeds), (1 - verdict.confidence) / verdict.family
-    at = {n: detectable_with(sd, n, level, prior.df) for n in sorted({seeds, *SEEDS})} if seeds > 1 else {}
+    sd, level = effect.error * math.sqrt(seeds), (1 - verdict.confidence) / verdict.family * verdict.next_share
+    more = {n: detectable_with(sd, n, level, prior.df) for n in SEEDS if n > seeds}
+    at = {seeds: effect.mde} | more if seeds > 1 else {}
     return Card(
         verdict=verdict,
         shrunken=shrunken,
@@ -117,6 +119,7 @@ def _card(
         detectable=at,
         seeds_for_effect=_needed(abs(effect.mean), sd, level, prior.df) if at else None,
         seeds_for_margin=_needed(verdict.margin, sd, level, prior.df) if at else None,
+        amendments=tuple(one.text for one in evidence.history.amendments),
     )
 
 

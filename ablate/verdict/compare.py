@@ -10,8 +10,8 @@ What keeps the words honest:
   to be `worse`, never `better` or `equivalent`
 - a difference that is real but inside the margin is `equivalent`: the margin says what matters
 - an arm that raced (`verdict.race`) has the word and the interval of the race, which hold over all its looks
-- while runs are missing a verdict is provisional: looking again after every run finds
-  differences that are not there far more often than the stated level
+- while runs are missing a verdict is provisional
+- looks share the level of the study (`history`): one with fewer or more seeds than were declared gets little of it
 
     evidence = read(study_record("outputs", "mix_sweep"))
     print(sentence(verdicts(evidence)))
@@ -26,9 +26,11 @@ from typing import Any, get_args
 
 import numpy as np
 
+from ablate.run.ledger import Row
 from ablate.scores.metrics import Metric
-from ablate.verdict import registry
+from ablate.verdict import history, registry
 from ablate.verdict.evidence import Evidence
+from ablate.verdict.history import History
 from ablate.verdict.registry import Known, Past
 from ablate.verdict.statistics.looks import Noise
 from ablate.verdict.statistics.paired import Interval, Judgement, Word, detectable, interval, judge
@@ -55,6 +57,8 @@ class Verdict:
     confidence: float
     notes: tuple[str, ...]  # outcomes of unpaired seeds, and what limits the word
     provisional: bool  # a run of this arm or of the base is still missing
+    share: float = 1.0  # of the study's level, what this look at the arm was judged at
+    next_share: float = 1.0  # and what a look at other seeds would be judged at
 
 
 def verdicts(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Verdict]:
@@ -64,14 +68,29 @@ def verdicts(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Ver
     """
     differences = {arm: evidence.differences(arm, evidence.metric.name) for arm in evidence.arms}
     declared, known = evidence.declaration, _known(evidence, past, evidence.metric.name)
+    look, seen = history.look(evidence), evidence.history
+    shares = {} if evidence.race else seen.shares(look)  # a race has looks of its own
     effects = judge(
         {arm: list(d.values()) for arm, d in differences.items()},
         declared["margin"],
         declared["confidence"],
         {arm: one.noise for arm, one in known.items()},
         evidence.metric.sign,
+        shares,
     )
-    return [_verdict(evidence, arm, differences[arm], effects[arm], known.get(arm, NOTHING)) for arm in evidence.arms]
+    found = [_verdict(evidence, arm, differences[arm], effects[arm], known.get(arm, NOTHING)) for arm in evidence.arms]
+    return found if evidence.race else [_looked_at(verdict, seen, look) for verdict in found]
+
+
+def _looked_at(v: Verdict, seen: History, look: Row) -> Verdict:
+    """With the share of the level that this look has, and the words of other looks."""
+    if v.arm not in look["arms"]:
+        return v
+    share, notes = seen.shares(look)[v.arm], list(v.notes)
+    if share < 1:
+        notes.append(f"not the planned look: judged at level {share * (1 - v.confidence):.2g}")
+    notes += [f"{word} at {seeds} seeds" for seeds, word in seen.earlier(v.arm, look) if word != v.word]
+    return replace(v, notes=tuple(notes), share=share, next_share=seen.next_share(v.arm, look))
 
 
 def _known(evidence: Evidence, past: Sequence[Past] | None, metric: str) -> dict[str, Known]:

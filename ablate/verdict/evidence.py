@@ -17,6 +17,8 @@ from ablate.run.identity import in_words
 from ablate.run.record import Record, StudyRecord
 from ablate.run.settings import UserError
 from ablate.scores.metrics import METRICS, Metric, Scope, Scores, metric_of, of_study
+from ablate.verdict import history
+from ablate.verdict.history import History
 
 # Runs beside the arms, as the declaration calls them (`sweep.controls`)
 NULL, AA, POSITIVE = "null control", "A/A control", "positive control"
@@ -56,6 +58,7 @@ class Evidence:
     )  # `verdict.race.Decision` of every arm that raced, as it was written
     controls: tuple[Run, ...] = ()  # in no family: their `arm` is NULL, AA or POSITIVE
     before: tuple["Evidence", ...] = ()  # the phases that came first, one after the other; none of them is judged
+    history: History = field(default_factory=History)  # of what was declared and looked at
 
     def stopped(self, arm: str) -> bool:
         """Whether a race has stopped the arm: the runs it lacks will not be trained."""
@@ -169,10 +172,29 @@ class Evidence:
 def read(study: StudyRecord) -> Evidence:
     """Read a study, finished or not. Raises UserError when there is none."""
     declaration = study.read()
+    known = history.of(study.ledger.rows(), declaration.get("base_digest"))
+    return replace(_of_declaration(study, declaration), race=study.decisions(), history=known)
+
+
+def under_first(evidence: Evidence) -> Evidence | None:
+    """The same records as the study's first declaration sees them; None where that is the last one too, or unknown."""
+    declared = evidence.history.first
+    if declared is None or evidence.race:
+        return None
+    now = evidence.declaration["runs"]
+    runs = {
+        # a run of a later phase had a provisional id then
+        arm: {seed: now.get(arm, {}).get(seed, id) if id.startswith("~") else id for seed, id in ids.items()}
+        for arm, ids in declared["runs"].items()
+    }
+    return replace(_of_declaration(evidence.study, declared | {"runs": runs}), history=evidence.history)
+
+
+def _of_declaration(study: StudyRecord, declaration: dict[str, Any]) -> Evidence:
     before: list[Evidence] = []
     for phase, declared in declaration.get("before", {}).items():
         before.append(_read(study, declaration | declared | {"phase": phase}, before))
-    return replace(_read(study, declaration, before), race=study.decisions(), before=tuple(before))
+    return replace(_read(study, declaration, before), before=tuple(before))
 
 
 def _read(study: StudyRecord, declaration: dict[str, Any], before: list[Evidence]) -> Evidence:

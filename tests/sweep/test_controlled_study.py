@@ -161,7 +161,7 @@ def test_controls_are_declared_apart_from_the_arms(plain, tmp_path):
     assert declared["control_arms"][POSITIVE] == {"tokens": [300_000, 225_000]}
     assert declared["controls"]["expected"] == "worse"
     declare(plain(null_seeds=2), record)
-    assert record.read()["earlier"] == [declared["digest"]]
+    assert [row["declaration"]["controls"]["null_seeds"] for row in record.ledger.rows()] == [1, 2]
 
 
 def test_a_study_of_before_there_were_controls_still_reads(plain, tmp_path):

@@ -87,9 +87,8 @@ def test_a_changed_declaration_is_not_silent(tmp_path):
     record = study_record(tmp_path, "s")
     declare(planned(a=settings(mixture={"share": 0.1})), record)
     first = record.read()
-    assert first["earlier"] == []
     declare(planned(a=settings(mixture={"share": 0.1})), record)
     assert record.read() == first
     declare(planned(a=settings(mixture={"share": 0.2})), record)
-    assert record.read()["earlier"] == [first["digest"]]
+    assert [row["declaration"] for row in record.ledger.rows()] == [first, record.read()]
     assert record.read()["digest"] != first["digest"]

@@ -35,7 +35,7 @@ def test_a_card_holds_the_verdict_and_what_it_rests_on(tmp_path):
 
 def test_more_seeds_buy_what_the_detectable_effect_says(tmp_path):
     one = by_arm(study(tmp_path))["qa_20"]
-    sizes = list(one.detectable.values())
+    sizes = [size for seeds, size in one.detectable.items() if seeds > 4]  # the next look has a level of its own
     assert sizes == sorted(sizes, reverse=True)
     assert one.detectable[4] == pytest.approx(one.verdict.effect.mde)
     needed = one.seeds_for_effect

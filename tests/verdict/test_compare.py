@@ -66,10 +66,10 @@ def test_a_final_loss_that_is_not_a_number_counts_as_diverged(tmp_path):
 
 def test_missing_runs_make_a_verdict_provisional_and_are_named(tmp_path):
     outcomes = {("qa_20", 0): "running", ("qa_40", 1): "killed", ("qa_12", 2): "not started"}
-    found = by_arm(study(tmp_path, outcomes=outcomes))
-    assert found["qa_20"].notes == ("1 of 4 running",)
-    assert found["qa_40"].notes == ("1 of 4 killed",)
-    assert found["qa_12"].notes == ("1 of 4 not started",)
+    found, early = by_arm(study(tmp_path, outcomes=outcomes)), "not the planned look: judged at level 0.0075"
+    assert found["qa_20"].notes == ("1 of 4 running", early)
+    assert found["qa_40"].notes == ("1 of 4 killed", early)
+    assert found["qa_12"].notes == ("1 of 4 not started", early)
     assert all(verdict.provisional for verdict in found.values())
     assert all(len(verdict.differences) == 3 for verdict in found.values())
 

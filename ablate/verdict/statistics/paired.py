@@ -73,18 +73,22 @@ def judge(
     confidence: float,
     priors: Mapping[str, Noise] | None = None,
     sign: int = 1,
+    shares: Mapping[str, float] | None = None,
 ) -> dict[str, Judgement]:
     """Judge each arm from its differences by seed; the family is all arms given, also those without any.
 
     priors: what is known of the noise of an arm's differences from before; nothing of arms left out.
     sign: 1 where a difference below 0 is better, -1 where one above 0 is.
+    shares: of the level, what this look at an arm may spend (`verdict.history`); all of it for arms left out.
     """
     alpha, arms = 1 - confidence, list(differences)
+    share = np.array([(shares or {}).get(arm, 1.0) for arm in arms])
     known = {arm: (priors or {}).get(arm, UNKNOWN) for arm in arms}
     p = np.array([p_different(differences[arm], known[arm]) for arm in arms])
     q = np.array([p_equivalent(differences[arm], margin, known[arm]) for arm in arms])
-    p_adjusted, q_adjusted = holm(p), holm(q)
-    levels, equivalence_levels = holm_levels(p, alpha), holm_levels(q, alpha)
+    # a p value over a share is one again, of a test at that share of any level
+    p_adjusted, q_adjusted = holm(p / share), holm(q / share)
+    levels, equivalence_levels = share * holm_levels(p / share, alpha), share * holm_levels(q / share, alpha)
     return {
         arm: Judgement(
             mean=_mean(differences[arm]),
@@ -93,7 +97,7 @@ def judge(
             p_adjusted=float(p_adjusted[i]),
             equivalence_interval=interval(differences[arm], 2 * equivalence_levels[i], known[arm]),
             p_equivalent=float(q_adjusted[i]),
-            mde=detectable(differences[arm], alpha / len(arms), known[arm]),
+            mde=detectable(differences[arm], share[i] * alpha / len(arms), known[arm]),
             error=standard_error(differences[arm], known[arm]),
             df=moderated(differences[arm], known[arm]).df,
             level=float(levels[i]),

@@ -11,9 +11,9 @@ stay, for whoever looks for the reason; the words are what somebody acts on.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ablate.verdict import compare, registry
+from ablate.verdict import compare, history, registry
 from ablate.verdict.compare import Verdict
-from ablate.verdict.evidence import Evidence
+from ablate.verdict.evidence import Evidence, under_first
 from ablate.verdict.registry import Past
 from ablate.verdict.statistics.paired import Word
 from ablate.verdict.validity import confounds, controls
@@ -62,12 +62,44 @@ def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusi
     past: as in `compare.verdicts`.
     """
     past = registry.earlier(evidence) if past is None else past
-    found = [finding for check in CHECKS for finding in check(evidence)]
+    found = [finding for check in (_record, *CHECKS) for finding in check(evidence)]
     for phase in evidence.before:
         name = phase.declaration["phase"]
         found += [replace(one, text=f"{name}: {one.text}") for one in confounds.findings(phase)]
     verdicts = withheld(compare.verdicts(evidence, past), found, evidence.base)
+    if first := under_first(evidence):
+        words = {v.arm: v.word for v in withheld(compare.verdicts(first, past), found, first.base)}
+        verdicts = [replace(v, notes=(*v.notes, _at_first(words.get(v.arm)))) for v in verdicts]
     return Conclusion(evidence.base, verdicts, found, past)
+
+
+def look(evidence: Evidence, conclusion: Conclusion) -> None:
+    """Note in the study's ledger that somebody is shown what is concluded. Call it before the showing."""
+    said = {
+        v.arm: {"word": v.word, "mean": v.effect.mean, "error": v.effect.error, "df": v.effect.df}
+        | {"level": v.effect.level, "prior_variance": v.known.noise.variance, "prior_df": v.known.noise.df}
+        for v in conclusion.verdicts
+    }
+    history.take(evidence, said)
+
+
+def _record(evidence: Evidence) -> list[Finding]:
+    """How often the study was looked at, and what was declared anew after there was something to see."""
+    seen, now = evidence.history, history.look(evidence)
+    looks = [one for one in seen.looks if not history.same(one, now)]
+    found = [Finding("amended", "", True, one.text) for one in seen.amendments]
+    if looks and not evidence.race:
+        at = ", ".join(
+            str(max(len(arm["pairs"]) for arm in one["arms"].values())) for one in (*looks, now) if one["arms"]
+        )
+        bound = (1 - evidence.declaration["confidence"]) * (1 + history.LATER)
+        text = f"{len(looks) + 1}, at {at} seeds; a false claim at any of them has a probability of at most {bound:.3g}"
+        found.append(Finding("looks", "", True, text))
+    return found
+
+
+def _at_first(word: Word | None) -> str:
+    return f"{word} under the first declaration" if word else "not in the first declaration"
 
 
 def withheld(verdicts: list[Verdict], found: list[Finding], base: str) -> list[Verdict]:

@@ -1,0 +1,36 @@
+"""The ledger of a study: every declaration, whole, and every look at its runs. Rows are added, and never changed.
+
+    outputs/studies/<name>/ledger.jsonl
+    {"kind": "declared", "time": "2026-11-28T19:24:03+00:00", "base_digest": "5f0c1d2e",
+     "runs": 0, "looks": 0, "declaration": {...}}
+    {"kind": "look", "time": "2026-11-28T19:31:40+00:00", "base_digest": "5f0c1d2e",
+     "seeds": [0, 1, 2], "declared": ["none", "share_05"],
+     "arms": {"share_05": {"pairs": {"0": [run of the base, run of the arm], ...}, "whole": true, "word": "worse"}}}
+
+`runs`: how many of the study's runs had finished then; `looks`: how many looks it had seen. `base_digest`: of the base
+and its text; runs of another base are another experiment, whatever the name of the study. What follows from the rows
+is read by `verdict.history`.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from ablate.run import files
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    path: Path
+
+    def rows(self) -> list[Row]:
+        """All of them, the oldest first; none of a study that has no ledger."""
+        return list(files.read_rows(self.path))
+
+    def add(self, kind: Literal["declared", "look"], **values: Any) -> None:
+        files.make_folder(self.path.parent)
+        files.cut_broken_row(self.path)
+        files.append_row(self.path, {"kind": kind, "time": datetime.now(UTC).isoformat(timespec="seconds"), **values})
