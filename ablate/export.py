@@ -64,7 +64,7 @@ def export(record: Record, form: str, out: Path) -> str:
 
     if out.exists():
         raise UserError(f"{out} exists; give another --out, or delete it")
-    corpus = prepared(_outputs(record), record.environment()["data"])
+    corpus = prepared(_outputs(record), record.fingerprint)
     language = load(record)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     make_folder(temporary)

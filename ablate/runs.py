@@ -36,7 +36,7 @@ EXAMPLES = """\
   ablate runs delete 48d1b140              with all that hangs on it
 
 RUN is an id, the beginning of an id or of the hash at its end, a folder, or
-STUDY/ARM/SEED."""
+STUDY/ARM/SEED; of a phase before the judged one STUDY/PHASE/ARM/SEED."""
 SHOWN_AT_ONCE = 6  # runs compared: colours of a picture
 
 
@@ -53,8 +53,10 @@ def main(arguments: list[str] | None = None) -> None:
 def _list(words: list[str], options: argparse.Namespace, console: Console) -> None:
     """All runs that hold every word."""
     shown, unread = [], []
-    for run in map(_reader(options.outputs), lookup.runs(options.outputs)):
+    read = _reader(options.outputs)
+    for record in lookup.runs(options.outputs):
         try:
+            run = read(record)
             if all(_holds(run, word) for word in words) and run.metric:
                 shown.append(run)
         except UserError as error:

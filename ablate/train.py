@@ -77,7 +77,7 @@ def train(settings: Settings) -> float:
     if settings.where.dry_run:
         from ablate.sweep.preview import preview_run  # torch, which takes seconds that mistakes should not wait for
 
-        preview_run(settings)
+        preview_run(worker.looked_up(settings))
         return math.nan
     task = worker.alone(settings)
     if settings.where.executor == "local":

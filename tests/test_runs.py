@@ -75,6 +75,9 @@ def test_a_run_that_cannot_be_read_hides_no_other(capsys, outputs):
     assert "mix_sweep  5 runs" in text
     path.write_text("{")
     assert f"cannot be read: {path}: while parsing" in said(capsys, outputs)
+    result = path.with_name("result.json")
+    result.write_text("{")
+    assert f"cannot be read: {result}: damaged" in said(capsys, outputs)
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,11 @@ def test_a_dry_run_of_one_run_shows_its_plan_and_trains_nothing(tiny, outputs, c
     assert [path.name for path in outputs.iterdir() if path.name != "data"] == ["plan.png"]
 
 
+def test_a_dry_run_looks_for_the_parent(tiny):
+    with pytest.raises(UserError, match=r"^start=run:nobody: no such run in "):
+        train(tiny(start="run:nobody", where={"dry_run": True}))
+
+
 @pytest.mark.slow
 def test_a_published_system_is_planned_without_its_text(tmp_path):
     code, out, err = ablate("+system=zagreus", "where=cluster", "where.dry_run=true", f"where.outputs={tmp_path}")

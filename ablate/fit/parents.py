@@ -21,6 +21,7 @@ from ablate.fit.checkpoint import sha256
 from ablate.model import match
 from ablate.model.convert import from_folder
 from ablate.model.language import LanguageModel, letters
+from ablate.run import lookup
 from ablate.run.record import run_record
 from ablate.run.settings import Model, Settings, SettingsError, Size, UserError
 from ablate.run.start import Start, parse
@@ -31,8 +32,9 @@ UNBUILT = ("init_scale",)  # what only the first draw of weights depends on
 
 @dataclass(frozen=True)
 class Parent:
-    """What a run takes over. `size`: as the model is built; `tokenizer`: a tokenizer.json."""
+    """What a run takes over. `place`: its whole id or path; `size`: as the model is built; `tokenizer`: its file."""
 
+    place: str
     sha256: str
     model: Model
     size: Size
@@ -53,9 +55,8 @@ def resolved(settings: Settings) -> Settings:
     if start.sha256 not in ("", parent.sha256):
         raise SettingsError(f"start={start}: the weights there are others, of sha256 {parent.sha256}")
     check_fits(settings, f"start={start.name}", parent.model, parent.size, parent.vocabulary)
-    place = start.place if start.kind == "run" else str(Path(start.place).resolve())
     data = cut_by(settings.data, parent.tokenizer, f"start={start.name}", outputs)
-    return dataclasses.replace(settings, start=str(Start(start.kind, place, parent.sha256)), data=data)
+    return dataclasses.replace(settings, start=str(Start(start.kind, parent.place, parent.sha256)), data=data)
 
 
 def load(model: LanguageModel, settings: Settings) -> None:
@@ -79,14 +80,21 @@ def check_fits(settings: Settings, what: str, model: Model, size: Size, vocabula
 
 
 def check_follows(settings: Settings, before: Settings, what: str) -> None:
-    """Raise SettingsError, as `check_fits` does, unless a phase has the model of the phase before it."""
-    check_fits(settings, what, before.model, match.sized(before), before.data.vocabulary)
+    """Raise SettingsError, as `check_fits` does, unless a phase has the model of the phase before it.
+
+    A phase may ask for another base of the rotation, by which it learns longer rows; after `start`, where that may be a
+    default which nobody looked at, it is refused.
+    """
+    model = dataclasses.replace(before.model, rope_theta=settings.model.rope_theta)
+    check_fits(settings, what, model, match.sized(before), before.data.vocabulary)
 
 
 def _wrong(settings: Settings, model: Model, size: Size, vocabulary: int) -> dict[str, tuple[Any, Any]]:
     """{key: (value in the settings, value that fits)} of all that would build another model."""
     pairs = {"data.vocabulary": (settings.data.vocabulary, vocabulary)}
     built = match.sized(settings)
+    if set(model.pattern) <= set(PARTS.values()):
+        size = dataclasses.replace(size, kv_heads=built.kv_heads)
     if built != size:
         pairs |= {f"size.{key}": pair for key, pair in _fields(settings.size, size).items()}
     spelled = letters(settings.model.pattern, built.depth), letters(model.pattern, size.depth)
@@ -110,8 +118,11 @@ def _spelled(value: Any) -> str:
 
 
 def _of_run(start: Start, outputs: Path) -> Parent:
-    record = run_record(outputs, start.place)
-    if not (record.folder / "config.yaml").exists():
+    try:
+        record = run_record(outputs, lookup.find(start.place, outputs).id)
+    except UserError as error:
+        raise UserError(f"start=run:{error}") from None
+    if not record.folder.exists():
         raise UserError(f"start={start.name}: no such run in {outputs / 'runs'}")
     result = record.result()
     if result is None:
@@ -120,8 +131,9 @@ def _of_run(start: Start, outputs: Path) -> Parent:
         raise UserError(f"start={start.name}: {result['outcome']}: {result['reason']}; nothing can begin from it")
     if not record.weights.exists():
         raise UserError(f"start={start.name}: its {record.weights} is gone")
-    settings, tokenizer = record.settings(), prepared(outputs, record.environment()["data"]).folder / "tokenizer.json"
-    return Parent(result["weights_sha256"], settings.model, match.sized(settings), settings.data.vocabulary, tokenizer)
+    settings, tokenizer = record.settings(), prepared(outputs, record.fingerprint).folder / "tokenizer.json"
+    model, size, vocabulary = settings.model, match.sized(settings), settings.data.vocabulary
+    return Parent(record.id, result["weights_sha256"], model, size, vocabulary, tokenizer)
 
 
 def _of_folder(start: Start) -> Parent:
@@ -129,7 +141,7 @@ def _of_folder(start: Start) -> Parent:
     if not (folder / "config.json").exists() or not (folder / "tokenizer.json").exists():
         raise UserError(f"start={start.name}: must be a folder with config.json, tokenizer.json and weights")
     model, size, vocabulary, digest = _looked_at(folder, start.name)
-    return Parent(digest, model, size, vocabulary, folder / "tokenizer.json")
+    return Parent(str(folder), digest, model, size, vocabulary, folder / "tokenizer.json")
 
 
 @functools.cache
@@ -141,7 +153,7 @@ def _looked_at(folder: Path, name: str) -> tuple[Model, Size, int, str]:
 def _converted(folder: Path, name: str) -> LanguageModel:
     try:
         return from_folder(folder)
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+    except Exception as error:  # safetensors, torch and transformers have error classes of their own
         raise UserError(f"start={name}: cannot be loaded: {(str(error).splitlines() or [''])[0]}") from None
 
 

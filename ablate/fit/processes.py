@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ablate.run.failures import RanksFailed
+from ablate.run.failures import PAUSED, RanksFailed
 
 GRACE = 30.0  # seconds that processes have to save once another has stopped
 
@@ -19,7 +19,7 @@ GRACE = 30.0  # seconds that processes have to save once another has stopped
 def together(target: Callable[..., None], count: int, *arguments: Any) -> None:
     """Run `target(*arguments, rank, port)` in `count` processes. Raises RanksFailed when one fails.
 
-    The others are stopped then, so that none waits for ever.
+    The others are stopped then, so that none waits for ever. Processes that all pause end as one that pauses.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([target.__module__])
@@ -29,16 +29,22 @@ def together(target: Callable[..., None], count: int, *arguments: Any) -> None:
         process.start()
     with _passing_on_signals(ranks) as signals:
         try:
-            while (alive := [p for p in ranks if p.exitcode is None]) and not any(p.exitcode for p in ranks):
+            while (alive := [p for p in ranks if p.exitcode is None]) and not _failed(ranks):
                 multiprocessing.connection.wait([p.sentinel for p in alive])
         finally:
             if not signals:  # a second one would cut short what they save
                 _terminate(ranks)
             _join(ranks)
-    if any(process.exitcode for process in ranks):
-        if signals:
-            raise SystemExit(128 + signals[0])
+    if signals and any(process.exitcode for process in ranks):
+        raise SystemExit(128 + signals[0])
+    if _failed(ranks):
         raise RanksFailed([process.exitcode for process in ranks])
+    if any(process.exitcode for process in ranks):
+        raise SystemExit(PAUSED)
+
+
+def _failed(ranks: list[Any]) -> bool:
+    return any(process.exitcode not in (None, 0, PAUSED) for process in ranks)
 
 
 @contextmanager

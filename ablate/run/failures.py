@@ -31,8 +31,12 @@ SLURM = {
     "PREEMPTED": "preempted, and the partition does not requeue",
     "DEADLINE": "the job's deadline passed",
 }
-# torch has an error of its own for GPUs only; on CPUs its allocator and oneDNN raise a plain RuntimeError
-NO_MEMORY = ("DefaultCPUAllocator", "could not create a primitive", "could not create a memory object")
+# torch has an error of its own for its GPU allocator alone. A plain RuntimeError is raised on CPUs by its allocator and
+# oneDNN, on GPUs by the driver and cuBLAS
+NO_MEMORY = (
+    *("DefaultCPUAllocator", "could not create a primitive", "could not create a memory object"),
+    *("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"),
+)
 
 
 class Failure(NamedTuple):
@@ -74,7 +78,7 @@ def of(error: BaseException) -> Failure:
     if isinstance(error, RanksFailed) and (killed := [code for code in error.codes if code and code < 0]):
         return of_exit(killed[0])
     if isinstance(error, SystemExit):
-        return Failure("interrupted", f"{signal.Signals(_number(error)).name}; goes on from its last checkpoint")
+        return Failure("interrupted", f"{_name(_number(error))}; goes on from its last checkpoint")
     if _is_out_of_memory(error):
         return Failure(
             "out of memory",
@@ -94,7 +98,7 @@ def of_exit(code: int) -> Failure:
     """What the exit code means of a process that left no word: negative is the signal that killed the process."""
     if code == -signal.SIGKILL:
         return Failure("killed", "SIGKILL; most often the machine was out of memory")
-    return Failure("killed", signal.Signals(-code).name) if code < 0 else Failure("failed", f"exit code {code}")
+    return Failure("killed", _name(-code)) if code < 0 else Failure("failed", f"exit code {code}")
 
 
 def of_slurm(state: str, job: str, noted: Failure | None, log: Path) -> Failure:
@@ -141,6 +145,11 @@ def noting(record: Record) -> Iterator[None]:
 def _number(stop: SystemExit) -> int:
     """The signal that a process stopped for; 0 or below where it stopped for another reason."""
     return stop.code - 128 if isinstance(stop.code, int) else 0
+
+
+def _name(number: int) -> str:
+    """SIGTERM; those between SIGRTMIN and SIGRTMAX have a number alone."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ablate.run.identity import difference
 from ablate.run.record import Record
+from ablate.run.settings import UserError
 from ablate.run.start import Start, parse
 
 
@@ -45,8 +46,21 @@ def parent_of(record: Record, start: Start) -> Record | None:
     """The run that ended with the weights that `record` began with; None if it was no run, or is gone."""
     if start.kind != "run":
         return None
+    named = Record(record.folder.parent / start.place)
+    if _ended_with(named, start.sha256):
+        return named
     others = sorted(path.parent for path in record.folder.parent.glob("*/result.json"))
-    for candidate in (Record(record.folder.parent / start.place), *map(Record, others)):
-        if (candidate.result() or {}).get("weights_sha256") == start.sha256:
-            return candidate
-    return None
+    return next((other for other in map(Record, others) if _made(other, start.sha256)), None)
+
+
+def _ended_with(record: Record, weights: str) -> bool:
+    return (record.result() or {}).get("weights_sha256") == weights
+
+
+def _made(record: Record, weights: str) -> bool:
+    """Whether a run came to these weights; one that began with them, and left them as they were, did not."""
+    try:
+        start = parse(record.settings().start)
+        return _ended_with(record, weights) and (start is None or start.sha256 != weights)
+    except UserError:  # damaged, or of another version: no reason not to find another
+        return False

@@ -2,6 +2,7 @@
 
 find("48d1b140", "outputs")                the run whose id, or whose hash, begins so
 find("mix_sweep/share_40/0", "outputs")    the run of an arm and a seed of a study
+find("phase_sweep/pretrain/none/0", ...)   the same, of a phase before the judged one
 places("outputs")                          {run id: ["mix_sweep/share_40/0", ...]} of every study
 needs(record) and belongings(record)       who would miss the run, and what would go with it
 """
@@ -53,21 +54,28 @@ def places(declared: dict[str, dict[str, Any]]) -> dict[str, list[Place]]:
     found: dict[str, list[Place]] = {}
     for kind in ("runs", "control_runs"):
         for study, declaration in declared.items():
-            for arm, seeds in declaration.get(kind, {}).items():
+            for arm, seeds in _arms(declaration, kind).items():
                 for seed, run in seeds.items():
                     found.setdefault(run, []).append(Place(study, arm, int(seed)))
     return found
 
 
+def _arms(declaration: dict[str, Any], kind: str) -> dict[str, dict[str, str]]:
+    """The run of each arm and seed; of the phases before the judged one the arms are called PHASE/ARM."""
+    before = declaration.get("before", {}).items()
+    earlier = {f"{phase}/{arm}": seeds for phase, one in before for arm, seeds in one[kind].items()}
+    return declaration.get(kind, {}) | earlier
+
+
 def find(name: str, outputs: Path | str) -> Record:
-    """The run of that folder, id, beginning of an id or of its hash, or STUDY/ARM/SEED. Raises UserError."""
+    """The run of that folder, id, beginning of an id or of its hash, or STUDY/(PHASE/)ARM/SEED. Raises UserError."""
     if (Path(name) / "config.yaml").exists():
         return Record(Path(name).resolve())
     if name.count("/") >= 2:
         return _in_study(name, outputs)
     known = [record.id for record in runs(outputs)]
     found = [id for id in known if id == name] or [id for id in known if id.startswith(name)]
-    found = found or [id for id in known if _hash(id).startswith(name)]
+    found = found or [id for id in known if _hash(id) == name] or [id for id in known if _hash(id).startswith(name)]
     if not found:
         raise UserError(f"{name}: no such run in {Path(outputs, 'runs')}; ablate runs lists them")
     if len(found) > 1:
@@ -80,7 +88,7 @@ def _in_study(name: str, outputs: Path | str) -> Record:
     study, _, rest = name.partition("/")
     arm, _, seed = rest.rpartition("/")
     declaration = StudyRecord(Path(outputs, "studies", study)).read()
-    arms = declaration["runs"] | declaration.get("control_runs", {})
+    arms = _arms(declaration, "runs") | _arms(declaration, "control_runs")
     if arm not in arms:
         raise UserError(f"{name}: no such arm in {study}; there are {', '.join(arms)}")
     if seed not in arms[arm]:

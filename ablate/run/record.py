@@ -137,6 +137,13 @@ class Record:
         """Commit, versions and machine; empty for a run that has not begun."""
         return files.read_json_or(self.folder / "environment.json", {})
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the text that the run read. Raises UserError, naming the file, where that is gone."""
+        if "data" not in (environment := self.environment()):
+            raise UserError(f"{self.folder / 'environment.json'}: missing or damaged, it names the text of the run")
+        return environment["data"]
+
     def result(self) -> dict[str, Any] | None:
         return files.read_json_or(self.folder / "result.json", None)
 

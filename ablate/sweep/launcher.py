@@ -9,6 +9,7 @@ on disk say what is done, so the same command again finishes what is missing.
 
 import dataclasses
 import importlib
+import re
 import signal
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -75,7 +76,7 @@ def plan_of(jobs: list[list[str]], composer: Callable[[list[str]], Settings]) ->
     if study.arms or study.grid or study.phases:
         raise SettingsError(f"{swept[0]}: a study with arms or phases of its own takes no further parameter but seed")
     points = dict.fromkeys(tuple(o for o in job if o.split("=", 1)[0] in swept) for job in jobs)
-    named = {", ".join(point): list(point) for point in points}
+    named = {re.sub(r"\\(.)", r"\1", ", ".join(point)): list(point) for point in points}  # without Hydra's escapes
     plan = _plan_of_points(study, base, {name: compose([*fixed, *point]) for name, point in named.items()}, swept)
     return with_controls(plan, lambda _, more: compose([*fixed, *named[plan.study.base], *more]))
 

@@ -106,7 +106,7 @@ def _by_phase(study: Study, key: str, overrides: list[str] | ByPhase) -> ByPhase
 def _check_models(plan: Plan) -> None:
     """Every arm keeps the model of its phase before."""
     for arm, before in zip(plan.arms, plan.before.arms if plan.before else [], strict=bool(plan.before)):
-        ours, theirs = ((s.model, s.size, s.data.vocabulary) for s in (arm.settings, before.settings))
+        ours, theirs = ((s.model, s.size, s.data.vocabulary, s.data.span) for s in (arm.settings, before.settings))
         if ours != theirs:  # loads torch, which takes seconds
             check_follows = importlib.import_module("ablate.fit.parents").check_follows
             check_follows(arm.settings, before.settings, f"study.phases.{plan.phase}: arm {arm.name}")

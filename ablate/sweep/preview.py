@@ -17,6 +17,7 @@ from ablate.plan.timeline import Timeline, timeline
 from ablate.run.identity import in_words
 from ablate.run.record import run_record, study_record
 from ablate.run.settings import Settings, Study
+from ablate.run.start import NONE
 from ablate.scores.metrics import metric_of
 from ablate.sweep.cost import Prospect, prospect
 from ablate.sweep.executors.local import slots
@@ -204,6 +205,7 @@ def preview_run(settings: Settings, console: Console | None = None) -> None:
         "model": f"{cost.parameters:,} parameters, {cost.embedding:,} of them embeddings; width {cost.size.width}, "
         f"depth {cost.size.depth}, hidden {cost.size.hidden}, layers {settings.model.pattern}",
         "training": f"{line.tokens[-1]:,} tokens in {len(line):,} steps; {flops:.2e} FLOPs",
+        "start": settings.start if settings.start != NONE else f"weights drawn from seed {settings.seed}",
         "text": f"{', '.join(settings.data.domains)} ({settings.data.source}); not looked at",
         "memory": f"{_memory_text(settings)} in a step, beside what Python takes",
         "time": f"about {_duration(flops / speed)} on {devices} {'devices' if devices > 1 else 'device'} ({source}), "

@@ -56,7 +56,7 @@ def waves(plan: Plan, record: StudyRecord) -> Iterator[Wave]:
         if not wave.runs:
             return
         tried |= {run.id: wave.until.get(run.id, math.inf) for run in wave.runs}
-        if runs := _able(wave.runs):
+        if runs := _able(plan, wave.runs):
             yield dataclasses.replace(wave, runs=runs)
         if (latest := plan.refreshed()) is not plan:
             plan = latest
@@ -69,15 +69,16 @@ def _next(plan: Plan, record: StudyRecord, tried: dict[str, float]) -> Wave:
     return Wave(plan, runs, until)
 
 
-def _able(runs: list[Run]) -> list[Run]:
+def _able(plan: Plan, runs: list[Run]) -> list[Run]:
     """The runs that can begin, of these and of those that they wait for."""
-    found = {}
+    wanted = set()
     for run in runs:
         while not run.known:
             assert run.parent
             run = run.parent
-        found[run.id] = run
-    return [run for run in found.values() if not run_record(run.settings.where.outputs, run.id).done]
+        wanted.add(run.id)
+    able = [run for run in plan.distinct() if run.id in wanted]
+    return [run for run in able if not run_record(run.settings.where.outputs, run.id).done]
 
 
 def _missing(plan: Plan, wanted: set[str], until: dict[str, int], tried: dict[str, float]) -> list[Run]:

@@ -18,8 +18,9 @@ from ablate.fit import checkpoint, zero
 from ablate.fit.parents import resolved
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
+from ablate.run import lookup
 from ablate.run.lineage import lineage
-from ablate.run.record import Record
+from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings, UserError
 
 
@@ -62,6 +63,32 @@ def test_a_parent_may_be_renamed_and_other_weights_are_another_child(child, pare
     result = json.loads((copy / "result.json").read_text())
     (copy / "result.json").write_text(json.dumps(result | {"weights_sha256": checkpoint.sha256(weights)}))
     assert record_of(resolved(tiny(start="run:copy", tokens=4096))).id != record_of(settings).id
+
+
+def test_a_parent_is_called_as_any_run_is(child, parent, tiny):
+    by_hash = resolved(tiny(start=f"run:{lookup.short(parent)}", tokens=4096))
+    assert by_hash == child()
+    shutil.copytree(parent.folder, parent.folder.with_name(f"{parent.id}-r1"))
+    assert resolved(tiny(start=f"run:{lookup.short(parent)}", tokens=4096)) == child()
+    assert "begins 2 runs" in refused(tiny, start=f"run:{parent.id[:-1]}")
+    shutil.copytree(parent.folder, place := parent.folder.parents[1] / "elsewhere" / parent.id[:-1])
+    assert "no such run in" in refused(tiny, start=f"run:{place}")
+
+
+def test_who_changed_no_weights_is_nobodys_parent_by_them(child, parent):
+    still = {"weight_decay": 0.0, "lr": 0.0}
+    ids = []
+    for tokens in (4096, 5120):
+        train_run(settings := child(optimizer=still, tokens=tokens))
+        ids.append(record_of(settings).id)
+    outputs = parent.folder.parents[1]
+    other = parent.folder.with_name("other")
+    parent.folder.rename(other)
+    assert [lineage(run_record(outputs, id))[0].name for id in ids] == ["other", "other"]
+    (other / "result.json").write_text("{")  # a record that cannot be read hides nothing but itself
+    assert [[link.name for link in lineage(run_record(outputs, id))] for id in ids] == [
+        [f"run:{parent.id}", id] for id in ids
+    ]
 
 
 def test_interrupted_it_ends_with_the_same_weights(child, tmp_path, unprobed):
@@ -120,6 +147,9 @@ def test_a_parent_that_cannot_be_one(tiny, parent):
     assert "not finished" in refused_with(tiny, parent, start, None)
     diverged = {"outcome": "diverged", "reason": "step 3: no"}
     assert "diverged: step 3: no; nothing can begin" in refused_with(tiny, parent, start, diverged)
+    (parent.folder / "environment.json").rename(parent.folder / "kept")
+    assert "environment.json: missing or damaged" in refused(tiny, start=start)
+    (parent.folder / "kept").rename(parent.folder / "environment.json")
     parent.weights.unlink()
     assert "weights.safetensors is gone" in refused(tiny, start=start)
 
@@ -203,6 +233,9 @@ def test_a_folder_that_does_not_fit_says_what_would(llama, tiny):
     other = shutil.copytree(llama, llama.with_name("other"))
     (other / "config.json").write_text('{"model_type": "gpt2"}')
     assert refused(tiny, start=f"folder:{other}").startswith(f"start=folder:{other}: cannot be loaded: model_type=gpt2")
+    cut = shutil.copytree(llama, llama.with_name("cut"))
+    (cut / "model.safetensors").write_bytes((llama / "model.safetensors").read_bytes()[:500])
+    assert refused(tiny, start=f"folder:{cut}").startswith(f"start=folder:{cut}: cannot be loaded: ")
     lacking = shutil.copytree(llama, llama.with_name("lacking"))
     tensors = load_file(lacking / "model.safetensors")
     del tensors["model.layers.1.mlp.up_proj.weight"]
@@ -211,6 +244,10 @@ def test_a_folder_that_does_not_fit_says_what_would(llama, tiny):
     assert refused(tiny, start=f"folder:{lacking}").endswith(wanted)
 
 
-def test_an_exported_run_is_the_same_parent(child, parent, tiny, tmp_path):
-    export.export(parent, "hf", tmp_path / "model")
-    assert record_of(resolved(tiny(start=f"folder:{tmp_path / 'model'}", tokens=4096))).id == record_of(child()).id
+@pytest.mark.parametrize("pattern", ["A", "L"])  # latent attention has no heads of keys, and does not mind how many
+def test_an_exported_run_is_the_same_parent(tiny, tmp_path, pattern):
+    train_run(settings := tiny(tokens=2048, model={"pattern": pattern}))
+    export.export(parent := record_of(settings), "hf", tmp_path / "model")
+    starts = f"folder:{tmp_path / 'model'}", f"run:{parent.id}"
+    ids = {record_of(resolved(tiny(start=start, tokens=4096, model={"pattern": pattern}))).id for start in starts}
+    assert len(ids) == 1

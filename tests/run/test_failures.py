@@ -29,6 +29,12 @@ EXCEPTIONS = {
         "a lower where.micro_tokens needs less: DefaultCPUAllocator: no",
         True,
     ),
+    "driver": (
+        RuntimeError("CUDA error: out of memory\nand more"),
+        "out of memory",
+        "a lower where.micro_tokens needs less: CUDA error: out of memory",
+        True,
+    ),
     "fork": (
         OSError(errno.ENOMEM, "no"),
         "out of memory",
@@ -36,6 +42,12 @@ EXCEPTIONS = {
         True,
     ),
     "stopped": (SystemExit(143), "interrupted", "SIGTERM; goes on from its last checkpoint", False),
+    "stopped for no signal that has a name": (
+        SystemExit(255),
+        "interrupted",
+        "signal 127; goes on from its last checkpoint",
+        False,
+    ),
     "a rank raised": (RanksFailed([1, 143]), "crashed", RANKS, False),
     "a rank was killed": (RanksFailed([143, -9]), "killed", "SIGKILL; most often the machine was out of memory", True),
 }
@@ -50,6 +62,7 @@ def test_what_an_exception_means(error, outcome, reason, retry):
 def test_what_an_exit_code_means():
     assert failures.of_exit(-signal.SIGKILL) == ("killed", "SIGKILL; most often the machine was out of memory")
     assert failures.of_exit(-signal.SIGSEGV) == ("killed", "SIGSEGV")
+    assert failures.of_exit(-40) == ("killed", "signal 40")  # a real-time one
     assert failures.of_exit(3) == ("failed", "exit code 3")
     assert [failures.of_exit(code).retry for code in (-9, 3)] == [True, False]
 

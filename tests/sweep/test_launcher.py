@@ -46,6 +46,12 @@ def test_swept_seeds_are_the_seeds_of_the_study():
     assert len(plan.runs) == 4
 
 
+def test_an_arm_is_called_without_the_escapes_of_hydra():
+    jobs = [[rf"study.question=a\:{letter}"] for letter in "bc"]
+    plan = plan_of(jobs, compose({}))
+    assert [arm.name for arm in plan.arms] == ["study.question=a:b", "study.question=a:c"]
+
+
 def test_each_combination_of_swept_parameters_is_an_arm():
     jobs = [
         [f"seed={s}", f"schedule.decay={d}", f"optimizer.lr={lr}"]

@@ -19,6 +19,7 @@ from tiny import TINY, merged
 
 from ablate import train
 from ablate.console.compose import CONF
+from ablate.run import lookup
 from ablate.run.identity import canonical
 from ablate.run.lineage import lineage
 from ablate.run.parse import from_config
@@ -48,6 +49,7 @@ STUDY: dict[str, Any] = {
     },
     "metric": "macro",
 }
+MATCHED = ["model.pattern=M", "size.match=flops"]  # to attention, in rows of a length: other rows, other widths
 SETTINGS: dict[str, Any] = {"length": {"lengths": [64], "starts": [0]}, "evaluation": {"times": 1}}
 
 
@@ -145,6 +147,14 @@ def test_a_difference_in_the_phase_before_is_one_of_the_start(planned):
             "it does with size.width=32 model.qk_norm=false",
         ),
         (
+            {
+                "phases": {"learn": MATCHED, "tune": [*MATCHED, "data.span=128"]},
+                "factor": [],
+                "arms": {},
+            },
+            "study.phases.tune: arm base: its model does not fit size.width=32, size.hidden=64, size.match=flops",
+        ),
+        (
             {"phases": {"learn": [], "tune": ["start=run:other"]}},
             "study.phases.tune: start=run:other: begins where the phase before it ends",
         ),
@@ -154,6 +164,11 @@ def test_what_is_no_chain_is_refused(planned, study, words):
     with pytest.raises(SettingsError) as error:
         planned(study)
     assert words in str(error.value)
+
+
+def test_a_phase_may_turn_positions_more_slowly(planned):
+    plan = planned({"phases": {"learn": [], "tune": ["model.rope_theta=5e5"]}, "factor": [], "arms": {}})
+    assert plan.arms[0].settings.model.rope_theta == 5e5
 
 
 def test_swept_parameters_and_phases_do_not_mix(planned):
@@ -206,6 +221,9 @@ def test_a_race_trains_only_what_the_runs_it_wants_begin_from(planned):
     announce(plan, record := study_of(plan))
     wave = next(waves(plan, record))
     assert {(run.phase, run.seed) for run in wave.runs} == {("learn", 0), ("learn", 1)}
+    shared = plan.before and plan.before.run(plan.before.arms[0], 0)
+    assert shared
+    assert {run.arm for run in wave.runs if run.id == shared.id} == {"base"}  # which `late` begins from too
 
 
 def ends(plan: Plan) -> dict[str, str]:
@@ -314,6 +332,14 @@ def test_a_parent_that_failed_or_is_damaged_is_told(planned):
         carried_out(plan)
     assert outcome(plan.refreshed(), "base").outcome == "refused"
     assert f"start=run:{parent.id}" in (outcome(plan.refreshed(), "base").reason or "")
+
+
+def test_runs_of_all_phases_are_of_the_study(planned):
+    plan = prepared(planned({"arms": {}, "seeds": [0]}))
+    declare(plan, study_of(plan))
+    parent, outputs = parent_of(plan.run(plan.arms[0], 0)), Path(plan.arms[0].settings.where.outputs)
+    assert lookup.find("s/learn/base/0", outputs).id == parent.id
+    assert lookup.needs(run_record(outputs, parent.id)) == ["study s/learn/base/0"]
 
 
 def test_a_study_without_phases_is_one_phase(tiny):
