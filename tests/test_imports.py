@@ -26,7 +26,16 @@ INSIDE = {
     "console": ["run", "console"],
     "sweep": [
         *["run", "plan", "verdict", "page", "console", "sweep"],
-        *["data.tokens", "model.budget", "scores.metrics", "fit.run", "fit.parents", "fit.parts", "fit.pace"],
+        *[
+            "data.tokens",
+            "data.promised",
+            "model.budget",
+            "scores.metrics",
+            "fit.run",
+            "fit.parents",
+            "fit.parts",
+            "fit.pace",
+        ],
         "fit.processes",
     ],
     **{command: [ANY] for command in COMMANDS},

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
 from ablate.fit.averaging import Average
+from ablate.fit.custody import Custody
 from ablate.fit.fsdp import FSDP
 from ablate.fit.objectives import OBJECTIVES
 from ablate.fit.zero import Zero
@@ -51,6 +52,7 @@ class Pretraining(L.LightningModule):
         )
         self.grad_norm = torch.tensor(0.0)
         self.average = Average()
+        self.custody = Custody()
         self.model.recompute = settings.where.recompute
         if settings.where.compile:
             self.model.compile()
@@ -82,6 +84,7 @@ class Pretraining(L.LightningModule):
 
     def take_step(self, batch: Batch, optimizer: LightningOptimizer | Optimizer, share: float) -> None:
         """Gradients of all rows, clip, step; the weights enter their running average with `share`."""
+        self.custody.opened()
         optimizer.zero_grad()
         # Devices average their gradients, hence the factor of world_size
         scale = (self.trainer.world_size / self.counted(batch).double()).float()
@@ -94,6 +97,7 @@ class Pretraining(L.LightningModule):
         self.manual_backward(self.losses(last, self.sums_D3).total * scale)
         self.grad_norm = self.step(optimizer)
         self.average.update(self.model, share)
+        self.custody.closed()
 
     def counted(self, batch: Batch) -> Tensor:
         """Targets of a step that count, of all devices together, at least 1."""

@@ -1,4 +1,10 @@
-"""What the training code does to a fixed little batch, as digests: a run's arithmetic, asked before its first step.
+"""What the training code does to a fixed little batch, as digests: a run's arithmetic, asked before its first step and
+after its last.
+
+    own      a run's own configuration, before the first step        like an arm's that differs in rates, mixture, ...
+    twin     the base's configuration, in the run's process,         the base's own, to the bit, whatever an arm changes
+             before the first step and after the last
+    again    the last step, by a fresh module and optimizer          what the step did
 
 Constants that no configuration shows (an eps, a rotary base, a dropout, a shifted label, another clipping,
 a rounded state) are seen in what they do. Three steps of the very method that trains, at rates and shares of
@@ -11,28 +17,42 @@ the average that are the same for every run, then one evaluation:
     2      of the first     all                    1e-3, 0.1    0.5
 
 The rows are the beginning of the first validation row of each domain, one row at a time, so that gradients
-are added up, and no setting of rows or micro-batches changes it. The module is a second one, with the run's
+are added up, and no setting of rows or micro-batches changes it. The module is a second one, with the
 first weights as the seed draws them, an optimizer and an average of its own: nothing that trains is touched.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from torch import Tensor
 from torch.optim import Optimizer
 
 from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
 from ablate.fit.module import Diverged, Pretraining
+from ablate.run.settings import Settings
 from ablate.scores.loss import IGNORED
 
 LENGTH = 128  # tokens of a row at most: two blocks of queries, two chunks of a state
 RATES = {"lr": 1e-3, "weight_decay": 0.1}
 SHARES = (0.0, 1.0, 0.5)  # in the average, by step
+LAST_FACTOR = 0.5  # of the head's rate; the factors of a curriculum between 1 and this
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A configuration with what it is asked on: its held-out rows, and the bytes that its tokens stand for."""
+
+    settings: Settings
+    held_out: Batch
+    bytes_per_token: Tensor
 
 
 def possible(trainer: L.Trainer, module: Pretraining) -> bool:
@@ -41,18 +61,19 @@ def possible(trainer: L.Trainer, module: Pretraining) -> bool:
     return single and not module.settings.where.compile
 
 
-def probe(trainer: L.Trainer, module: Pretraining, held_out: Batch) -> dict[str, Any]:
-    """Digests of what comes out, and the types of numbers on the way."""
+def probe(trainer: L.Trainer, module: Pretraining, subject: Subject) -> dict[str, Any]:
+    """Digests of what comes out, and the types of numbers on the way; `module`: what is trained."""
     generator = torch.get_rng_state()
-    other, hidden = _second(trainer, module), list[Tensor]()
+    other, hidden = _second(trainer, module, subject), list[Tensor]()
     other.model.register_forward_hook(lambda _model, _inputs, output: hidden.append(output.detach()))
     optimizer = other.configure_optimizers()
-    rows = _beginnings(held_out).to(module.device)
+    rows = _beginnings(subject.held_out).to(module.device)
     torch.set_rng_state(still := torch.Generator().manual_seed(0).get_state())
     outcome: dict[str, Any] = {}
     try:
-        _steps(trainer, other, optimizer, rows, outcome)
-        outcome["evaluation"] = digest([*other.evaluate(rows, lambda: None)])
+        with _precision(trainer, module.settings, subject.settings):
+            _steps(trainer, other, optimizer, rows, outcome)
+            outcome["evaluation"] = digest([*other.evaluate(rows, lambda: None)])
     except Diverged as error:
         outcome["diverged"] = str(error)
     outcome["forward"] = digest(hidden[: len(rows.domain_B)])  # of the initial weights
@@ -60,6 +81,42 @@ def probe(trainer: L.Trainer, module: Pretraining, held_out: Batch) -> dict[str,
     outcome["draws"] = not torch.equal(torch.get_rng_state(), still)
     torch.set_rng_state(generator)
     return outcome
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """The state before a step, on the CPU, and the rows of the step where they are."""
+
+    weights: dict[str, Any]
+    optimizer: dict[str, Any]
+    batch: Batch
+
+
+def kept(trainer: L.Trainer, module: Pretraining, batch: Batch) -> Kept:
+    return Kept(_apart(module.model.state_dict()), _apart(trainer.optimizers[0].state_dict()), batch)
+
+
+def outcome(module: Pretraining) -> str:
+    """Digest of what the last step has left: its gradient's norm, and the weights."""
+    return digest([module.grad_norm, *module.model.parameters()])
+
+
+def again(trainer: L.Trainer, module: Pretraining, before: Kept, step: int) -> str:
+    """The outcome of a step that a fresh module and optimizer take from the state before it.
+
+    It is another than that of the step itself where something has been hung on the model, the optimizer or the trainer.
+    """
+    fresh = _second(trainer, module, Subject(module.settings, before.batch, module.bytes_per_token), one_row=False)
+    fresh.model.load_state_dict(before.weights)
+    optimizer = fresh.configure_optimizers()
+    optimizer.load_state_dict(before.optimizer)
+    optimizers.set_rates(optimizer, module.timeline.table[step], module.timeline.layer_factors[step])
+    try:
+        with trainer.precision_plugin.train_step_context():
+            fresh.take_step(before.batch, optimizer, 0.0)
+    except Diverged as error:
+        return str(error)
+    return outcome(fresh)
 
 
 def digest(tensors: list[Tensor]) -> str:
@@ -72,18 +129,32 @@ def digest(tensors: list[Tensor]) -> str:
     return hasher.hexdigest()
 
 
-def _second(trainer: L.Trainer, module: Pretraining) -> Pretraining:
-    """A module of the same settings, its weights as the seed draws them, which works off a row at a time."""
-    settings = module.settings
-    settings = dataclasses.replace(settings, where=dataclasses.replace(settings.where, micro_tokens=1))
-    other = Pretraining(settings, module.timeline, module.bytes_per_token).to(module.device)
+def _second(trainer: L.Trainer, module: Pretraining, subject: Subject, one_row: bool = True) -> Pretraining:
+    """A module of its own, its weights as the seed draws them, which works off a row at a time, if asked so."""
+    settings, where = subject.settings, module.settings.where
+    settings = dataclasses.replace(settings, where=dataclasses.replace(where, micro_tokens=1) if one_row else where)
+    other = Pretraining(settings, module.timeline, subject.bytes_per_token).to(module.device)
     other.trainer = trainer
     other.manual_backward = Tensor.backward  # callbacks are told of the run's own steps alone
     return other
 
 
+@contextmanager
+def _precision(trainer: L.Trainer, ours: Settings, theirs: Settings) -> Iterator[None]:
+    """The types of another configuration, while it is asked."""
+    kept = trainer.strategy.precision_plugin
+    if theirs.precision != ours.precision:
+        mixed = theirs.precision == "bf16-mixed"
+        device = trainer.strategy.root_device.type
+        trainer.strategy.precision_plugin = MixedPrecision("bf16-mixed", device) if mixed else Precision()
+    try:
+        yield
+    finally:
+        trainer.strategy.precision_plugin = kept
+
+
 def _steps(trainer: L.Trainer, module: Pretraining, optimizer: Optimizer, rows: Batch, outcome: dict[str, Any]) -> None:
-    first, factors = rows.of_rows([0]), module.timeline.layer_factors[0]
+    first, factors = rows.of_rows([0]), np.linspace(1.0, LAST_FACTOR, module.model.size.depth + 2)
     only_last = torch.full_like(first.targets_BL, IGNORED)
     only_last[:, -1] = first.targets_BL[:, -1]
     batches = (rows, first._replace(targets_BL=only_last), first)
@@ -123,3 +194,12 @@ def _types(module: Pretraining, optimizer: Optimizer, hidden: list[Tensor]) -> d
 
 def _names(tensors: Sequence[Tensor]) -> str:
     return " ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors}))
+
+
+def _apart(state: Any) -> Any:
+    """A copy of plain data and tensors, on the CPU."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {name: _apart(value) for name, value in state.items()}
+    return [_apart(value) for value in state] if isinstance(state, list) else state

@@ -19,16 +19,17 @@ import torch
 from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfiler
 
 from ablate.data.batches import Batches, training_spans, validation_rows
-from ablate.data.tokens import Corpus
+from ablate.data.tokens import Corpus, prepared
 from ablate.fit import callbacks, checkpoint, mirror, parents, processes, strategy
 from ablate.fit.module import Diverged, Pretraining
+from ablate.fit.probe import Subject
 from ablate.fit.trace import Trace
 from ablate.fit.watch import Watch
 from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.run import failures, parts
-from ablate.run.record import Growth, Record
+from ablate.run.record import Growth, Record, study_record
 from ablate.run.settings import Settings
 
 ALONE = Growth()
@@ -69,7 +70,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     watch = Watch(settings, order, held_out, record, ahead)
     every, leave = _save_every(settings, watch.every), _leave(growth, record, watch)
     saver = checkpoint.Saver(record.checkpoints, every, leave, growth.until)
-    trace = Trace(module, corpus, order, held_out, record, watch.every)
+    trace = Trace(module, corpus, order, held_out, record, watch.every, _base(settings, record))
     trainer = _trainer(settings, record, [watch, trace, *callbacks.own(settings.where), saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module))
@@ -87,6 +88,16 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
         record.finish(last | watch.summary())  # the last file: its existence means that all is there
         checkpoint.remove(record.checkpoints)
     mirror.close(trainer.loggers)
+
+
+def _base(settings: Settings, record: Record) -> Subject | None:
+    """The base of the run's study, as it would be trained here; None for a run of no study."""
+    found = study_record(settings.where.outputs, settings.study.name).base_of(record.id)
+    if not found:
+        return None
+    base = dataclasses.replace(found[0], seed=settings.seed, where=settings.where, study=settings.study)
+    corpus = prepared(Path(settings.where.outputs), found[1])
+    return Subject(base, validation_rows(corpus, base), torch.from_numpy(corpus.bytes_per_token))
 
 
 def _leave(growth: Growth, record: Record, watch: Watch) -> dict[int, Callable[[Path], None]]:

@@ -8,17 +8,20 @@ anyway: nothing is copied in between. Several devices give the same digests as o
 that can be planned there are
 
     rows           the very tokens, targets and domain of every row, in order
-    windows        by domain, the stream of its tokens, however cut into rows and interleaved with others;
-                   noted every few spans, as long as rows keep their first length
+    windows        by domain, the tokens of each part of its endless stream, by their place there, however cut into
+                   rows, interleaved with others and skipped where rows grow
     group rates    rate and weight decay of every group        numbers    everything else that a group holds
     evaluated      digest of the last rows evaluated           draws      whether a step drew from torch's generator
     origin         the conditions under which the first step was taken: it comes along in checkpoints
+    custody        what wrote weights or moments between two steps, if anything did (`fit.custody`)
 
-`starts.json` has the conditions themselves (`conditions`, `probe`), before the first step of each try.
+`starts.json` has the conditions themselves (`conditions`, `probe`), before the first step of each try, and `end.json`
+what the probes say after the last one, in the process that the training has been through.
 """
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -31,9 +34,13 @@ from ablate.data.batches import Batch
 from ablate.data.tokens import Corpus
 from ablate.fit import conditions, probe
 from ablate.fit.module import Pretraining
-from ablate.plan.digests import START, link, of_step
+from ablate.fit.probe import Subject
+from ablate.plan.digests import START, link, of_rows, of_step
 from ablate.plan.order import Order
+from ablate.run.identity import canonical
+from ablate.run.identity import digest as digest_of
 from ablate.run.record import Record
+from ablate.run.settings import Settings
 
 SAMPLE = 1024  # numbers of a tensor that are looked at when it is saved and loaded
 MARKS = 256  # notes of a domain's windows in a run, at most twice as many
@@ -45,21 +52,28 @@ ORIGIN = ("initial", "constants")
 
 @dataclass
 class Windows:
-    """The tokens of one domain so far: whole spans as a digest, and the part of a span not yet whole."""
+    """One domain's stream in parts of some spans: of each part begun, the tokens read and the sum of their digests.
 
-    spans: int = 0
-    head: str = START
-    part: list[int] = field(default_factory=list)
+    A sum, because rows come in any order. A part of which a growing length skips some tokens is never whole, and
+    never noted: which those are depends on the mixture.
+    """
 
-    def read(self, tokens: np.ndarray, span: int, stride: int) -> dict[str, str]:
-        """Take in the inputs of a row; the digests at every `stride`-th span that they complete."""
-        self.part += tokens.tolist()
+    parts: dict[str, list[int]] = field(default_factory=dict)
+
+    def read(self, position_R: np.ndarray, tokens_RL: np.ndarray, size: int) -> dict[str, str]:
+        """Take in rows of the stream; by their place, the digests of parts of `size` tokens that are whole now."""
         marks = {}
-        while len(self.part) >= span:
-            self.head = link(self.head, np.array(self.part[:span], dtype="<i4").tobytes())
-            self.part, self.spans = self.part[span:], self.spans + 1
-            if self.spans % stride == 0:
-                marks[str(self.spans)] = self.head
+        place_RL = position_R[:, None] + np.arange(tokens_RL.shape[1])
+        sums = _mixed(place_RL, tokens_RL).sum(axis=1, dtype=np.uint64).tolist()
+        for position, added in zip(position_R.tolist(), sums, strict=True):
+            begin = position // size * size
+            key = f"{begin}-{begin + size}"
+            count, sum_ = self.parts.pop(key, (0, 0))
+            count, sum_ = count + tokens_RL.shape[1], (sum_ + added) % 2**64
+            if count == size:
+                marks[key] = f"{sum_:016x}"
+            else:
+                self.parts[key] = [count, sum_]
         return marks
 
 
@@ -67,6 +81,7 @@ class Windows:
 class Step:
     """One step before it is looked at: its micro-batches where they are, and what the optimizer then held."""
 
+    number: int
     rows: list[Batch]
     groups: list[dict[str, Any]]
     share: float
@@ -79,24 +94,39 @@ class Step:
 class Trace(L.Callback):
     """Goes between `Watch` and `Saver`: a checkpoint holds the digests of all the steps before it."""
 
-    def __init__(self, module: Pretraining, corpus: Corpus, order: Order, held_out: Batch, record: Record, every: int):
+    def __init__(
+        self,
+        module: Pretraining,
+        corpus: Corpus,
+        order: Order,
+        held_out: Batch,
+        record: Record,
+        every: int,
+        base: Subject | None = None,
+    ):
+        """`base`: the configuration that the run's study compares it with, if one does."""
         self.module, self.timeline, self.record, self.every = module, order.timeline, record, every
-        self.settings, self.held_out = module.settings, held_out
+        self.settings, self.held_out, self.order = module.settings, held_out, order
+        self.own = Subject(module.settings, held_out, module.bytes_per_token)
+        self.base = self.own if base is None or _what(base.settings) == _what(module.settings) else base
         self.conditions = conditions.before_loading(module, corpus, order, held_out)
         self.heads: dict[str, str] = dict.fromkeys(STREAMS, START)
         self.windows = {domain: Windows() for domain in self.settings.data.domains}
-        self.first_length: int | None = None
         self.origin = ""
         self.drew = False
         self.carried = ""  # digest of weights and optimizer as the checkpoint had them
         self.marks: dict[str, dict[str, str]] = {}
+        self.kept: probe.Kept | None = None  # the state before the last step
         self.coming: list[Batch] = []
         self.held: list[Step] = []
         self.evaluated: list[Batch] = []
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        possible = probe.possible(trainer, self.module)
-        self.conditions["probe"] = probe.probe(trainer, self.module, self.held_out) if possible else {}
+        if not probe.possible(trainer, self.module):
+            return
+        self.conditions["probe"] = probe.probe(trainer, self.module, self.own)
+        own = {"of": digest_of(_what(self.settings))} | self.conditions["probe"]
+        self.conditions["twin"] = own if self.base is self.own else self._twin(trainer)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.trainer = trainer
@@ -107,34 +137,54 @@ class Trace(L.Callback):
         if trainer.is_global_zero:
             self.record.start({"step": trainer.global_step, "origin": origin(found)} | found)
         self.module.register_forward_pre_hook(self._catch)
+        if self.settings.where.strategy in ("single", "ddp"):  # else the state is in pieces
+            self.module.custody.begin(self.module, trainer.optimizers[0], trainer.global_step)
 
-    def on_train_batch_start(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.kept is None:
+            return
+        with suppress(torch.OutOfMemoryError):  # a second model may not fit beside one that is trained
+            again = probe.again(trainer, self.module, self.kept, trainer.max_steps - 1)
+            self.kept = None
+            self.record.end({"twin": self._twin(trainer), "last step": {"done": self.outcome, "again": again}})
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, *_: Any, **__: Any
+    ) -> None:
         if not self.held:
             self.generator = torch.get_rng_state()
+        if trainer.global_step == trainer.max_steps - 1 and probe.possible(trainer, self.module):
+            self.kept = probe.kept(trainer, self.module, batch)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
         step = trainer.global_step
         share = float(self.module.timeline.table["average"][step - 1]) if self.module.average.mean else 0.0
         groups = [_held(group) for group in trainer.optimizers[0].param_groups]
-        self.held.append(Step(self.coming, groups, share))
+        self.held.append(Step(step - 1, self.coming, groups, share))
         self.coming = []
+        if self.kept:
+            self.outcome = probe.outcome(self.module)
         due = step % self.every == 0 or step in self.timeline.evaluations
         if due or sum(one.tokens for one in self.held) > HELD_TOKENS:
             self._digest_held()
         if due:
             self._write(step)
 
+    def _twin(self, trainer: L.Trainer) -> dict[str, Any]:
+        """The base's steps in this process."""
+        return {"of": digest_of(_what(self.base.settings))} | probe.probe(trainer, self.module, self.base)
+
     def state_dict(self) -> dict[str, Any]:
         self._digest_held()
         windows = {domain: asdict(windows) for domain, windows in self.windows.items()}
-        rest = {"origin": self.origin, "drew": self.drew, "first_length": self.first_length, "marks": self.marks}
+        rest = {"origin": self.origin, "drew": self.drew, "marks": self.marks}
         return {"heads": self.heads, "windows": windows, "carried": self._carried()} | rest
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.heads = dict(state_dict["heads"])
         self.windows = {domain: Windows(**values) for domain, values in state_dict["windows"].items()}
         self.origin, self.drew, self.carried = (state_dict[name] for name in ("origin", "drew", "carried"))
-        self.first_length, self.marks = state_dict["first_length"], state_dict["marks"]
+        self.marks = state_dict["marks"]
 
     def _catch(self, module: torch.nn.Module, rows: tuple[Any, ...]) -> None:
         """Before every forward pass: the rows of a micro-batch, in training or evaluation."""
@@ -157,23 +207,21 @@ class Trace(L.Callback):
         layers = [(group["layer"], group["decays"]) for group in step.groups]
         by_layer = sorted({(layer, rate) for (layer, _), (rate, _) in zip(layers, rates, strict=True)})
         parts = of_step(domain_B, length, by_layer, max(decay for _, decay in rates), step.share)
-        parts["rows"] = domain_B.tobytes() + tokens_BL.tobytes() + targets_BL.tobytes()
+        parts["rows"] = of_rows(domain_B, tokens_BL, targets_BL)
         parts["group rates"] = repr(sorted(zip(layers, rates, strict=True))).encode()
         parts["numbers"] = repr(sorted(repr(conditions.scalars(group)) for group in step.groups)).encode()
         self.heads = {name: link(head, parts[name]) for name, head in self.heads.items()}
-        self.first_length = self.first_length or length
-        if length == self.first_length:
-            self._read(tokens_BL, domain_B)
-        else:
-            self.first_length = -1  # never again: where a span is left off depends on the mixture
+        self._read(self.order.positions(step.number), tokens_BL, domain_B)
 
-    def _read(self, tokens_BL: np.ndarray, domain_B: np.ndarray) -> None:
-        domains = self.settings.data.domains
+    def _read(self, position_B: np.ndarray, tokens_BL: np.ndarray, domain_B: np.ndarray) -> None:
         span = self.settings.data.span
-        stride = 2 ** max(0, int(np.log2(max(1, self.settings.tokens / (span * MARKS)))))
-        for tokens, number in zip(tokens_BL, domain_B.tolist(), strict=True):
-            if marks := self.windows[domains[number]].read(tokens, span, stride):
-                self.marks.setdefault(domains[number], {}).update(marks)
+        size = span * 2 ** max(0, int(np.log2(max(1, self.settings.tokens / (span * MARKS)))))
+        if len(position_B) != len(domain_B):  # a step of other rows than the plan's, which `layout` tells
+            return
+        for number, domain in enumerate(self.settings.data.domains):
+            mine = domain_B == number
+            if marks := self.windows[domain].read(position_B[mine], tokens_BL[mine], size):
+                self.marks.setdefault(domain, {}).update(marks)
 
     def _gathered(self, rows: list[Batch]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The rows of one step in the order of the plan; a device has every `world`-th."""
@@ -203,6 +251,7 @@ class Trace(L.Callback):
         if not self.trainer.is_global_zero:
             return
         row: dict[str, Any] = {"step": step, "origin": self.origin, "draws": self.drew, **self.heads, "windows": marks}
+        row["custody"] = self.module.custody.broken
         if evaluated and self.trainer.world_size == 1:
             rows = Batch(*(torch.cat(parts) for parts in zip(*evaluated, strict=True)))
             row["evaluated"] = conditions.by_domain(rows, self.settings.data.domains)
@@ -213,6 +262,18 @@ def origin(found: dict[str, Any]) -> str:
     """Digest of the conditions that a first step is taken under, of those that move weights."""
     kept = {name: found[name] for name in ORIGIN}
     return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _what(settings: Settings) -> dict[str, Any]:
+    return canonical(settings, complete=True)
+
+
+def _mixed(place: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """64 bits for every token at its place (the last part of splitmix64, Steele et al. 2014)."""
+    x = place.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + tokens.astype(np.uint64)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def _held(group: dict[str, Any]) -> dict[str, Any]:

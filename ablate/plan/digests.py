@@ -43,6 +43,11 @@ def of_step(
     }
 
 
+def of_rows(domain_R: np.ndarray, tokens_RL: np.ndarray, targets_RL: np.ndarray) -> bytes:
+    """The bytes that a step adds to the stream of its very rows."""
+    return b"".join(np.ascontiguousarray(part, dtype="<i4").tobytes() for part in (domain_R, tokens_RL, targets_RL))
+
+
 def planned(timeline: Timeline, at: Iterable[int]) -> dict[int, dict[str, str]]:
     """The digests after so many steps, for every number of steps in `at`, of a run that keeps to its plan."""
     heads, found, wanted = dict.fromkeys(PLANNED, START), {}, set(at)

@@ -23,7 +23,8 @@ CHUNK_ROWS = 1 << 20  # rows counted at once
 CHUNK_STEPS = 64  # steps laid out at once: numpy's cost per call is shared by many rows
 
 
-Chunk = tuple[np.ndarray, np.ndarray, np.ndarray]  # domain and start of every row, and where each step begins
+# Domain, position and start of every row, and where each step begins
+Chunk = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,29 @@ class Order:
 
     def step(self, step: int) -> Rows:
         """The rows of one step, all devices together."""
-        number, place = divmod(step, CHUNK_STEPS)
-        if number not in self.laid_out:
-            self.laid_out = dict([*self.laid_out.items()][-1:]) | {number: self._lay_out(number)}
-        domain_R, start_R, edges = self.laid_out[number]
-        mine = slice(edges[place], edges[place + 1])
+        (domain_R, _, start_R, _), mine = self._laid_out(step)
         return Rows(domain_R[mine], start_R[mine], int(self.timeline.table["length"][step]))
+
+    def positions(self, step: int) -> np.ndarray:
+        """Where in its domain's endless stream each row of a step begins, in tokens, shape (rows,)."""
+        (_, position_R, _, _), mine = self._laid_out(step)
+        return position_R[mine]
 
     def domain_tokens(self, step: int) -> dict[str, int]:
         """Tokens read of each domain before `step`."""
         lengths = self.timeline.table["length"][:step]
         return dict(zip(self.domains, (lengths @ self.counts[:step]).tolist(), strict=True))
 
+    def _laid_out(self, step: int) -> tuple[Chunk, slice]:
+        """The chunk that a step lies in, and its rows there."""
+        number, place = divmod(step, CHUNK_STEPS)
+        if number not in self.laid_out:
+            self.laid_out = dict([*self.laid_out.items()][-1:]) | {number: self._lay_out(number)}
+        edges = self.laid_out[number][3]
+        return self.laid_out[number], slice(edges[place], edges[place + 1])
+
     def _lay_out(self, chunk: int) -> Chunk:
-        """Domain and start of every row of a chunk of steps, and where each step begins among them."""
+        """Domain, position and start of every row of a chunk of steps, and where each step begins among them."""
         first = chunk * CHUNK_STEPS
         last = min(first + CHUNK_STEPS, len(self.timeline))
         step, domain = self._domains(first, last)
@@ -71,7 +81,7 @@ class Order:
         for d in np.unique(domain):
             mine = domain == d
             start[mine] = self._start(d, position[mine])
-        return domain, start, self.timeline.first_row[first : last + 1] - self.timeline.first_row[first]
+        return domain, position, start, self.timeline.first_row[first : last + 1] - self.timeline.first_row[first]
 
     def _domains(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
         """Step and domain of every row of steps first..last-1."""

@@ -4,6 +4,7 @@
                              environment.json    commit, versions, hardware: recorded, never hashed
                              metrics.jsonl       a row an event, append-only; tokens are the x-axis
                              starts.json         under what conditions each try took its steps (`fit.conditions`)
+                             end.json            what the probes said after its last step (`fit.trace`)
                              result.json         written last; its existence is "done"
                              failure.json        why it is not done (yet)
                              weights.safetensors the final weights
@@ -12,6 +13,7 @@
     outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
                              ledger.jsonl        earlier declarations, and looks (`run.ledger`)
                              plans.json          digests of what each run will do, by step (`plan.digests`)
+                             bases.json          the base of each phase: every run first takes steps of it (`fit.probe`)
                              race.json           why arms were stopped, if they race
                              noise.json          what earlier studies told of their noise, if they race
     outputs/trunks/<key>/    checkpoint/         the state after some step, for every run that passes it
@@ -80,7 +82,7 @@ class Record:
         config = self.folder / "config.yaml"
         if config.exists() and (changed := difference(self.settings(), settings)):
             raise UserError(f"{self.folder} holds another run, which differs in {', '.join(changed)}: two ids collide")
-        write_atomically(config, yaml.safe_dump(_plain(settings), sort_keys=False))
+        write_atomically(config, yaml.safe_dump(plain(settings), sort_keys=False))
         write_json(self.folder / "environment.json", machine.environment() | {"data": fingerprint} | hardware)
         self.try_again()
         files.cut_broken_row(self.folder / "metrics.jsonl")
@@ -97,6 +99,15 @@ class Record:
     def starts(self) -> list[dict[str, Any]]:
         """The conditions of every try, by the step that it began at; empty for a run that noted none."""
         return files.read_json_or(self.folder / "starts.json", [])
+
+    def end(self, probes: dict[str, Any]) -> None:
+        """Note what the probes say after the last step."""
+        write_json(self.folder / "end.json", probes)
+
+    def ended(self) -> dict[str, Any]:
+        """What was noted after the last step; empty for a run that has not come so far."""
+        path = self.folder / "end.json"
+        return read_json(path) if path.exists() else {}
 
     def beat(self) -> None:
         """Show that the run is making progress."""
@@ -285,6 +296,18 @@ class StudyRecord:
         """What each run was to do; empty for a study that was not planned so."""
         return files.read_json_or(self.folder / "plans.json", {})
 
+    def keep_bases(self, bases: list[dict[str, Any]]) -> None:
+        """Note the configuration of each phase's base: {"runs": ids, "settings", "fingerprint"}."""
+        write_json(self.folder / "bases.json", bases)
+
+    def base_of(self, run: str) -> tuple[Settings, str] | None:
+        """The base that a run of this study is compared with, and the fingerprint of its text; None if it is no run."""
+        path = self.folder / "bases.json"
+        for base in read_json(path) if path.exists() else []:
+            if run in base["runs"]:
+                return from_plain(base["settings"]), base["fingerprint"]
+        return None
+
     def decide(self, decisions: dict[str, Any]) -> None:
         """Note why and when each arm left the race, or that it is in it."""
         write_json(self.folder / "race.json", decisions)
@@ -345,7 +368,7 @@ def _sums(trunk: Path) -> dict[str, str]:
     return files.sums([trunk / "metrics.jsonl", *(trunk / "checkpoint").iterdir()])
 
 
-def _plain(settings: Settings) -> Any:
+def plain(settings: Settings) -> Any:
     return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 

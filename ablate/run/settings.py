@@ -290,7 +290,7 @@ class Settings:
         Literal["fp32", "bf16-mixed"], Moves("types", "types of the optimizer", "function", "update")
     ] = "fp32"
     # Of the initial weights and of the order of rows: runs of one seed are compared in pairs
-    seed: Annotated[int, Field(ge=0, lt=2**63), INITIAL, READ, Moves("windows", "function", "update")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63), INITIAL, READ, Moves("windows", "function", "update", "twin")] = 0
     where: Annotated[Where, Mark.NOT_HASHED] = dataclasses.field(default_factory=Where)
     study: Annotated[Study, Mark.NOT_HASHED] = dataclasses.field(default_factory=Study)
 

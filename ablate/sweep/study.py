@@ -24,17 +24,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ablate.data import promised
 from ablate.data.tokens import NO_TEXT, Corpus
 from ablate.plan import digests
 from ablate.plan.timeline import timeline
 from ablate.run.identity import canonical, difference, digest, key_in_words, record_name
-from ablate.run.record import StudyRecord, run_record
+from ablate.run.record import StudyRecord, plain, run_record
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import TO_COME, Start, parse
 from ablate.verdict import history
 
 PROMISES = 16  # of a run, that its trace is held against
 PROMISED_STEPS = 20_000  # of a longer run only the beginning is worked out
+PROMISED_TOKENS = 2**20  # that are read to promise the very rows: 50 ms
 
 
 @dataclass(frozen=True)
@@ -214,13 +216,22 @@ def announce(plan: Plan, record: StudyRecord) -> None:
     """Note what is to be trained, and what each run will do, before the first run whose id is known now."""
     declare(plan, record)
     record.promise(promises(plan))
+    record.keep_bases([_base(one) for one in plan.chain])
+
+
+def _base(plan: Plan) -> dict[str, Any]:
+    """A phase's base, for every run of the phase: where it runs is the run's own, and so is the seed."""
+    base = plan.arms[0]
+    settings = {name: value for name, value in plain(base.settings).items() if name not in ("where", "study")}
+    ids = {run.id for run in (*plan.runs, *plan.control_runs)}
+    return {"runs": sorted(ids), "settings": settings, "fingerprint": base.corpus.fingerprint}
 
 
 def promises(plan: Plan) -> dict[str, dict[str, dict[str, str]]]:
     """What every run will do, as digests by run id, steps taken and stream, where its trace has rows.
 
     A run is trained by another process, later, perhaps on another machine or after the sources have changed. Its trace
-    must show the layout, the interleaving, the rates and the shares that were meant (`verdict.validity.confounds`),
+    must show the layout, the interleaving, the rows, the rates and the shares that were meant (`validity.confounds`),
     also where the declared factor explains that they differ from the base's.
     """
     found = {}
@@ -228,7 +239,11 @@ def promises(plan: Plan) -> dict[str, dict[str, dict[str, str]]]:
         table = timeline(run.settings)
         at = {step for step in table.evaluations if step <= PROMISED_STEPS}
         at |= {max(1, min(len(table), PROMISED_STEPS) * (i + 1) // PROMISES) for i in range(PROMISES)}
-        found[run.id] = {str(step): streams for step, streams in digests.planned(table, at).items()}
+        read = promised.rows(table, run.corpus, {step for step in at if table.tokens[step] <= PROMISED_TOKENS})
+        found[run.id] = {
+            str(step): streams | ({"rows": read[step]} if step in read else {})
+            for step, streams in digests.planned(table, at).items()
+        }
     return found
 
 

@@ -1,5 +1,6 @@
 """What a run notes of what it took in: exact, before it is too late, and without touching the training."""
 
+import copy
 import dataclasses
 from unittest import mock
 
@@ -7,17 +8,20 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from runs import Interruption, elsewhere, interrupt, record_of, train_run
 from safetensors.torch import load_file
 
+from ablate.data import batches
 from ablate.data.batches import Steps, training_spans
-from ablate.data.tokens import prepare
+from ablate.data.tokens import prepare, prepare_for
 from ablate.fit import checkpoint, probe, run
 from ablate.fit.conditions import executed
 from ablate.fit.trace import Windows
 from ablate.plan.digests import PLANNED, START, link, planned
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
+from ablate.run.record import plain, study_record
 
 SHORT = {"tokens": 4096, "evaluation": {"times": 2}}
 
@@ -42,16 +46,36 @@ def test_the_rows_noted_are_those_of_the_data(tiny):
         assert row["rows"] == head
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_a_domains_windows_do_not_depend_on_how_they_are_cut(stride):
-    tokens, marks = np.arange(100, 164), []
-    for length in (4, 8, 16):
-        windows, found = Windows(), {}
-        for start in range(0, 64, length):
-            found |= windows.read(tokens[start : start + length], 16, stride)
-        marks.append(found)
-    assert marks[0] == marks[1] == marks[2]
-    assert list(marks[0]) == [str(count) for count in range(stride, 5, stride)]
+def windows_of(tokens: np.ndarray, pieces: list[tuple[int, int]], size: int) -> dict[str, str]:
+    """What is noted of a stream read in pieces (begin, length)."""
+    windows, found = Windows(), {}
+    for begin, length in pieces:
+        found |= windows.read(np.array([begin]), tokens[None, begin : begin + length], size)
+    return found
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_a_domains_windows_do_not_depend_on_how_they_are_cut(size):
+    tokens = np.arange(100, 164)
+    four, eight, sixteen = (
+        windows_of(tokens, [(begin, length) for begin in range(0, 64, length)], size) for length in (4, 8, 16)
+    )
+    backwards = windows_of(tokens, [(begin, 8) for begin in range(56, -1, -8)], size)
+    assert four == eight == sixteen == backwards
+    assert list(four) == [f"{begin}-{begin + size}" for begin in range(0, 64, size)]
+
+
+def test_windows_after_rows_have_grown_are_those_of_rows_that_have_not():
+    """The part in which four tokens are skipped is not noted; those before and after it are."""
+    tokens = np.arange(100, 164)
+    grown = windows_of(tokens, [(0, 4), (4, 4), (8, 4), (16, 8), (24, 8)], 8)
+    whole = windows_of(tokens, [(begin, 8) for begin in range(0, 32, 8)], 8)
+    assert grown == {key: whole[key] for key in ("0-8", "16-24", "24-32")}
+
+
+@pytest.mark.parametrize("wrong", [[1, 0, 2, 3], [0, 0, 2, 3], [0, 1, 2, 4]])
+def test_other_tokens_at_a_place_are_another_window(wrong):
+    assert windows_of(np.array(wrong), [(0, 4)], 4) != windows_of(np.arange(4), [(0, 4)], 4)
 
 
 @pytest.mark.parametrize("name", ["adamw", "adamw8bit", "muon"])
@@ -109,6 +133,104 @@ def test_the_probe_is_of_the_initial_weights_and_leaves_the_others_alone(tiny):
     first, again = record_of(settings).starts()
     assert first["step"] == 0 < again["step"]
     assert first["probe"] == again["probe"] != {}
+    assert first["twin"] == again["twin"] == {"of": first["twin"]["of"]} | first["probe"]  # a lone run is its own base
+
+
+def hidden_decay(module: run.Pretraining) -> None:
+    for parameter in module.model.parameters():
+        parameter.data.mul_(1 - 1e-3)
+
+
+def moments_reset(module: run.Pretraining) -> None:
+    for values in module.trainer.optimizers[0].state.values():
+        values["exp_avg"] = torch.zeros_like(values["exp_avg"])
+
+
+def clamped(module: run.Pretraining) -> None:
+    module.model.embedding.weight.clamp_(-0.1, 0.1)
+
+
+@pytest.mark.parametrize("change", [hidden_decay, moments_reset, clamped])
+def test_what_writes_the_state_between_two_steps_is_noted(tiny, change):
+    settings = tiny(**SHORT)
+    train = run.Pretraining.training_step
+
+    def tampered(self: run.Pretraining, batch: batches.Batch, number: int) -> None:
+        train(self, batch, number)
+        if self.trainer.global_step == 3:
+            with torch.no_grad():
+                change(self)
+
+    with mock.patch.object(run.Pretraining, "training_step", tampered):
+        train_run(settings)
+    noted = [row["custody"] for row in record_of(settings).rows("trace")]
+    assert noted[:3] == [""] * 3
+    assert set(noted[3:]) == {"something but a step changed weights, moments or average after step 3"}
+
+
+def test_a_step_that_changes_nothing_is_noted(tiny):
+    settings = tiny(**SHORT)
+    update = run.Pretraining.step
+
+    def skipped(self: run.Pretraining, optimizer: LightningOptimizer) -> torch.Tensor:
+        if getattr(self.trainer, "global_step", 0) != 2 or not isinstance(optimizer, LightningOptimizer):
+            return update(self, optimizer)
+        kept = copy.deepcopy(optimizer.optimizer.state_dict()), copy.deepcopy(self.model.state_dict())
+        norm = update(self, optimizer)
+        optimizer.optimizer.load_state_dict(kept[0])
+        self.model.load_state_dict(kept[1])
+        return norm
+
+    with mock.patch.object(run.Pretraining, "step", skipped):
+        train_run(settings)
+    assert record_of(settings).rows("trace")[-1]["custody"] != ""
+
+
+def test_the_end_is_like_the_beginning_and_leaves_the_weights_alone(tiny, tmp_path):
+    settings = tiny(**SHORT)
+    other = elsewhere(settings, tmp_path / "unasked")
+    with mock.patch.object(probe, "possible", return_value=False):
+        unasked = train_run(other)
+    assert record_of(other).ended() == {}
+    assert train_run(settings)["weights_sha256"] == unasked["weights_sha256"]
+    record = record_of(settings)
+    ended = record.ended()
+    assert ended["twin"] == record.starts()[0]["twin"]
+    assert ended["last step"]["done"] == ended["last step"]["again"]
+
+
+def test_a_hook_hung_on_what_is_trained_is_seen_at_the_end(tiny):
+    settings = tiny(**SHORT)
+    train = run.Pretraining.training_step
+
+    def tampered(self: run.Pretraining, batch: batches.Batch, number: int) -> None:
+        train(self, batch, number)
+        if self.trainer.global_step == 3:
+            self.model.blocks[0].register_forward_hook(lambda _module, _inputs, output: output * 1.001)
+
+    with mock.patch.object(run.Pretraining, "training_step", tampered):
+        train_run(settings)
+    last = record_of(settings).ended()["last step"]
+    assert last["done"] != last["again"]
+
+
+def test_the_base_of_a_study_is_asked_in_every_run(tiny):
+    """Whatever the arm changes: its twin has the bits of the base's, of that seed."""
+    base, arm = (
+        tiny(**SHORT, study={"name": "s"}),
+        tiny(**SHORT, study={"name": "s"}, size={"depth": 3}, precision="bf16-mixed"),
+    )
+    ids = [record_of(one).id for one in (base, arm)]
+    what = {name: value for name, value in plain(base).items() if name not in ("where", "study")}
+    bases = [{"runs": ids, "settings": what, "fingerprint": prepare_for(base).fingerprint}]
+    study_record(base.where.outputs, "s").folder.mkdir(parents=True)
+    study_record(base.where.outputs, "s").keep_bases(bases)
+    for one in (base, arm):
+        train_run(one)
+    ours, theirs = (record_of(one).starts()[0] for one in (arm, base))
+    assert ours["twin"] == theirs["twin"]
+    assert ours["probe"] != theirs["probe"]
+    assert record_of(arm).ended()["twin"] == record_of(base).ended()["twin"] == theirs["twin"]
 
 
 def test_a_try_of_which_nothing_was_kept_is_forgotten(tiny):

@@ -7,12 +7,14 @@ interleaved, but not another third window of `code`; a schedule explains rates a
     share_15 s1 against base s1    interleaving  differs from step 1    mixture.weights explains it
                                 rates         differs from step 40   nothing does: a confound
 
-Every run is asked five things, as far as it has come:
+Every run is asked six things, as far as it has come:
 
+    by the base's steps     which it takes first, whatever it changes itself: the base's own, to the last bit
     against the base        of its seed; where the factor explains a stream, against an arm that has it in common
     against other seeds     of its arm, in streams of which a seed changes nothing
     against its plan        as the launcher worked it out before the first run
-    against itself          every try, and the run that its beginning was taken over from, under the same conditions
+    against itself          every try, and the run that its beginning was taken over from, under the same conditions;
+                            nothing but steps changed its weights, and what it computes is the same after the last
     by what came out        as long as all that went in was equal, gradients and losses must be, to the last bit
 
 What is found is reported once for an arm, a seed and a stream. Parts that a step is worked off in (micro-batches,
@@ -32,7 +34,6 @@ from ablate.verdict.validity.streams import CUT, ROUNDING, STEPS, Declared, by_s
 
 CHECK = "confounds"
 CUTS = ("split/micro_tokens", "split/processes", "split/strategy")  # what orders additions; recomputing does not
-PLANNED = ("layout", "interleaving", "rates", "shares")
 Values = dict[str, Any]
 
 
@@ -103,8 +104,9 @@ def _of_run(one: Traced, promised: dict[str, Values]) -> list[Finding]:
     found = []
     for step, plan in sorted((int(step), plan) for step, plan in promised.items()):
         row = one.rows.get(step, plan)
-        broken = [name for name in PLANNED if row[name] != plan[name]]
+        broken = [name for name in plan if row[name] != plan[name]]
         found += [_finding(one, Difference(name, name, "", "", step), "its plan") for name in broken]
+    found += _of_process(one)
     own = one.starts[-1]["origin"]
     foreign = [step for step, row in one.rows.items() if row["origin"] != own]
     if foreign:
@@ -119,6 +121,20 @@ def _of_run(one: Traced, promised: dict[str, Values]) -> list[Finding]:
         wrong = [key for key in keys if row[key] != one.conditions[key.replace("evaluated", "evaluation", 1)]]
         found += [_finding(one, Difference("evaluated", key, "", "", step), "the rows held out") for key in wrong]
     return _first_of_each(found)
+
+
+def _of_process(one: Traced) -> list[Finding]:
+    """What acted in the run's process after its first step: on the weights, on what was trained, on the code."""
+    broken = next(((step, row["custody"]) for step, row in one.rows.items() if row.get("custody")), None)
+    found = [Difference("custody", broken[1], "", "", broken[0])] if broken else []
+    ended = one.run.record.ended()
+    last = ended.get("last step", {"done": "", "again": ""})
+    if last["done"] != last["again"]:
+        found.append(Difference("last step", "taken once more by a copy", last["again"], last["done"]))
+    after = flatten({"twin": ended.get("twin", {})}, "/")
+    before = {key: value for key, value in one.conditions.items() if key in after}
+    found += list(_differences(after, before))
+    return [_finding(one, difference, "the run's own start") for difference in found]
 
 
 def _of_contrast(evidence: Evidence, traced: dict[str, Traced], arm: str, seed: int) -> list[Finding]:
@@ -197,6 +213,8 @@ def _marks(traced: Traced) -> dict[str, tuple[int, str]]:
 def _differences(ours: Values, theirs: Values) -> Iterator[Difference]:
     """Keys of conditions with other values, of groups that both could note: some strategies hide their optimizer."""
     groups = {key.split("/")[0] for key in ours} & {key.split("/")[0] for key in theirs}
+    if ours.get("twin/of") != theirs.get("twin/of"):  # steps of two bases: one of the runs is of another study
+        groups -= {"twin"}
     ternary = "Ternary" in (found[key] for found in (ours, theirs) for key in found if key.endswith("/class"))
     for key in sorted(key for key in ours.keys() | theirs.keys() if key.split("/")[0] in groups):
         a, b = ours.get(key), theirs.get(key)

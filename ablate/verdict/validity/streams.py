@@ -21,7 +21,9 @@ STREAMS = (
     *("optimizer class", "optimizer betas", "optimizer eps", "optimizer momentum", "optimizer clip"),
     *("optimizer numbers", "decay", "function", "update"),
     *("rows", "layout", "interleaving", "rates", "group rates", "shares", "numbers"),
+    "twin",  # what the base's configuration does in the process of the run
     *("numerics", "versions", "machine", "code", "random draws", "draws", "carried", "split", CUT),
+    *("custody", "last step"),  # weights between two steps, and a step that a copy takes once more
 )
 # Running digests, by step
 STEPS = ("rows", "layout", "interleaving", "rates", "group rates", "shares", "numbers", "draws")
