@@ -81,10 +81,11 @@ def export(record: Record, form: str, out: Path) -> str:
 
 
 def load(record: Record) -> "LanguageModel":
-    """The model of a finished run with its trained weights, on the CPU."""
+    """The model of a finished run with its trained weights, on the CPU. Raises UserError when they are others now."""
     import torch
     from safetensors.torch import load_file
 
+    from ablate.fit.checkpoint import sha256
     from ablate.model import match
     from ablate.model.language import LanguageModel
 
@@ -92,7 +93,10 @@ def load(record: Record) -> "LanguageModel":
     parts.load(settings.where.imports)
     with torch.device("meta"):
         language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary)
-    language.load_state_dict(load_file(record.weights), assign=True)
+    weights = load_file(record.weights)
+    if sha256(weights) != (record.result() or {})["weights_sha256"]:
+        raise UserError(f"{record.weights}: not the weights that the run ended with, by their sha256")
+    language.load_state_dict(weights, assign=True)
     return language.eval()
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from runs import losses, train_run
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ablate import export
@@ -117,6 +117,16 @@ def test_a_ternary_model_comes_packed_too(trained, tmp_path):
     small = load_file(out / "packed.safetensors")
     assert sum(tensor.nbytes for tensor in small.values()) == packed_bytes(export.load(record))
     assert (out / "packed.safetensors").stat().st_size < (out / "model.safetensors").stat().st_size / 2
+
+
+def test_edited_weights_are_not_handed_on(trained, tmp_path):
+    record = trained("llama")
+    weights = load_file(record.weights)
+    weights["embedding.weight"][0, 0] += 1
+    save_file(weights, record.weights)
+    with pytest.raises(export.UserError, match=r"not the weights that the run ended with"):
+        export.export(record, "hf", tmp_path / "model")
+    assert not list(tmp_path.glob("*model*"))
 
 
 def test_a_run_must_be_finished(tmp_path):
