@@ -90,10 +90,9 @@ def train(settings: Settings) -> float:
     if result["reason"]:
         raise RunDiverged(f"the run diverged: {result['reason']}")
     scope = Scope(settings.data.domains, settings.data.focus)
-    values = readings(result, scope)
-    for name, value in values.items():
+    for name, value in readings(result, scope).items():
         print(f"  {name:12} {value:.4f} {metric_of(name, scope.domains).unit}")
-    return values[settings.study.metric]
+    return metric_of(settings.study.metric, scope.domains).final(task.record.id, result, scope)
 
 
 if __name__ == "__main__":

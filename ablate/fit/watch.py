@@ -193,7 +193,7 @@ class Watch(L.Callback):
         self.validation = losses_by_row(rows_R3.cpu(), self.settings)
         row = {"step": step, "tokens": int(self.timeline.tokens[step]), "flops": self.flops[step], "sums": sums}
         self._write(trainer, "evaluation", row)
-        if (value := self.metric.read(row, self.scope)) is not None:
+        if (value := self.metric.value(row, self.scope)) is not None:
             what = f"held-out {self.metric.name} {value:.4f} {self.metric.unit}"
             self.progress.tell(f"step {step}/{len(self.timeline)}  {what}")
         return row

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ablate.run import parts
-from ablate.run.settings import Settings, SettingsError
+from ablate.run.settings import Settings, SettingsError, UserError
 
 Better = Literal["lower", "higher"]
 Scores = Mapping[str, Any]  # `result.json`, or an evaluation's row of the metrics
+GUESSED = {"nats": 8000.0, "tokens": 1000, "bytes": 4000}  # sums of a model that has learned nothing
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,26 @@ class Metric:
     name: str
     unit: str  # of the number, of a difference and of the margin
     better: Better
-    read: Callable[[Scores, Scope], float] = field(compare=False)
+    read: Callable[[Scores, Scope], float | None] = field(compare=False)
     # Of bits per byte alone: domains whose text is pooled, group by group; the metric is the mean over the groups
     groups: Callable[[Scope], list[list[str]]] | None = field(default=None, compare=False)
 
     def value(self, scores: Scores, scope: Scope) -> float | None:
-        """The number; None where the record does not hold it."""
+        """The number; None where the record does not hold it. Raises UserError where `read` fails at it."""
         try:
-            return self.read(scores, scope)
+            value = self.read(scores, scope)
+            return None if value is None else float(value)
         except KeyError:
             return None
+        except Exception as error:  # of code that is the user's
+            raise UserError(f"metric {self.name}: {type(error).__name__}: {error}") from error
+
+    def final(self, run: str, result: Scores, scope: Scope) -> float:
+        """The number at the end of a run. Raises UserError where the run's record gives none that is finite."""
+        value = self.value(result, scope)
+        if value is None or not math.isfinite(value):
+            raise UserError(f"{run}: its record gives the metric {self.name} no finite value")
+        return value
 
     @property
     def sign(self) -> int:
@@ -117,13 +128,14 @@ def of_study(study: Mapping[str, Any]) -> Metric:
 
 
 def readings(scores: Scores, scope: Scope) -> dict[str, float]:
-    """Every number that can be read, by metric: the domains first."""
+    """Every finite number that can be read, by metric: the domains first."""
     found = {name: metric_of(name, scope.domains).value(scores, scope) for name in (*scope.domains, *METRICS)}
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
 def check(settings: Settings) -> None:
-    """Raises SettingsError for a metric that cannot be read, and for a domain that is called like a metric."""
+    """Raises UserError for a metric that cannot be read, or not where a race needs it, and for a domain that is called
+    like a metric."""
     domains, focus = settings.data.domains, settings.data.focus
     for domain in domains:
         if domain in METRICS:
@@ -132,3 +144,7 @@ def check(settings: Settings) -> None:
     metric = metric_of(settings.study.metric, domains)
     if metric.groups and not metric.groups(Scope(domains, focus)):
         raise SettingsError(f"data.focus={focus}: must be one of several domains for {metric.name}: {domains}")
+    midway = readings({"sums": dict.fromkeys(domains, GUESSED)}, Scope(domains, focus))
+    if settings.study.budget.rungs and metric.name not in midway:
+        rungs, what = settings.study.budget.rungs, "which is measured at the end of a run alone"
+        raise SettingsError(f"study.budget.rungs={rungs}: must be empty with study.metric={metric.name}, {what}")

@@ -15,7 +15,6 @@ from typing import Any
 
 from ablate.run.identity import in_words
 from ablate.run.record import Record, StudyRecord
-from ablate.run.settings import UserError
 from ablate.scores.metrics import METRICS, Metric, Scope, Scores, metric_of, of_study
 from ablate.verdict import history
 from ablate.verdict.history import History
@@ -145,10 +144,7 @@ class Evidence:
 
     def final(self, run: Run, metric: str) -> float:
         """A metric at the end of a run that finished. Raises UserError where the run's record does not hold it."""
-        value = self.value(run.result, metric)
-        if value is None or not math.isfinite(value):
-            raise UserError(f"{run.record.id}: its record gives the metric {metric} no finite value")
-        return value
+        return metric_of(metric, self.domains).final(run.record.id, run.result, self.scope)
 
     def curve(self, run: Run, metric: str) -> list[tuple[dict[str, Any], float]]:
         """The evaluations of a run that hold a metric, each with its value."""
@@ -170,7 +166,13 @@ class Evidence:
 
 
 def read(study: StudyRecord) -> Evidence:
-    """Read a study, finished or not. Raises UserError when there is none."""
+    """Read a study to judge it, finished or not. Raises UserError when there is none, or nobody knows its metric."""
+    of_study(study.read())  # its modules are loaded now, so that other studies are read by its metric too
+    return recall(study)
+
+
+def recall(study: StudyRecord) -> Evidence:
+    """Read a study for what it tells of others, when nobody needs to know its metric. Raises UserError without one."""
     declaration = study.read()
     known = history.of(study.ledger.rows(), declaration.get("base_digest"))
     return replace(_of_declaration(study, declaration), race=study.decisions(), history=known)

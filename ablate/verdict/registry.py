@@ -29,8 +29,7 @@ from pathlib import Path
 
 from ablate.run.record import StudyRecord, study_record
 from ablate.scores.metrics import readings
-from ablate.verdict.evidence import Evidence, Run
-from ablate.verdict.evidence import read as read_evidence
+from ablate.verdict.evidence import Evidence, Run, recall
 from ablate.verdict.spread import Gain, Pairs, of_pairs
 from ablate.verdict.statistics import moderated
 from ablate.verdict.statistics.looks import Noise
@@ -132,7 +131,7 @@ def _of(records: Iterable[StudyRecord], focus: str | None, leave_out: str) -> tu
     found: dict[frozenset[str], Past] = {}
     for study in records:
         if study.read()["name"] != leave_out:
-            evidence = read_evidence(study)
+            evidence = recall(study)
             found = {one.ids: one for one in arms_of(evidence if focus is None else evidence.with_focus(focus))} | found
     return tuple(found.values())
 

@@ -25,7 +25,7 @@ from scipy.special import fdtri, gammaincinv
 
 from ablate.run.record import StudyRecord
 from ablate.scores.metrics import readings
-from ablate.verdict.evidence import Evidence, read
+from ablate.verdict.evidence import Evidence, recall
 from ablate.verdict.statistics.looks import Noise
 from ablate.verdict.statistics.looks import pooled as pooled_noise
 from ablate.verdict.statistics.paired import Interval
@@ -122,7 +122,7 @@ def measured(studies: Iterable[StudyRecord], metric: str, focus: str) -> Measure
 
     focus: of the study that asks (`rest` leaves it out).
     """
-    evidences = {study.name: read(study).with_focus(focus) for study in reversed(list(studies))}
+    evidences = {study.name: recall(study).with_focus(focus) for study in reversed(list(studies))}
     found = {name: (noise, one) for name, one in evidences.items() if (noise := _noise(one, metric)) is not None}
     if not found:
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ablate.run.parse import from_plain
-from ablate.run.settings import Settings, SettingsError
+from ablate.run.settings import Settings, SettingsError, UserError
 from ablate.scores.metrics import METRICS, Metric, Scope, check, metric_of, readings
 
 PACKAGE = Path(__file__).parents[2] / "ablate"
@@ -80,6 +80,47 @@ def test_only_the_scores_know_a_metric_by_name():
     files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".html") and "scores" not in path.parts]
     assert len(files) > 100
     assert [path for path in files if re.search(r"(?<![a-z])bpb(?![a-z])", path.read_text(encoding="utf-8"))] == []
+
+
+def raising(*_: object) -> float:
+    raise RuntimeError("no such thing")
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (raising, "metric mine: RuntimeError: no such thing"),
+        (lambda *_: "three", "metric mine: ValueError: could not convert"),
+        (lambda *_: 1 / 0, "metric mine: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_metric_that_fails_is_one_line_before_the_first_run(monkeypatch, read, said):
+    mine = Metric("mine", "points", "higher", read)
+    with pytest.raises(UserError, match=said):
+        mine.value(RECORD, Scope(DOMAINS, "qa"))
+    monkeypatch.setitem(METRICS, "mine", mine)
+    with pytest.raises(UserError, match=said):
+        check(settings(DOMAINS, "macro"))  # runs log every metric that is known, so another one is no way out
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_what_is_not_finite_is_no_reading_and_no_end_of_a_run(monkeypatch, value):
+    mine = Metric("mine", "points", "higher", lambda *_: value)
+    monkeypatch.setitem(METRICS, "mine", mine)
+    assert "mine" not in readings(RECORD, Scope(DOMAINS, "qa"))
+    with pytest.raises(UserError, match="a64-s0: its record gives the metric mine no finite value"):
+        mine.final("a64-s0", RECORD, Scope(DOMAINS, "qa"))
+
+
+def test_rungs_need_a_metric_that_evaluations_hold(monkeypatch):
+    """Arms would pause at their first rung and never be called behind."""
+    monkeypatch.setitem(METRICS, "late", Metric("late", "points", "higher", lambda scores, _: scores["flops_spent"]))
+    budget = {"race": "best", "rungs": [0.5]}
+    study = {"metric": "late", "factor": ["mixture"], "budget": budget}
+    with pytest.raises(SettingsError, match=r"study\.budget\.rungs=\[0\.5\]: must be empty with study\.metric=late"):
+        check(from_plain({"study": study}))
+    check(from_plain({"study": study | {"metric": "rest"}}))
+    check(from_plain({"study": study | {"budget": {"race": "best"}}}))
 
 
 def settings(domains: list[str], metric: str = "macro", focus: str = "qa") -> Settings:

@@ -12,6 +12,7 @@ from ablate.scores.metrics import METRICS, Metric, bits_per_byte
 from ablate.sweep import conduct
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, plan
+from ablate.train import train
 from ablate.verdict.compare import verdicts
 from ablate.verdict.evidence import read
 
@@ -82,6 +83,17 @@ def test_a_race_of_a_metric_that_is_better_when_higher(study, monkeypatch):
     decision = study_record(whole.arms[0].settings.where.outputs, "s").decisions()["frozen"]
     assert decision["mean"] == frozen.effect.mean
     assert decision["word"] == "worse"
+
+
+@pytest.mark.slow
+def test_a_metric_that_no_evaluation_holds_is_read_at_the_end(tiny, monkeypatch):
+    """Every run once crashed at its first evaluation."""
+
+    def hardest(scores, _) -> float:
+        return max(max(rows["nats"]) for rows in scores["validation"].values())
+
+    monkeypatch.setitem(METRICS, "hardest", Metric("hardest", "nats", "lower", hardest))
+    assert train(dataclasses.replace(tiny(), study=Study(metric="hardest"))) > 1
 
 
 @pytest.mark.slow

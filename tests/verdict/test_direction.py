@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -38,6 +39,7 @@ def _probability(scores, scope) -> float:
 
 
 ACCURACY = Metric("accuracy", UNIT, "higher", _probability)
+OWN_HERE = ("accuracy", "missed")
 MISSED = Metric("missed", UNIT, "lower", lambda scores, scope: -_probability(scores, scope))
 
 
@@ -103,6 +105,62 @@ def test_a_card_is_in_the_metrics_unit_and_has_no_error_over_passages(study):
         assert a.wrong_sign == pytest.approx(b.wrong_sign, abs=1e-9)
         assert a.shrunken.mean == pytest.approx(-b.shrunken.mean)  # pyrefly: ignore
     assert UNIT in dict(facts(more[0]))["effect"]
+
+
+OWN = """
+from ablate.scores.metrics import METRICS, Metric, bits_per_byte
+
+METRICS["spared"] = Metric(
+    "spared", "bits spared", "higher",
+    lambda scores, scope: 8 - sum(bits_per_byte(s["nats"], s["bytes"]) for s in scores["sums"].values()),
+)
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """own_module.py, of which no process knows before a study of its metric is read."""
+    (tmp_path / "own_module.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    METRICS.pop("spared", None)
+    sys.modules.pop("own_module", None)
+
+
+@pytest.fixture
+def two_studies(tmp_path, own_module):
+    """Six arms each, judged by a metric of one's own: the noise of the first is known to the second."""
+    effects = {f"qa_{share}": 0.001 * share for share in range(11, 17)}
+    records = [
+        write(tmp_path / "outputs", World(effects=effects, seeds=seeds, evaluations=4, tokens=300_000), name)
+        for name, seeds in (("first", (0, 1, 2)), ("second", (3, 4, 5)))
+    ]
+    for record in records:
+        record.write(record.read() | {"name": record.name, "metric": "spared", "imports": ["own_module"]})
+    return records
+
+
+def test_earlier_studies_are_read_by_a_metric_of_ones_own_before_any_process_knew_it(two_studies):
+    """A report once knew less noise than the launcher, which had loaded the module, and drew other intervals."""
+    _, second = two_studies
+    conclusion = trust.conclude(read(second))
+    assert all("spared" in one.pairs for one in conclusion.past)
+    assert {one.known.studies for one in conclusion.verdicts} == {("first", "second")}
+
+
+def test_power_measures_a_metric_of_ones_own(two_studies, capsys, tmp_path):
+    power.main(["second", "--outputs", str(tmp_path / "outputs")])
+    assert "bits spared" in capsys.readouterr().out
+
+
+def test_what_needs_no_lost_metric_goes_on_without_it(two_studies, tmp_path):
+    first, second = two_studies
+    second.write(second.read() | {"metric": "macro"})
+    (tmp_path / "own_module.py").unlink()
+    assert {one.known.studies for one in trust.conclude(read(second)).verdicts} == {("first", "second")}
+    assert list(self_test(tmp_path / "outputs").noises) == [*read(second).domains, "macro", "micro", "rest", *OWN_HERE]
+    with pytest.raises(UserError, match="own_module: ModuleNotFoundError"):
+        read(first)
 
 
 def ends(evidence: Evidence) -> list[str]:
