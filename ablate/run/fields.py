@@ -89,6 +89,14 @@ def find(cls: Any, name: str) -> Declared:
     return declared(cls)[key] if key else NOTHING
 
 
+def is_key(cls: Any, name: str) -> bool:
+    """Whether the name is that of a key or a group, or of what lies below a key that holds names of the user's own."""
+    key = name.partition("@")[0]
+    while key and key not in declared(cls):
+        key = key.rpartition(".")[0]
+    return bool(key) and (name == key or typing.get_origin(declared(cls)[key].kind) is dict)
+
+
 def marked(cls: Any, mark: Mark) -> tuple[str, ...]:
     """The topmost keys and groups that have a mark."""
     keys = [key for key, one in declared(cls).items() if mark in one.marks]

@@ -28,7 +28,9 @@ from ablate.data import promised
 from ablate.data.tokens import NO_TEXT, Corpus
 from ablate.plan import digests
 from ablate.plan.timeline import timeline
+from ablate.run.fields import is_key
 from ablate.run.identity import canonical, difference, digest, key_in_words, record_name
+from ablate.run.parse import unknown_key
 from ablate.run.record import StudyRecord, plain, run_record
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import TO_COME, Start, parse
@@ -167,6 +169,9 @@ def _is_known(start: str) -> bool:
 
 def plan(study: Study, base: Settings, arms: dict[str, Settings], phase: str = "", before: Plan | None = None) -> Plan:
     """Audit the arms against the base. Raises SettingsError naming the first arm and all keys outside the factor."""
+    for key in study.factor:
+        if not is_key(Settings, key):
+            raise SettingsError(f"study.factor={unknown_key(key)}")
     if study.base in arms:
         raise SettingsError(f"study.arms.{study.base}: is the name of the base; call the arm something else")
     audited = [Arm(study.base, base, {})]

@@ -40,8 +40,29 @@ def test_a_factor_is_a_key_with_what_lies_below_it_and_no_key_that_begins_alike(
     assert all(within(key, "data.source") for key in ("data.source", "data.source.qa"))
     assert within("mixture.weights@0.qa", "mixture.weights")
     assert not within("data.sources.qa", "data.source")
-    with pytest.raises(SettingsError, match=r"study\.arms\.bad.*: size\.width"):
-        plan(Study(name="s", factor=["size.wid"]), settings(), {"bad": settings(size={"width": 256})})
+    assert not within("size.width", "size.wid")
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("size.wid", "study.factor=size.wid: no such setting; did you mean size.width?"),
+        ("lr", "study.factor=lr: no such setting; did you mean optimizer.lr?"),
+        ("mixtures", "study.factor=mixtures: no such setting; did you mean mixture?"),
+        ("optimizer.lr.high", "study.factor=optimizer.lr.high: no such setting"),
+    ],
+)
+def test_a_factor_that_no_setting_is_called_is_refused(key, said):
+    with pytest.raises(SettingsError) as refused:
+        plan(Study(name="s", factor=[key]), settings(), {})
+    assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "key", ["model", "model.options.W.window", "mixture.weights@0.qa", "schedule.stages.late.peak"]
+)
+def test_a_factor_may_be_a_group_or_lie_below_names_of_the_users_own(key):
+    plan(Study(name="s", factor=[key]), settings(), {})
 
 
 @pytest.mark.parametrize(
