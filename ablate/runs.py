@@ -21,6 +21,7 @@ from ablate.run.lineage import lineage
 from ablate.run.longer import longer
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
+from ablate.scores.metrics import METRICS
 from ablate.sweep import claims
 from ablate.trunks import size_text
 
@@ -57,7 +58,7 @@ def _list(words: list[str], options: argparse.Namespace, console: Console) -> No
     for record in lookup.runs(options.outputs):
         try:
             run = read(record)
-            if all(_holds(run, word) for word in words) and run.metric:
+            if all(_holds(run, word) for word in words) and run.scope:
                 shown.append(run)
         except UserError as error:
             unread.append(str(error))
@@ -109,7 +110,8 @@ def _draw(runs: list[Shown], path: Path, console: Console) -> None:
 
     make_folder(path.parent)
     named = {f"{lookup.short(run.record)}  {run.arm}": run.record for run in runs}
-    console.print(f"\nfigure   {run_curves.write(named, runs[0].metric, runs[0].scope, path)}", soft_wrap=True)
+    metric = runs[0].metric or METRICS["macro"]
+    console.print(f"\nfigure   {run_curves.write(named, metric, runs[0].scope, path)}", soft_wrap=True)
 
 
 def _tree(words: list[str], options: argparse.Namespace, console: Console) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,9 @@ import yaml
 from ablate import runs
 from ablate.run import lookup
 from ablate.run.parse import from_config
-from ablate.run.record import Record, run_record, trunk_record
+from ablate.run.record import Record, run_record, study_record, trunk_record
 from ablate.run.settings import UserError
-from ablate.scores.metrics import METRICS, Scope
+from ablate.scores.metrics import METRICS, Metric, Scope
 from tests.verdict.worlds import World, write
 
 SMALL = World(effects={"qa_20": -0.02, "qa_40": 0.5}, seeds=(0, 1), evaluations=4, tokens=300_000, null_arm=None)
@@ -109,6 +110,34 @@ def test_a_run_is_found_by_many_names(outputs):
         lookup.find("a128", outputs)
     with pytest.raises(UserError, match="ffff: no such run in "):
         lookup.find("ffff", outputs)
+
+
+def test_the_name_that_the_list_shows_is_enough_beside_a_replicate(outputs):
+    record = lookup.find("mix_sweep/qa_20/1", outputs)
+    shutil.copytree(record.folder, f"{record.folder}-r1")
+    assert lookup.find(lookup.short(record), outputs).id == record.id
+    assert lookup.find(f"{lookup.short(record)}-r1", outputs).id == f"{record.id}-r1"
+
+
+def test_numbers_of_a_run_have_units_of_their_own(capsys, outputs, monkeypatch):
+    monkeypatch.setitem(METRICS, "steps", Metric("steps", "points", "higher", lambda scores, _: scores["step"]))
+    study = study_record(outputs, "mix_sweep")
+    study.write(study.read() | {"metric": "steps"})
+    rows = [line.split() for line in said(capsys, outputs, "show", "mix_sweep/qa_40/1").splitlines()]
+    units = {words[0]: " ".join(words[2:]) for words in rows if words and words[0] in ("qa", "macro", "steps")}
+    assert units == {"qa": "bits per byte", "macro": "bits per byte", "steps": "points"}
+
+
+def test_runs_of_a_metric_that_nobody_knows_any_more_are_listed_and_shown_without_it(capsys, outputs):
+    study = study_record(outputs, "mix_sweep")
+    study.write(study.read() | {"metric": "lost", "imports": ["module_that_is_gone"]})
+    text = said(capsys, outputs)
+    assert "cannot be read" not in text
+    assert "mix_sweep  5 runs\n" in text
+    assert text.count("finished") == 6
+    record = lookup.find("mix_sweep/qa_40/1", outputs)
+    assert "macro" in said(capsys, outputs, "show", record.id)
+    assert f"{record.id}  finished, mix_sweep/qa_40/1" in said(capsys, outputs, "tree", record.id)
 
 
 def test_one_run_in_full(capsys, outputs):

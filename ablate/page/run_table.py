@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -17,8 +18,8 @@ from ablate.run.identity import difference, flatten, key_in_words
 from ablate.run.lineage import Link
 from ablate.run.lookup import Place, children, short
 from ablate.run.record import Record
-from ablate.run.settings import Settings
-from ablate.scores.metrics import Metric, Scope, of_study, readings
+from ablate.run.settings import Settings, SettingsError
+from ablate.scores.metrics import Metric, Scope, metric_of, of_study, readings
 from ablate.verdict.evidence import flops_text, tokens_text
 
 COLOURS = {"finished": "", "running": "cyan", "diverged": "red", "crashed": "red", "out of memory": "red"}
@@ -43,15 +44,20 @@ class Shown:
             return Scope(self.declared["domains"], self.declared.get("focus", ""))
         return Scope(self.settings.data.domains, self.settings.data.focus)
 
-    @property
-    def metric(self) -> Metric:
+    @cached_property
+    def metric(self) -> Metric | None:
+        """None where nobody knows it any more: its module is gone."""
         study = self.declared or {"metric": self.settings.study.metric, "imports": self.settings.where.imports}
-        return of_study(study | {"domains": self.scope.domains})
+        scope = self.scope
+        try:
+            return of_study(study | {"domains": scope.domains})
+        except SettingsError:
+            return None
 
     @property
     def value(self) -> float | None:
         """The metric at the end of the run."""
-        return self.metric.value(self.record.result() or {}, self.scope)
+        return self.metric.value(self.record.result() or {}, self.scope) if self.metric else None
 
     @property
     def settings(self) -> Settings:
@@ -86,7 +92,7 @@ def listed(shown: Sequence[Shown], now: float) -> Group:
 
 
 def _heading(study: str, shown: list[Shown]) -> str:
-    metrics = {f"{run.metric.name}, {run.metric.unit}" for run in shown if run.record.done}
+    metrics = {f"{run.metric.name}, {run.metric.unit}" for run in shown if run.metric and run.record.done}
     said = f"; {metrics.pop()}" if len(metrics) == 1 else ""
     count = f"{len(shown)} run" + ("s" if len(shown) != 1 else "")
     return f"[bold]{escape(study) or 'runs of no study'}[/]  [dim]{count}{said}[/]"
@@ -202,13 +208,15 @@ def _beside(shown: Sequence[Shown], heading: str) -> Table:
 
 def _readings(shown: Sequence[Shown]) -> Table:
     """Every number that can be read at the end of the runs; of several, also how far each is from the first."""
-    scope = shown[0].scope
+    judged, scope = shown[0].metric, shown[0].scope
     found = [readings(run.record.result() or {}, scope) for run in shown]
-    out = _beside(shown, "at the end") if len(shown) > 1 else table("at the end", f">{shown[0].metric.unit}")
+    out = _beside(shown, "at the end") if len(shown) > 1 else table("at the end", ">")
+    out.add_column("unit", style="dim")
     for name in dict.fromkeys(name for each in found for name in each):
         first, *others = (each.get(name) for each in found)
         cells = [_number(first), *(_number(other) + _apart(first, other) for other in others)]
-        out.add_row(name, *cells, style="bold" if name == shown[0].metric.name else "")
+        cells.append(metric_of(name, scope.domains).unit)
+        out.add_row(name, *cells, style="bold" if judged and name == judged.name else "")
     return out
 
 
@@ -250,5 +258,5 @@ def _label(link: Link, shown: Callable[[Record], Shown]) -> Text:
     if link.record is None:
         return label
     run = shown(link.record)
-    value = "" if run.value is None else f", {run.metric.name} {run.value:.4f}"
+    value = "" if run.metric is None or run.value is None else f", {run.metric.name} {run.value:.4f}"
     return label.append(f"  {run.state}{value}{', '.join(['', *map(str, run.places[:1])])}", style="not bold")
