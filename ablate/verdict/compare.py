@@ -129,7 +129,16 @@ def _raced(effect: Judgement, decision: dict[str, Any]) -> Judgement:
     low, high = decision["interval"]
     bounds = (-math.inf if low is None else low, math.inf if high is None else high)
     mean = effect.mean if decision["mean"] is None else decision["mean"]
-    return replace(effect, mean=mean, interval=bounds, word=decision["word"], p=math.nan, p_adjusted=math.nan)
+    return replace(
+        effect,
+        mean=mean,
+        interval=bounds,
+        equivalence_interval=bounds,  # a race holds one interval against zero and against the margin
+        word=decision["word"],
+        p=math.nan,
+        p_adjusted=math.nan,
+        p_equivalent=math.nan,
+    )
 
 
 def _mean(evidence: Evidence, arm: str, seeds: dict[int, float]) -> float:

@@ -39,6 +39,8 @@ addEventListener("load", () => {
                visible: headline.checkVisibility({opacityProperty: true, visibilityProperty: true})},
     paper: getComputedStyle(document.body).backgroundColor,
     cut: cut.map(text => text.tagName + " " + text.textContent.slice(0, 60)),
+    names: [...document.querySelectorAll(".arm .row > span:first-child")].filter(name => name.innerText.length < 8)
+      .map(name => name.getBoundingClientRect().height),
     hints: [...document.querySelectorAll(".sideways")].filter(hint => hint.checkVisibility()).length,
     images: [...document.images].map(image => image.naturalWidth * image.naturalHeight),
     figures: [...document.querySelectorAll("figure")].map(figure => {
@@ -106,6 +108,12 @@ def test_nothing_is_wider_than_the_screen(which, width, request):
     assert found["scrollWidth"] <= width
     assert not found["cut"]
     assert not found["errors"]
+
+
+def test_a_short_name_stands_in_one_line_beside_what_is_noted_of_its_arm(crowded):
+    found = seen(crowded, 400, everything_open=True)
+    assert len(found["names"]) > 30
+    assert max(found["names"]) < 30
 
 
 def test_the_headline_is_what_one_sees_first(study):

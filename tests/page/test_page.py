@@ -132,6 +132,14 @@ def test_the_hypothesis_stands_beside_the_answer(study):
     assert text.count(study.read()["hypothesis"]) == 1
 
 
+def test_a_study_without_a_hypothesis_claims_none(tmp_path):
+    record = write(tmp_path, World(evaluations=3, tokens=90_000))
+    record.write(record.read() | {"hypothesis": ""})
+    text = page.write(record).read_text(encoding="utf-8")
+    assert "written before the first run" not in text
+    assert 'id="headline"' in text
+
+
 @pytest.mark.slow
 def test_fits_that_find_no_place_of_saturation_are_folded(tmp_path):
     """Curves of a short study do not flatten yet: a table without a find must not fill a screen."""

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import pytest
 from rich.console import Console
@@ -31,6 +32,16 @@ def test_planted_effects_get_their_words(tmp_path):
     assert {arm: v.word for arm, v in found.items()} == {"qa_20": "better", "qa_40": "worse", "qa_12": "equivalent"}
     assert found["qa_20"].effect.interval[0] < -0.021 < found["qa_20"].effect.interval[1]
     assert not any(verdict.provisional or verdict.notes for verdict in found.values())
+
+
+def test_an_arm_that_raced_has_one_interval_against_zero_and_against_the_margin(tmp_path):
+    """The page draws both, and says that the second lies inside the margin just where the word is `equivalent`."""
+    evidence = study(tmp_path)
+    decision = {"reason": "equivalent", "look": 2, "word": "equivalent", "mean": 0.001, "interval": [-0.008, 0.009]}
+    evidence.study.decide({"qa_12": decision})
+    effect = by_arm(read(evidence.study))["qa_12"].effect
+    assert effect.interval == effect.equivalence_interval == (-0.008, 0.009)
+    assert all(map(math.isnan, (effect.p, effect.p_adjusted, effect.p_equivalent)))
 
 
 def test_a_null_arm_is_the_base_and_not_in_the_family(tmp_path):

@@ -145,7 +145,7 @@ def test_earlier_studies_are_read_by_a_metric_of_ones_own_before_any_process_kne
     _, second = two_studies
     conclusion = trust.conclude(read(second))
     assert all("spared" in one.pairs for one in conclusion.past)
-    assert {one.known.studies for one in conclusion.verdicts} == {("first", "second")}
+    assert {one.known.studies for one in conclusion.verdicts} == {("first",)}
 
 
 def test_power_measures_a_metric_of_ones_own(two_studies, capsys, tmp_path):
@@ -157,7 +157,7 @@ def test_what_needs_no_lost_metric_goes_on_without_it(two_studies, tmp_path):
     first, second = two_studies
     second.write(second.read() | {"metric": "macro"})
     (tmp_path / "own_module.py").unlink()
-    assert {one.known.studies for one in trust.conclude(read(second)).verdicts} == {("first", "second")}
+    assert {one.known.studies for one in trust.conclude(read(second)).verdicts} == {("first",)}
     assert list(self_test(tmp_path / "outputs").noises) == [*read(second).domains, "macro", "micro", "rest", *OWN_HERE]
     with pytest.raises(UserError, match="own_module: ModuleNotFoundError"):
         read(first)

@@ -108,7 +108,7 @@ def withheld(verdicts: list[Verdict], found: list[Finding], base: str) -> list[V
     for verdict in verdicts:
         concerned = [f for f in found if not f.held and (f.arm == verdict.arm or _concerns_all(f, base))]
         if concerned:
-            notes = (*(f"void: {f.check}" for f in concerned), *verdict.notes)
+            notes = (*dict.fromkeys(f"void: {f.check}" for f in concerned), *verdict.notes)
             verdict = replace(verdict, word="inconclusive", notes=notes)
         kept.append(verdict)
     return kept
