@@ -250,7 +250,7 @@ def _give_up(race: _Race, noise: Noise, design: Design) -> None:
     while arms := race.active:
         # what the last look will know of the noise: the active arms go on until then, the others tell no more
         own = [design.looks[-1] if race.decisions[arm].active else len(d) for arm, d in race.pairs.items()]
-        promised = Noise(df=float(from_past(design.prior_df, np.array(len(own)))))
+        promised = Noise(df=from_past(design.prior_df, len(own)))
         last_df = pool(0.0, sum(own) - len(own), len(own), promised)[1]
         df, look = max(noise.df, last_df), race.decisions[arms[0]].look
         means = np.array([race.decisions[arm].mean for arm in arms])

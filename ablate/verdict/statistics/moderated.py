@@ -78,66 +78,44 @@ def lent(prior: Noise, own: Block) -> Noise:
 
     own: differences by seed of the arms of the study.
     """
-    variances, df = _known(own)
-    arms, _, variance = _together(variances, df)
-    usable, mutual = past(prior, own), float(_mutual(arms)[0])
+    arms, _, variance = _together(own)
+    usable, mutual = past(prior, own), _mutual(arms)
     if not usable.df + mutual:
         return Noise()
-    together = (mutual * variance[0] + usable.df * usable.variance) / (mutual + usable.df)
-    return Noise(float(together), min(mutual + usable.df, scatter(own)))
+    together = (mutual * variance + usable.df * usable.variance) / (mutual + usable.df)
+    return Noise(together, min(mutual + usable.df, scatter(own)))
 
 
 def past(prior: Noise, own: Block) -> Noise:
     """The part of the prior that a study with these arms may use: none where the arms are noisier than it says."""
-    variances, df = _known(own)
-    usable = float(pasts(np.array([prior.variance]), prior.df, variances, df)[0])
-    return Noise(prior.variance, usable) if usable else Noise()
-
-
-def pasts(prior: np.ndarray, prior_df: float, variances: np.ndarray, df: np.ndarray) -> np.ndarray:
-    """Degrees of freedom of `past` for many studies, [study].
-
-    prior: variances that were known before, [study]. variances, df: of the arms, [study, arm]; df is 0 without any.
-    """
-    arms, own, variance = _together(variances, df)
-    if not prior_df:
-        return np.zeros(len(arms))
-    alike = fdtrc(np.maximum(own, 1e-9), prior_df, variance / prior) >= RELEASE
-    return np.where((arms > 0) & alike, from_past(prior_df, arms), 0.0)
+    arms, df, variance = _together(own)
+    if not (arms and prior.df) or fdtrc(df, prior.df, variance / prior.variance) < RELEASE:
+        return Noise()
+    return Noise(prior.variance, from_past(prior.df, arms))
 
 
 def worth(prior_df: float, arms: int) -> float:
     """Degrees of freedom that so many arms lend one another, and that a past which is like them lends them."""
-    return float(_mutual(np.array(arms)) + from_past(prior_df, np.array(arms)))
+    return _mutual(arms) + from_past(prior_df, arms)
 
 
-def from_past(prior_df: float, arms: np.ndarray) -> np.ndarray:
+def from_past(prior_df: float, arms: int) -> float:
     """Degrees of freedom that a past lends so many arms which are like it."""
-    return np.where(arms < 3, min(prior_df, LONE), np.clip(2.0 * arms - 2 - _mutual(arms), 0.0, prior_df))
+    return min(prior_df, LONE if arms < 3 else 2.0 * arms - 2 - _mutual(arms))
 
 
-def _mutual(arms: np.ndarray) -> np.ndarray:
-    return np.select([arms < 3, arms < LEAST], [0.0, 2.0], arms)
+def _mutual(arms: int) -> float:
+    return 0.0 if arms < 3 else 2.0 if arms < LEAST else float(arms)
 
 
-def _known(own: Block) -> tuple[np.ndarray, np.ndarray]:
-    """Variances of the arms of one study and their degrees of freedom, each [1, arm]."""
-    seeds = [len(d) for d in own]
-    return np.array([[variance(d) if len(d) > 1 else 0.0 for d in own]]), np.array([seeds], float) - 1
-
-
-def _together(variances: np.ndarray, df: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How many arms of a study have three seeds or more, and the degrees of freedom and the variance of all of them.
-
-    An arm that is its base to the bit has no noise, and does not count. Arms that share a base know less together than
-    so many others would.
-    """
-    known = df >= SEEDS - 1
-    usual = np.ma.median(np.ma.array(variances, mask=~known), axis=1, keepdims=True).filled(0.0)
-    known &= variances > ROUNDING * usual
-    arms, total = known.sum(1), np.where(known, df, 0.0).sum(1)
-    variance = np.where(known, df * variances, 0.0).sum(1) / np.maximum(total, 1)
-    return arms, total / (1 + (np.maximum(arms, 1) - 1) * SHARED**2), variance
+def _together(own: Block) -> tuple[int, float, float]:
+    """How many arms have three seeds or more, and the degrees of freedom and the variance of all of them."""
+    found = [(variance(d), len(d) - 1) for d in own if len(d) >= SEEDS]
+    usual = float(np.median([v for v, _ in found])) if found else 0.0
+    known = [(v, df) for v, df in found if v > ROUNDING * usual]  # an arm that is its base to the bit has no noise
+    total = sum(df for _, df in known)
+    pooled = sum(v * df for v, df in known) / total if total else 0.0
+    return len(known), total / (1 + (len(known) - 1) * SHARED**2), pooled  # arms that share a base know less together
 
 
 def scatter(own: Block) -> float:
@@ -145,23 +123,8 @@ def scatter(own: Block) -> float:
 
     As found among the arms of one study, without caution: infinite with fewer than LEAST of them.
     """
-    known = [d for d in own if len(d) > 1]
-    if len(known) < LEAST:
-        return MOST
-    variances, dfs = np.array([variance(d) for d in known]), np.array([len(d) - 1.0 for d in known])
-    return float(scatters(variances[None], dfs[None])[0])
-
-
-def scatters(variances: np.ndarray, df: np.ndarray) -> np.ndarray:
-    """`scatter` of many studies, [study], from variances and their degrees of freedom, [study, arm]; 0: not known."""
-    real = (df > 0) & (variances > ROUNDING * np.median(variances, axis=1, keepdims=True))
-    half, count = np.where(real, df, 1) / 2, np.maximum(real.sum(1), 2)
-    logs = np.where(real, np.log(np.where(real, variances, 1.0)) - digamma(half) + np.log(half), 0.0)
-    sampling = np.where(real, polygamma(1, half), 0.0).sum(1)
-    squares = (real * (logs - (logs.sum(1) / count)[:, None]) ** 2).sum(1)
-    equal = sampling * (1 - (1 + (count - 1) * SHARED**2) / count)  # as in `_spread`, of one study
-    spread = np.maximum((squares - equal) / (count - 1), 2 / MOST)
-    return np.where(real.sum(1) < LEAST, MOST, np.minimum(MOST, 2 * _inverse_trigamma(spread)))
+    logs = _logs(own)
+    return _df(_spread([logs])[0]) if len(logs) >= LEAST else MOST
 
 
 def moderated(differences: Sequence[float], prior: Noise) -> Noise:

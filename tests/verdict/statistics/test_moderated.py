@@ -17,7 +17,6 @@ from ablate.verdict.statistics.moderated import (
     lent,
     moderated,
     past,
-    pasts,
     scatter,
     variance,
     worth,
@@ -129,15 +128,6 @@ def test_arms_of_the_study_that_scatter_have_the_last_word():
     assert lent(prior, odd).df < 3 < prior.df
     assert scatter(odd) < 3
     assert scatter(odd[:4]) == MOST
-
-
-def test_many_studies_at_once_are_each_as_alone():
-    rng = np.random.default_rng(9)
-    d = rng.standard_normal((50, 4, 3)) * rng.uniform(0.5, 2, (50, 1, 1))
-    d[:, 3, :] *= np.where(rng.random(50) < 0.3, 0.0, 1.0)[:, None]  # the base to the bit
-    many = pasts(np.ones(50), 10.0, d.var(2, ddof=1), np.full((50, 4), 2.0))
-    assert many.tolist() == pytest.approx([past(PRIOR, one.tolist()).df for one in d])
-    assert 0 < (many > 0).sum() < 50
 
 
 def test_the_moderated_variance_is_smyths_unless_the_arms_own_is_larger():
