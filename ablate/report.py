@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from ablate.console.errors import command
 from ablate.console.words import Parser
+from ablate.run.files import write_atomically
 from ablate.run.record import StudyRecord
 from ablate.run.settings import UserError
 
@@ -110,9 +111,14 @@ def _study(outputs: str, name: str) -> StudyRecord:
 
 
 def _keep(study: StudyRecord, folder: Path) -> None:
+    from ablate.page import spreadsheet
     from ablate.verdict import book, evidence
+    from ablate.verdict.validity import trust
 
-    book.keep(evidence.read(study), folder)
+    found = evidence.read(study)
+    book.keep(found, folder)
+    rows = spreadsheet.tables(found, trust.conclude(found).verdicts)["verdicts"]
+    write_atomically(folder / "verdicts.csv", rows)
     print(f"kept     {folder}")
 
 

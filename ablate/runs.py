@@ -34,6 +34,9 @@ EXAMPLES = """\
   ablate runs compare 48d1b140 mix_sweep/share_40/0
   ablate runs tree 48d1b140                the phases that led to it
   ablate runs extend 48d1b140 tokens=2e6   the same run, further
+  ablate runs again experiments/mix_sweep/none/0
+                                           a run out of the lab book anew:
+                                           its weights must be the same
   ablate runs delete 48d1b140              with all that hangs on it
 
 RUN is an id, the beginning of an id or of the hash at its end, a folder, or
@@ -163,6 +166,35 @@ def _extend(words: list[str], options: argparse.Namespace, console: Console) -> 
     train(settings)
 
 
+def _again(words: list[str], options: argparse.Namespace, console: Console) -> None:
+    """Train a run out of the lab book anew. Raises UserError where it is not the same run, or has other weights."""
+    from ablate.sweep.worker import alone, train  # loads torch, which listing should not wait for
+
+    kept = _out_of_the_book(" ".join(words))
+    settings = kept.settings()
+    here = dataclasses.replace(settings.where, outputs=options.outputs, executor="local", wandb="off")
+    task = alone(dataclasses.replace(settings, where=here))
+    if task.record.id != kept.id:
+        raise UserError(f"{words[0]} was {kept.id} and would be {task.record.id}: the text or this version is another")
+    was, now = ((result or {}).get("weights_sha256") for result in (kept.result(), train(task)))
+    if was != now:
+        raise UserError(f"{kept.id}: its weights were {was} and are {now}; ablate runs show says where it ran")
+    console.print(f"{kept.id}: the same weights, {now}", soft_wrap=True)
+
+
+def _out_of_the_book(name: str) -> Record:
+    """The run of FOLDER/ARM/SEED."""
+    from ablate.verdict.book import Book  # pandas is slow to import
+
+    folder, _, place = name.rpartition("/")
+    folder, _, arm = folder.rpartition("/")
+    book = Book(Path(folder))
+    found = {(arm, str(seed)): run for arm, seed, run in book.records()} if book.exists else {}
+    if (arm, place) not in found:
+        raise UserError(f"{name or 'no RUN'}: must be FOLDER/ARM/SEED, with a folder of the lab book")
+    return found[arm, place]
+
+
 def _usual() -> Settings:
     """The settings of `ablate train` alone."""
     from ablate.console import compose  # loads Hydra
@@ -216,7 +248,7 @@ def _parser() -> Parser:
     return parser
 
 
-VERBS = {"show": _show, "compare": _compare, "tree": _tree, "extend": _extend, "delete": _delete}
+VERBS = {"show": _show, "compare": _compare, "tree": _tree, "extend": _extend, "again": _again, "delete": _delete}
 
 if __name__ == "__main__":
     main()

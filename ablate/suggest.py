@@ -175,7 +175,7 @@ def _base_settings(evidence: Evidence) -> dict:
     """All that the base's runs are, without where and which seed, and with a weight for every domain: an override
     changes weights that are there, it adds none."""
     record = next(iter(evidence.by_arm[evidence.base].values())).record
-    if not (record.folder / "config.yaml").exists():
+    if not record.configured:
         raise UserError(f"--write needs the records of {evidence.study.name}: there is no {record.folder}/config.yaml")
     settings = record.settings()
     found = json.loads(json.dumps(dataclasses.asdict(settings)))

@@ -70,7 +70,7 @@ def settings(evidence: Evidence) -> list[str]:
 
 def _example(evidence: Evidence) -> Settings | None:
     """The whole configuration of some run; none out of the lab book, which keeps the differences alone."""
-    known = (run.record for run in evidence.distinct_runs if (run.record.folder / "config.yaml").exists())
+    known = (run.record for run in evidence.distinct_runs if run.record.configured)
     return next((record.settings() for record in known), None)
 
 

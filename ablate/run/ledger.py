@@ -22,6 +22,11 @@ from ablate.run import files
 Row = dict[str, Any]
 
 
+def now() -> str:
+    """2026-11-28T19:24:03+00:00"""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 @dataclass(frozen=True)
 class Ledger:
     path: Path
@@ -33,4 +38,4 @@ class Ledger:
     def add(self, kind: Literal["declared", "look"], **values: Any) -> None:
         files.make_folder(self.path.parent)
         files.cut_broken_row(self.path)
-        files.append_row(self.path, {"kind": kind, "time": datetime.now(UTC).isoformat(timespec="seconds"), **values})
+        files.append_row(self.path, {"kind": kind, "time": now(), **values})

@@ -12,6 +12,7 @@
                              pulse               touched while it takes steps
     outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
                              ledger.jsonl        earlier declarations, and looks (`run.ledger`)
+                             prior.json          what earlier studies told of the noise at the first look
                              plans.json          digests of what each run will do, by step (`plan.digests`)
                              bases.json          the base of each phase: every run first takes steps of it (`fit.probe`)
                              race.json           why arms were stopped, if they race
@@ -62,6 +63,11 @@ class Record:
     @property
     def done(self) -> bool:
         return (self.folder / "result.json").exists()
+
+    @property
+    def configured(self) -> bool:
+        """Whether the settings are there."""
+        return (self.folder / "config.yaml").exists()
 
     @property
     def checkpoints(self) -> Path:
@@ -324,6 +330,14 @@ class StudyRecord:
     def noise(self) -> dict[str, Any] | None:
         """As it was noted; None before."""
         return files.read_json_or(self.folder / "noise.json", None)
+
+    def keep_prior(self, prior: dict[str, Any]) -> None:
+        """Note what earlier studies told of the noise when the study was first looked at."""
+        write_json(self.folder / "prior.json", prior)
+
+    def prior(self) -> dict[str, Any] | None:
+        """As it was noted, for ever after; None before."""
+        return files.read_json_or(self.folder / "prior.json", None)
 
     def records(self, declared: dict[str, Any] | None = None) -> Iterator[tuple[str, int, Record]]:
         """(arm, seed, record) of every run declared, done or not; `declared`: of a phase, if not of the judged one."""

@@ -2,35 +2,47 @@
 
     experiments/davinci_sweep/  README.md            question, design and verdict, for people
                                 study.json race.json the declaration, and what a race decided
+                                ledger.jsonl         earlier declarations, and looks
+                                prior.json           what earlier studies told of the noise
+                                plans.json           digests of what each run was to do
+                                config.yaml          the settings of the base's first run, the study among them
+                                configurations.jsonl how those of each run differ, section by section
                                 runs.csv             a row a run: outcome, cost, final losses
                                 evaluations.csv.gz   a row an evaluation, with the rate at that time
+                                traces.jsonl.gz      digests of what each run took in, and the norms of its gradients
                                 environments.json    versions and machines; runs.csv says whose
 
     keep(read(study_record("outputs", "davinci_sweep")), Path("experiments/davinci_sweep"))
     verdicts(read(Book(Path("experiments/davinci_sweep"))))          as from the records themselves
 
-Weights, checkpoints and the rows of single steps stay in the outputs: they are large, and training the
-study again makes them again.
+Weights and checkpoints stay in the outputs: they are large, and `ablate runs again FOLDER/ARM/SEED` trains a run again,
+to the same bits.
 """
 
+import gzip
 import json
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
+import yaml
 
-from ablate.run.files import make_folder, write_atomically
+from ablate.run.files import make_folder, read_rows, write_atomically
+from ablate.run.parse import from_plain
 from ablate.run.record import Record, StudyRecord, study_record
-from ablate.run.settings import UserError
+from ablate.run.settings import Settings, UserError, Where
 from ablate.verdict.evidence import Evidence, Run
 
 OF_STEP = ("lr", "weight_decay", "length")  # what an evaluation's row says of the step before it
 TABLES = {"runs": "runs.csv", "evaluations": "evaluations.csv.gz"}
 LISTS = ["validation"]  # of a result: numbers of each row of held-out text
-ENVIRONMENTS = "environments.json"
+ENVIRONMENTS, TRACES = "environments.json", "traces.jsonl.gz"
+CONFIG, CONFIGURATIONS = "config.yaml", "configurations.jsonl"
+AS_THEY_ARE = ("ledger.jsonl", "prior.json", "plans.json", "noise.json")
 DIGESTS = ("weights_sha256", "grown_from.trunk")  # hexadecimal: may have no letter
 
 
@@ -56,11 +68,28 @@ class Kept(Record):
         return dict(self.machine)
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
-        """Evaluations; of training, the steps that were evaluated."""
+        """Evaluations, the trace, and some columns of every step logged: of an older book, of those evaluated."""
         evaluations = self.book.rows.get(self.id, []) if self.book else []
         if kind == "evaluation":
             return evaluations
-        return [{name: row.get(name) for name in ("step", "tokens", *OF_STEP)} for row in evaluations]
+        if self.book and (traced := self.book.traces.get(self.id)):
+            return traced[kind]
+        return [
+            {name: row.get(name) for name in ("step", "tokens", *OF_STEP)} for row in evaluations * (kind == "train")
+        ]
+
+    def starts(self) -> list[dict[str, Any]]:
+        return self.book.traces.get(self.id, {}).get("starts", []) if self.book else []
+
+    @property
+    def configured(self) -> bool:
+        return self.book is not None and self.id in self.book.configurations
+
+    def settings(self) -> Settings:
+        """As they were but for `where.outputs`. Raises UserError where the book does not hold them."""
+        if not self.book or not self.configured:
+            raise UserError(f"{self.folder.parent.parent} does not hold the settings of {self.id}")
+        return from_plain(self.book.base_configuration | self.book.configurations[self.id])
 
 
 @dataclass(frozen=True)
@@ -86,6 +115,22 @@ class Book(StudyRecord):
             at = {} if pd.isna(machine) else machines[int(machine)]
             found[run] = Kept(self.folder / "runs" / run, _deep(row), at, self)
         return found
+
+    @cached_property
+    def base_configuration(self) -> dict[str, Any]:
+        return yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
+
+    @cached_property
+    def configurations(self) -> dict[str, dict[str, Any]]:
+        """By run id, the sections in which its settings differ from the base's."""
+        return {row.pop("id"): row for row in read_rows(self.folder / CONFIGURATIONS)}
+
+    @cached_property
+    def traces(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """By run id: tries, digests and steps; of an older book none."""
+        path = self.folder / TRACES
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines() if path.exists() else []
+        return {row.pop("id"): row for row in map(json.loads, lines)}
 
     @cached_property
     def rows(self) -> dict[str, list[dict[str, Any]]]:
@@ -118,6 +163,44 @@ def keep(evidence: Evidence, folder: Path) -> None:
         how: Any = {"method": "gzip", "mtime": 0} if TABLES[name].endswith("gz") else None
         pd.json_normalize(found).convert_dtypes().to_csv(folder / TABLES[name], index=False, compression=how)
     write_atomically(folder / ENVIRONMENTS, json.dumps(machines, indent=1) + "\n")
+    for name in AS_THEY_ARE:
+        if (path := evidence.study.folder / name).exists() and evidence.study.folder != folder:
+            shutil.copyfile(path, folder / name)
+    _keep_settings(evidence, folder)
+    lines = [json.dumps(_trace(run)) + "\n" for run in _all_runs(evidence) if run.record.starts()]
+    (folder / TRACES).write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
+
+
+def _all_runs(evidence: Evidence) -> list[Run]:
+    """Of all phases."""
+    return [run for one in (*evidence.before, evidence) for run in one.distinct_runs]
+
+
+def _keep_settings(evidence: Evidence, folder: Path) -> None:
+    """Those of the base in full, of every run where they differ; paths of this machine stay here."""
+    known = {run.record.id: _plain(run.record.settings()) for run in _all_runs(evidence) if run.record.configured}
+    if not known:
+        return
+    base = next(
+        (known[run.record.id] for run in evidence.by_arm[evidence.base].values() if run.record.id in known), None
+    )
+    base = base or next(iter(known.values()))
+    write_atomically(folder / CONFIG, yaml.safe_dump(base, sort_keys=False, allow_unicode=True))
+    rows = [
+        {"id": id} | {key: value for key, value in one.items() if key != "study" and value != base[key]}
+        for id, one in known.items()
+    ]
+    write_atomically(folder / CONFIGURATIONS, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    plain = json.loads(json.dumps(asdict(settings)))
+    return plain | {"where": plain["where"] | {"outputs": Where().outputs}}
+
+
+def _trace(run: Run) -> dict[str, Any]:
+    steps = [{name: step.get(name) for name in ("step", "tokens", *OF_STEP, "grad_norm")} for step in run.steps]
+    return {"id": run.record.id, "starts": run.record.starts(), "trace": run.record.rows("trace"), "train": steps}
 
 
 def _run(run: Run, machines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -24,9 +24,11 @@ Earlier arms whose bases share a run are correlated, in whatever studies they st
 import math
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from ablate.run.ledger import now
 from ablate.run.record import StudyRecord, study_record
 from ablate.scores.metrics import readings
 from ablate.verdict.evidence import Evidence, Run, recall
@@ -52,6 +54,7 @@ class Past:
     ids: frozenset[str]  # of the arm's runs, and of their weights: equal runs may have other ids in another study
     base: frozenset[str]  # those of the base
     pairs: dict[str, list[tuple[float, float]]]  # by metric: values of (base, arm), by seed
+    digest: str = ""  # of the study's declaration
 
     @property
     def kind(self) -> frozenset[str]:
@@ -115,9 +118,45 @@ def recorded(outputs: Path | str) -> list[StudyRecord]:
 
 
 def earlier(evidence: Evidence) -> tuple[Past, ...]:
-    """The arms of all other studies of this one's lab; of a study out of the lab book, those in the book."""
+    """The arms of all other studies that there were when this one was first looked at.
+
+    Before that, those that there are now: of this one's lab, or of the lab book for a study out of it.
+    """
+    if (frozen := evidence.study.prior()) is not None:
+        # what the metric `rest` is depends on the focus
+        same = frozen["focus"] == evidence.scope.focus
+        return tuple(_thawed(one) for one in frozen["arms"]) if same else ()
     place, focus, name = evidence.study.folder.parent, evidence.scope.focus, evidence.declaration["name"]
     return read(place.parent, focus, name) if place.name == "studies" else _of(_kept(place), focus, name)
+
+
+def freeze(evidence: Evidence, past: Iterable[Past]) -> None:
+    """Keep with a study what earlier ones tell of the noise of its arms, so that later ones never change its words.
+
+    Nothing is kept before the study has two pairs, nor twice, nor in a lab book.
+    """
+    own, study = arms_of(evidence), evidence.study
+    if not own or study.kept or study.prior() is not None:
+        return
+    found = [one for one in past if any(one.like(arm) for arm in own)]
+    study.keep_prior(
+        {
+            "time": now(),
+            "focus": evidence.scope.focus,
+            "studies": dict(sorted({one.study: one.digest for one in found}.items())),
+            "arms": [_frozen(one) for one in found],
+        }
+    )
+
+
+def _frozen(one: Past) -> dict[str, Any]:
+    return {key: sorted(value) if isinstance(value, frozenset) else value for key, value in asdict(one).items()}
+
+
+def _thawed(plain: dict[str, Any]) -> Past:
+    sets = {key: frozenset(plain[key]) for key in ("keys", "ids", "base")}
+    pairs = {metric: [(base, arm) for base, arm in found] for metric, found in plain["pairs"].items()}
+    return Past(**plain | sets | {"domains": tuple(plain["domains"]), "pairs": pairs})
 
 
 def _kept(folder: Path) -> list[StudyRecord]:
@@ -150,6 +189,7 @@ def _past(evidence: Evidence, arm: str) -> Past:
     known = [name for name in both[0][0] if all(name in values for pair in both for values in pair)]
     return Past(
         study=evidence.declaration["name"],
+        digest=evidence.declaration.get("digest", ""),
         arm=arm,
         keys=keys_of(evidence.declaration["arms"].get(arm, {})),
         parameters=first["parameters"],

@@ -99,7 +99,7 @@ def _circumstances(run: Run) -> dict[str, Any]:
     for key in ENVIRONMENT:
         value = environment.get(key, {})
         found |= value if isinstance(value, dict) else {key: value}
-    if (run.record.folder / "config.yaml").exists():  # no book keeps it
+    if run.record.configured:
         where = run.record.settings().where
         found |= {f"where.{key}": getattr(where, key) for key in WHERE}
     return found

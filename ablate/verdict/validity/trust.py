@@ -74,7 +74,8 @@ def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusi
 
 
 def look(evidence: Evidence, conclusion: Conclusion) -> None:
-    """Note in the study's ledger that somebody is shown what is concluded. Call it before the showing."""
+    """Note in the study's ledger that somebody is shown what is concluded; with the first look its prior is frozen."""
+    registry.freeze(evidence, conclusion.past)
     said = {
         v.arm: {"word": v.word, "mean": v.effect.mean, "error": v.effect.error, "df": v.effect.df}
         | {"level": v.effect.level, "prior_variance": v.known.noise.variance, "prior_df": v.known.noise.df}
