@@ -13,7 +13,8 @@ def facts(card: Card) -> list[tuple[str, str]]:
     v, effect = card.verdict, card.verdict.effect
     found = [("change", v.factor), ("against", f"{v.base}, {v.metric.name}, {len(v.differences)} seeds")]
     if card.shrunken:
-        detectable = f"smallest detectable {effect.mde:.4f}; margin {v.margin:g}"
+        seen = "" if math.isnan(v.detectable) else f"smallest detectable {v.detectable:.4f}; "
+        detectable = f"{seen}margin {v.margin:g}"
         found += [
             ("effect", f"{effect.mean:+.4f} {v.metric.unit} {bounds(effect.interval)}; {detectable}"),
             ("family", f"{v.family} arms; {_promise(card)}"),
@@ -30,7 +31,7 @@ def facts(card: Card) -> list[tuple[str, str]]:
     found.append(("cost", f"{card.runs} runs, {flops_text(card.flops)}, {card.seconds / 60:.1f} min"))
     if card.detectable:
         found.append(("more seeds", _more(card)))
-    return found + [("note", note) for note in (*v.notes, *card.amendments)]
+    return found + [("note", note) for note in (*v.remarks, *card.amendments)]
 
 
 def _promise(card: Card) -> str:

@@ -53,7 +53,7 @@ def _verdict_row(v: compare.Verdict) -> dict[str, Any]:
         "confidence": v.confidence,
         "family": v.family,
         "provisional": v.provisional,
-        "notes": "; ".join(v.notes),
+        "notes": "; ".join(v.remarks),
     }
 
 

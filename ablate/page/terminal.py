@@ -62,7 +62,7 @@ def verdicts(results: list[Verdict]) -> Table:
 
 
 def _cells(v: Verdict) -> list[Text]:
-    word = lines(v.word, *v.notes, *(["provisional"] if v.provisional else []), style=COLOURS[v.word])
+    word = lines(v.word, *v.remarks, *(["provisional"] if v.provisional else []), style=COLOURS[v.word])
     arm, seeds = Text(v.arm, style="bold"), f"{len(v.differences)} seeds"
     if not v.differences:
         return [arm, Text("–"), Text("–"), Text("–"), Text("–"), word]
@@ -75,7 +75,7 @@ def _cells(v: Verdict) -> list[Text]:
         values,
         mean,
         Text("–" if math.isnan(v.effect.p_adjusted) else f"{v.effect.p_adjusted:.2g}"),
-        lines(f"{v.effect.mde:.4f}", seeds),
+        lines("–" if math.isnan(v.detectable) else f"{v.detectable:.4f}", seeds),
         word,
     ]
 

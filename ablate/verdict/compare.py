@@ -35,6 +35,7 @@ from ablate.verdict.registry import Known, Past
 from ablate.verdict.statistics.looks import Noise
 from ablate.verdict.statistics.paired import Interval, Judgement, Word, detectable, interval, judge
 
+BEYOND = "by more than the margin"
 NOTHING = Known(Noise(), frozenset(), 0, ())
 
 
@@ -59,6 +60,23 @@ class Verdict:
     provisional: bool  # a run of this arm or of the base is still missing
     share: float = 1.0  # of the study's level, what this look at the arm was judged at
     next_share: float = 1.0  # and what a look at other seeds would be judged at
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the arm is shown to be better, or worse, by more than the margin."""
+        low, high = self.effect.interval
+        return self.word in ("better", "worse") and (low > self.margin or high < -self.margin)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What stands beside the word."""
+        return (BEYOND, *self.notes) if self.beyond else self.notes
+
+    @property
+    def detectable(self) -> float:
+        """The smallest effect that so many seeds usually find; nan where a smaller one was found."""
+        found = self.word in ("better", "worse") and self.effect.mde > abs(self.effect.mean)
+        return math.nan if found else self.effect.mde
 
 
 def verdicts(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Verdict]:
@@ -182,16 +200,17 @@ def sentence(results: list[Verdict]) -> str:
 
 def _claim(v: Verdict) -> str:
     pair, unit = f"`{v.arm}` is {v.word}", v.metric.unit
+    seen = "" if math.isnan(v.detectable) else f"; smallest detectable {v.detectable:.4f}"
     if v.word in ("better", "worse"):
         near, far = sorted(abs(end) for end in v.effect.interval)
         size = f"{abs(v.effect.mean):.4f} {unit} [{near:.4f}, {far:.4f}]"
-        return f"{pair} than `{v.base}` by {size}; smallest detectable {v.effect.mde:.4f}"
+        return f"{pair} than `{v.base}` by {size}{', more than the margin' * v.beyond}{seen}"
     size = f"{v.effect.mean:+.4f} {unit} {bounds(v.effect.interval)}"
     if v.word == "equivalent":
         return f"{pair} to `{v.base}` within ±{v.margin:g} {unit}: {size}"
     if len(v.differences) < 2 or v.word != v.effect.word:
         return f"{pair} against `{v.base}`: {'; '.join(v.notes)}"
-    return f"{pair} against `{v.base}`: {size}; smallest detectable {v.effect.mde:.4f}"
+    return f"{pair} against `{v.base}`: {size}{seen}"
 
 
 def bounds(interval: Interval) -> str:

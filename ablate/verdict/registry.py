@@ -156,7 +156,8 @@ def _frozen(one: Past) -> dict[str, Any]:
 def _thawed(plain: dict[str, Any]) -> Past:
     sets = {key: frozenset(plain[key]) for key in ("keys", "ids", "base")}
     pairs = {metric: [(base, arm) for base, arm in found] for metric, found in plain["pairs"].items()}
-    return Past(**plain | sets | {"domains": tuple(plain["domains"]), "pairs": pairs})
+    values: dict[str, Any] = plain | sets | {"domains": tuple(plain["domains"]), "pairs": pairs}
+    return Past(**values)
 
 
 def _kept(folder: Path) -> list[StudyRecord]:

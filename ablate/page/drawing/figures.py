@@ -74,11 +74,11 @@ def _forest_row(ax: Axes, row: int, v: Verdict, colour: str) -> None:
 def _forest_text(ax: Axes, row: int, v: Verdict, style: Style) -> None:
     mean = f"{v.effect.mean:+.4f}" if v.differences else ""
     bounds = " [{:+.4f}, {:+.4f}]".format(*v.effect.interval) if len(v.differences) >= 2 else ""
-    above = -0.13 if v.notes and v.differences else 0.0
+    above = -0.13 if v.remarks and v.differences else 0.0
     how = {"transform": _beside(ax), "va": "center"}
     ax.text(1.02, row, v.word, color=style.words[v.word], fontweight="bold", **how)
     ax.text(1.155, row + above, (mean + bounds).replace("-", "−"), color=style.ink, fontsize=8, **how)
-    ax.text(1.155, row - above, shorten("; ".join(v.notes), 48), color=style.muted, fontsize=7.5, **how)
+    ax.text(1.155, row - above, shorten("; ".join(v.remarks), 48), color=style.muted, fontsize=7.5, **how)
 
 
 def _beside(ax: Axes) -> Transform:

@@ -73,13 +73,13 @@ def _of_verdict(v: Verdict) -> Strip:
     return Strip(
         name=v.arm,
         word=v.word,
-        notes=(*v.notes, *(("provisional",) if v.provisional else ())),
+        notes=(*v.remarks, *(("provisional",) if v.provisional else ())),
         by_seed=v.differences,
         mean=_finite(v.effect.mean),
         interval=_known(v.effect.interval),
         stripe=_known(v.effect.equivalence_interval) if len(v.differences) > 1 else None,
         p=_finite(v.effect.p_adjusted) if len(v.differences) > 1 else None,
-        detectable=_finite(v.effect.mde),
+        detectable=_finite(v.detectable),
     )
 
 
