@@ -36,7 +36,7 @@ INSIDE = {
             "fit.parts",
             "fit.pace",
         ],
-        "fit.processes",
+        *["fit.processes", "fit.mirror"],
     ],
     **{command: [ANY] for command in COMMANDS},
 }

@@ -2,6 +2,9 @@
 
 run id = our id, group = study, job type = arm, x-axis = tokens. Offline runs lie under
 `outputs/wandb`; `wandb sync` sends them later.
+
+W&B knows one group of a run. A run that a later study shares is mirrored into that study's group too, out of its
+record, as `<our id>-in-<study>`.
 """
 
 import contextlib
@@ -9,6 +12,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import wandb
@@ -16,8 +20,10 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ablate.fit import strategy
+from ablate.run.identity import flatten
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
+from ablate.scores.metrics import Scope, readings
 
 
 class Mirror(Logger):
@@ -86,8 +92,8 @@ class Mirror(Logger):
                 wandb.teardown()
 
 
-def loggers(settings: Settings, record: Record) -> list[Logger]:
-    """The Lightning loggers of a run: one for W&B, or none."""
+def loggers(settings: Settings, record: Record, id: str = "") -> list[Logger]:
+    """The Lightning loggers of a run: one for W&B, or none. `id`: at W&B, if not that of the run."""
     where = settings.where
     if where.wandb == "off":
         return []
@@ -103,7 +109,7 @@ def loggers(settings: Settings, record: Record) -> list[Logger]:
     )
     options = {
         "project": where.wandb_project,
-        "id": record.id,
+        "id": id or record.id,
         "name": f"{where.arm} s{settings.seed}" if where.arm else record.id,
         "group": settings.study.name or None,
         "job_type": where.arm or None,
@@ -112,6 +118,32 @@ def loggers(settings: Settings, record: Record) -> list[Logger]:
         "config": dataclasses.asdict(settings),
     }
     return [Mirror(how, options)]
+
+
+def logged(kind: str, row: dict[str, Any], scope: Scope) -> dict[str, float]:
+    """What is told of a row of the record: people want means; the study judges by its own declaration."""
+    if kind == "evaluation":
+        row = row | {"sums": {}, "metric": readings(row, scope)}
+    return {f"{kind}/{name}": value for name, value in flatten(row, "/").items()} | {"tokens": row["tokens"]}
+
+
+def share(runs: Sequence[tuple[Settings, Record]]) -> None:
+    """Mirror finished runs into the group of a study that did not train them, each once; settings as that study has."""
+    for settings, record in runs:
+        id = f"{record.id}-in-{settings.study.name}"
+        if record.done and not any(Path(settings.where.outputs, "wandb").glob(f"*run-*-{id}")):
+            _tell(loggers(settings, record, id), record, Scope(settings.data.domains, settings.data.focus))
+    wandb.teardown()
+
+
+def _tell(found: Sequence[Logger], record: Record, scope: Scope) -> None:
+    """All rows of a record."""
+    for logger in found:
+        for kind in ("train", "evaluation"):
+            for row in record.rows(kind):
+                values = {name: value for name, value in row.items() if name != "kind"}
+                logger.log_metrics(logged(kind, values, scope))
+    close(found)
 
 
 def close(loggers: Sequence[Logger]) -> None:

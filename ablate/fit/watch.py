@@ -15,12 +15,12 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from ablate.data.batches import Batch
+from ablate.fit import mirror
 from ablate.fit import optimizer as optimizers
 from ablate.fit.module import Diverged, Pretraining
 from ablate.model import budget
 from ablate.model.language import layer_of
 from ablate.plan.order import Order
-from ablate.run.identity import flatten
 from ablate.run.progress import Progress
 from ablate.run.record import Record, Trunk
 from ablate.run.settings import Settings
@@ -210,12 +210,8 @@ class Watch(L.Callback):
         self._mirror(trainer, kind, row)
 
     def _mirror(self, trainer: L.Trainer, kind: str, row: dict[str, Any]) -> None:
-        if kind == "evaluation" and trainer.loggers:  # people want means; the study judges by its own declaration
-            row = row | {"sums": {}, "metric": metrics.readings(row, self.scope)}
         for logger in trainer.loggers:
-            logger.log_metrics(
-                {f"{kind}/{name}": value for name, value in flatten(row, "/").items()} | {"tokens": row["tokens"]}
-            )
+            logger.log_metrics(mirror.logged(kind, row, self.scope))
 
 
 class Smoothed:

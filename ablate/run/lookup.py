@@ -126,7 +126,11 @@ def needs(record: Record) -> list[str]:
 def belongings(record: Record) -> list[Path]:
     """What goes with a run: its folder, its mirror on disk, what was exported of it, and trunks that it left alone."""
     outputs = record.folder.parent.parent
-    mirror = [*outputs.glob(f"wandb/*run-*-{record.id}"), *outputs.glob(f"exports/{record.id}")]
+    mirror = [
+        *outputs.glob(f"wandb/*run-*-{record.id}"),
+        *outputs.glob(f"wandb/*run-*-{record.id}-in-*"),
+        *outputs.glob(f"exports/{record.id}"),
+    ]
     results = [other.result() or {} for other in runs(outputs) if other.id != record.id]
     taken = {trunk["trunk"] for result in results if (trunk := result.get("grown_from"))}
     own = [trunk.folder for trunk in trunks(outputs) if trunk.key not in taken and trunk.read()["run"] == record.id]

@@ -15,6 +15,7 @@ say what is done.
 """
 
 import dataclasses
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -62,6 +63,7 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
         with Screen(executor, console, found.now()) as screen:
             executor.train(screen.show)
         outcomes |= {outcome.run.id: (executor, outcome) for outcome in executor.outcomes}
+    _share(plan, set(outcomes))
     conclusion = _conclude(record, console)
     if failed := [_said(by, outcome, console) for by, outcome in outcomes.values() if outcome.state not in ENDS]:
         raise UserError(f"{len(failed)} of {len(plan.distinct())} runs are not done; the same command tries them again")
@@ -96,6 +98,17 @@ def begin(plan: studies.Plan) -> None:
     # the runs of arms: a control may never be wanted, and a study that is done should start nothing
     if not where.dry_run and not all(run_record(where.outputs, run.id).done for run in plan.runs):
         EXECUTORS[where.executor].prepare(where)
+
+
+def _share(plan: studies.Plan, trained: set[str]) -> None:
+    """Have the mirror show runs that another study trained in the group of this one too."""
+    where = plan.arms[0].settings.where
+    if where.wandb == "off":
+        return
+    others = [(run.settings, run_record(where.outputs, run.id)) for run in plan.distinct() if run.id not in trained]
+    shared = [(ours, one) for ours, one in others if one.configured and one.settings().study.name != plan.study.name]
+    if shared:
+        importlib.import_module("ablate.fit.mirror").share(shared)  # loads wandb
 
 
 def _said(executor: Executor, outcome: Outcome, console: Console) -> Outcome:
