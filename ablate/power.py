@@ -7,6 +7,7 @@ which at three seeds would promise twice too much.
 import argparse
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,14 +17,15 @@ from ablate.console.errors import command
 from ablate.console.words import SettingsParser
 from ablate.page.planner import show
 from ablate.run.files import make_folder
-from ablate.run.record import StudyRecord, study_record
+from ablate.run.record import study_record
 from ablate.run.settings import Study, UserError
 from ablate.scores.metrics import metric_of
-from ablate.verdict import registry
+from ablate.verdict import planning, registry
 from ablate.verdict.book import study_named
-from ablate.verdict.evidence import read
+from ablate.verdict.evidence import Evidence, read
+from ablate.verdict.planning import Measured
 from ablate.verdict.question import Question
-from ablate.verdict.spread import Measured, measured
+from ablate.verdict.registry import Past
 from ablate.verdict.statistics.power import Power
 
 if TYPE_CHECKING:
@@ -91,10 +93,13 @@ def curves(question: Question) -> list[int]:
 
 def _of_plan(options: argparse.Namespace, plan: "Plan") -> Question:
     from ablate.sweep.cost import prospect  # imports torch
+    from ablate.sweep.wave import as_past
 
     study, outputs = plan.study, plan.arms[0].settings.where.outputs
     own, focus = study_record(outputs, study.name), plan.arms[0].settings.data.focus
-    known = None if options.noise is not None else _measured(own, outputs, study, focus)
+    asked = [as_past(plan, arm) for arm in plan.arms if arm.difference]
+    evidence = read(own).with_focus(focus) if own.exists else None
+    known = None if options.noise is not None else _measured(evidence, asked, outputs, study, focus)
     family = max(1, sum(bool(arm.difference) for arm in plan.arms[1:]))
     first = dataclasses.replace(study, seeds=study.seeds[:1])
     cost = prospect(plan.of(first))
@@ -129,7 +134,7 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
     fields = {field.name for field in dataclasses.fields(Study)} - {"arms"}  # there, what they change
     study = Study(**{key: value for key, value in declared.items() if key in fields})
     outputs, focus = options.outputs or "outputs", evidence.scope.focus
-    known = None if options.noise is not None else _measured(record, outputs, study, focus)
+    known = None if options.noise is not None else _measured(evidence, [], outputs, study, focus)
     flops = [run.result["flops"] for run in evidence.distinct_runs if run.outcome == "finished"]
     num_arms = len(evidence.arms) + 1
     mean = sum(flops) / len(flops) * num_arms if flops else math.nan
@@ -143,13 +148,14 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
     )
 
 
-def _measured(own: StudyRecord, outputs: str, study: Study, focus: str) -> Measured | None:
-    """Noise of the study itself, or of all there are, the lab book's among them; without any, what the study assumes.
+def _measured(own: Evidence | None, asked: Sequence[Past], outputs: str, study: Study, focus: str) -> Measured | None:
+    """Noise of the study itself, or of earlier arms like those asked; without any, what the study assumes.
 
     Raises UserError without that.
     """
-    studies = [own] if own.exists else []
-    known = measured(studies, study.metric, focus) or measured(registry.studies(outputs), study.metric, focus)
+    known = planning.of_study(own, study.metric) if own else None
+    if known is None and asked:
+        known = planning.like(asked, registry.read(outputs, focus), study.metric)
     if known is None and not study.budget.noise:
         raise UserError(f"no study in {outputs} has measured the noise of {study.metric}; give it with --noise")
     return known

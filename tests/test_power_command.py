@@ -1,5 +1,7 @@
 """The planner as a command: what it prints, and every mistake in one line."""
 
+from pathlib import Path
+
 import pytest
 
 from ablate.power import main
@@ -41,7 +43,24 @@ def test_a_study_out_of_the_lab_book_and_its_noise_for_an_experiment(capsys, tmp
     outputs = tmp_path / "outputs"
     keep(read(write(tmp_path / "elsewhere", World())), tmp_path / BOOK / "mix_sweep")
     assert "from mix_sweep" in said(capsys, str(tmp_path / BOOK / "mix_sweep"), "--outputs", str(outputs))
-    assert "from mix_sweep" in said(capsys, "+experiment=mix_sweep", "controls=none", f"where.outputs={outputs}")
+    text = said(capsys, "+experiment=mix_sweep", "controls=none", f"where.outputs={outputs}")
+    assert "from arms of another size or text, mix_sweep (3 arms; mixture; 1.1M parameters, 3M tokens)" in text
+
+
+def test_a_study_outside_of_the_clone(capsys, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = Path("conf/experiment/mix_sweep.yaml").read_text(encoding="utf-8").replace("mix_sweep", "mine")
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    words = [
+        "--config-dir",
+        str(tmp_path),
+        "+experiment=mine",
+        "controls=none",
+        "--noise",
+        "0.01",
+        f"where.outputs={tmp_path}",
+    ]
+    assert "3 arms, margin 0.01" in said(capsys, *words)
 
 
 def test_an_experiment_with_its_cost(capsys, tmp_path):

@@ -36,9 +36,7 @@ def _source(question: Question) -> str:
     if known is None:
         return f"noise of a pair {question.power.noise:.4g} as given"
     low, high = known.noise.interval
-    apart = f", up to {known.largest:.4g} in one" if len(known.studies) > 1 else ""
-    name = known.studies[0] if len(known.studies) == 1 else f"{len(known.studies)} studies{apart}"
-    return f"noise of a pair {known.noise.value:.4g} [{low:.4g}, {high:.4g}], from {name}"
+    return f"noise of a pair {known.noise.value:.4g} [{low:.4g}, {high:.4g}], from {known.source}"
 
 
 def table(question: Question) -> Table:

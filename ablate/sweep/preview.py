@@ -23,8 +23,8 @@ from ablate.sweep.cost import Prospect, prospect
 from ablate.sweep.executors.local import slots
 from ablate.sweep.study import Arm, Control, Plan
 from ablate.sweep.tree import Alike, drawn
-from ablate.verdict.evidence import AA, NULL, POSITIVE
-from ablate.verdict.spread import measured
+from ablate.verdict import planning
+from ablate.verdict.evidence import AA, NULL, POSITIVE, read
 from ablate.verdict.statistics.paired import detectable_with
 
 SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
@@ -162,7 +162,7 @@ def _detectable(plan: Plan) -> str:
     study, family = plan.study, max(1, sum(bool(arm.difference) for arm in plan.arms[1:]))
     base = plan.arms[0].settings
     own = study_record(base.where.outputs, study.name)
-    known = measured([own] if own.exists else [], study.metric, base.data.focus)
+    known = planning.of_study(read(own).with_focus(base.data.focus), study.metric) if own.exists else None
     sd, source = (
         (known.noise.value, f"noise of {known.noise.df:g} degrees of freedom, from its finished pairs")
         if known

@@ -161,13 +161,13 @@ def look_up(plan: Plan) -> dict:
     """Standard deviation and degrees of freedom from all other studies, and which; 0 when some arm's are unknown."""
     base = plan.arms[0].settings
     past = registry.read(base.where.outputs, base.data.focus, plan.study.name)
-    found = [registry.before(_as_past(plan, arm), past, plan.study.metric) for arm in plan.arms if arm.difference]
+    found = [registry.before(as_past(plan, arm), past, plan.study.metric) for arm in plan.arms if arm.difference]
     df = min((known.noise.df for known in found), default=0.0)
     variance = max((known.noise.variance for known in found), default=0.0)
     return {"sd": variance**0.5 if df else 0.0, "df": df, "from": list(dict.fromkeys(known.text for known in found))}
 
 
-def _as_past(plan: Plan, arm: Arm) -> Past:
+def as_past(plan: Plan, arm: Arm) -> Past:
     """An arm that has no runs yet."""
     return Past(
         study=plan.study.name,

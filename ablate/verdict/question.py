@@ -7,7 +7,7 @@ question.rows()        numbers of seeds that are worth telling apart: [2, 3, 4, 
 import math
 from dataclasses import dataclass
 
-from ablate.verdict.spread import Measured
+from ablate.verdict.planning import Measured
 from ablate.verdict.statistics.power import Power
 
 SEEDS = (2, 3, 4, 5, 6, 8, 12, 16, 24)

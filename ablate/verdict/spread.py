@@ -23,11 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import fdtri, gammaincinv
 
-from ablate.run.record import StudyRecord
 from ablate.scores.metrics import readings
-from ablate.verdict.evidence import Evidence, recall
-from ablate.verdict.statistics.looks import Noise
-from ablate.verdict.statistics.looks import pooled as pooled_noise
+from ablate.verdict.evidence import Evidence
 from ablate.verdict.statistics.paired import Interval
 
 Pairs = Sequence[tuple[float, float]]  # (base, arm) by seed
@@ -105,39 +102,3 @@ def metrics(evidence: Evidence) -> list[str]:
 def _has(evidence: Evidence, metric: str) -> bool:
     finished = (run for run in evidence.runs if run.outcome == "finished")
     return all(metric in readings(run.result, evidence.scope) for run in finished)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The noise of one paired difference in the metric's unit, pooled over arms and studies."""
-
-    noise: Sd
-    studies: tuple[str, ...]
-    largest: float  # sd of the noisiest study: kinds of arms and sizes differ by factors
-    gain: float | None = None  # from pairing; None for several studies
-
-
-def measured(studies: Iterable[StudyRecord], metric: str, focus: str) -> Measured | None:
-    """Of some studies together, of one name the first; None where no arm has two pairs with the base.
-
-    focus: of the study that asks (`rest` leaves it out).
-    """
-    evidences = {study.name: recall(study).with_focus(focus) for study in reversed(list(studies))}
-    found = {name: (noise, one) for name, one in evidences.items() if (noise := _noise(one, metric)) is not None}
-    if not found:
-        return None
-    noises, (_, first) = [noise for noise, _ in found.values()], next(iter(found.values()))
-    df = sum(noise.df for noise in noises)
-    variance = sum(noise.variance * noise.df for noise in noises) / df
-    pairing = gain(first, first.arms, metric) if len(found) == 1 else None
-    largest = max(math.sqrt(noise.variance) for noise in noises)
-    return Measured(Sd(math.sqrt(variance), df), tuple(found), largest, pairing.value if pairing else None)
-
-
-def _noise(evidence: Evidence, metric: str) -> Noise | None:
-    if not _has(evidence, metric):
-        return None
-    differences = [list(evidence.differences(arm, metric).values()) for arm in evidence.arms]
-    usable = [d for d in differences if len(d) > 1]
-    noise = pooled_noise(usable, Noise()) if usable else None
-    return noise if noise and noise.variance > 0 else None

@@ -1,13 +1,12 @@
 """Noise of runs and of pairs, and how often the intervals hold."""
 
-import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from ablate.verdict.evidence import read
-from ablate.verdict.spread import Gain, Sd, gain, measured, metrics, of_pairs, pairs, pooled
+from ablate.verdict.spread import Gain, Sd, gain, metrics, of_pairs, pairs, pooled
 from ablate.verdict.statistics.looks import Noise, pool
 from tests.verdict.worlds import World, write
 
@@ -90,26 +89,6 @@ def test_runs_that_are_the_same_have_no_gain():
 
 def test_metrics_are_those_of_the_declaration(evidence):
     assert metrics(evidence) == ["macro", "general", "code", "science", "qa"]
-
-
-def test_noise_is_read_from_the_records(tmp_path):
-    assert measured([], "macro", "qa") is None
-    world = World(seeds=tuple(range(8)), own_noise=0.002, evaluation_noise=0.0)
-    one = write(tmp_path, world, "one")
-    evidence = read(one)
-    found = measured([one], "macro", "qa")
-    assert found is not None
-    d = np.array([list(evidence.differences(arm, "macro").values()) for arm in evidence.arms])
-    assert found.noise.value == pytest.approx(math.sqrt(d.var(axis=1, ddof=1).mean()))
-    assert found.noise.df == pytest.approx(3 * 7 / 1.5)  # three arms share a base: worth two
-    assert found.gain is not None
-    assert found.gain > 3
-    two = write(tmp_path, dataclasses.replace(world, own_noise=0.02, seeds=tuple(range(20, 28))), "two")
-    both = measured([one, two], "macro", "qa")
-    assert both is not None
-    assert set(both.studies) == {"one", "two"}
-    assert found.noise.value < both.noise.value < both.largest
-    assert measured([one, two], "no such metric", "qa") is None
 
 
 def test_the_interval_of_the_noise_holds_it():
