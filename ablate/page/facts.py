@@ -6,6 +6,7 @@ from ablate.verdict.card import MANY, Card
 from ablate.verdict.compare import bounds
 from ablate.verdict.evidence import flops_text
 from ablate.verdict.spread import Gain
+from ablate.verdict.statistics.shrink import Shrunken
 
 
 def facts(card: Card) -> list[tuple[str, str]]:
@@ -18,7 +19,7 @@ def facts(card: Card) -> list[tuple[str, str]]:
         found += [
             ("effect", f"{effect.mean:+.4f} {v.metric.unit} {bounds(effect.interval)}; {detectable}"),
             ("family", f"{v.family} arms; {_promise(card)}"),
-            ("probably", f"{card.shrunken.mean:+.4f} {bounds(card.shrunken.interval)}; {_sign(card)}"),
+            ("probably", f"{card.shrunken.mean:+.4f} {bounds(card.shrunken.interval)}; {_sign(card.shrunken)}"),
             ("noise", v.known.text),
         ]
     if card.pairing:
@@ -40,9 +41,9 @@ def _promise(card: Card) -> str:
     return f"this interval misses the effect in at most {card.level:.2g} of studies"
 
 
-def _sign(card: Card) -> str:
-    wrong = card.wrong_sign or 0.0
-    return f"wrong sign with probability {wrong:.2g}" if wrong >= 1e-4 else "wrong sign with probability below 0.0001"
+def _sign(shrunken: Shrunken) -> str:
+    chance = f"{shrunken.wrong_sign:.2g}" if shrunken.wrong_sign >= 1e-4 else "below 0.0001"
+    return f"no effect, or one of the other sign, with probability {chance}"
 
 
 def _pairing(kind: str, pairing: Gain) -> str:

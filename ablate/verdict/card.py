@@ -49,8 +49,7 @@ class Card:
     """One arm, in the metric's unit; what is not known is None."""
 
     verdict: Verdict
-    shrunken: Shrunken | None  # what the effect probably is, and P(better)
-    wrong_sign: float | None  # probability that the effect has not the sign of its estimate
+    shrunken: Shrunken | None  # what the effect probably is
     pairing: Gain | None  # measured over the study's arms of this kind
     kind: str  # what kind of change the arm is
     passages: Passages | None  # error of the choice of validation text
@@ -84,11 +83,11 @@ def cards(evidence: Evidence, conclusion: trust.Conclusion | None = None) -> lis
 
 
 def _shrunken(verdicts: Sequence[Verdict]) -> dict[str, Shrunken]:
-    known = [v for v in verdicts if len(v.differences) > 1]
+    known = [v for v in verdicts if math.isfinite(v.effect.error)]
     if not known:
         return {}
     means, errors, dfs = zip(*((v.effect.mean, v.effect.error, v.effect.df) for v in known), strict=True)
-    found = shrink(means, errors, dfs, scale=known[0].margin, confidence=known[0].confidence)
+    found = shrink(means, errors, dfs, margin=known[0].margin, confidence=known[0].confidence)
     return {verdict.arm: one for verdict, one in zip(known, found, strict=True)}
 
 
@@ -108,7 +107,6 @@ def _card(
     return Card(
         verdict=verdict,
         shrunken=shrunken,
-        wrong_sign=shrunken.wrong_sign(effect.mean) if shrunken else None,
         pairing=pairings.get(own.kind) if own else None,
         kind=registry.name_of(own.kind) if own else "",
         passages=passages(evidence, verdict.arm),

@@ -10,6 +10,8 @@ What keeps the words honest:
   to be `worse`, never `better` or `equivalent`
 - a difference that is real but inside the margin is `equivalent`: the margin says what matters
 - an arm that raced (`verdict.race`) has the word and the interval of the race, which hold over all its looks
+- an arm that ended with the weights of the base in every pair is the base itself: it has tested nothing, and gets no
+  word. Differences that are all equal have the noise of the smallest step between two values of the study
 - while runs are missing a verdict is provisional
 - looks share the level of the study (`history`): one with fewer or more seeds than were declared gets little of it
 
@@ -22,6 +24,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, get_args
 
 import numpy as np
@@ -36,6 +39,7 @@ from ablate.verdict.statistics.looks import Noise
 from ablate.verdict.statistics.paired import Interval, Judgement, Word, detectable, interval, judge
 
 BEYOND = "by more than the margin"
+SINGLE = 2.0**-23  # relative precision of the numbers that nats are summed from
 NOTHING = Known(Noise(), frozenset(), 0, ())
 
 
@@ -56,6 +60,7 @@ class Verdict:
     family: int  # arms judged together
     margin: float
     confidence: float
+    itself: bool  # in every pair the arm ended with the weights of the base: it has shown nothing, and gets no word
     notes: tuple[str, ...]  # outcomes of unpaired seeds, and what limits the word
     provisional: bool  # a run of this arm or of the base is still missing
     share: float = 1.0  # of the study's level, what this look at the arm was judged at
@@ -114,7 +119,15 @@ def _looked_at(v: Verdict, seen: History, look: Row) -> Verdict:
 def _known(evidence: Evidence, past: Sequence[Past] | None, metric: str) -> dict[str, Known]:
     """Of the noise of every arm that has two pairs."""
     others = registry.earlier(evidence) if past is None else past
-    return registry.noises(registry.arms_of(evidence), others, metric)
+    found, least = registry.noises(registry.arms_of(evidence), others, metric), _step(evidence, metric) ** 2
+    return {arm: replace(one, noise=replace(one.noise, least=least)) for arm, one in found.items()}
+
+
+def _step(evidence: Evidence, metric: str) -> float:
+    """The smallest step between two values of a metric in a study; of single precision if all are equal."""
+    values = sorted(value for arm in evidence.by_arm for value in evidence.finals(arm, metric).values())
+    least = SINGLE * (max(map(abs, values), default=0.0) or 1.0)
+    return min((b - a for a, b in pairwise(values) if b - a > least), default=least)
 
 
 def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement, known: Known) -> Verdict:
@@ -122,7 +135,8 @@ def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect
     if arm in evidence.race:
         effect = _raced(effect, evidence.race[arm])
     diverged = any(run.outcome == "diverged" for run in evidence.by_arm[arm].values())
-    word: Word = "inconclusive" if diverged and effect.word in ("better", "equivalent") else effect.word
+    itself = len(differences) > 0 and _equal(evidence, arm, differences) == len(differences)
+    no_word = itself or (diverged and effect.word in ("better", "equivalent"))
     return Verdict(
         arm=arm,
         base=evidence.base,
@@ -133,13 +147,23 @@ def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect
         differences=differences,
         effect=effect,
         known=known,
-        word=word,
+        word="inconclusive" if no_word else effect.word,
         family=len(evidence.arms),
         margin=evidence.declaration["margin"],
         confidence=evidence.declaration["confidence"],
+        itself=itself,
         notes=tuple(_notes(evidence, arm, differences, effect)),
         provisional=not (evidence.stopped(arm) or all(run.done for run in runs)),
     )
+
+
+def _equal(evidence: Evidence, arm: str, differences: dict[int, float]) -> int:
+    """Pairs in which the arm has the weights and the value of the base."""
+    weights = [
+        [evidence.by_arm[name][seed].result.get("weights_sha256") for seed in differences]
+        for name in (arm, evidence.base)
+    ]
+    return sum(not d and a is not None and a == b for d, a, b in zip(differences.values(), *weights, strict=True))
 
 
 def _raced(effect: Judgement, decision: dict[str, Any]) -> Judgement:
@@ -165,11 +189,11 @@ def _mean(evidence: Evidence, arm: str, seeds: dict[int, float]) -> float:
 
 
 def _notes(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement) -> list[str]:
+    notes = _singular(evidence, arm, differences)
     if evidence.stopped(arm):
         race = evidence.race[arm]
         at = f"{race['look']} seeds" if race["look"] else f"{race['rung']:.0%} of the first run"
-        return [f"stopped after {at}: {race['reason']}"]
-    notes = []
+        return [f"stopped after {at}: {race['reason']}", *notes]
     for name, prefix in ((arm, ""), (evidence.base, f"{evidence.base}: ")):
         outcomes = Counter(run.outcome for run in evidence.by_arm[name].values() if run.outcome != "finished")
         total = len(evidence.by_arm[name])
@@ -180,6 +204,21 @@ def _notes(evidence: Evidence, arm: str, differences: dict[int, float], effect: 
         notes.append("one seed gives no interval")
     if effect.word == "equivalent" and effect.p_adjusted <= 1 - evidence.declaration["confidence"]:
         notes.append("differs, by less than the margin")
+    return notes
+
+
+def _singular(evidence: Evidence, arm: str, differences: dict[int, float]) -> list[str]:
+    """What an effect cannot show: seeds in which the arm is its base, or the base alone diverged."""
+    notes, base = [], evidence.base
+    if equal := _equal(evidence, arm, differences):
+        what = "the base itself" if equal == len(differences) else "partly the base itself"
+        notes.append(f"{what}: equal weights in {equal} of {len(differences)} seeds")
+    alone = [s for s, run in evidence.by_arm[base].items() if run.outcome == "diverged" and s in evidence.finished(arm)]
+    if alone:
+        seeds = ", ".join(map(str, alone))
+        notes.append(
+            f"{base} diverged with seed {seeds}, {arm} did not: the effect leaves this out, to the good of {base}"
+        )
     return notes
 
 
@@ -208,7 +247,7 @@ def _claim(v: Verdict) -> str:
     size = f"{v.effect.mean:+.4f} {unit} {bounds(v.effect.interval)}"
     if v.word == "equivalent":
         return f"{pair} to `{v.base}` within ±{v.margin:g} {unit}: {size}"
-    if len(v.differences) < 2 or v.word != v.effect.word:
+    if len(v.differences) < 2 or v.itself or v.word != v.effect.word:
         return f"{pair} against `{v.base}`: {'; '.join(v.notes)}"
     return f"{pair} against `{v.base}`: {size}{seen}"
 

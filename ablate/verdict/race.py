@@ -220,7 +220,7 @@ def _noise(race: _Race, seeds: int) -> Noise:
 
 def _judge(before: Decision, d: list[float], noise: Noise, design: Design, study: Study) -> Decision:
     blocks, mean, sd = len(d), float(np.mean(d)), spread(d, noise)
-    bound, error = design.bound(blocks, noise.df), sd / math.sqrt(blocks)
+    bound, error = design.bound(blocks, noise.df), sd / math.sqrt(blocks) or math.inf  # equal pairs tell of no noise
     interval = (mean - bound * error, mean + bound * error)
     word = _word(interval, study.margin) if before.word == "inconclusive" else before.word
     # in a race for the best, an arm that is better goes on
@@ -232,7 +232,7 @@ def _judge(before: Decision, d: list[float], noise: Noise, design: Design, study
         word=word,
         mean=mean,
         interval=interval,
-        t=mean / error if error else math.copysign(math.inf, mean) if mean else 0.0,
+        t=mean / error,
         bound=bound,
     )
 

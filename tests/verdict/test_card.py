@@ -24,8 +24,9 @@ def test_a_card_holds_the_verdict_and_what_it_rests_on(tmp_path):
     one = found["qa_20"]
     assert one.shrunken is not None
     assert abs(one.shrunken.mean) < abs(one.verdict.effect.mean)
-    assert one.wrong_sign is not None
-    assert one.wrong_sign < 0.01 < (found["qa_12"].wrong_sign or 0)
+    other = found["qa_12"].shrunken
+    assert other is not None
+    assert one.shrunken.wrong_sign < 0.01 < other.wrong_sign
     assert one.pairing is not None
     assert one.pairing.value > 10
     assert one.level == pytest.approx(0.05 / 3)

@@ -89,7 +89,29 @@ def test_a_seed_that_failed_in_the_base_is_paired_with_nothing(tmp_path):
     found = by_arm(study(tmp_path, outcomes={("base", 3): "diverged"}))
     assert all(sorted(v.differences) == [0, 1, 2] for v in found.values())
     assert all("base: 1 of 4 diverged" in v.notes for v in found.values())
+    alone = "base diverged with seed 3, qa_20 did not: the effect leaves this out, to the good of base"
+    assert alone in found["qa_20"].notes
     assert found["qa_20"].word == "better"
+
+
+def test_an_arm_that_is_its_base_to_the_bit_has_no_word(tmp_path):
+    effects = {"copy": 0.0, "shifted": 0.02}
+    evidence = study(tmp_path, effects=effects, own_noise=0.0, evaluation_noise=0.0, seeds=(0, 1, 2))
+    found = by_arm(evidence)
+    assert (found["copy"].effect.word, found["copy"].word) == ("equivalent", "inconclusive")
+    assert found["copy"].notes == ("the base itself: equal weights in 3 of 3 seeds",)
+    said = "`copy` is inconclusive against `base`: the base itself: equal weights in 3 of 3 seeds."
+    assert compare.sentence([found["copy"]]) == said
+
+
+def test_a_shift_that_is_the_same_with_every_seed_is_no_certainty(tmp_path):
+    found = by_arm(study(tmp_path, effects={"shifted": 0.02}, own_noise=0.0, evaluation_noise=0.0, seeds=(0, 1)))
+    one = found["shifted"]
+    assert one.differences == pytest.approx({0: 0.02, 1: 0.02})
+    assert not one.itself
+    assert one.word == "inconclusive"
+    assert 0.05 < one.effect.p < 1
+    assert one.effect.interval[0] < 0 < one.effect.interval[1]
 
 
 def test_one_seed_is_inconclusive_and_says_why(tmp_path):

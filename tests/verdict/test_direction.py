@@ -102,7 +102,7 @@ def test_a_card_is_in_the_metrics_unit_and_has_no_error_over_passages(study):
     more, less = cards(study("accuracy")), cards(study("missed"))
     for a, b in zip(more, less, strict=True):
         assert a.passages is None
-        assert a.wrong_sign == pytest.approx(b.wrong_sign, abs=1e-9)
+        assert a.shrunken.wrong_sign == pytest.approx(b.shrunken.wrong_sign, abs=1e-9)  # pyrefly: ignore
         assert a.shrunken.mean == pytest.approx(-b.shrunken.mean)  # pyrefly: ignore
     assert UNIT in dict(facts(more[0]))["effect"]
 

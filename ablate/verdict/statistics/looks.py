@@ -41,6 +41,7 @@ class Noise:
 
     variance: float = 0.0
     df: float = 0.0
+    least: float = 0.0  # variance of an arm whose differences are all equal: the square of what can be measured
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ CAUTION = 0.5  # standard errors by which the scatter of earlier arms is taken t
 RELEASE = 0.3  # level of the F test that lets go of the past. At 0.2 one arm of 3 x noise is claimed in 7 % of studies
 SEEDS = 3  # fewer of an arm tell too little of its noise to see that it is none of the past's
 LONE = 1.6  # degrees of freedom of earlier noise that one or two arms may use
-ROUNDING = 1e-12  # a variance so much smaller than the others is no noise: the two runs are one
+ROUNDING = 1e-12  # a variance so much smaller than the others, or than the mean squared, is no noise
 MOST = 1e6  # degrees of freedom that are as good as infinite
 
 Block = Sequence[Sequence[float]]  # differences by seed, of the arms of one study
@@ -128,13 +128,19 @@ def scatter(own: Block) -> float:
 
 
 def moderated(differences: Sequence[float], prior: Noise) -> Noise:
-    """Variance to judge one arm by, and its degrees of freedom; infinite without two seeds."""
+    """Variance to judge one arm by, and its degrees of freedom; infinite without two seeds.
+
+    Differences that are all equal show no more than that their noise is too small to be measured. Their variance is the
+    least that can be; where nobody tells what that is, it is infinite.
+    """
     n = len(differences)
     if n < 2:
         return Noise(math.inf, 1.0)
     own = variance(differences)
+    if own <= ROUNDING * (math.fsum(differences) / n) ** 2:
+        own = prior.least
     df = prior.df + n - 1
-    return Noise(max(own, (prior.df * prior.variance + (n - 1) * own) / df), df)
+    return Noise(max(own, (prior.df * prior.variance + (n - 1) * own) / df) or math.inf, df)
 
 
 def variance(d: Sequence[float]) -> float:

@@ -206,7 +206,4 @@ def _tail(distance: float, d: Sequence[float], prior: Noise) -> float:
     """P(T > distance / standard error)."""
     if len(d) < 2:
         return 1.0
-    error = standard_error(d, prior)
-    if error == 0:  # equal to the last bit; the limit of ever smaller noise
-        return 0.5 if distance == 0 else float(distance < 0)
-    return float(stdtr(moderated(d, prior).df, -distance / error))
+    return float(stdtr(moderated(d, prior).df, -distance / standard_error(d, prior)))

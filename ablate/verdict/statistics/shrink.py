@@ -1,16 +1,24 @@
 """What an effect probably is: the largest of many estimates is partly luck, and this takes the luck back.
 
 The effects of a family are taken to be normal about 0 with an unknown standard deviation tau. How large tau is, the
-family itself tells; before it does, tau is of the order of the study's margin (half-Cauchy, Gelman 2006, Bayesian
-Analysis 1:515), so that one arm alone is shrunk too, a large effect hardly, and nothing to exactly 0. With an
-estimate m of standard error e (known with some degrees of freedom, over which is averaged, like over tau)
+family itself tells. Before it does, all tau^2 are alike up to `scale`, with the tail of a Cauchy beyond (a beta prime,
+Perez, Pericchi and Ramirez 2017, Bayesian Analysis 12:615). A flat prior of tau^2 is the one whose intervals hold
+whatever tau is (Morris and Tang 2011, Statistical Science 26:271). The scale is the margin of the study, and at least
+WIDE times the median error: a margin far below the noise would else make all effects nothing. With an estimate m of
+standard error e (known with some degrees of freedom, over which is averaged, like over tau)
 
     effect | tau, e  ~  normal(B m, B e^2),     B = tau^2 / (tau^2 + e^2)
 
+The chance of a wrong sign asks something else: whether there is an effect at all. For that, a share of the arms has
+none, and it has not the sign of its estimate either (the local false sign rate: Stephens 2017, Biostatistics 18:275).
+The family tells the share; before it does, NONE says that most arms have no effect. Where few do, chances that leave
+this out are far too small: of those stated as 0.04, 0.32 came true. The mean and the interval are of an effect that
+there is; were nothing a part of them, they would be too narrow where all arms have some.
+
 The word of a verdict never comes from here: it comes from the estimate and its error alone.
 
-    >>> one, *others = shrink([-0.02, 0.001, -0.001, 0.002], [0.002] * 4, [20] * 4, scale=0.01, confidence=0.95)
-    >>> -0.02 < one.mean < -0.019 and one.below > 0.999
+    >>> one, *others = shrink([-0.02, 0.001, -0.001, 0.002], [0.002] * 4, [20] * 4, margin=0.01, confidence=0.95)
+    >>> -0.02 < one.mean < -0.019 and one.wrong_sign < 0.001
     True
 """
 
@@ -23,7 +31,11 @@ from scipy.special import gammaincinv, ndtr
 from ablate.verdict.statistics.paired import Interval
 
 TAUS = np.geomspace(1e-2, 1e2, 49)  # in units of the scale
-NODES = 12  # equally likely ratios of the true to the estimated error
+PRIOR = TAUS**2 / (1 + TAUS**2) ** 1.5  # of them, on a grid of logarithms
+WIDE = 3.0  # median errors
+SHARES = (np.arange(12) + 0.5) / 12  # of the arms, without effect
+NONE = SHARES**3  # beta(4, 1), mean 0.8
+POINTS, WEIGHTS = ((x + shift) / 2 for x, shift in zip(np.polynomial.legendre.leggauss(12), (1, 0), strict=True))
 STEPS = 60  # of the bisection for a quantile
 
 
@@ -33,36 +45,49 @@ class Shrunken:
 
     mean: float
     interval: Interval
-    below: float  # probability that the effect is below 0
-
-    def wrong_sign(self, mean: float) -> float:
-        """Probability that the effect has not the sign of its estimate."""
-        return 1 - self.below if mean < 0 else self.below
+    wrong_sign: float  # probability that the effect has not the sign of its estimate
 
 
 def shrink(
-    means: Sequence[float], errors: Sequence[float], dfs: Sequence[float], scale: float, confidence: float
+    means: Sequence[float], errors: Sequence[float], dfs: Sequence[float], margin: float, confidence: float
 ) -> list[Shrunken]:
-    """The effects behind finite estimates of one family; `scale` is the margin of the study."""
+    """The effects behind finite estimates of one family, in a study with this margin."""
+    scale = max(margin, WIDE * float(np.median(errors)))
     m, taus = np.asarray(means, float)[:, None, None], scale * TAUS[None, :, None]
-    ratios = np.sqrt([df / (2 * gammaincinv(df / 2, (np.arange(NODES) + 0.5) / NODES)) for df in dfs])
+    # ratios of the true to the estimated error, at the points of Gauss and Legendre in their probability
+    ratios = np.sqrt([df / (2 * gammaincinv(df / 2, POINTS)) for df in dfs])
     e = np.maximum(np.asarray(errors, float)[:, None, None] * ratios[:, None, :], 1e-12 * scale)
-    variance = taus**2 + e**2  # (arms, taus, nodes)
-    density = np.exp(-0.5 * m**2 / variance) / np.sqrt(variance) + 1e-300
-    of_tau = np.log(density.sum(2))
-    prior = np.log(TAUS / (1 + TAUS**2))  # half-Cauchy, on a grid of logarithms
-    tau_weights = prior + of_tau.sum(0)
-    weights = np.exp(tau_weights - tau_weights.max())[None, :, None] * density / density.sum(2, keepdims=True)
-    weights = (weights / weights.sum((1, 2), keepdims=True)).reshape(len(m), -1)
-    kept = taus**2 / variance
-    centres, sds = (kept * m).reshape(len(m), -1), (np.sqrt(kept) * e).reshape(len(m), -1)
+    density = _density(m, taus**2 + e**2)  # (arms, taus, points)
+    kept = taus**2 / (taus**2 + e**2)
+    centres, sds = kept * m, np.sqrt(kept) * e
+    right = (density * ndtr(np.abs(centres) / sds)).sum(2)
+    wrong = _wrong_sign(_density(m, e**2).sum((1, 2)), density.sum(2), right)
+    weights = _likely(np.log(PRIOR) + np.log(density.sum(2)).sum(0))[:, None] * density / density.sum(2, keepdims=True)
+    centres, sds, weights = (x.reshape(len(m), -1) for x in (centres, sds, weights))
     tail = (1 - confidence) / 2
     low, high = (_quantile(centres, sds, weights, level) for level in (tail, 1 - tail))
-    means_, below = (weights * centres).sum(1), (weights * ndtr(-centres / sds)).sum(1)
     return [
         Shrunken(float(mean), (float(a), float(b)), float(p))
-        for mean, a, b, p in zip(means_, low, high, below, strict=True)
+        for mean, a, b, p in zip((weights * centres).sum(1), low, high, wrong, strict=True)
     ]
+
+
+def _density(m: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Of an estimate, at every point of its error."""
+    return WEIGHTS * (np.exp(-0.5 * m**2 / variance) / np.sqrt(variance) + 1e-300)
+
+
+def _wrong_sign(none: np.ndarray, some: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """By arm, from the densities of its estimate without effect, [arm], with one, and of the same sign, [arm, tau]."""
+    shares = SHARES[:, None, None]
+    either = shares * none[:, None] + (1 - shares) * some  # (shares, arms, taus)
+    likely = _likely(np.log(NONE[:, None] * PRIOR) + np.log(either).sum(1))
+    return 1 - (likely[:, None] * (1 - shares) * right / either).sum((0, 2))
+
+
+def _likely(logs: np.ndarray) -> np.ndarray:
+    weights = np.exp(logs - logs.max())
+    return weights / weights.sum()
 
 
 def _quantile(centres: np.ndarray, sds: np.ndarray, weights: np.ndarray, level: float) -> np.ndarray:

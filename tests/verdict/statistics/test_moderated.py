@@ -22,7 +22,8 @@ from ablate.verdict.statistics.moderated import (
     worth,
 )
 from ablate.verdict.statistics.paired import judge
-from bench.verdicts import World, normal, study
+from bench.noise import World, normal
+from bench.verdicts import study
 
 
 def block(rng: np.random.Generator, sds: np.ndarray, seeds: int = 3, shared: float = 0.0) -> list[list[float]]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr, ndtri
 from scipy.stats import binom, t, ttest_rel
 
+from ablate.verdict.statistics.looks import Noise
 from ablate.verdict.statistics.paired import detectable, holm, holm_levels, interval, judge, power
 
 MARGIN, CONFIDENCE = 0.01, 0.95
@@ -165,13 +166,28 @@ def test_an_arm_without_differences_still_counts_in_the_family():
     assert beside.p_adjusted == pytest.approx(2 * alone.p_adjusted)
 
 
-@pytest.mark.parametrize(
-    ("value", "word"), [(-0.0625, "better"), (0.0625, "worse"), (0.0, "equivalent"), (0.001, "equivalent")]
-)
-def test_differences_without_any_spread(value, word):
+@pytest.mark.parametrize("value", [-0.0625, 0.0, 0.001, 0.1 + 0.2])
+def test_equal_differences_are_no_certainty(value):
     one = judge({"arm": [value] * 3}, MARGIN, CONFIDENCE)["arm"]
-    assert one.word == word
-    assert one.interval == pytest.approx((value, value))
+    assert (one.word, one.p, one.interval, one.mde) == ("inconclusive", 1.0, (-math.inf, math.inf), math.inf)
+
+
+def test_equal_differences_have_the_noise_of_the_least_step():
+    """0.02 three times, measured in steps of 0.01: t = 0.02 / (0.01 / sqrt 3) = 3.4641, p = 2 P(t(2) > t) = 0.0742."""
+    least = {"arm": Noise(least=0.01**2)}
+    one = judge({"arm": [0.02] * 3}, MARGIN, CONFIDENCE, least)["arm"]
+    assert one.p == pytest.approx(0.0742, abs=1e-4)
+    assert one.interval == pytest.approx((0.02 - 0.02484, 0.02 + 0.02484), abs=1e-5)  # t(0.975, 2) = 4.3027
+    uneven = [0.02, 0.021, 0.022]  # have noise of their own, though it is smaller
+    assert judge({"arm": uneven}, MARGIN, CONFIDENCE, least) == judge({"arm": uneven}, MARGIN, CONFIDENCE)
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_a_metric_in_coarse_steps_makes_no_false_claims(seeds):
+    rng, false = np.random.default_rng(0), 0
+    for values in np.round(0.7 * rng.standard_normal((1000, 2, seeds))):
+        false += judge({"arm": (values[1] - values[0]).tolist()}, 0.1, 0.95, {"arm": Noise(least=1.0)})["arm"].p <= 0.05
+    assert false / 1000 < 0.05  # 0.12 at two seeds, were equal differences certain
 
 
 def test_a_real_difference_inside_the_margin_is_equivalent():
