@@ -58,7 +58,7 @@ def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
     estimated = [curves.estimate(evidence, arm, domain) for arm in arms for domain in evidence.domains]
     eps = compare.smallest_effects(evidence, conclusion.past)
     pictures = _pictures(_drawings(evidence, conclusion.verdicts, estimated, eps), folder)
-    for name, text in export.tables(evidence, conclusion.verdicts).items():
+    for name, text in export.tables(evidence, conclusion.verdicts, conclusion.contrasts).items():
         write_atomically(folder / f"{name}.csv", text)
     write_atomically(folder / "index.html", _html(evidence, conclusion, estimated, eps, pictures))
     return folder / "index.html"

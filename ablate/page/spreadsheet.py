@@ -5,14 +5,16 @@ tables(evidence, verdicts)["runs"]      'arm,seed,run,outcome,...'
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from ablate.scores.metrics import readings
 from ablate.verdict import compare
+from ablate.verdict.contrasts import Contrast
 from ablate.verdict.evidence import Evidence, Run
 
 
-def tables(evidence: Evidence, verdicts: list[compare.Verdict]) -> dict[str, str]:
+def tables(evidence: Evidence, verdicts: list[compare.Verdict], contrasts: Sequence[Contrast] = ()) -> dict[str, str]:
     """{name: CSV} of all tables."""
     amended = "; ".join(one.text for one in evidence.history.amendments)
     looks = len(evidence.history.looks)
@@ -21,6 +23,8 @@ def tables(evidence: Evidence, verdicts: list[compare.Verdict]) -> dict[str, str
         "runs": [_run_row(evidence, run) for run in (*evidence.runs, *evidence.controls)],
         "curves": [row for run in evidence.runs for row in _curve_rows(evidence, run)],
     }
+    if contrasts:
+        rows["contrasts"] = [_contrast_row(one) for one in contrasts]
     return {name: _csv(of_table) for name, of_table in rows.items()}
 
 
@@ -54,6 +58,19 @@ def _verdict_row(v: compare.Verdict) -> dict[str, Any]:
         "family": v.family,
         "provisional": v.provisional,
         "notes": "; ".join(v.remarks),
+    }
+
+
+def _contrast_row(one: Contrast) -> dict[str, Any]:
+    effect = one.effect
+    return {"contrast": one.name, "word": effect.word, "seeds": len(one.differences), "difference": effect.mean} | {
+        "low": effect.interval[0],
+        "high": effect.interval[1],
+        "p": effect.p,
+        "p_adjusted": effect.p_adjusted,
+        "standard_error": effect.error,
+        "degrees_of_freedom": effect.df,
+        "level": effect.level,
     }
 
 

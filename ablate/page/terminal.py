@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.console import Console, Group
 from rich.markup import escape
@@ -14,6 +15,7 @@ from ablate.page.tables import table
 from ablate.verdict import registry, selftest
 from ablate.verdict.card import Card
 from ablate.verdict.compare import Verdict, bounds
+from ablate.verdict.contrasts import Contrast
 from ablate.verdict.evidence import Evidence, spending_text
 from ablate.verdict.selftest import SelfTest
 from ablate.verdict.statistics.paired import Word
@@ -29,7 +31,10 @@ def show(found: Evidence, conclusion: Conclusion, console: Console) -> None:
     """Print the question, the verdicts, what was found about the study, and the verdict in a sentence."""
     console.print(f"[bold]{escape(found.study.name)}[/]  {escape(found.declaration['question'])}\n")
     if found.any_finished:
-        console.print(verdicts(conclusion.verdicts), "", findings(conclusion.findings), sep="\n")
+        console.print(verdicts(conclusion.verdicts), "", sep="\n")
+        if conclusion.contrasts:
+            console.print(contrasts(conclusion.contrasts), "", sep="\n")
+        console.print(findings(conclusion.findings))
     else:
         console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
     for line in _remarks(found):
@@ -58,6 +63,20 @@ def verdicts(results: list[Verdict]) -> Table:
         out.add_row(*_cells(verdict))
     if metric:
         out.caption = f"{metric.name}: {metric.unit}, {metric.better} is better"
+    return out
+
+
+def contrasts(found: Sequence[Contrast]) -> Table:
+    """Of a grid, one family: difference with its interval, p value, and the word; of many the clearest."""
+    out = table("factor by factor", ">difference", ">p adj.", ">detectable", "verdict")
+    shown = sorted(found, key=lambda one: one.effect.p_adjusted)[:SHOWN] if len(found) > SHOWN else found
+    for one in shown:
+        effect, word = one.effect, one.effect.word
+        mde = "–" if math.isnan(one.detectable) else f"{one.detectable:.4f}"
+        mean = lines(f"{effect.mean:+.4f}", bounds(effect.interval))
+        out.add_row(one.name, mean, f"{effect.p_adjusted:.2g}", mde, Text(word, style=COLOURS[word]))
+    if len(shown) < len(found):
+        out.caption = f"{len(found) - len(shown)} more of this family: the page has them all"
     return out
 
 

@@ -80,8 +80,7 @@ class Verdict:
     @property
     def detectable(self) -> float:
         """The smallest effect that so many seeds usually find; nan where a smaller one was found."""
-        found = self.word in ("better", "worse") and self.effect.mde > abs(self.effect.mean)
-        return math.nan if found else self.effect.mde
+        return shown_mde(self.word, self.effect)
 
 
 def verdicts(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Verdict]:
@@ -114,6 +113,11 @@ def _looked_at(v: Verdict, seen: History, look: Row) -> Verdict:
         notes.append(f"not the planned look: judged at level {share * (1 - v.confidence):.2g}")
     notes += [f"{word} at {seeds} seeds" for seeds, word in seen.earlier(v.arm, look) if word != v.word]
     return replace(v, notes=tuple(notes), share=share, next_share=seen.next_share(v.arm, look))
+
+
+def shown_mde(word: Word, effect: Judgement) -> float:
+    """The smallest effect that so many seeds usually find; nan beside a smaller one that was found."""
+    return math.nan if word in ("better", "worse") and effect.mde > abs(effect.mean) else effect.mde
 
 
 def _known(evidence: Evidence, past: Sequence[Past] | None, metric: str) -> dict[str, Known]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from ablate.verdict import compare, history, registry
 from ablate.verdict.compare import Verdict
+from ablate.verdict.contrasts import Contrast, contrasts
 from ablate.verdict.evidence import Evidence, under_first
 from ablate.verdict.registry import Past
 from ablate.verdict.statistics.paired import Word
@@ -31,6 +32,7 @@ class Conclusion:
     verdicts: list[Verdict]
     findings: list[Finding]
     past: Sequence[Past] = ()  # arms of earlier studies, which told of the noise
+    contrasts: Sequence[Contrast] = ()  # of a grid; none that a finding concerns
 
     @property
     def words(self) -> list[Word]:
@@ -70,7 +72,9 @@ def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusi
     if first := under_first(evidence):
         words = {v.arm: v.word for v in withheld(compare.verdicts(first, past), found, first.base)}
         verdicts = [replace(v, notes=(*v.notes, _at_first(words.get(v.arm)))) for v in verdicts]
-    return Conclusion(evidence.base, verdicts, found, past)
+    broken = {finding.arm for finding in found if not finding.held}
+    grid = [one for one in contrasts(evidence) if not broken & {"", evidence.base, *one.terms}]
+    return Conclusion(evidence.base, verdicts, found, past, grid)
 
 
 def look(evidence: Evidence, conclusion: Conclusion) -> None:
