@@ -7,8 +7,11 @@ from pathlib import Path
 import nbformat.v4
 import pytest
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+from ablate.verdict.book import keep
+from ablate.verdict.evidence import read
 from bench.curves import TABLES
 from tests.verdict.worlds import World, write
 from tests.worlds.study import design, validated
@@ -132,3 +135,16 @@ def test_a_notebook_is_kept_with_its_pictures(name):
     assert path.stat().st_size < KEPT
     assert not any(output.output_type in ("error", "stderr") for output in outputs(notebook))
     assert all(place not in path.read_text(encoding="utf-8") for place in ("/work", "/tmp", "/home", "/root"))
+
+
+@pytest.mark.parametrize("name", ["noise", "saturation"])
+def test_a_lab_book_of_ones_own_is_read_too(tmp_path, run, name):
+    study = write(tmp_path / "outputs", World(seeds=(0, 1, 2)), name="planted")
+    keep(read(study), tmp_path / "book" / "planted")
+    where = {"ABLATE_OUTPUTS": str(tmp_path / "book"), "ABLATE_STUDY": "planted", "ABLATE_TABLES": str(tmp_path)}
+    assert pictures(run(f"{name}.ipynb", **where)) >= 2
+
+
+def test_a_folder_without_a_study_is_named(tmp_path, run):
+    with pytest.raises(CellExecutionError, match="has an arm with two finished seeds"):
+        run("noise.ipynb", ABLATE_OUTPUTS=str(tmp_path))
