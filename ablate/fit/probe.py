@@ -14,16 +14,16 @@ the average that are the same for every run, then one evaluation:
     0      of all domains   all                    1e-3, 0.1    0
     1      of the first     one: a gradient        1e-3, 0.1    1
                             large enough to clip
-    2      of the first     all                    1e-3, 0.1    0.5
+    2      of the first     all of a whole row     1e-3, 0.1    0.5
 
-The rows are the beginning of the first validation row of each domain, one row at a time, so that gradients
+The other rows are the beginning of the first validation row of each domain, one row at a time, so that gradients
 are added up, and no setting of rows or micro-batches changes it. The module is a second one, with the
 first weights as the seed draws them, an optimizer and an average of its own: nothing that trains is touched.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,10 +37,11 @@ from torch.optim import Optimizer
 from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
 from ablate.fit.module import Diverged, Pretraining
+from ablate.plan.timeline import Timeline
 from ablate.run.settings import Settings
 from ablate.scores.loss import IGNORED
 
-LENGTH = 128  # tokens of a row at most: two blocks of queries, two chunks of a state
+LENGTH = 128  # tokens of the other rows at most: two blocks of queries, two chunks of a state
 RATES = {"lr": 1e-3, "weight_decay": 0.1}
 SHARES = (0.0, 1.0, 0.5)  # in the average, by step
 LAST_FACTOR = 0.5  # of the head's rate; the factors of a curriculum between 1 and this
@@ -48,17 +49,21 @@ LAST_FACTOR = 0.5  # of the head's rate; the factors of a curriculum between 1 a
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A configuration with what it is asked on: its held-out rows, and the bytes that its tokens stand for."""
+    """A configuration with what it is asked on: its held-out rows, the bytes that its tokens stand for, and what makes
+    a module of it."""
 
     settings: Settings
     held_out: Batch
     bytes_per_token: Tensor
+    make: Callable[[Settings, Timeline, Tensor], Pretraining] = Pretraining
 
 
 def possible(trainer: L.Trainer, module: Pretraining) -> bool:
-    """Not where parameters are spread or steps compiled: the module of the probe would be another one."""
-    single = module.settings.where.strategy == "single" and trainer.world_size == 1
-    return single and not module.settings.where.compile
+    """Not where parameters are spread or steps compiled: the module of the probe would be another one. Nor where
+    kernels need not repeat."""
+    where = module.settings.where
+    repeats = where.deterministic or module.device.type == "cpu"
+    return where.strategy == "single" and trainer.world_size == 1 and not where.compile and repeats
 
 
 def probe(trainer: L.Trainer, module: Pretraining, subject: Subject) -> dict[str, Any]:
@@ -67,12 +72,13 @@ def probe(trainer: L.Trainer, module: Pretraining, subject: Subject) -> dict[str
     other, hidden = _second(trainer, module, subject), list[Tensor]()
     other.model.register_forward_hook(lambda _model, _inputs, output: hidden.append(output.detach()))
     optimizer = other.configure_optimizers()
-    rows = _beginnings(subject.held_out).to(module.device)
+    whole = _first_rows(subject.held_out).to(module.device)
+    rows = whole._replace(tokens_BL=whole.tokens_BL[:, :LENGTH], targets_BL=whole.targets_BL[:, :LENGTH])
     torch.set_rng_state(still := torch.Generator().manual_seed(0).get_state())
     outcome: dict[str, Any] = {}
     try:
         with _precision(trainer, module.settings, subject.settings):
-            _steps(trainer, other, optimizer, rows, outcome)
+            _steps(trainer, other, optimizer, rows, whole.of_rows([0]), outcome)
             outcome["evaluation"] = digest([*other.evaluate(rows, lambda: None)])
     except Diverged as error:
         outcome["diverged"] = str(error)
@@ -133,7 +139,7 @@ def _second(trainer: L.Trainer, module: Pretraining, subject: Subject, one_row: 
     """A module of its own, its weights as the seed draws them, which works off a row at a time, if asked so."""
     settings, where = subject.settings, module.settings.where
     settings = dataclasses.replace(settings, where=dataclasses.replace(where, micro_tokens=1) if one_row else where)
-    other = Pretraining(settings, module.timeline, subject.bytes_per_token).to(module.device)
+    other = subject.make(settings, module.timeline, subject.bytes_per_token).to(module.device)
     other.trainer = trainer
     other.manual_backward = Tensor.backward  # callbacks are told of the run's own steps alone
     return other
@@ -153,11 +159,13 @@ def _precision(trainer: L.Trainer, ours: Settings, theirs: Settings) -> Iterator
         trainer.strategy.precision_plugin = kept
 
 
-def _steps(trainer: L.Trainer, module: Pretraining, optimizer: Optimizer, rows: Batch, outcome: dict[str, Any]) -> None:
+def _steps(
+    trainer: L.Trainer, module: Pretraining, optimizer: Optimizer, rows: Batch, whole: Batch, outcome: dict[str, Any]
+) -> None:
     first, factors = rows.of_rows([0]), np.linspace(1.0, LAST_FACTOR, module.model.size.depth + 2)
     only_last = torch.full_like(first.targets_BL, IGNORED)
     only_last[:, -1] = first.targets_BL[:, -1]
-    batches = (rows, first._replace(targets_BL=only_last), first)
+    batches = (rows, first._replace(targets_BL=only_last), whole)
     for step, (batch, share) in enumerate(zip(batches, SHARES, strict=True)):
         optimizers.set_rates(optimizer, RATES | {"average": share}, factors)
         with trainer.precision_plugin.train_step_context():
@@ -172,11 +180,9 @@ def _steps(trainer: L.Trainer, module: Pretraining, optimizer: Optimizer, rows: 
         }
 
 
-def _beginnings(held_out: Batch) -> Batch:
-    """The beginning of the first validation row of each domain."""
-    first = [int((held_out.domain_B == domain).nonzero()[0]) for domain in held_out.domain_B.unique()]
-    rows = held_out.of_rows(first)
-    return rows._replace(tokens_BL=rows.tokens_BL[:, :LENGTH], targets_BL=rows.targets_BL[:, :LENGTH])
+def _first_rows(held_out: Batch) -> Batch:
+    """The first validation row of each domain."""
+    return held_out.of_rows([int((held_out.domain_B == domain).nonzero()[0]) for domain in held_out.domain_B.unique()])
 
 
 def _types(module: Pretraining, optimizer: Optimizer, hidden: list[Tensor]) -> dict[str, str]:

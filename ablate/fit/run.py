@@ -97,7 +97,7 @@ def _base(settings: Settings, record: Record) -> Subject | None:
         return None
     base = dataclasses.replace(found[0], seed=settings.seed, where=settings.where, study=settings.study)
     corpus = prepared(Path(settings.where.outputs), found[1])
-    return Subject(base, validation_rows(corpus, base), torch.from_numpy(corpus.bytes_per_token))
+    return Subject(base, validation_rows(corpus, base), torch.from_numpy(corpus.bytes_per_token), Pretraining)
 
 
 def _leave(growth: Growth, record: Record, watch: Watch) -> dict[int, Callable[[Path], None]]:

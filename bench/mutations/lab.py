@@ -1,15 +1,14 @@
 """A study of runs of eight steps, trained in this process, whose arms can be tampered with behind the audit's back.
 
     with laboratory(data) as lab:
-        lab.alarms("rate", carry=tampered)        the findings that do not hold, before the runs have ended
+        lab.alarms("rate", carry=tampered)        the findings that do not hold, once the runs have ended
 
-The base is trained once, as it should be. An arm is trained while a mutation is in force, or in another way, its
-record is cut to what it was before the last step, and the detector is asked.
+The base is trained once, as it should be. An arm is trained while a mutation is in force, or in another way, and all
+checks of a study are asked. `outcome`: of the arm's run, whether anything came out differently.
 """
 
 import contextlib
 import dataclasses
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,12 +21,12 @@ from ablate.fit import run
 from ablate.run import failures
 from ablate.run.identity import record_name
 from ablate.run.parse import from_plain
-from ablate.run.record import Growth, Record, StudyRecord, run_record, study_record, trunk_record
+from ablate.run.record import Growth, StudyRecord, run_record, study_record, trunk_record
 from ablate.run.settings import Settings, Study
 from ablate.sweep.study import Plan, announce, plan, with_corpora
 from ablate.verdict.evidence import read
-from ablate.verdict.validity import confounds
 from ablate.verdict.validity.finding import Finding
+from ablate.verdict.validity.trust import CHECKS
 
 STEPS = 8
 TINY: dict[str, Any] = {
@@ -59,12 +58,16 @@ ARMS: dict[str, dict[str, Any]] = {
     "eps": {"model": {"norm_eps": 1e-6}},
     "untied": {"model": {"tied": False}},
     "muon": {"optimizer": {"name": "muon"}},
+    "adamw": {"optimizer": {"name": "adamw"}},
+    "fixed": {"length": {"lengths": [32], "starts": [0.0]}},
+    "halved": {"length": {"lengths": [128], "starts": [0.0]}},
     "betas": {"optimizer": {"betas": [0.9, 0.99]}},
     "layers": {"optimizer": {"lerac": {"lowest": 0.1, "until": 6}}},
     "average": {"averaging": {"kind": "ema", "start": 2, "decay": 0.8}},
     "precision": {"precision": "bf16-mixed"},
     "clip": {"optimizer": {"clip": 0.5}},
 }
+BACK = ("adamw", "fixed", "halved")  # what bases of other kinds change back: no change of the usual one
 Carry = Callable[[Settings], None]
 
 
@@ -121,7 +124,7 @@ class Lab:
     """Studies in one folder. `base`: changes of the base itself."""
 
     def __init__(self, outputs: Path, base: dict[str, Any] | None = None):
-        self.outputs, self.stopped = outputs, ""
+        self.outputs, self.stopped, self.outcome = outputs, "", ""
         self.base = merged(TINY | {"where": TINY["where"] | {"outputs": str(outputs)}}, base or {})
 
     def settings(self, arm: str) -> Settings:
@@ -145,24 +148,19 @@ class Lab:
             train(base.settings)
         with contextlib.suppress(Exception):  # a run that stops at a check of its own: see `stopped`
             carry(ours.settings)
-        with self.unfinished(ours.id) as self.stopped:
-            return texts(confounds.findings(read(record)))
+        with self.forgotten(ours.id) as (self.stopped, self.outcome):
+            return texts([one for check in CHECKS for one in check(read(record))])
 
     @contextmanager
-    def unfinished(self, run: str) -> Iterator[str]:
-        """This run as it was before its last step; afterwards it is gone. Gives why it was stopped, if it was."""
+    def forgotten(self, run: str) -> Iterator[tuple[str, str]]:
+        """Why this run was stopped, if it was, and what came out; afterwards its record is gone."""
         record = run_record(self.outputs, run)
-        cut(record)
-        yield (record.failure() or {}).get("reason", "")
+        result, rows = record.result() or {}, record.rows("evaluation")
+        yield (
+            (record.failure() or {}).get("reason", ""),
+            repr([result.get("weights_sha256"), result.get("sums"), [row["sums"] for row in rows]]),
+        )
         shutil.rmtree(record.folder, ignore_errors=True)
-
-
-def cut(record: Record) -> None:
-    """Take away the result and the rows of the last step."""
-    (record.folder / "result.json").unlink(missing_ok=True)
-    path = record.folder / "metrics.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    path.write_text("".join(line for line in lines if json.loads(line)["step"] < STEPS))
 
 
 def texts(found: list[Finding]) -> list[str]:
