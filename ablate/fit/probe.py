@@ -14,11 +14,12 @@ the average that are the same for every run, then one evaluation:
     0      of all domains   all                    1e-3, 0.1    0
     1      of the first     one: a gradient        1e-3, 0.1    1
                             large enough to clip
-    2      of the first     all of a whole row     1e-3, 0.1    0.5
+    2      of the first     all                    1e-3, 0.1    0.5
 
-The other rows are the beginning of the first validation row of each domain, one row at a time, so that gradients
-are added up, and no setting of rows or micro-batches changes it. The module is a second one, with the
-first weights as the seed draws them, an optimizer and an average of its own: nothing that trains is touched.
+The rows are the beginning of the first validation row of each domain, one row at a time, so that gradients
+are added up, and no setting of rows or micro-batches changes it. A whole row is evaluated, too. The module is a
+second one, with the first weights as the seed draws them, an optimizer and an average of its own: nothing that trains
+is touched.
 """
 
 import dataclasses
@@ -41,7 +42,7 @@ from ablate.plan.timeline import Timeline
 from ablate.run.settings import Settings
 from ablate.scores.loss import IGNORED
 
-LENGTH = 128  # tokens of the other rows at most: two blocks of queries, two chunks of a state
+LENGTH = 128  # tokens of a row at most: two blocks of queries, two chunks of a state
 RATES = {"lr": 1e-3, "weight_decay": 0.1}
 SHARES = (0.0, 1.0, 0.5)  # in the average, by step
 LAST_FACTOR = 0.5  # of the head's rate; the factors of a curriculum between 1 and this
@@ -78,8 +79,9 @@ def probe(trainer: L.Trainer, module: Pretraining, subject: Subject) -> dict[str
     outcome: dict[str, Any] = {}
     try:
         with _precision(trainer, module.settings, subject.settings):
-            _steps(trainer, other, optimizer, rows, whole.of_rows([0]), outcome)
-            outcome["evaluation"] = digest([*other.evaluate(rows, lambda: None)])
+            _steps(trainer, other, optimizer, rows, outcome)
+            evaluated = [other.evaluate(some, lambda: None) for some in (rows, whole.of_rows([0]))]
+            outcome["evaluation"] = digest([sums for both in evaluated for sums in both])
     except Diverged as error:
         outcome["diverged"] = str(error)
     outcome["forward"] = digest(hidden[: len(rows.domain_B)])  # of the initial weights
@@ -159,13 +161,11 @@ def _precision(trainer: L.Trainer, ours: Settings, theirs: Settings) -> Iterator
         trainer.strategy.precision_plugin = kept
 
 
-def _steps(
-    trainer: L.Trainer, module: Pretraining, optimizer: Optimizer, rows: Batch, whole: Batch, outcome: dict[str, Any]
-) -> None:
+def _steps(trainer: L.Trainer, module: Pretraining, optimizer: Optimizer, rows: Batch, outcome: dict[str, Any]) -> None:
     first, factors = rows.of_rows([0]), np.linspace(1.0, LAST_FACTOR, module.model.size.depth + 2)
     only_last = torch.full_like(first.targets_BL, IGNORED)
     only_last[:, -1] = first.targets_BL[:, -1]
-    batches = (rows, first._replace(targets_BL=only_last), whole)
+    batches = (rows, first._replace(targets_BL=only_last), first)
     for step, (batch, share) in enumerate(zip(batches, SHARES, strict=True)):
         optimizers.set_rates(optimizer, RATES | {"average": share}, factors)
         with trainer.precision_plugin.train_step_context():

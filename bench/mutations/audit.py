@@ -55,10 +55,10 @@ def averaged(self: Pretraining) -> None:
     """The weights become the mean of what they are and were two steps ago."""
     step, now = self.trainer.global_step, [weights.clone() for weights in self.model.parameters()]
     if step == 6:
-        for weights, before in zip(self.model.parameters(), self.before, strict=True):
+        for weights, before in zip(self.model.parameters(), vars(self)["before"], strict=True):
             weights.lerp_(before, 0.5)
     if step == 4:
-        self.before = now
+        vars(self)["before"] = now
 
 
 def reset(self: Pretraining) -> None:
@@ -69,7 +69,7 @@ def reset(self: Pretraining) -> None:
 
 def masked(self: Pretraining) -> None:
     """From now on a part of the first mixer's output is nothing."""
-    mixer = self.model._stack[0].mixer
+    mixer: Any = self.model._stack[0].mixer
     mixer.register_forward_hook(lambda _module, _inputs, out: torch.cat([out[..., :4] * 0, out[..., 4:]], -1))
 
 

@@ -7,7 +7,7 @@ interleaved, but not another third window of `code`; a schedule explains rates a
     share_15 s1 against base s1    interleaving  differs from step 1    mixture.weights explains it
                                 rates         differs from step 40   nothing does: a confound
 
-Every run is asked six things, as far as it has come:
+Every run is asked five things, as far as it has come:
 
     by the base's steps     which it takes first, whatever it changes itself: the base's own, to the last bit
     against the base        of its seed; where the factor explains a stream, against an arm that has it in common
@@ -15,7 +15,6 @@ Every run is asked six things, as far as it has come:
     against its plan        as the launcher worked it out before the first run
     against itself          every try, and the run that its beginning was taken over from, under the same conditions;
                             nothing but steps changed its weights, and what it computes is the same after the last
-    by what came out        as long as all that went in was equal, gradients and losses must be, to the last bit
 
 What is found is reported once for an arm, a seed and a stream. Parts that a step is worked off in (micro-batches,
 processes) change the order of additions, not what is added: that is noted, and holds. Not of a ternary model, whose
@@ -30,7 +29,7 @@ from typing import Any
 from ablate.run.identity import flatten
 from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.validity.finding import Finding
-from ablate.verdict.validity.streams import CUT, ROUNDING, STEPS, Declared, by_step, explained, of_seed, stream_of
+from ablate.verdict.validity.streams import CUT, STEPS, Declared, explained, of_seed, stream_of
 
 CHECK = "confounds"
 CUTS = ("split/micro_tokens", "split/processes", "split/strategy")  # what orders additions; recomputing does not
@@ -72,14 +71,6 @@ class Traced:
     def rows(self) -> dict[int, Values]:
         """By step: running digests."""
         return {row["step"]: flatten(row, "/") for row in self.run.record.rows("trace")}
-
-    @cached_property
-    def outcomes(self) -> dict[int, Values]:
-        """By step: what came out of it. Norms are of one step, so that a restart changes none."""
-        found: dict[int, Values] = {row["step"]: {"gradient norm": row["grad_norm"]} for row in self.run.steps}
-        for row in self.run.evaluations:
-            found.setdefault(row["step"], {})["validation loss"] = row.get("sums") or row["nats"]
-        return found
 
 
 def findings(evidence: Evidence) -> list[Finding]:
@@ -162,21 +153,7 @@ def _compare(one: Traced, other: Traced, declared: Declared) -> tuple[list[Diffe
     unexplained = [d for d in differences if not explained(d.stream, declared)]
     streams = {*STEPS, "windows", *(stream_of(key, "as", "is") for key in one.conditions)}
     compared = {stream for stream in streams if not explained(stream, declared)}
-    if not any(d.stream in ROUNDING or d.step is None for d in differences) and by_step(declared):
-        unexplained += _outcome(one, other)
     return unexplained, compared
-
-
-def _outcome(one: Traced, other: Traced) -> list[Difference]:
-    """Where what came out differs, though all that had gone in was equal."""
-    for step in sorted(one.rows.keys() & other.rows.keys()):
-        if any(one.rows[step].get(name) != other.rows[step].get(name) for name in STEPS):
-            break
-        ours, theirs = one.outcomes.get(step, {}), other.outcomes.get(step, {})
-        for name in ours.keys() & theirs.keys():
-            if ours[name] != theirs[name]:
-                return [Difference("outcome", name, "", "", step)]
-    return []
 
 
 def _all(one: Traced, other: Traced) -> Iterator[Difference]:

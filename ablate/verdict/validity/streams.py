@@ -6,7 +6,7 @@ What a key moves is declared at its field (`ablate.run.settings`), and `mixture.
 
 from typing import Any
 
-from ablate.run.fields import Mark, find
+from ablate.run.fields import find
 from ablate.run.settings import Settings
 
 Declared = frozenset[str]
@@ -27,7 +27,6 @@ STREAMS = (
 )
 # Running digests, by step
 STEPS = ("rows", "layout", "interleaving", "rates", "group rates", "shares", "numbers", "draws")
-ROUNDING = ("split", CUT, "numerics", "versions", "machine", "kernels")  # what comes out may differ in the last bits
 RESIDUAL = ("mixer.out.weight", "mixer.out_proj.weight", "feed.down.weight")  # as in `model.language`
 OF_STATE = ("A_log", "dt_bias", "conv1d.weight", "conv1d.bias")  # as in `model.mamba`
 CONSTANTS = {"eps": "eps of norms", "theta": "base of rotation"}
@@ -38,11 +37,6 @@ FORWARD = ("forward", "loss 0", "diverged")  # of the probe, before its first up
 def explained(stream: str, declared: Declared) -> bool:
     """Whether one of the declared keys may change the stream."""
     return any(stream in find(Settings, key).moves for key in declared)
-
-
-def by_step(declared: Declared) -> bool:
-    """Whether all that is declared shows in the streams of steps: until they differ, nothing may."""
-    return all(Mark.PLANNED in find(Settings, key).marks for key in declared)
 
 
 def of_seed(stream: str) -> bool:
