@@ -1,6 +1,6 @@
 """What two runs really took in: differences that nothing declared explains are found, and no others.
 
-`python -m bench confounds` grades the detector on all mutations, each in an arm of every kind, and on 400 clean pairs;
+`python -m bench confounds` grades the detector on all mutations, each in an arm of every kind, and on 419 clean pairs;
 here is a part of them.
 """
 
