@@ -170,12 +170,9 @@ def _steps(trainer: L.Trainer, module: Pretraining, optimizer: Optimizer, rows: 
         optimizers.set_rates(optimizer, RATES | {"average": share}, factors)
         with trainer.precision_plugin.train_step_context():
             module.take_step(batch, optimizer, share)
-        named = dict(module.model.named_parameters())
-        gradients = [parameter.grad for parameter in named.values() if parameter.grad is not None]
         outcome |= {
             f"loss {step}": digest([module.take_sums(), module.grad_norm]),
-            f"gradients {step}": digest(gradients),
-            f"update {step}": digest(list(named.values())),
+            f"update {step}": digest(list(module.model.parameters())),
             f"average {step}": digest(list(module.average.mean.values())),
         }
 
