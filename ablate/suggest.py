@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ablate.console.errors import command
 from ablate.console.words import Parser
-from ablate.laws.proposal import best, doubt, next_runs
+from ablate.laws.proposal import CLOSE, LEVEL, best, doubt, gain, next_runs
 from ablate.laws.surrogate import Surrogate, estimate
 from ablate.laws.swarm import MixtureStudy, read_study
 from ablate.page import tables
@@ -33,7 +33,7 @@ EXAMPLES = """\
   ablate suggest davinci_sweep                    the best, and the next runs
   ablate suggest davinci_sweep --write next       and conf/experiment/next.yaml
   ablate suggest davinci_sweep --write next --config-dir my"""
-Z = 1.96  # of an interval of 95 %
+Z = 1.96  # standard deviations that a mixture may lie behind the best, and count as good
 ASKED, DISTINCT = 6, 0.03  # mixtures considered; weights that must differ by more, in one domain at least
 NAME = re.compile(r"[A-Za-z0-9][\w-]*")
 NEW_STUDY = ("name", "question", "hypothesis", "base", "factor", "arms", "grid", "seeds", "metric", "margin")
@@ -41,8 +41,9 @@ NEW_STUDY = ("name", "question", "hypothesis", "base", "factor", "arms", "grid",
 
 @dataclass(frozen=True)
 class Suggestion:
-    """mixture: predicted best, domains; doubt: least and most of each weight, 2 x domains; gain: over the base, and
-    its interval, in the units of the metric; following: mixtures to train next, the predicted best first."""
+    """mixture: predicted best, domains; doubt: least and most of each weight, 2 x domains; gain: over the base
+    as the fresh seeds will measure it, and its interval, in the units of the metric; following: mixtures to train
+    next, the predicted best first; seeds: fresh ones, that no run of the study had."""
 
     study: MixtureStudy
     found: Surrogate
@@ -50,6 +51,7 @@ class Suggestion:
     doubt: np.ndarray
     gain: tuple[float, float, float]
     following: np.ndarray
+    seeds: list[int]
 
 
 @command
@@ -83,13 +85,19 @@ def suggest(evidence: Evidence, runs: int) -> Suggestion:
     """Ask the surrogate of what has finished; the same records give the same answer. Raises UserError."""
     study, rng = read_study(evidence), np.random.default_rng(0)
     found = estimate(study.swarm)
-    mixture = best(found, rng)
-    mean, sd = found.metric(np.stack([mixture, study.swarm.weights[0]]))
-    reach = Z * float(np.sqrt((sd**2).sum()))
-    gain = float(mean[1] - mean[0])
+    mixture, seeds = best(found, rng), _fresh_seeds(evidence)
     following = _worth_training(found, np.concatenate([mixture[None], next_runs(found, ASKED, rng)]))[:runs]
     region = doubt(found, mixture, _within(study, found, mixture), rng)
-    return Suggestion(study, found, mixture, region, (gain, gain - reach, gain + reach), following)
+    predicted = gain(found, mixture, study.noise, len(seeds))
+    return Suggestion(study, found, mixture, region, predicted, following, seeds)
+
+
+def _fresh_seeds(evidence: Evidence) -> list[int]:
+    """As many as the study has, beyond every seed of its runs: runs that chose a mixture cannot confirm it."""
+    declared = evidence.declaration
+    runs = {**declared["runs"], **declared.get("control_runs", {})}
+    first = 1 + max(int(seed) for by_seed in (*runs.values(), declared["seeds"]) for seed in by_seed)
+    return list(range(first, first + len(declared["seeds"])))
 
 
 def _worth_training(found: Surrogate, asked: np.ndarray) -> np.ndarray:
@@ -103,7 +111,7 @@ def _worth_training(found: Surrogate, asked: np.ndarray) -> np.ndarray:
 
 def _within(study: MixtureStudy, found: Surrogate, mixture: np.ndarray) -> float:
     """How far above the best a mixture may be predicted and still be as good: what runs and model leave open."""
-    of_runs = 0.0 if np.isnan(study.noise) else study.noise**2 / study.seeds
+    of_runs = study.noise.sd**2 / study.seeds if study.noise else 0.0
     return Z * float(np.sqrt(of_runs + found.metric(mixture[None])[1][0] ** 2))
 
 
@@ -114,10 +122,16 @@ def show(evidence: Evidence, suggestion: Suggestion, console: Console) -> None:
     console.print(_table(suggestion, evidence.base))
     gain, low, high = suggestion.gain
     text = f"{gain:+.4f} {metric.unit} ({metric.name}) [{low:+.4f}, {high:+.4f}]"
+    fresh = f"{len(suggestion.seeds)} fresh seed{'s' if len(suggestion.seeds) > 1 else ''}"
     console.print(f"\n[bold]Predicted gain over {evidence.base}: {text}[/]")
+    console.print(f"as {fresh} will measure it, {100 * LEVEL:.0f} %; the noise of a run is in it")
     if low <= 0:
         console.print("The interval holds 0: no mixture is predicted to be better for certain.")
-    noise = "unknown with one seed" if np.isnan(study.noise) else f"{study.noise:.4f}"
+    for number, mixture in enumerate(suggestion.following, 1):
+        for arm, weights in zip(study.arms, study.swarm.weights, strict=True):
+            if np.abs(weights - mixture).max() < CLOSE:
+                console.print(f"next {number} is the arm {arm}: only fresh seeds can confirm it")
+    noise = f"{study.noise.sd:.4f}" if study.noise else "unknown with one seed"
     parts = ", ".join(f"{d} {s:.0%}" for d, s in zip(evidence.domains, suggestion.found.of_laws, strict=True))
     console.print(
         f"\n{len(study.arms)} mixtures, {study.seeds:g} seeds each; noise of one run {noise}; laws' part: {parts}"
@@ -161,6 +175,7 @@ def write_experiment(evidence: Evidence, suggestion: Suggestion, name: str, fold
         "name": name,
         "question": f"Is a mixture that {before} predicts to be good better than its base?",
         "hypothesis": "next_1 gains {:.4f} [{:.4f}, {:.4f}] over the base.".format(*suggestion.gain),
+        "seeds": suggestion.seeds,
         "factor": ["mixture"],
         "arms": arms,
         "grid": {},

@@ -37,6 +37,7 @@ from bench.replay import replay
 from bench.rounds import Row
 from bench.speed import speed
 from bench.startup import startup
+from bench.suggestions import suggestions
 from bench.verdicts import verdicts
 from bench.waiting import waiting
 
@@ -52,6 +53,7 @@ BENCHES: dict[str, Bench] = {
     "verdicts": verdicts,
     "aa": aa,
     "mixtures": mixtures,
+    "suggestions": suggestions,
     "replay": replay,
     "planning": planning,
     "extrapolation": extrapolation,

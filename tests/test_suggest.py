@@ -1,5 +1,6 @@
 """The command that suggests mixtures, on planted studies, and the study that it writes."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 
 from ablate import suggest
 from ablate.run.identity import canonical
@@ -36,6 +38,7 @@ def test_the_prediction_and_the_next_runs_are_shown(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "Which mixture is best?" in shown
     assert "Predicted gain over base: +" in shown
+    assert "as 3 fresh seeds will measure it, 95 %; the noise of a run is in it" in shown
     assert "next 2" in shown
     assert "next 3" not in shown
     assert all(name in shown for name in names(WORLD))
@@ -62,7 +65,7 @@ def test_the_same_records_give_the_same_answer(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_study_of_the_suggestions_is_written_that_training_accepts(tmp_path, outputs, tiny, capsys):
-    """Its base is the base of the first study, to the last key: the same run, which is not trained again."""
+    """None of its runs is a run of the study that chose: not even the base's."""
     base = settings_like(tiny, mixture={"share": 0.5})
     write(outputs, WORLD, MIXTURES, base=base)
     suggest.main(["planted", "--outputs", str(outputs), "--write", "following", "--config-dir", str(tmp_path)])
@@ -75,6 +78,23 @@ def test_a_study_of_the_suggestions_is_written_that_training_accepts(tmp_path, o
     assert done.returncode == 0, done.stderr
     for arm in ("base", *written["study"]["arms"]):
         assert arm in done.stdout
+    assert written["study"]["seeds"] == [3, 4, 5]
+
+
+def test_fresh_seeds_lie_beyond_those_of_every_run_and_control(tmp_path):
+    record = write(tmp_path, WORLD, MIXTURES, seeds=(0, 2, 7))
+    declared = json.loads((record.folder / "study.json").read_text())
+    declared["control_runs"] = {"base, further seeds": {"8": "planted-base-s0", "9": "planted-base-s2"}}
+    (record.folder / "study.json").write_text(json.dumps(declared))
+    assert suggest.suggest(read(record), 2).seeds == [10, 11, 12]
+
+
+def test_an_arm_of_the_study_that_is_suggested_again_is_named(tmp_path, capsys):
+    evidence = read(write(tmp_path, WORLD, MIXTURES))
+    found = suggest.suggest(evidence, 1)
+    again = dataclasses.replace(found, following=found.study.swarm.weights[[3]])
+    suggest.show(evidence, again, Console(width=120))
+    assert "next 1 is the arm m3: only fresh seeds can confirm it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("mixture", [{}, {"share": 0.35}, {"weights": {"science": 3, "code": 1}}])

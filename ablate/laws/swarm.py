@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ablate.laws.proposal import Noise
 from ablate.laws.surrogate import Swarm
 from ablate.run.settings import UserError
 from ablate.verdict.evidence import Evidence
@@ -26,14 +27,14 @@ NAMED = 3  # arms left out for one reason
 
 @dataclass(frozen=True)
 class MixtureStudy:
-    """arms: of each row of the swarm, the first is the base's; fixed: weights that no arm changes; noise: sd of the
-    metric of one run once seeds are taken out, nan with one seed; left_out: arms, and why."""
+    """arms: of each row of the swarm, the first is the base's; fixed: weights that no arm changes; noise: of the
+    metric of one run, None with one seed; left_out: arms, and why."""
 
     swarm: Swarm
     arms: tuple[str, ...]
     stage: str  # where it starts, as identities write it: 0, 0.7
     fixed: dict[str, float]
-    noise: float
+    noise: Noise | None
     seeds: float  # runs an arm, the median
     left_out: dict[str, str]
 
@@ -70,11 +71,11 @@ def read_study(evidence: Evidence) -> MixtureStudy:
     left_out |= {arm: "no run of it has finished" for arm in weights if not evidence.finished(arm)}
     kept = _distinct({arm: row for arm, row in weights.items() if arm not in left_out}, varied)
     _check_enough(name, kept, varied)
-    losses, sds, importance = _losses(evidence, list(kept))
+    losses, noise, importance = _losses(evidence, list(kept))
     own = tuple(varied.index(domain) if domain in varied else -1 for domain in evidence.domains)
     swarm = Swarm(tuple(varied), np.stack(list(kept.values())), losses, own, importance)
     seeds = float(np.median([len(evidence.finished(arm)) for arm in kept]))
-    return MixtureStudy(swarm, tuple(kept), stage, fixed, sds, seeds, left_out)
+    return MixtureStudy(swarm, tuple(kept), stage, fixed, noise, seeds, left_out)
 
 
 def _changes(evidence: Evidence) -> tuple[dict[str, dict[str, dict[str, tuple[float, float]]]], dict[str, str]]:
@@ -133,7 +134,7 @@ def _check_enough(name: str, kept: dict[str, np.ndarray], varied: list[str]) -> 
         )
 
 
-def _losses(evidence: Evidence, arms: list[str]) -> tuple[np.ndarray, float, np.ndarray]:
+def _losses(evidence: Evidence, arms: list[str]) -> tuple[np.ndarray, Noise | None, np.ndarray]:
     """Losses of each arm by domain without what its seeds did to all arms, noise, importance of each domain."""
     runs = [(row, seed, run) for row, arm in enumerate(arms) for seed, run in evidence.finished(arm).items()]
     seeds = sorted({seed for _, seed, _ in runs})
@@ -147,7 +148,7 @@ def _losses(evidence: Evidence, arms: list[str]) -> tuple[np.ndarray, float, np.
     effects = np.linalg.lstsq(design, values, rcond=None)[0]
     left = (values - design @ effects) @ importance
     free = len(runs) - int(np.linalg.matrix_rank(design))
-    noise = float(np.sqrt((left**2).sum() / free)) if free else math.nan
+    noise = Noise(float(np.sqrt((left**2).sum() / free)), free) if free else None
     return effects[: len(arms)] + effects[len(arms) :].mean(0), noise, importance
 
 

@@ -11,7 +11,9 @@ from ablate.run.record import study_record
 from ablate.run.settings import UserError
 from ablate.verdict.book import Book
 from ablate.verdict.evidence import read
+from bench import suggestions
 from tests.verdict import worlds
+from tests.worlds.catalogue import SEALED
 from tests.worlds.ngram import World
 from tests.worlds.optimum import minima
 from tests.worlds.study import design, names, validated, write
@@ -128,12 +130,31 @@ def test_more_noise_leaves_more_in_doubt(found):
     assert (wide[1] - wide[0] > narrow[1] - narrow[0]).all()
 
 
+def test_the_interval_of_a_gain_is_never_narrower_than_the_noise_of_the_runs_that_will_measure_it(found):
+    mixture, noise = proposal.best(found, np.random.default_rng(0)), proposal.Noise(0.05, 1000)
+    for seeds in (2, 8):
+        middle, low, high = proposal.gain(found, mixture, noise, seeds)
+        assert high - middle == pytest.approx(middle - low)
+        assert high - middle > 1.96 * 0.05 * np.sqrt(2 / seeds)
+    expected = found.metric(np.stack([found.swarm.weights[0], mixture]))[0]
+    assert middle == pytest.approx(expected[0] - expected[1])
+
+
+@pytest.mark.slow
+def test_predicted_gains_come_true_as_often_as_they_say():
+    """On worlds that neither chose the rule nor grade it (`bench/suggestions.py`)."""
+    held = [suggestions.outcome(seed).holds for seed in range(SEALED + 5000, SEALED + 5200)]
+    assert 0.9 <= np.mean(held) <= 0.98  # .95: outside with probability .003 on the low side
+
+
 def test_a_study_is_read_without_what_its_seeds_share(tmp_path):
     mixed = design()
     study = read_study(read(write(tmp_path, WORLD, mixed, seeds=(0, 1, 2, 3))))
     assert study.arms[0] == "base"
     assert study.swarm.weights == pytest.approx(mixed)
-    assert study.noise == pytest.approx(WORLD.sd, rel=0.5)
+    assert study.noise
+    assert study.noise.sd == pytest.approx(WORLD.sd, rel=0.5)
+    assert study.noise.freedom == 3 * (len(mixed) - 1)
     true = WORLD.truth(mixed)
     centred = study.swarm.losses - study.swarm.losses.mean(0) - (true - true.mean(0))
     assert np.sqrt(np.mean(centred**2)) < 2 * WORLD.noise[0] / np.sqrt(4)

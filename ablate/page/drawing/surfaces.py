@@ -45,8 +45,8 @@ def checked(study: MixtureStudy, found: Surrogate, sets: list[str], style: Style
             _against(ax, measured, guessed, style)
             error = float(np.sqrt(np.mean((measured - guessed) ** 2)))
             ax.set(title=f"{name}: off by {error:.4f}", xlabel="measured", ylabel="predicted without it")
-        if study.noise == study.noise:  # is a number
-            axes[0].set_xlabel(f"measured; noise of one run {study.noise:.4f}")
+        if study.noise:
+            axes[0].set_xlabel(f"measured; noise of one run {study.noise.sd:.4f}")
     return figure
 
 
