@@ -123,11 +123,11 @@ def shown_mde(word: Word, effect: Judgement) -> float:
 def _known(evidence: Evidence, past: Sequence[Past] | None, metric: str) -> dict[str, Known]:
     """Of the noise of every arm that has two pairs."""
     others = registry.earlier(evidence) if past is None else past
-    found, least = registry.noises(registry.arms_of(evidence), others, metric), _step(evidence, metric) ** 2
+    found, least = registry.noises(registry.arms_of(evidence), others, metric), step(evidence, metric) ** 2
     return {arm: replace(one, noise=replace(one.noise, least=least)) for arm, one in found.items()}
 
 
-def _step(evidence: Evidence, metric: str) -> float:
+def step(evidence: Evidence, metric: str) -> float:
     """The smallest step between two values of a metric in a study; of single precision if all are equal."""
     values = sorted(value for arm in evidence.by_arm for value in evidence.finals(arm, metric).values())
     least = SINGLE * (max(map(abs, values), default=0.0) or 1.0)

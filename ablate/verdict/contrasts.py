@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.verdict import history
-from ablate.verdict.compare import shown_mde
+from ablate.verdict.compare import shown_mde, step
 from ablate.verdict.evidence import Evidence
+from ablate.verdict.statistics.looks import Noise
 from ablate.verdict.statistics.paired import Judgement, judge
 
 Place = dict[str, str]  # a level of each factor
@@ -68,11 +69,13 @@ def contrasts(evidence: Evidence) -> list[Contrast]:
     grid = _grid(evidence, declared["grid"])
     asked = dict([*_simple(grid), *_interactions(grid)])
     differences = {name: _by_seed(evidence, terms) for name, terms in asked.items()}
+    least = Noise(least=step(evidence, evidence.metric.name) ** 2)
     share = min(evidence.history.shares(history.look(evidence)).values(), default=1.0)
     effects = judge(
         {name: list(d.values()) for name, d in differences.items()},
         declared["margin"],
         declared["confidence"],
+        dict.fromkeys(asked, least),
         sign=evidence.metric.sign,
         shares=dict.fromkeys(asked, share),
     )

@@ -5,8 +5,10 @@ import pytest
 from ablate.page import page
 from ablate.page.terminal import contrasts as table
 from ablate.run.record import StudyRecord
+from ablate.verdict.compare import step
 from ablate.verdict.contrasts import contrasts
 from ablate.verdict.evidence import Evidence, read
+from ablate.verdict.statistics.looks import Noise
 from ablate.verdict.statistics.paired import judge
 from ablate.verdict.validity import trust
 from ablate.verdict.validity.finding import Finding
@@ -50,7 +52,8 @@ def test_all_are_one_family_from_their_own_seeds(tmp_path):
     terms = {"high some": 1, "high none": -1, "low some": -1, "base": 1}
     sums = {seed: sum(sign * finals[arm][seed] for arm, sign in terms.items()) for seed in range(4)}
     assert found["rate: high x decay: some"].differences == pytest.approx(sums)
-    alone = judge({name: list(one.differences.values()) for name, one in found.items()}, 0.01, 0.95)
+    least = dict.fromkeys(found, Noise(least=step(evidence, "macro") ** 2))
+    alone = judge({name: list(one.differences.values()) for name, one in found.items()}, 0.01, 0.95, least)
     assert {name: one.effect for name, one in found.items()} == alone
 
 
@@ -61,6 +64,11 @@ def test_three_factors_and_levels_that_are_none_of_the_base(tmp_path):
     assert len(names) == 1 * 6 + 2 * 4 + 1 * 6 + (2 * 2 + 1 * 3 + 2 * 2)
     assert "b: 2 against 0, at 1 0" in names
     assert "a: 1 x b: 2, at 1" in names
+
+
+def test_equal_differences_are_no_certainty(tmp_path):
+    evidence = read(study(tmp_path, own_noise=0.0, seeds=(0, 1)))
+    assert all(one.effect.error >= step(evidence, "macro") / 2 for one in contrasts(evidence))
 
 
 def test_no_contrast_without_two_factors_nor_of_a_diverged_arm(tmp_path):
