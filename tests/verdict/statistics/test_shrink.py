@@ -73,7 +73,7 @@ def test_probabilities_and_intervals_are_those_of_the_world_they_describe():
     rng, wrong, missed, covered, gaps = np.random.default_rng(0), [], [], 0, []
     for number in range(400):
         tau = 3 * 0.5 * np.sqrt(rng.exponential() / rng.gamma(0.5))
-        share = rng.beta(4, 1) if number % 2 else 0.0
+        share = rng.beta(9, 1) if number % 2 else 0.0
         truth = np.where(rng.random(6) < share, 0.0, tau * rng.standard_normal(6))
         means = truth + 0.5 * rng.standard_normal(6)
         found = of(means.tolist(), [0.5] * 6, scale=0.1)
