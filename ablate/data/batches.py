@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ablate.data.tokens import Corpus, num_spans
+from ablate.data.tokens import Corpus, held_out, num_spans
 from ablate.plan.order import Order
 from ablate.run.settings import Settings
 
@@ -87,14 +87,9 @@ class From(Sampler[int]):
 
 def validation_rows(corpus: Corpus, settings: Settings) -> Batch:
     """The held-out rows, domain after domain: `evaluation.spans` of each, evenly spaced over its held-out text."""
-    span, wanted = settings.data.span, settings.evaluation.spans
-    windows = []
-    for domain in settings.data.domains:
-        present = num_spans(corpus.num_tokens(domain, "validation"), span)
-        stream = corpus.tokens(domain, "validation")
-        starts = np.arange(wanted) * present // wanted * span
-        windows += [stream[start : start + span + 1] for start in starts.tolist()]
-    return Batch.of(windows, np.repeat(np.arange(len(settings.data.domains)), wanted))
+    domains, wanted = settings.data.domains, settings.evaluation.spans
+    windows = [window for domain in domains for window in held_out(corpus, domain, settings.data.span, wanted)]
+    return Batch.of(windows, np.repeat(np.arange(len(domains)), wanted))
 
 
 def training_spans(corpus: Corpus, settings: Settings) -> list[int]:

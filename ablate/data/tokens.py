@@ -173,6 +173,16 @@ def check_held_out(corpus: Corpus, span: int, wanted: int) -> None:
             )
 
 
+def held_out(corpus: Corpus, domain: str, span: int, wanted: int) -> np.ndarray:
+    """The windows of a domain that runs are scored on, evenly spaced over its held-out text: shape (wanted, span + 1).
+
+    They are cut by tokens, so that another tokenizer or another span takes other text.
+    """
+    present = num_spans(corpus.num_tokens(domain, "validation"), span)
+    starts = np.arange(wanted) * present // wanted * span
+    return corpus.tokens(domain, "validation")[starts[:, None] + np.arange(span + 1)]
+
+
 def _folder(data: Data, outputs: Path, request: dict[str, Any]) -> Path:
     return Path(outputs) / "data" / f"{data.source}-{data.vocabulary}-{_digest(request)[:8]}"
 

@@ -29,6 +29,8 @@ def facts(card: Card) -> list[tuple[str, str]]:
         found.append(("other text", f"{card.passages.mean:+.4f} {bounds(card.text_interval)} {rows}"))
     if card.readings:
         found.append(("budget", ", ".join(reading.text for reading in card.readings)))
+    if card.mixture:
+        found.append(("text read", "; ".join(card.mixture)))
     found.append(("cost", f"{card.runs} runs, {flops_text(card.flops)}, {card.seconds / 60:.1f} min"))
     if card.detectable:
         found.append(("more seeds", _more(card)))

@@ -133,6 +133,26 @@ def domains(timeline: Timeline, first: int, last: int) -> tuple[np.ndarray, np.n
     return step, domain
 
 
+def same_steps(ours: Timeline, theirs: Timeline) -> bool:
+    """Whether two runs of one `Timeline.head` take the same steps from the first to the last, and so end alike.
+
+    Shares of a mixture may differ and yet be rounded to the same rows.
+    """
+    columns = [name for name in ours.table.dtype.names or () if name != "stage"]
+    if len(ours) != len(theirs) or any((ours.table[name] != theirs.table[name]).any() for name in columns):
+        return False
+    if not np.array_equal(ours.layer_factors, theirs.layer_factors):
+        return False
+    edges = [*range(0, len(ours), CHUNK_STEPS), len(ours)]
+    return all(np.array_equal(domains(ours, *part)[1], domains(theirs, *part)[1]) for part in pairwise(edges))
+
+
+def rows_of(timeline: Timeline) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of each domain in the whole run, and how many the mixture asks for: shapes (domains,)."""
+    asked_D = timeline.table["rows"] @ timeline.weights[timeline.table["stage"]]
+    return np.bincount(domains(timeline, 0, len(timeline))[1], minlength=len(asked_D)), asked_D
+
+
 def _rank(step: np.ndarray, domain: np.ndarray) -> np.ndarray:
     """How many rows of the same step and domain come before each row; `step` does not fall."""
     group = step * (domain.max() + 1) + domain

@@ -23,6 +23,7 @@ from ablate.data.tokens import prepare_for
 from ablate.run.identity import canonical, difference, digest
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.sweep import study as studies
+from ablate.sweep.audit import audit
 from ablate.sweep.composition import Composer
 from ablate.sweep.controls import with_controls
 from ablate.sweep.phases import cut_alike, phased
@@ -82,12 +83,17 @@ def plan_of(jobs: list[list[str]], composer: Callable[[list[str]], Settings]) ->
 
 
 def prepared(plan: studies.Plan) -> studies.Plan:
-    """The plan with the data of each arm, prepared once for all arms that share it. Raises UserError for bad data."""
+    """The plan with the data of each arm, prepared once for all arms that share it, and audited (`sweep.audit`).
+
+    Raises UserError for bad data, and for an arm that is refused.
+    """
     if plan.before:
         plan = cut_alike(dataclasses.replace(plan, before=prepared(plan.before)))
     text = [repr((arm.settings.data, arm.settings.evaluation.spans)) for arm in plan.arms]
     corpora = {key: prepare_for(arm.settings) for key, arm in dict(zip(text, plan.arms, strict=True)).items()}
-    return studies.with_corpora(plan, [corpora[key] for key in text])
+    plan = studies.with_corpora(plan, [corpora[key] for key in text])
+    audit(plan)
+    return plan
 
 
 def _plan_of_points(study: Study, base: Settings, points: dict[str, Settings], swept: list[str]) -> studies.Plan:

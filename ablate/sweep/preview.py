@@ -13,6 +13,7 @@ from ablate.fit import pace
 from ablate.model import budget
 from ablate.page import tables
 from ablate.page.drawing import picture
+from ablate.plan.order import rows_of
 from ablate.plan.timeline import Timeline, timeline
 from ablate.run.identity import in_words
 from ablate.run.record import run_record, study_record
@@ -28,6 +29,8 @@ from ablate.verdict.evidence import AA, NULL, POSITIVE, read
 from ablate.verdict.statistics.paired import detectable_with
 
 SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
+COUNTED = 2**20  # rows of a run, the most that are counted before it
+FEW = 10  # rows: of a share that asks for fewer the plan says what it comes to
 NAMES = 60  # characters that the arms of a segment may take
 
 
@@ -45,6 +48,8 @@ def preview(plan: Plan, console: Console) -> Prospect:
         console.print(part)
     if len(plan.arms) > shown:
         console.print(f"and {len(plan.arms) - shown} more arms (all of them: where.dry_run=true)", style="dim")
+    for line in _mixtures(plan, found):
+        console.print(escape(line))
     console.print(f"audit passed: no arm differs outside {', '.join(study.factor) or 'nothing'}\n")
     if base.where.trunks:
         console.print(drawn(found.trees, lambda group: _label(group, plan, found)))
@@ -178,7 +183,7 @@ def _detectable(plan: Plan) -> str:
 def _draw(plan: Plan, found: Prospect) -> Path:
     """The timeline of every arm as plan.png, beside the study's declaration."""
     first = plan.study.seeds[0]
-    tracks = {arm.name: _track(found.beginnings[plan.run(arm, first).id].timeline) for arm in plan.arms}
+    tracks = {arm.name: _track(_timeline(plan, found, arm, first)) for arm in plan.arms}
     folder = study_record(plan.arms[0].settings.where.outputs, plan.study.name).folder
     return picture.write(tracks, plan.arms[0].settings.data.domains, folder / "plan.png")
 
@@ -237,6 +242,30 @@ def _arms(arms: list[Arm]) -> list[Table | str]:
     for name, cells in costs.items():
         models.add_row(name, *cells)
     return [changes, "", models]
+
+
+def _mixtures(plan: Plan, found: Prospect) -> list[str]:
+    """Of arms that change the mixture: the rows of each domain that their shares come to, where rounding matters."""
+    arms = [arm for arm in plan.arms if any(key.startswith("mixture.") for key in arm.difference)]
+    said = []
+    for arm in arms:
+        lines = [_timeline(plan, found, arm, seed) for seed in plan.study.seeds]
+        if lines[0].first_row[-1] > COUNTED:
+            continue
+        rows_SD, asked_D = np.array([rows_of(line)[0] for line in lines]), rows_of(lines[0])[1]
+        few = np.flatnonzero((asked_D > 0) & (asked_D < FEW))
+        said += [f"{arm.name}: {_rows(rows_SD[:, d], asked_D[d])} of {arm.settings.data.domains[d]}" for d in few]
+    return said[:SHOWN_ARMS]
+
+
+def _rows(rows_S: np.ndarray, asked: float) -> str:
+    """0 to 1 rows where 0.6 are asked"""
+    fewest, most = rows_S.min(), rows_S.max()
+    return f"{fewest}{f' to {most}' if most > fewest else ''} rows where {asked:.3g} are asked"
+
+
+def _timeline(plan: Plan, found: Prospect, arm: Arm, seed: int) -> Timeline:
+    return found.beginnings[plan.run(arm, seed).id].timeline
 
 
 def _costs(settings: Settings) -> list[str]:

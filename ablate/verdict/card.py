@@ -8,7 +8,7 @@ would buy.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ablate.verdict import registry
@@ -60,6 +60,7 @@ class Card:
     detectable: dict[int, float]  # smallest effect that so many seeds show: these, and more at the next look
     seeds_for_effect: int | None  # that show an effect as large as the estimate; None beyond MANY
     seeds_for_margin: int | None
+    mixture: tuple[str, ...]  # what was read of domains whose share the arm changes
     amendments: tuple[str, ...]  # of the declaration, after there was something to see
 
     @property
@@ -117,6 +118,7 @@ def _card(
         detectable=at,
         seeds_for_effect=_needed(abs(effect.mean), sd, level, prior.df) if at else None,
         seeds_for_margin=_needed(verdict.margin, sd, level, prior.df) if at else None,
+        mixture=tuple(_mixture(evidence, verdict.arm)),
         amendments=tuple(one.text for one in evidence.history.amendments),
     )
 
@@ -130,6 +132,16 @@ def _readings(evidence: Evidence, verdict: Verdict) -> list[Reading]:
         )
         found.append(Reading(name, sum(base) / len(base), sum(arm) / len(arm)))
     return found
+
+
+def _mixture(evidence: Evidence, arm: str) -> Iterator[str]:
+    """`qa 0 to 0.31 %, asked 0.2 %`: of tokens, the fewest and the most that a seed read; by domain."""
+    base, ours = ([run.result["mixture"] for run in evidence.finished(name).values()] for name in (evidence.base, arm))
+    for domain, asked in ours[0]["asked"].items() if base and ours else ():
+        if base[0]["asked"].get(domain) != asked:
+            read = [100 * one["realised"][domain] for one in ours]
+            ends = dict.fromkeys((f"{min(read):.3g}", f"{max(read):.3g}"))
+            yield f"{domain} {' to '.join(ends)} %, asked {100 * asked:.3g} %"
 
 
 def _needed(effect: float, sd: float, level: float, prior_df: float) -> int | None:

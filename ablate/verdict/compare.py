@@ -10,8 +10,8 @@ What keeps the words honest:
   to be `worse`, never `better` or `equivalent`
 - a difference that is real but inside the margin is `equivalent`: the margin says what matters
 - an arm that raced (`verdict.race`) has the word and the interval of the race, which hold over all its looks
-- an arm that ended with the weights of the base in every pair is the base itself: it has tested nothing, and gets no
-  word. Differences that are all equal have the noise of the smallest step between two values of the study
+- a seed in which the arm ended with the weights of the base is no pair: there the arm was the base itself, and has
+  tested nothing. Differences that are all equal have the noise of the smallest step between two values of the study
 - while runs are missing a verdict is provisional
 - looks share the level of the study (`history`): one with fewer or more seeds than were declared gets little of it
 
@@ -60,7 +60,6 @@ class Verdict:
     family: int  # arms judged together
     margin: float
     confidence: float
-    itself: bool  # in every pair the arm ended with the weights of the base: it has shown nothing, and gets no word
     notes: tuple[str, ...]  # outcomes of unpaired seeds, and what limits the word
     provisional: bool  # a run of this arm or of the base is still missing
     share: float = 1.0  # of the study's level, what this look at the arm was judged at
@@ -139,8 +138,7 @@ def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect
     if arm in evidence.race:
         effect = _raced(effect, evidence.race[arm])
     diverged = any(run.outcome == "diverged" for run in evidence.by_arm[arm].values())
-    itself = len(differences) > 0 and _equal(evidence, arm, differences) == len(differences)
-    no_word = itself or (diverged and effect.word in ("better", "equivalent"))
+    no_word = diverged and effect.word in ("better", "equivalent")
     return Verdict(
         arm=arm,
         base=evidence.base,
@@ -155,19 +153,9 @@ def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect
         family=len(evidence.arms),
         margin=evidence.declaration["margin"],
         confidence=evidence.declaration["confidence"],
-        itself=itself,
         notes=tuple(_notes(evidence, arm, differences, effect)),
         provisional=not (evidence.stopped(arm) or all(run.done for run in runs)),
     )
-
-
-def _equal(evidence: Evidence, arm: str, differences: dict[int, float]) -> int:
-    """Pairs in which the arm has the weights and the value of the base."""
-    weights = [
-        [evidence.by_arm[name][seed].result.get("weights_sha256") for seed in differences]
-        for name in (arm, evidence.base)
-    ]
-    return sum(not d and a is not None and a == b for d, a, b in zip(differences.values(), *weights, strict=True))
 
 
 def _raced(effect: Judgement, decision: dict[str, Any]) -> Judgement:
@@ -193,7 +181,7 @@ def _mean(evidence: Evidence, arm: str, seeds: dict[int, float]) -> float:
 
 
 def _notes(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement) -> list[str]:
-    notes = _singular(evidence, arm, differences)
+    notes = _singular(evidence, arm)
     if evidence.stopped(arm):
         race = evidence.race[arm]
         at = f"{race['look']} seeds" if race["look"] else f"{race['rung']:.0%} of the first run"
@@ -202,7 +190,7 @@ def _notes(evidence: Evidence, arm: str, differences: dict[int, float], effect: 
         outcomes = Counter(run.outcome for run in evidence.by_arm[name].values() if run.outcome != "finished")
         total = len(evidence.by_arm[name])
         notes += [f"{prefix}{count} of {total} {outcome}" for outcome, count in outcomes.items()]
-    if not differences:
+    if not differences and not evidence.itself(arm):
         notes.append("no seed has finished in both")
     elif len(differences) == 1:
         notes.append("one seed gives no interval")
@@ -211,12 +199,15 @@ def _notes(evidence: Evidence, arm: str, differences: dict[int, float], effect: 
     return notes
 
 
-def _singular(evidence: Evidence, arm: str, differences: dict[int, float]) -> list[str]:
+def _singular(evidence: Evidence, arm: str) -> list[str]:
     """What an effect cannot show: seeds in which the arm is its base, or the base alone diverged."""
     notes, base = [], evidence.base
-    if equal := _equal(evidence, arm, differences):
-        what = "the base itself" if equal == len(differences) else "partly the base itself"
-        notes.append(f"{what}: equal weights in {equal} of {len(differences)} seeds")
+    if equal := evidence.itself(arm):
+        what, both = (
+            ("partly " if evidence.pairs(arm) else "") + "the base itself",
+            len(evidence.pairs(arm)) + len(equal),
+        )
+        notes.append(f"{what}: equal weights in {len(equal)} of {both} seeds, which are no pairs")
     alone = [s for s, run in evidence.by_arm[base].items() if run.outcome == "diverged" and s in evidence.finished(arm)]
     if alone:
         seeds = ", ".join(map(str, alone))
@@ -251,7 +242,7 @@ def _claim(v: Verdict) -> str:
     size = f"{v.effect.mean:+.4f} {unit} {bounds(v.effect.interval)}"
     if v.word == "equivalent":
         return f"{pair} to `{v.base}` within ±{v.margin:g} {unit}: {size}"
-    if len(v.differences) < 2 or v.itself or v.word != v.effect.word:
+    if len(v.differences) < 2 or v.word != v.effect.word:
         return f"{pair} against `{v.base}`: {'; '.join(v.notes)}"
     return f"{pair} against `{v.base}`: {size}{seen}"
 

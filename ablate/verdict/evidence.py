@@ -155,14 +155,30 @@ class Evidence:
         return {seed: self.final(run, metric) for seed, run in self.finished(arm).items()}
 
     def differences(self, arm: str, metric: str) -> dict[int, float]:
-        """Arm minus base by seed, for the seeds finished in both."""
-        ours, base = self.finals(arm, metric), self.finals(self.base, metric)
-        return {seed: ours[seed] - base[seed] for seed in ours if seed in base}
+        """Arm minus base by seed, over the pairs."""
+        return {seed: self.final(ours, metric) - self.final(base, metric) for seed, (base, ours) in self.pairs(arm)}
+
+    def pairs(self, arm: str) -> list[tuple[int, tuple[Run, Run]]]:
+        """(seed, (the base's run, the arm's)) of seeds finished in both, but those in which the arm was the base."""
+        return [(seed, pair) for seed, pair in self._both(arm) if not _same(*pair)]
+
+    def itself(self, arm: str) -> list[int]:
+        """Seeds in which the arm came out as the base, to the bit of its weights: it changed nothing there."""
+        return [seed for seed, pair in self._both(arm) if _same(*pair)]
+
+    def _both(self, arm: str) -> list[tuple[int, tuple[Run, Run]]]:
+        base = self.finished(self.base)
+        return [(seed, (base[seed], run)) for seed, run in self.finished(arm).items() if seed in base]
 
     def factor(self, arm: str) -> str:
         """How the arm differs from the base, in one line."""
         arms = self.declaration["arms"] | self.declaration.get("control_arms", {})
         return in_words(arms.get(arm, {}))
+
+
+def _same(base: Run, arm: Run) -> bool:
+    weights = base.result.get("weights_sha256")
+    return weights is not None and weights == arm.result.get("weights_sha256")
 
 
 def read(study: StudyRecord) -> Evidence:

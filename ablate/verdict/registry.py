@@ -178,15 +178,14 @@ def _of(records: Iterable[StudyRecord], focus: str | None, leave_out: str) -> tu
 
 def arms_of(evidence: Evidence) -> list[Past]:
     """The arms of one study that have two pairs or more."""
-    base = evidence.finished(evidence.base).keys()
-    return [_past(evidence, arm) for arm in evidence.arms if len(evidence.finished(arm).keys() & base) > 1]
+    return [_past(evidence, arm) for arm in evidence.arms if len(evidence.pairs(arm)) > 1]
 
 
 def _past(evidence: Evidence, arm: str) -> Past:
     arms = evidence.finished(arm)
     first = next(iter(arms.values())).result
     base = evidence.finished(evidence.base)
-    both = [[readings(runs[seed].result, evidence.scope) for runs in (base, arms)] for seed in arms if seed in base]
+    both = [[readings(run.result, evidence.scope) for run in pair] for _, pair in evidence.pairs(arm)]
     known = [name for name in both[0][0] if all(name in values for pair in both for values in pair)]
     return Past(
         study=evidence.declaration["name"],

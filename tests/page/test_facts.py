@@ -13,7 +13,7 @@ def test_without_two_pairs_a_card_says_only_what_is_known(tmp_path):
     for seeds, outcomes in (((0,), {}), ((0, 1), {("qa_20", 0): "diverged", ("qa_20", 1): "not started"})):
         one = by_arm(study(tmp_path / str(len(seeds)), seeds=seeds, outcomes=outcomes))["qa_20"]
         assert (one.shrunken, one.detectable) == (None, {})
-        assert {name for name, _ in facts(one)} <= {"change", "against", "budget", "cost", "note"}
+        assert {name for name, _ in facts(one)} <= {"change", "against", "budget", "text read", "cost", "note"}
 
 
 @pytest.mark.parametrize("width", [80, 140])
@@ -22,7 +22,14 @@ def test_the_card_of_an_arm_in_a_terminal(tmp_path, width):
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(terminal.card(one))
     shown = " ".join(console.export_text().split())
-    for text in (f"{one.verdict.effect.mean:+.4f}", "better", "tokens equal", "3 arms", "other sign"):
+    for text in (
+        f"{one.verdict.effect.mean:+.4f}",
+        "better",
+        "tokens equal",
+        "3 arms",
+        "other sign",
+        "qa 20 %, asked 20 %",
+    ):
         assert text in shown
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ablate.plan import keyed
 from ablate.plan.mixture import draws
-from ablate.plan.order import Order, Rows
+from ablate.plan.order import Order, Rows, rows_of, same_steps
 from ablate.plan.timeline import timeline
 from ablate.run.settings import Data, Length, Mixture, Ramp, Settings, Stage, Where
 
@@ -281,3 +281,24 @@ def test_shares_of_a_long_run_that_grows():
         read = order.domain_tokens(settings.steps)
         assert sum(read.values()) == settings.steps * 8192
         assert max(abs(read[d] / sum(read.values()) - share) for d, share in asked.items()) < 1e-4
+
+
+def test_a_share_below_half_a_row_is_no_step_of_its_own():
+    """1,200 rows: a share of 1e-6 asks for 0.0012 of them, one of a hundredth for 12."""
+    none, tiny, some = (timeline(plan(weights=(3, 3, 3, share))) for share in (0, 9e-6, 0.09))
+    assert same_steps(none, tiny)
+    assert not same_steps(none, some)
+    rows, asked = rows_of(tiny)
+    assert rows.tolist()[3] == 0
+    assert asked[3] == pytest.approx(1200e-6, rel=1e-3)
+    assert rows_of(some)[0].sum() == 1200
+    assert abs(rows_of(some)[0] - rows_of(some)[1]).max() < 8  # one block of rows
+
+
+def test_steps_are_the_same_to_the_last_one_only():
+    base = plan()
+    assert same_steps(timeline(base), timeline(plan()))
+    for other in (plan(steps=151), plan(length=Length(lengths=[64])), replace(base, seed=1)):
+        assert not same_steps(timeline(base), timeline(other))
+    late = replace(base, schedule=replace(base.schedule, final=0.2))  # the last steps alone
+    assert not same_steps(timeline(base), timeline(late))

@@ -41,6 +41,16 @@ def test_no_word_is_broken_in_80_columns(tmp_path):
     assert set(change.split()) <= set(words), text.getvalue()
 
 
+def test_a_share_that_comes_to_no_row_is_said_in_the_plan(tmp_path):
+    common = {"where": {"outputs": str(tmp_path)}, "length": {"lengths": [256]}, "tokens": 20 * 1024}
+    base, small, half = (from_config(common | {"mixture": {"share": share}}) for share in (0.25, 0.01, 0.5))
+    text = io.StringIO()
+    plan_ = plan(Study(name="s", factor=["mixture"], seeds=[0, 1, 2, 3]), base, {"small": small, "half": half})
+    preview(plan_, Console(file=text, width=120))
+    assert "small: 0 to 2 rows where 0.8 are asked of qa" in text.getvalue()
+    assert "half: " not in text.getvalue()
+
+
 def test_a_matched_arm_shows_the_widths_it_gets_and_what_they_cost(tmp_path):
     lines = shown(tmp_path, "parameters")
     assert "128, 384" in lines["base"]

@@ -8,7 +8,7 @@ from rich.console import Console
 from ablate.page import terminal
 from ablate.run.record import study_record
 from ablate.run.settings import UserError
-from ablate.verdict import compare
+from ablate.verdict import compare, registry
 from ablate.verdict.evidence import Evidence, read
 from tests.verdict.worlds import World, write
 
@@ -98,9 +98,9 @@ def test_an_arm_that_is_its_base_to_the_bit_has_no_word(tmp_path):
     effects = {"copy": 0.0, "shifted": 0.02}
     evidence = study(tmp_path, effects=effects, own_noise=0.0, evaluation_noise=0.0, seeds=(0, 1, 2))
     found = by_arm(evidence)
-    assert (found["copy"].effect.word, found["copy"].word) == ("equivalent", "inconclusive")
-    assert found["copy"].notes == ("the base itself: equal weights in 3 of 3 seeds",)
-    said = "`copy` is inconclusive against `base`: the base itself: equal weights in 3 of 3 seeds."
+    assert (found["copy"].differences, found["copy"].word) == ({}, "inconclusive")
+    assert found["copy"].notes == ("the base itself: equal weights in 3 of 3 seeds, which are no pairs",)
+    said = "`copy` is inconclusive against `base`: the base itself: equal weights in 3 of 3 seeds, which are no pairs."
     assert compare.sentence([found["copy"]]) == said
 
 
@@ -108,7 +108,6 @@ def test_a_shift_that_is_the_same_with_every_seed_is_no_certainty(tmp_path):
     found = by_arm(study(tmp_path, effects={"shifted": 0.02}, own_noise=0.0, evaluation_noise=0.0, seeds=(0, 1)))
     one = found["shifted"]
     assert one.differences == pytest.approx({0: 0.02, 1: 0.02})
-    assert not one.itself
     assert one.word == "inconclusive"
     assert 0.05 < one.effect.p < 1
     assert one.effect.interval[0] < 0 < one.effect.interval[1]
@@ -169,3 +168,20 @@ def test_the_smallest_effect_of_a_domain_falls_back_on_the_margin(tmp_path):
 def test_a_study_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"no study 'nope'.*none was started yet"):
         read(study_record(tmp_path, "nope"))
+
+
+def test_where_an_arm_came_out_as_the_base_it_is_no_pair(tmp_path):
+    """Equal weights say nothing of the change: three such seeds made an arm `equivalent`, with certainty."""
+    evidence = study(tmp_path)
+    base, arm = (evidence.by_arm[name] for name in ("base", "qa_12"))
+    whole = by_arm(evidence)["qa_12"]
+    for seeds in ([1, 2], [0, 1, 2, 3]):
+        for seed in seeds:
+            arm[seed].result.update({name: base[seed].result[name] for name in ("weights_sha256", "sums")})
+        found = by_arm(evidence)
+        left = [seed for seed in (0, 1, 2, 3) if seed not in seeds]
+        assert found["qa_12"].differences == {seed: whole.differences[seed] for seed in left}
+        assert f"the base itself: equal weights in {len(seeds)} of 4 seeds" in found["qa_12"].notes[0]
+        assert (found["qa_20"].word, len(found["qa_20"].differences)) == ("better", 4)
+    assert found["qa_12"].word == "inconclusive"
+    assert {one.arm for one in registry.arms_of(evidence)} == {"qa_20", "qa_40"}

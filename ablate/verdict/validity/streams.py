@@ -25,6 +25,7 @@ STREAMS = (
     *("numerics", "versions", "machine", "code", "random draws", "draws", "carried", "split", CUT),
     *("custody", "last step"),  # weights between two steps, and a step that a copy takes once more
 )
+HELD_OUT = ("evaluation", "evaluated")  # one text for all arms: what moves it may not be the factor
 # Running digests, by step
 STEPS = ("rows", "layout", "interleaving", "rates", "group rates", "shares", "numbers", "draws")
 RESIDUAL = ("mixer.out.weight", "mixer.out_proj.weight", "feed.down.weight")  # as in `model.language`
@@ -36,7 +37,7 @@ FORWARD = ("forward", "loss 0", "diverged")  # of the probe, before its first up
 
 def explained(stream: str, declared: Declared) -> bool:
     """Whether one of the declared keys may change the stream."""
-    return any(stream in find(Settings, key).moves for key in declared)
+    return stream not in HELD_OUT and any(stream in find(Settings, key).moves for key in declared)
 
 
 def of_seed(stream: str) -> bool:

@@ -1,0 +1,63 @@
+"""What an arm must share with the base, and what it must not, once the text is there: asked before the first run.
+
+    held-out text    the same in every arm, to the byte, or a difference may be one of the text
+    steps            others than the base's in every seed, or the arm is the base under another name
+
+The audit of keys (`study.plan`) compares what was asked for; this compares what it comes to.
+"""
+
+import numpy as np
+
+from ablate.data.tokens import held_out
+from ablate.plan.order import same_steps
+from ablate.plan.timeline import timeline
+from ablate.run.identity import in_words
+from ablate.run.settings import SettingsError
+from ablate.sweep.study import Arm, Plan, Run
+
+
+def audit(plan: Plan) -> None:
+    """Raise SettingsError naming the first arm that is scored on other text than the base, or does what the base does.
+
+    The corpora of the plan are prepared; each phase is asked for itself.
+    """
+    for arm in plan.arms[1:]:
+        if arm.difference:
+            _check_held_out(plan, arm)
+            _check_acts(plan, arm)
+
+
+def _check_held_out(plan: Plan, arm: Arm) -> None:
+    base = plan.arms[0]
+    ours, theirs = ((one.settings.data.span, one.settings.evaluation.spans) for one in (arm, base))
+    domains, others = (one.settings.data.domains for one in (arm, base))
+    if set(domains) != set(others):
+        raise _refused(plan, arm, f"is scored on {', '.join(domains)}, the base on {', '.join(others)}")
+    if ours == theirs and arm.corpus.fingerprint == base.corpus.fingerprint:
+        return
+    cut = [one.corpus.manifest["files"]["tokenizer.json"]["sha256"] for one in (arm, base)]
+    for domain in domains:
+        a, b = held_out(arm.corpus, domain, *ours), held_out(base.corpus, domain, *theirs)
+        if cut[0] != cut[1] or not np.array_equal(a, b):
+            sizes = [one.corpus.bytes_per_token[w[:, 1:]].sum() for one, w in ((arm, a), (base, b))]
+            text = "is scored on other held-out text of domain {} than the base ({:,} bytes, the base {:,})"
+            raise _refused(plan, arm, text.format(domain, *sizes))
+
+
+def _check_acts(plan: Plan, arm: Arm) -> None:
+    runs = [(plan.run(arm, seed), plan.run(plan.arms[0], seed)) for seed in plan.study.seeds]
+    idle = [str(ours.seed) for ours, theirs in runs if _same(ours, theirs)]
+    if idle:
+        seeds = f"seed {idle[0]}" if len(idle) == 1 else f"seeds {', '.join(idle)}"
+        raise _refused(plan, arm, f"is the base itself in {seeds}: no row, rate or shape of a step differs")
+
+
+def _same(ours: Run, theirs: Run) -> bool:
+    lines = [timeline(run.settings) for run in (ours, theirs)]
+    heads = [line.head(run.corpus.fingerprint) for line, run in zip(lines, (ours, theirs), strict=True)]
+    return heads[0] == heads[1] and same_steps(*lines)
+
+
+def _refused(plan: Plan, arm: Arm, why: str) -> SettingsError:
+    name = f"{arm.name}.{plan.phase}".rstrip(".")
+    return SettingsError(f"study.arms.{name}: {why}; it differs in {in_words(arm.difference)}")
