@@ -23,7 +23,7 @@ import yaml
 
 from ablate.console.errors import command
 from ablate.console.words import Parser
-from ablate.run import lookup, parts
+from ablate.run import lookup
 from ablate.run.files import make_folder
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
@@ -61,11 +61,12 @@ def export(record: Record, form: str, out: Path) -> str:
     import torch  # and with it all that is slow to load: mistakes should not wait for it
 
     from ablate.data.tokens import prepared
+    from ablate.fit import saved
 
     if out.exists():
         raise UserError(f"{out} exists; give another --out, or delete it")
     corpus = prepared(_outputs(record), record.fingerprint)
-    language = load(record)
+    language = saved.load(record)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     make_folder(temporary)
     try:
@@ -78,26 +79,6 @@ def export(record: Record, form: str, out: Path) -> str:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return f"{out}: {record.id}, {_sizes(language)}"
-
-
-def load(record: Record) -> "LanguageModel":
-    """The model of a finished run with its trained weights, on the CPU. Raises UserError when they are others now."""
-    import torch
-    from safetensors.torch import load_file
-
-    from ablate.fit.checkpoint import sha256
-    from ablate.model import match
-    from ablate.model.language import LanguageModel
-
-    settings = record.settings()
-    parts.load(settings.where.imports)
-    with torch.device("meta"):
-        language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary)
-    weights = load_file(record.weights)
-    if sha256(weights) != (record.result() or {})["weights_sha256"]:
-        raise UserError(f"{record.weights}: not the weights that the run ended with, by their sha256")
-    language.load_state_dict(weights, assign=True)
-    return language.eval()
 
 
 def card(record: Record, form: str) -> str:

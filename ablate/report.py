@@ -55,10 +55,12 @@ def _named(options: Namespace, wanted: str) -> str:
 
 def _card(study: StudyRecord, arm: str) -> None:
     from ablate.page import terminal  # as in `_study`
+    from ablate.sweep.rescore import rescore
     from ablate.verdict import card, evidence
     from ablate.verdict.validity import trust
 
     seen = evidence.read(study)
+    rescore(seen)
     conclusion = trust.conclude(seen)
     found = {one.verdict.arm: one for one in card.cards(seen, conclusion)}
     if arm not in found:
@@ -91,11 +93,13 @@ def _self_test(outputs: Path) -> None:
 def report(study: StudyRecord) -> None:
     """Print the verdict, write the page, and say where it is. Raises UserError when there is no such study."""
     from ablate.page import terminal  # as in `_study`
+    from ablate.sweep.rescore import rescore
     from ablate.verdict import evidence
     from ablate.verdict.validity import trust
 
     console = Console(highlight=False)
     found = evidence.read(study)
+    rescore(found)
     conclusion = trust.conclude(found)
     trust.look(found, conclusion)
     terminal.show(found, conclusion, console)
@@ -115,7 +119,7 @@ def _keep(study: StudyRecord, folder: Path) -> None:
     from ablate.verdict import book, evidence
     from ablate.verdict.validity import trust
 
-    found = evidence.read(study)
+    found = evidence.read(study)  # scored again by the report that goes before
     book.keep(found, folder)
     rows = spreadsheet.tables(found, trust.conclude(found).verdicts)["verdicts"]
     write_atomically(folder / "verdicts.csv", rows)

@@ -27,7 +27,7 @@ SENTENCE_WORDS = 35
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 BLOCK = re.compile(r"^```(\w*)( run)?\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-TINY = {"size": "tiny", "size.width": "16", "size.hidden": "32", "tokens": "2048", "step_tokens": "256"}
+TINY = {"size": "tiny", "size.width": "16", "size.hidden": "32", "tokens": "5120", "step_tokens": "128"}
 TINY |= {"data.domain_bytes": "60000", "data.vocabulary": "400", "data.span": "128", "length.lengths": "[128]"}
 TINY |= {"evaluation.times": "4", "evaluation.spans": "1", "where.wandb": "off", "where.progress": "false"}
 

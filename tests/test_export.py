@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ablate import export
+from ablate.fit import saved
 from ablate.model import match
 from ablate.model.language import LanguageModel
 from ablate.model.linear import packed_bytes
@@ -58,7 +59,7 @@ def command(*words: str) -> subprocess.CompletedProcess:
 def test_transformers_loads_the_same_model_and_tokenizer(trained, tmp_path, name):
     record, out = trained(name), tmp_path / "model"
     export.export(record, "hf", out)
-    its, ours, words = AutoModelForCausalLM.from_pretrained(out), export.load(record), tokenizer(out)
+    its, ours, words = AutoModelForCausalLM.from_pretrained(out), saved.load(record), tokenizer(out)
     tokens_BL = torch.tensor([words(TEXT).input_ids])
     assert words.decode(tokens_BL[0]) == TEXT
     assert tokens_BL.shape[1] > 20
@@ -115,7 +116,7 @@ def test_a_ternary_model_comes_packed_too(trained, tmp_path):
     record, out = trained("ternary"), tmp_path / "model"
     export.export(record, "safetensors", out)
     small = load_file(out / "packed.safetensors")
-    assert sum(tensor.nbytes for tensor in small.values()) == packed_bytes(export.load(record))
+    assert sum(tensor.nbytes for tensor in small.values()) == packed_bytes(saved.load(record))
     assert (out / "packed.safetensors").stat().st_size < (out / "model.safetensors").stat().st_size / 2
 
 

@@ -33,6 +33,7 @@ INSIDE = {
             "scores.metrics",
             "fit.run",
             "fit.parents",
+            "fit.saved",
             "fit.parts",
             "fit.pace",
         ],

@@ -6,6 +6,7 @@
                              starts.json         under what conditions each try took its steps (`fit.conditions`)
                              end.json            what the probes said after its last step (`fit.trace`)
                              result.json         written last; its existence is "done"
+                             rescored.json       what its saved weights were found to score, by another process
                              failure.json        why it is not done (yet)
                              weights.safetensors the final weights
                              checkpoints/        while it trains
@@ -163,6 +164,14 @@ class Record:
 
     def result(self) -> dict[str, Any] | None:
         return files.read_json_or(self.folder / "result.json", None)
+
+    def keep_rescored(self, found: dict[str, Any]) -> None:
+        """Note what the saved weights were found to score (`fit.saved`)."""
+        write_json(self.folder / "rescored.json", found)
+
+    def rescored(self) -> dict[str, Any]:
+        """As it was noted; empty before."""
+        return files.read_json_or(self.folder / "rescored.json", {})
 
     def failure(self) -> dict[str, Any] | None:
         return files.read_json_or(self.folder / "failure.json", None)

@@ -28,6 +28,7 @@ from ablate.sweep import trunk
 from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.executors.local import Local
 from ablate.sweep.executors.slurm import Slurm
+from ablate.sweep.rescore import rescore
 from ablate.sweep.worker import Task
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def _conclude(record: StudyRecord, console: Console) -> "Conclusion":
     from ablate.verdict.validity import trust
 
     evidence = read(record)
+    rescore(evidence)
     conclusion = trust.conclude(evidence)
     trust.look(evidence, conclusion)
     console.print()

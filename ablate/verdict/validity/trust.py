@@ -17,11 +17,11 @@ from ablate.verdict.contrasts import Contrast, contrasts
 from ablate.verdict.evidence import Evidence, under_first
 from ablate.verdict.registry import Past
 from ablate.verdict.statistics.paired import Word
-from ablate.verdict.validity import confounds, controls
+from ablate.verdict.validity import confounds, controls, scores
 from ablate.verdict.validity.finding import Finding
 
 # Every check of a study; each says what it found, held or not
-CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (controls.findings, confounds.findings)
+CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (controls.findings, confounds.findings, scores.findings)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusi
     found = [finding for check in (_record, *CHECKS) for finding in check(evidence)]
     for phase in evidence.before:
         name = phase.declaration["phase"]
-        found += [replace(one, text=f"{name}: {one.text}") for one in confounds.findings(phase)]
+        of_phase = [*confounds.findings(phase), *scores.findings(phase)]
+        found += [replace(one, text=f"{name}: {one.text}") for one in of_phase]
     verdicts = withheld(compare.verdicts(evidence, past), found, evidence.base)
     if first := under_first(evidence):
         words = {v.arm: v.word for v in withheld(compare.verdicts(first, past), found, first.base)}

@@ -28,7 +28,7 @@ def test_what_held_changes_nothing(study):
     conclusion = trust.conclude(read(study))
     assert conclusion.verdicts == compare.verdicts(read(study))
     assert conclusion.sentence == compare.sentence(conclusion.verdicts)
-    assert [finding.check for finding in conclusion.findings] == ["null control", "confounds"]
+    assert [finding.check for finding in conclusion.findings] == ["null control", "confounds", "scores"]
 
 
 @pytest.mark.parametrize("arm", ["", "base"])

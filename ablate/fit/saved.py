@@ -1,0 +1,113 @@
+"""A finished run from what it saved: its model, and its scores once more.
+
+    load(record)        the model with its final weights
+    rescore(records)    outputs/runs/<id>/rescored.json, read by `verdict.validity.scores`
+
+A run reports what its own process worked out while it trained, and files can be edited. So the weights of all runs of a
+study are scored again, in one process, with the code as it is there, and the verdict leans on numbers that agree.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ablate.data.batches import validation_rows
+from ablate.data.tokens import Corpus, prepared
+from ablate.fit import strategy
+from ablate.fit.checkpoint import sha256
+from ablate.fit.objectives import OBJECTIVES
+from ablate.fit.watch import losses_by_row, sums_by_domain
+from ablate.model import match
+from ablate.model.language import LanguageModel
+from ablate.run import files, parts
+from ablate.run.record import Record
+from ablate.run.settings import Settings, UserError
+
+# Nats, relative: products on another machine, or with other threads, add in another order. On the same one all
+# types give the same bits
+ROUNDING = 1e-5
+COARSE = 1e-3  # of numbers that are rounded to few digits on the way, where a last bit may be a whole one
+
+
+def load(record: Record) -> LanguageModel:
+    """The model of a finished run with its trained weights, on the CPU. Raises UserError when they are others now."""
+    settings, weights = record.settings(), load_file(record.weights)
+    parts.load(settings.where.imports)
+    if sha256(weights) != (record.result() or {})["weights_sha256"]:
+        raise UserError(f"{record.weights}: not the weights that the run ended with, by their sha256")
+    return _model(settings, weights)
+
+
+def rescore(records: Iterable[Record]) -> None:
+    """Score the weights of finished runs, one after the other, and note what comes of it beside each run.
+
+    A run whose text is not here any more, or that was scored by a GPU where there is none, is left as it is.
+    """
+    for record in records:
+        device = "cpu" if record.environment()["device"] == "cpu" else "cuda"
+        if device == "cpu" or torch.cuda.is_available():
+            settings = record.settings()
+            with contextlib.suppress(UserError):
+                corpus = prepared(Path(settings.where.outputs), record.fingerprint)
+                record.keep_rescored(_rescored(record, settings, corpus, torch.device(device)))
+
+
+def _rescored(record: Record, settings: Settings, corpus: Corpus, device: torch.device) -> dict[str, Any]:
+    """Of weights that are not those of the run only their sha256."""
+    found: dict[str, Any] = {"file": files.modified(record.weights), "weights_sha256": ""}
+    try:
+        weights = load_file(record.weights)
+    except SafetensorError:
+        return found
+    found["weights_sha256"] = sha256(weights)
+    if found["weights_sha256"] != (record.result() or {})["weights_sha256"]:
+        return found
+    parts.load(settings.where.imports)
+    with _as_there(settings, record.environment()["threads"], device):
+        return found | {"bound": COARSE if _coarse(settings) else ROUNDING} | _scores(settings, weights, corpus, device)
+
+
+def _scores(settings: Settings, weights: dict[str, Any], corpus: Corpus, device: torch.device) -> dict[str, Any]:
+    """`sums` and `validation`, as in a result."""
+    where = dataclasses.replace(settings.where, device=device.type)
+    micro_tokens = strategy.in_parts(dataclasses.replace(settings, where=where)).where.micro_tokens
+    model, domains = _model(settings, weights).to(device), settings.data.domains
+    bytes_per_token = torch.from_numpy(corpus.bytes_per_token).to(device)
+    rows = validation_rows(corpus, settings).to(device).parts(max(1, micro_tokens // settings.data.span))
+    found = [OBJECTIVES[settings.objective](model, part, bytes_per_token, len(domains)) for part in rows]
+    sums_D3 = sum(torch.stack([one.nats_S, one.tokens_S, one.bytes_S], dim=1) for one in found)
+    assert isinstance(sums_D3, torch.Tensor)
+    rows_R3 = torch.cat([one.rows_B3 for one in found])
+    return {"sums": sums_by_domain(sums_D3.cpu(), domains), "validation": losses_by_row(rows_R3.cpu(), settings)}
+
+
+@contextlib.contextmanager
+def _as_there(settings: Settings, threads: int, device: torch.device) -> Iterator[None]:
+    """With the threads and the types that the run had."""
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("high" if settings.where.tf32 else "highest")
+    try:
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, settings.precision == "bf16-mixed"):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])
+
+
+def _coarse(settings: Settings) -> bool:
+    where = settings.where
+    return settings.precision != "fp32" or settings.model.linear == "ternary" or where.tf32 or where.compile
+
+
+def _model(settings: Settings, weights: dict[str, Any]) -> LanguageModel:
+    with torch.device("meta"):
+        language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary)
+    language.load_state_dict(weights, assign=True)
+    return language.eval()

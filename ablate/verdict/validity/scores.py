@@ -1,0 +1,87 @@
+"""Do the saved weights give what was reported? Asked of every finished run of a study.
+
+`fit.saved` scores the weights of all runs once more, in one process, and notes beside each run what it found. A run
+must have reported the same: tokens and bytes of each domain, and of each passage, to the last one, nats to rounding. So
+an edited record, other weights, or a scorer that went wrong while a run trained voids the verdict. A run that was
+not scored again, because its weights are gone, say, is not known to be right, which is said.
+"""
+
+import math
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+from ablate.run import files
+from ablate.run.identity import flatten
+from ablate.run.record import Record
+from ablate.verdict.evidence import Evidence, Run
+from ablate.verdict.validity.finding import Finding
+
+CHECK = "scores"
+
+
+def findings(evidence: Evidence) -> list[Finding]:
+    """A finding for every run that reports other numbers than its weights give; and how many were asked."""
+    runs = _runs(evidence)
+    found = [Finding(CHECK, _whose(evidence, run), False, wrong) for run in runs if (wrong := _wrong(run))]
+    ids = {run.record.id: bool(run.record.rescored()) for run in runs}
+    if known := sum(ids.values()):
+        text = f"{known} runs were scored once more from their saved weights, in one process"
+        found.append(Finding(CHECK, "", True, text if found else f"{text}, and reported the same"))
+    if open_ := len(ids) - known:
+        why = "their weights or their text are not here, or no device like theirs"
+        found.append(Finding(CHECK, "", True, f"{open_} runs were not scored once more from their weights: {why}"))
+    return list(dict.fromkeys(found))
+
+
+def unchecked(evidence: Evidence) -> list[Record]:
+    """The runs of all phases whose weights are there and were not scored since they were written."""
+    records = {run.record.id: run.record for one in (*evidence.before, evidence) for run in _runs(one)}
+    return [
+        record
+        for record in records.values()
+        if record.weights.exists() and record.rescored().get("file") != files.modified(record.weights)
+    ]
+
+
+def _runs(evidence: Evidence) -> list[Run]:
+    of_arms = [run for runs in evidence.by_arm.values() for run in runs.values()]
+    return [run for run in (*of_arms, *evidence.controls) if run.outcome == "finished" and "sums" in run.result]
+
+
+def _whose(evidence: Evidence, run: Run) -> str:
+    return run.arm if run.arm in evidence.by_arm else ""  # a control speaks for the whole study
+
+
+def _wrong(run: Run) -> str:
+    """The first number that a run reports and its weights do not give; empty for a run that was not scored again."""
+    again, name = run.record.rescored(), f"seed {run.seed}"
+    if again and again["weights_sha256"] != run.result["weights_sha256"]:
+        return f"{name}: the saved weights are not those that the run ended with, by their sha256"
+    last = next((row for row in reversed(run.evaluations) if row["step"] == run.result["step"]), None)
+    if last and last["sums"] != run.result["sums"]:
+        return f"{name}: the last evaluation and the result report other sums"
+    for key, ours, theirs in _pairs(run.result, again) if again else ():
+        exact = not key.endswith("nats")
+        if ours is None or theirs is None or not math.isclose(ours, theirs, rel_tol=0 if exact else again["bound"]):
+            return f"{name}: {key} is reported as {_text(ours)}, and the saved weights give {_text(theirs)}"
+    return ""
+
+
+def _pairs(result: dict[str, Any], again: dict[str, Any]) -> Iterator[tuple[str, float | None, float | None]]:
+    """(what, as reported, from the weights): of each domain, then of each passage; None where one side has none."""
+    for group, what in (("sums", ""), ("validation", " of passage {}")):
+        reported, given = flatten(result.get(group, {}), "\n"), flatten(again[group], "\n")
+        for key in given | reported:
+            ours, theirs = (_listed(found.get(key)) for found in (reported, given))
+            domain, number = key.split("\n")
+            for place, (a, b) in enumerate(zip_longest(ours, theirs)):
+                yield f"{domain}{what.format(place)} {number}", a, b
+
+
+def _listed(value: Any) -> list[float]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _text(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:,.8g}"

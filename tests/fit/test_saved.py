@@ -1,0 +1,96 @@
+"""Saved weights score what their run reported, to the bit on the machine that trained them, and once."""
+
+import json
+
+import pytest
+import torch
+from runs import KINDS, record_of, train_run
+from safetensors.torch import load_file, save_file
+
+from ablate.fit import saved
+from ablate.fit.module import Pretraining
+from ablate.run.record import study_record
+from ablate.scores.loss import IGNORED
+from ablate.verdict.evidence import Evidence, Run
+from ablate.verdict.validity import scores
+
+SHORT = {"tokens": 2048, "evaluation": {"times": 1, "spans": 3}, "length": {"lengths": [64], "starts": [0]}}
+
+
+def wrong(record) -> str:
+    """What is found of one run once its weights are scored again."""
+    saved.rescore([record])
+    run = Run("arm", 0, record, "finished", None, record.result() or {})
+    return scores._wrong(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hybrid", "ternary", "bf16", "latent attention", "average, ema", "muon"])
+def test_the_same_numbers_to_the_bit(tiny, kind):
+    settings = tiny(**SHORT | KINDS[kind])
+    result, record = train_run(settings), record_of(settings)
+    assert wrong(record) == ""
+    again = record.rescored()
+    assert {name: again[name] for name in ("weights_sha256", "sums", "validation")} == {
+        name: result[name] for name in ("weights_sha256", "sums", "validation")
+    }
+    torch.set_num_threads(2)  # as another machine would
+    try:
+        assert wrong(record) == ""
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("scorer", ["bytes", "first tokens", "last row"])
+def test_a_scorer_that_goes_wrong_while_a_run_trains_is_found(tiny, monkeypatch, scorer):
+    right = Pretraining.evaluate
+
+    def off(self, rows, beat):
+        if scorer == "first tokens":
+            rows = rows._replace(targets_BL=rows.targets_BL.clone())
+            rows.targets_BL[:, :8] = IGNORED
+        if scorer == "last row":
+            rows = rows._replace(tokens_BL=rows.tokens_BL.clone(), targets_BL=rows.targets_BL.clone())
+            rows.tokens_BL[-1], rows.targets_BL[-1] = rows.tokens_BL[-2], rows.targets_BL[-2]
+        sums_D3, rows_R3 = right(self, rows, beat)
+        if scorer == "bytes":
+            sums_D3[:, 2] *= 1.01
+        return sums_D3, rows_R3
+
+    monkeypatch.setattr(Pretraining, "evaluate", off)
+    settings = tiny(**SHORT)
+    train_run(settings)
+    monkeypatch.undo()
+    said = {"bytes": "general bytes is reported as", "first tokens": "general ", "last row": "qa "}[scorer]
+    assert wrong(record_of(settings)).startswith(f"seed 0: {said}")
+
+
+def test_other_weights_are_found_and_a_second_look_computes_nothing(tiny, monkeypatch):
+    settings = tiny(**SHORT)
+    train_run(settings)
+    record = record_of(settings)
+    run = Run("arm", 0, record, "finished", None, record.result() or {})
+    study = Evidence(study_record("", "s"), {"base": "arm", "runs": {"arm": {"0": record.id}}}, (run,))
+    assert scores.unchecked(study) == [record]
+    assert wrong(record) == ""
+    assert scores.unchecked(study) == []
+    weights = load_file(record.weights)
+    weights["embedding.weight"][0, 0] += 1e-6
+    save_file(weights, record.weights)
+    assert scores.unchecked(study) == [record]
+    assert "not those that the run ended with" in wrong(record)
+    record.weights.write_bytes(b"no weights")
+    assert "not those that the run ended with" in wrong(record)
+    record.weights.unlink()
+    assert scores.unchecked(study) == []
+
+
+def test_what_was_scored_on_a_gpu_is_not_scored_without_one(tiny, monkeypatch):
+    settings = tiny(**SHORT)
+    train_run(settings)
+    record = record_of(settings)
+    path = record.folder / "environment.json"
+    path.write_text(json.dumps(record.environment() | {"device": "NVIDIA H200"}))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    saved.rescore([record])
+    assert record.rescored() == {}
