@@ -24,6 +24,22 @@ def worlds(rng: np.random.Generator, kind: str, number: int) -> list[Curve]:
     return [_world(rng, kind) for _ in range(number)]
 
 
+def broken(rng: np.random.Generator, kind: str, n: np.ndarray, number: int) -> list[Curve]:
+    """Power laws that rise (text read again and again), jump or take another slope in the middle half of n."""
+    return [_breaking(rng, kind, float(rng.uniform(*np.quantile(n, [0.25, 0.75])))) for _ in range(number)]
+
+
+def _breaking(rng: np.random.Generator, kind: str, place: float) -> Curve:
+    law, sign = _world(rng, "power"), rng.choice([-1, 1])
+    fall = float(law(np.array(0.1)) - law(np.array(1.0)))
+    rises, jumps, bends = fall * rng.uniform([0.3, 0.1, 0.15], [1.5, 0.5, 0.5])
+    return {
+        "rises": lambda n: law(n) + rises * np.log(np.maximum(n / place, 1)) ** 1.5,
+        "jumps": lambda n: law(n) + sign * jumps * (n > place),
+        "bends": lambda n: law(n) + sign * bends * np.log(np.maximum(n / place, 1)),
+    }[kind]
+
+
 def _world(rng: np.random.Generator, kind: str) -> Curve:
     """E between 1.5 and 3.2; from a tenth of the way on, a fall of 0.2 to 1.2."""
     E, fall = rng.uniform(1.5, 3.2), rng.uniform(0.2, 1.2)

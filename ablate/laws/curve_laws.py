@@ -131,6 +131,13 @@ def estimate_laws(tokens: np.ndarray, losses: np.ndarray, exponent: float = EXPO
     return Laws(last, scaled[0], w / w.sum(), E, A)
 
 
+def least_squares(tokens: np.ndarray, losses: np.ndarray) -> float:
+    """Residual sum of squares of the best law, of the grid or without a shift between its exponents."""
+    scaled = tuple(tokens / float(tokens[-1]))
+    on_grid = float(_solve(_at(scaled, scaled[0]), losses)[0].min())
+    return min(on_grid, len(losses) * estimate_power_law(tokens, losses).rms ** 2)
+
+
 @lru_cache(maxsize=256)
 def _at(n_T: tuple[float, ...], first: float) -> np.ndarray:
     """(n + s)^-alpha for every law (rows) and n. The curves of a study share their tokens: computed once."""

@@ -25,6 +25,7 @@ from typing import Literal
 
 import numpy as np
 
+from ablate.laws import breaks
 from ablate.laws.curve_laws import ALPHAS, BENT, MIN_POINTS, Law, Laws, bend, estimate_laws, estimate_power_law
 from ablate.laws.extrapolation import half_width, over_seeds
 from ablate.verdict.evidence import Evidence, Run
@@ -173,6 +174,8 @@ def _problem(points: Points, law: Law | None) -> str | None:
         return FALLING
     if law.A == 0 or float(law(tokens.min()) - law(tokens.max())) <= 2 * law.rms:
         return "the curve is flat: its fall is not above its noise"
+    if broken := breaks.named(tokens, losses):
+        return broken
     if bend(tokens, losses) < BENT:
         return STRAIGHT
     if law.alpha > 0.99 * ALPHAS[1]:
