@@ -41,6 +41,11 @@ class Prefix:
     truth: float  # loss there
     doubled: tuple[float, float] | None  # tokens at about twice the prefix, and the loss there
 
+    @property
+    def curve(self) -> tuple[str, float, float]:
+        """Of which curve it is a prefix: the first part and the half of one end at the same point."""
+        return self.source, self.end, self.truth
+
 
 def prefixes() -> list[Prefix]:
     """All that the tables here give; without them, the beginnings alone."""

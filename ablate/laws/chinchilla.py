@@ -8,6 +8,8 @@ that a few bad runs do not bend the law. It has local optima: of random single s
 (a, b) the law is linear in (E, A, B), all at least 0; a grid over (a, b) with that solved in closed form leaves
 the basins to see, and the best of them are refined (variable projection, Golub & Pereyra 1973).
 
+    for edge in edges(params, tokens, loss, rng): print(edge)      which runs carry the law
+
 Predictions are stable, parameters are not: `resample` gives laws of runs drawn anew, whose
 exponents spread far wider than their predictions. Never read E, a or b without that spread.
 """
@@ -21,6 +23,7 @@ from scipy.optimize import least_squares
 DELTA = 1e-3  # Huber's, of log losses: Hoffmann et al. 2022, appendix D.2
 EXPONENTS = (0.02, 2.0)
 BASINS = 6  # refined
+EDGE, RESAMPLED = 0.02, 40  # share of the runs left out at an edge; laws resampled without them
 FLOPS = 6  # per parameter and token
 TOLERANCES = {"xtol": 1e-12, "ftol": 1e-12, "gtol": 1e-12, "max_nfev": 400}
 
@@ -138,4 +141,41 @@ def resample(
         drawn = rng.integers(0, len(loss), len(loss))
         if len(np.unique(drawn)) >= 5:
             found.append(estimate(params[drawn], tokens[drawn], loss[drawn], grid=12))
+    return found
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A few runs at one edge, and the law without them. moved: the parameters of the law of all runs that lie outside
+    the middle 90 % of laws resampled without these runs."""
+
+    which: str
+    runs: tuple[int, ...]
+    without: ScalingLaw
+    moved: tuple[str, ...]
+    whole: ScalingLaw
+
+    def __str__(self) -> str:
+        names = self.moved or tuple(vars(self.whole))
+        parts = (f"{name} {getattr(self.whole, name):.4g} to {getattr(self.without, name):.4g}" for name in names)
+        warning = "warning: " if self.moved else ""
+        return f"{warning}without the {len(self.runs)} runs of the {self.which}: {', '.join(parts)}"
+
+
+def edges(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, rng: np.random.Generator) -> list[Edge]:
+    """The EDGE runs with the fewest and most parameters and tokens: a few of 245 can carry a parameter.
+
+    Left out together, as runs at one edge hide each other: without one of them the next still holds the law.
+    """
+    whole, found = estimate(params, tokens, loss), []
+    count = max(round(EDGE * len(loss)), 1)
+    for name, values in (("parameters", params), ("tokens", tokens)):
+        order = np.argsort(values, kind="stable")
+        for most, runs in (("fewest", order[:count]), ("most", order[-count:])):
+            rest = np.delete(np.arange(len(loss)), runs)
+            kept = params[rest], tokens[rest], loss[rest]
+            laws = np.array([astuple(law) for law in resample(*kept, RESAMPLED, rng)])
+            low, high = np.quantile(laws, [0.05, 0.95], axis=0)
+            outside = [n for n, v, a, b in zip(vars(whole), astuple(whole), low, high, strict=True) if not a <= v <= b]
+            found.append(Edge(f"{most} {name}", tuple(runs.tolist()), estimate(*kept), tuple(outside), whole))
     return found

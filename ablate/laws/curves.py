@@ -4,6 +4,7 @@
     found.loss(n), found.band(n)          bits per byte at n tokens, and its interval
     found.gain(n)                         what doubling n brings: (mean, low, high)
     found.law.alpha, found.interval("alpha")
+    found.carrier                 the one point that carries the gain, if one does
 
 The x-axis is the tokens of the run, of all domains, not those of the domain: a domain also learns from the others,
 and this is the axis along which compute is spent.
@@ -96,6 +97,24 @@ class Curve:
         each = np.array([laws.gain(tokens)[0] for laws in self.by_seed.values()])
         half = half_width(spread, each, "gain", self.confidence)
         return mean, mean - half, mean + half
+
+    @cached_property
+    def carrier(self) -> tuple[float, float] | None:
+        """(tokens of a point, the gain of doubling the run without it), where that lies outside the gain's interval.
+
+        Asked of the points that can carry most: the first, the last, and the one farthest from the laws.
+        """
+        tokens, losses = self.points.mean()
+        if len(tokens) <= MIN_POINTS or len(self.by_seed) < 2:
+            return None
+        end, farthest = np.array([self.trained]), int(np.abs(losses - self.loss(tokens)).argmax())
+        without = {
+            i: float(estimate_laws(np.delete(tokens, i), np.delete(losses, i)).gain(end)[0][0])
+            for i in (0, len(tokens) - 1, farthest)
+        }
+        mean, low, high = (float(part[0]) for part in self.gain(end))
+        moved = max(without, key=lambda i: abs(without[i] - mean))
+        return None if low <= without[moved] <= high else (float(tokens[moved]), without[moved])
 
     def interval(self, name: Literal["E", "A", "alpha"]) -> Interval:
         """Interval of one parameter of the power law over seeds; infinite without two."""

@@ -44,6 +44,7 @@ class Saturation:
     trained: int  # tokens of the longest run
     eps: float  # bits per byte gained by doubling, below which a domain counts as saturated
     gain: float | None  # bits per byte that doubling the tokens trained would gain, by the law
+    carrier: tuple[float, float] | None = None  # tokens of the one point that carries the gain; the gain without it
 
     @property
     def spoken(self) -> bool:
@@ -71,7 +72,11 @@ class Saturation:
         if self.gain is None:
             return self.reason or ""
         gain = f"one more doubling gains {self.gain:.4f}; the study can detect {self.eps:.4f}"
-        return f"{self.reason}; {gain}" if self.reason else gain
+        said = f"{self.reason}; {gain}" if self.reason else gain
+        if self.carrier:
+            tokens, without = self.carrier
+            said += f"; warning: without the point at {tokens_text(tokens)} tokens it gains {without:.4f}"
+        return said
 
 
 def saturation(found: Curve, eps: float) -> Saturation:
@@ -104,6 +109,7 @@ def saturation(found: Curve, eps: float) -> Saturation:
         trained=found.trained,
         eps=eps,
         gain=float(found.gain(np.array([found.trained]))[0][0]) if gains else None,
+        carrier=found.carrier if gains else None,
     )
 
 

@@ -74,3 +74,19 @@ def test_the_optimal_allocation_is_a_minimum():
 def test_too_few_runs_are_refused():
     with pytest.raises(ValueError, match="4 runs do not identify"):
         chinchilla.estimate(np.arange(1.0, 5), np.arange(1.0, 5), np.arange(4.0, 0, -1))
+
+
+@pytest.mark.slow
+def test_five_runs_of_245_that_carry_a_parameter_are_named():
+    """The five shortest runs are a decade shorter than the rest and end too high, as in the published points."""
+    rng = np.random.default_rng(3)
+    params, tokens, loss = planted(rng)
+    clean = {edge.which: edge for edge in chinchilla.edges(params, tokens, loss, np.random.default_rng(0))}
+    short = np.argsort(tokens)[:5]
+    tokens[short] = 10 ** rng.uniform(7.8, 8.0, 5)
+    loss[short] = 1.2 * TRUTH(params[short], tokens[short])
+    bent = {edge.which: edge for edge in chinchilla.edges(params, tokens, loss, np.random.default_rng(0))}
+    assert not clean["fewest tokens"].moved
+    assert "B" in bent["fewest tokens"].moved
+    assert set(bent["fewest tokens"].runs) == set(short.tolist())
+    assert str(bent["fewest tokens"]).startswith("warning: without the 5 runs of the fewest tokens: ")

@@ -115,3 +115,19 @@ def test_the_end_of_the_run_decides_the_status(interval, status, known):
 def test_one_seed_identifies_nothing(tmp_path):
     found = place(study(tmp_path, seeds=(0,)), 0.03)
     assert (found.status, found.reason) == ("not identified", "it takes two seeds that each identify the law")
+
+
+def test_a_point_that_carries_the_gain_is_named():
+    n = np.arange(3, 9) * 1e5
+    losses = 2 + 3 * (n / 1e5) ** -0.5
+    losses[-1] += 0.1
+    points = curves.Points({0: n, 1: n}, {0: losses, 1: losses + 1e-4})
+    found = saturation.saturation(curves.estimate_points(points, "base", "qa", 800_000, 0.9), 0.05)
+    assert found.carrier is not None
+    assert found.carrier[0] == 8e5
+    assert "warning: without the point at 800k tokens it gains 0.31" in found.reading
+
+
+def test_no_point_carries_a_true_law(tmp_path):
+    curve = curves.estimate(study(tmp_path, evaluations=30, evaluation_noise=0.0005), "base", "general")
+    assert curve.carrier is None
