@@ -49,7 +49,7 @@ def test_a_scorer_that_goes_wrong_while_a_run_trains_is_found(tiny, monkeypatch,
         if scorer == "first tokens":
             rows = rows._replace(targets_BL=rows.targets_BL.clone())
             rows.targets_BL[:, :8] = IGNORED
-        if scorer == "last row":
+        if scorer == "last row" and len(rows.domain_B) > 1:  # the probe evaluates a single one
             rows = rows._replace(tokens_BL=rows.tokens_BL.clone(), targets_BL=rows.targets_BL.clone())
             rows.tokens_BL[-1], rows.targets_BL[-1] = rows.tokens_BL[-2], rows.targets_BL[-2]
         sums_D3, rows_R3 = right(self, rows, beat)
