@@ -70,9 +70,8 @@ def _accuracy(scores, scope) -> float:
 @pytest.mark.slow
 def test_a_race_of_a_metric_that_is_better_when_higher(study, monkeypatch):
     monkeypatch.setitem(METRICS, "accuracy", Metric("accuracy", "share of bytes", "higher", _accuracy))
-    carried_out(study("before", seeds=[0, 1]))
-    known = Budget(race="best", looks=[2], noise=0.001, noise_df=40)
-    whole = study("s", seeds=[0, 1, 2], metric="accuracy", margin=0.001, budget=known)
+    carried_out(study("before", seeds=[0, 1, 2, 3]))  # whose workers know no such metric
+    whole = study("s", seeds=[0, 1, 2, 3], metric="accuracy", margin=0.001, budget=Budget(race="best", looks=[4]))
     printed = carried_out(whole)
     (frozen,) = verdicts(evidence_of(whole))
     assert (frozen.word, frozen.provisional) == ("worse", False)

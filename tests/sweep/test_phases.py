@@ -31,7 +31,7 @@ from ablate.sweep.composition import Composer
 from ablate.sweep.launcher import plan_of, prepared
 from ablate.sweep.phases import phased
 from ablate.sweep.preview import preview
-from ablate.sweep.study import Plan, Run, announce, declare
+from ablate.sweep.study import Plan, Run, declare
 from ablate.sweep.wave import waves
 from ablate.verdict.evidence import AA, NULL, POSITIVE, read
 from ablate.verdict.registry import kind_of
@@ -218,7 +218,7 @@ def test_the_plan_shows_the_chain(planned):
 def test_a_race_trains_only_what_the_runs_it_wants_begin_from(planned):
     race = {"race": "verdicts", "looks": [2], "noise": 0.01, "noise_df": 10}
     plan = planned({"seeds": [0, 1, 2, 3], "budget": race})
-    announce(plan, record := study_of(plan))
+    declare(plan, record := study_of(plan))
     wave = next(waves(plan, record))
     assert {(run.phase, run.seed) for run in wave.runs} == {("learn", 0), ("learn", 1)}
     shared = plan.before and plan.before.run(plan.before.arms[0], 0)
