@@ -26,6 +26,7 @@ from ablate.verdict.evidence import Evidence, read
 from ablate.verdict.planning import Measured
 from ablate.verdict.question import Question
 from ablate.verdict.registry import Past
+from ablate.verdict.statistics.moderated import promised
 from ablate.verdict.statistics.power import Power
 
 if TYPE_CHECKING:
@@ -162,15 +163,15 @@ def _measured(own: Evidence | None, asked: Sequence[Past], outputs: str, study: 
 
 
 def _power(options: argparse.Namespace, study: Study | None, family: int, known: Measured | None) -> Power:
-    assumed = known.noise.value if known else study.budget.noise if study else 0.0
-    values = {
-        "noise": assumed if options.noise is None else options.noise,
-        "margin": options.margin or (study.margin if study else 0.0),
-        "arms": options.arms or family,
-        "confidence": options.confidence or (study.confidence if study else 0.95),
-        "power": options.power,
-        "noise_df": options.noise_df,
+    arms = family if options.arms is None else options.arms
+    assumed = {
+        "noise": known.noise.value if known else study.budget.noise if study else 0.0,
+        "margin": study.margin if study else 0.0,
+        "confidence": study.confidence if study else 0.95,
+        "noise_df": promised(arms),
     }
+    given = {key: getattr(options, key) for key in assumed if getattr(options, key) is not None}
+    values = {"arms": arms, "power": options.power, **assumed, **given}
     _check(values)
     return Power(**values)
 
@@ -190,7 +191,10 @@ def _parser() -> SettingsParser:
     parser = SettingsParser("power", WHAT, EXAMPLES, ["experiment", "study", "controls"])
     parser.add_argument("--noise", type=float, metavar="SD", help="standard deviation over seeds of arm - base")
     parser.add_argument(
-        "--noise-df", type=float, default=0.0, metavar="DF", help="degrees of freedom that it adds to a verdict's own"
+        "--noise-df",
+        type=float,
+        metavar="DF",
+        help="degrees of freedom lent to an arm (default: what arms lend each other)",
     )
     parser.add_argument("--margin", type=float, help="smallest effect that matters, in the metric's unit")
     parser.add_argument("--arms", type=int, help="arms judged together, the base not among them")

@@ -21,12 +21,12 @@ def said(capsys, *arguments: str) -> str:
 def test_without_a_study(capsys):
     text = said(capsys, *GIVEN, "--seeds", "3")
     assert "5 arms, margin 0.01, confidence 0.95, power 0.8; noise of a pair 0.004 as given" in text
-    assert "3 * 18 – – 0.0293 18% 23%" in text
-    assert "Take 6 seeds, not 3: an effect of 0.01 is seen with 6 seeds" in text
+    assert "3 * 18 – – 0.0126 58% 58%" in text
+    assert "Take 4 seeds, not 3: an effect of 0.01 is seen with 4 seeds" in text
 
 
 def test_enough_and_never_enough(capsys):
-    assert "The 6 seeds declared are enough" in said(capsys, *GIVEN, "--seeds", "6")
+    assert "The 4 seeds declared are enough" in said(capsys, *GIVEN, "--seeds", "4")
     assert "More than 1000 seeds would be needed" in said(capsys, *GIVEN[2:], "--noise", "1")
 
 
@@ -88,6 +88,7 @@ def test_a_picture(capsys, tmp_path):
         ([*GIVEN, "--noise", "0"], "--noise 0.0: must be above 0"),
         ([*GIVEN, "--power", "0.4"], "--power 0.4: must be above 0.5 and below 1"),
         ([*GIVEN, "--seeds", "0"], "--seeds 0: must be at least 1"),
+        ([*GIVEN, "--margin", "0"], "--margin 0.0: must be above 0"),
         ([*GIVEN, "--noise-df", "-1"], "--noise-df -1.0: must be at least 0"),
         ([*GIVEN, "--figure", "x.pdf"], "--figure: x.pdf: must end with .png"),
     ],

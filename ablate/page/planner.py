@@ -16,6 +16,7 @@ from rich.table import Table
 from ablate.page import tables
 from ablate.verdict.evidence import flops_text
 from ablate.verdict.question import Question
+from ablate.verdict.statistics.moderated import promised
 from ablate.verdict.statistics.power import MOST_SEEDS
 
 
@@ -86,6 +87,8 @@ def remarks(question: Question) -> list[str]:
         shared = "" if math.isnan(saved) else f"; shared beginnings save {saved:.0%}"
         lines.append(f"a seed block of {question.num_arms} runs: {flops_text(question.flops)}{shared}")
     if power.arms > 1:
-        alone = dataclasses.replace(power, arms=1).seeds_to_see(power.margin)
+        alone = dataclasses.replace(
+            power, arms=1, noise_df=max(0.0, power.noise_df - promised(power.arms))
+        ).seeds_to_see(power.margin)
         lines.append(f"family of {power.arms}: by itself one arm would be seen with {alone} seeds")
     return lines

@@ -26,6 +26,7 @@ from ablate.sweep.study import Arm, Control, Plan
 from ablate.sweep.tree import Alike, drawn
 from ablate.verdict import planning
 from ablate.verdict.evidence import AA, NULL, POSITIVE, read
+from ablate.verdict.statistics.moderated import promised
 from ablate.verdict.statistics.paired import detectable_with
 
 SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
@@ -175,7 +176,7 @@ def _detectable(plan: Plan) -> str:
     )
     if not sd or len(study.seeds) < 2:
         return "smallest effect that the seeds can detect: unknown until two seed blocks are done"
-    smallest = detectable_with(sd, len(study.seeds), (1 - study.confidence) / family)
+    smallest = detectable_with(sd, len(study.seeds), (1 - study.confidence) / family, promised(family))
     unit = metric_of(study.metric, base.data.domains).unit
     return f"smallest effect that {len(study.seeds)} seeds can detect: {smallest:.4f} {unit} ({source})"
 

@@ -9,6 +9,7 @@
                                 configurations.jsonl how those of each run differ, section by section
                                 runs.csv             a row a run: outcome, cost, final losses
                                 evaluations.csv.gz   a row an evaluation, with the rate at that time
+                                rescored.jsonl       what the saved weights of each run were found to score
                                 traces.jsonl.gz      digests of what each run took in, and the norms of its gradients
                                 environments.json    versions and machines; runs.csv says whose
 
@@ -41,7 +42,7 @@ OF_STEP = ("lr", "weight_decay", "length")  # what an evaluation's row says of t
 TABLES = {"runs": "runs.csv", "evaluations": "evaluations.csv.gz"}
 LISTS = ["validation"]  # of a result: numbers of each row of held-out text
 ENVIRONMENTS, TRACES = "environments.json", "traces.jsonl.gz"
-CONFIG, CONFIGURATIONS = "config.yaml", "configurations.jsonl"
+CONFIG, CONFIGURATIONS, RESCORED = "config.yaml", "configurations.jsonl", "rescored.jsonl"
 AS_THEY_ARE = ("ledger.jsonl", "prior.json", "plans.json", "noise.json")
 DIGESTS = ("weights_sha256", "grown_from.trunk")  # hexadecimal: may have no letter
 
@@ -80,6 +81,9 @@ class Kept(Record):
 
     def starts(self) -> list[dict[str, Any]]:
         return self.book.traces.get(self.id, {}).get("starts", []) if self.book else []
+
+    def rescored(self) -> dict[str, Any]:
+        return self.book.rescored.get(self.id, {}) if self.book else {}
 
     @property
     def configured(self) -> bool:
@@ -126,6 +130,11 @@ class Book(StudyRecord):
         return {row.pop("id"): row for row in read_rows(self.folder / CONFIGURATIONS)}
 
     @cached_property
+    def rescored(self) -> dict[str, dict[str, Any]]:
+        """By run id; of an older book none."""
+        return {row.pop("id"): row for row in read_rows(self.folder / RESCORED)}
+
+    @cached_property
     def traces(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
         """By run id: tries, digests and steps; of an older book none."""
         path = self.folder / TRACES
@@ -167,6 +176,9 @@ def keep(evidence: Evidence, folder: Path) -> None:
         if (path := evidence.study.folder / name).exists() and evidence.study.folder != folder:
             shutil.copyfile(path, folder / name)
     _keep_settings(evidence, folder)
+    again = [run.record.rescored() | {"id": run.record.id} for run in _all_runs(evidence) if run.record.rescored()]
+    texts = [json.dumps({key: value for key, value in row.items() if key != "file"}) + "\n" for row in again]
+    write_atomically(folder / RESCORED, "".join(texts))
     lines = [json.dumps(_trace(run)) + "\n" for run in _all_runs(evidence) if run.record.starts()]
     (folder / TRACES).write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
 

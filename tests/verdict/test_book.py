@@ -20,6 +20,9 @@ OUTCOMES = {("qa_20", 1): "diverged", ("qa_40", 2): "crashed", ("qa_12", 3): "no
 def studies(tmp_path):
     """(evidence of the records, evidence of the book, its folder)"""
     records = read(write(tmp_path / "outputs", World(outcomes=OUTCOMES)))
+    records.by_arm["base"][0].record.keep_rescored(
+        {"weights_sha256": "5e0c", "sums": {"qa": {"bytes": 7}}, "file": 1.0}
+    )
     keep(records, tmp_path / "book")
     return records, read(Book(tmp_path / "book")), tmp_path / "book"
 
@@ -40,6 +43,13 @@ def test_every_outcome_is_kept_with_its_reason(studies):
         outcome, reason, result = kept[run.arm, run.seed]
         assert (outcome, reason) == (run.outcome, run.reason)
         assert result.get("sums") == run.result.get("sums")
+
+
+def test_what_weights_were_found_to_score_is_kept_without_the_time_of_a_file(studies):
+    _, book, _ = studies
+    kept = {run.record.id: found for run in book.runs if (found := run.record.rescored())}
+    scored = book.by_arm["base"][0].record.id
+    assert kept == {scored: {"weights_sha256": "5e0c", "sums": {"qa": {"bytes": 7}}}}
 
 
 def test_environments_are_those_of_the_runs(studies):

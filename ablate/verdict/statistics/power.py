@@ -11,7 +11,7 @@ The verdict's own rules (`paired`) then say, for n seeds at the level a / arms o
 
                  over the estimated s'. This usually takes more seeds than a difference of one margin.
 
-What other arms and earlier studies lend (`noise_df`, at most `moderated.worth`) adds to the n - 1 of three seeds or
+What other arms and earlier studies lend (`noise_df`, `moderated.promised`) adds to the n - 1 of three seeds or
 more, as in a moderated t (Smyth 2004).
 
     >>> plan = Power(noise=0.004, margin=0.01, arms=3)
