@@ -8,7 +8,7 @@ import argparse
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -171,7 +171,7 @@ def _power(options: argparse.Namespace, study: Study | None, family: int, known:
         "noise_df": promised(arms),
     }
     given = {key: getattr(options, key) for key in assumed if getattr(options, key) is not None}
-    values = {"arms": arms, "power": options.power, **assumed, **given}
+    values: dict[str, Any] = {"arms": arms, "power": options.power, **assumed, **given}
     _check(values)
     return Power(**values)
 

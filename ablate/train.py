@@ -16,8 +16,9 @@ EXAMPLES = """\
   ablate train +system=zagreus size=nano          a published recipe, small
   ablate train +experiment=mix_sweep -m           a study: runs, verdict, report
   ablate train +experiment=mix_sweep -m where.dry_run=true    its plan only
-  ablate train +experiment=mix_sweep -m seed=0,1,2,3,4        with more seeds:
-                                                  another look, judged more strictly
+  ablate train +experiment=mix_sweep -m seed=0,1,2,3,4
+                                                  with more seeds: another look,
+                                                  judged more strictly
   ablate train -m schedule=wsd,cosine seed=0,1    any combination as arms
   ablate train --config-dir my +experiment=mine -m    my/experiment/mine.yaml
   ablate train -m hydra/sweeper=optuna hydra/launcher=basic \\

@@ -38,8 +38,8 @@ VERDICTS: list[Listed] = [
         "tests/verdict/statistics/test_paired.py",
         (
             "a smallest detectable effect without its family",
-            "detectable(differences[arm], alpha / len(arms), known[arm])",
-            "detectable(differences[arm], alpha, known[arm])",
+            "detectable(differences[arm], share[i] * alpha / len(arms), known[arm])",
+            "detectable(differences[arm], share[i] * alpha, known[arm])",
         ),
         (
             "words that forget the metric's direction",
@@ -53,8 +53,8 @@ VERDICTS: list[Listed] = [
         ("m30: no caution in the moderated t", "CAUTION = 0.5", "CAUTION = 0.0"),
         (
             "an arm's own larger noise ignored",
-            "Noise(max(own, (prior.df * prior.variance + (n - 1) * own) / df), df)",
-            "Noise((prior.df * prior.variance + (n - 1) * own) / df, df)",
+            "Noise(max(own, (prior.df * prior.variance + (n - 1) * own) / df) or math.inf, df)",
+            "Noise((prior.df * prior.variance + (n - 1) * own) / df or math.inf, df)",
         ),
     ),
     *of(

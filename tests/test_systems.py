@@ -257,11 +257,11 @@ def test_a_system_trains_stops_goes_on_and_is_exported(name, outputs):
 
 @pytest.mark.slow
 def test_a_system_is_compared_in_a_study(outputs):
-    words = ["+system=zagreus", *WORDS, "seed=0,1", "schedule.shape=linear,cosine", f"where.outputs={outputs}"]
+    words = ["+system=zagreus", *WORDS, "seed=0,1", "optimizer.lr=0.001,0.002", f"where.outputs={outputs}"]
     out = done(ablate("train", "-m", *words, "where.workers=2"))
     assert "page     " in out
     [study] = (outputs / "studies").iterdir()
-    assert "schedule.shape=cosine" in done(ablate("report", study.name, "--outputs", str(outputs)))
+    assert "optimizer.lr=0.00" in done(ablate("report", study.name, "--outputs", str(outputs)))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the corpora are not here")

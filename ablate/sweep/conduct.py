@@ -69,7 +69,9 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     if failed := [_said(by, outcome, console) for by, outcome in outcomes.values() if outcome.state not in ENDS]:
         raise UserError(f"{len(failed)} of {len(plan.distinct())} runs are not done; the same command tries them again")
     if conclusion.void:  # a script that goes on with the verdict must not go on
-        raise UserError(f"{record.name} is void: {', '.join({finding.check for finding in conclusion.broken})}")
+        raise UserError(
+            f"{record.name} is void: {', '.join(dict.fromkeys(finding.check for finding in conclusion.broken))}"
+        )
 
 
 def submit(task: Task, console: Console | None = None) -> dict[str, Any]:
