@@ -6,7 +6,7 @@ BIN := .venv/bin
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-sweep: .venv/ready  ## train a study of thirteen small models and read its verdict (about 4 minutes)
+sweep: .venv/ready  ## train a study of thirteen small models and read its verdict (about 3 minutes)
 	$(BIN)/python -m ablate.train +experiment=mix_sweep -m
 
 quick: .venv/ready  ## the tests that are not slow (under 2 minutes)
