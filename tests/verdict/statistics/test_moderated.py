@@ -93,7 +93,7 @@ EVEN = [[-1.0, 0.0, 1.0], [-0.9, 0.0, 1.1], [-1.1, 0.0, 0.9], [-1.0, 0.1, 1.0], 
 
 
 @pytest.mark.parametrize(
-    ("arms", "alone", "after"), [(1, 0, 1.6), (2, 0, 1.6), (3, 2, 4), (4, 2, 6), (5, 5, 8), (6, 6, 10)]
+    ("arms", "alone", "after"), [(1, 0, 1.6), (2, 0, 1.6), (3, 2, 4), (4, 2, 5), (5, 3, 5), (6, 3, 5)]
 )
 def test_what_arms_lend_one_another_and_what_the_past_lends(arms, alone, after):
     """The table of the module, for arms of variance 1 after a past of variance 1."""
