@@ -45,7 +45,8 @@ class Custody:
             return
         self.steps += 1
         found = self._look()
-        if self._same(self.sealed, found):
+        moving = any(group["lr"] for group in self.optimizer.param_groups)  # an optimizer may keep nothing but weights
+        if moving and self._same(self.sealed, found):
             self.broken = self.broken or f"step {self.steps} changed nothing"
         self.sealed = found
 

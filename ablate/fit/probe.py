@@ -93,15 +93,17 @@ def probe(trainer: L.Trainer, module: Pretraining, subject: Subject) -> dict[str
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """The state before a step, on the CPU, and the rows of the step where they are."""
+    """The state before a step, on the CPU, the rows of the step where they are, and torch's generators."""
 
     weights: dict[str, Any]
     optimizer: dict[str, Any]
     batch: Batch
+    draws: list[Tensor]
 
 
 def kept(trainer: L.Trainer, module: Pretraining, batch: Batch) -> Kept:
-    return Kept(_apart(module.model.state_dict()), _apart(trainer.optimizers[0].state_dict()), batch)
+    weights, optimizer = module.model.state_dict(), trainer.optimizers[0].state_dict()
+    return Kept(_apart(weights), _apart(optimizer), batch, _draws(module.device))
 
 
 def outcome(module: Pretraining) -> str:
@@ -119,11 +121,15 @@ def again(trainer: L.Trainer, module: Pretraining, before: Kept, step: int) -> s
     optimizer = fresh.configure_optimizers()
     optimizer.load_state_dict(before.optimizer)
     optimizers.set_rates(optimizer, module.timeline.table[step], module.timeline.layer_factors[step])
+    now = _draws(module.device)
+    _draw_from(before.draws)  # a part of the user's own may drop out
     try:
         with trainer.precision_plugin.train_step_context():
             fresh.take_step(before.batch, optimizer, 0.0)
     except Diverged as error:
         return str(error)
+    finally:
+        _draw_from(now)
     return outcome(fresh)
 
 
@@ -135,6 +141,17 @@ def digest(tensors: list[Tensor]) -> str:
         hasher.update(f"{plain.dtype} {tuple(plain.shape)} ".encode())
         hasher.update(plain.flatten().view(torch.uint8).numpy().tobytes())
     return hasher.hexdigest()
+
+
+def _draws(device: torch.device) -> list[Tensor]:
+    """The states of torch's generators, of the CPU and then of the device."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _draw_from(states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    for state in states[1:]:
+        torch.cuda.set_rng_state(state)
 
 
 def _second(trainer: L.Trainer, module: Pretraining, subject: Subject, one_row: bool = True) -> Pretraining:

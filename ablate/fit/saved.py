@@ -10,7 +10,6 @@ study are scored again, in one process, with the code as it is there, and the ve
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,15 +46,16 @@ def load(record: Record) -> LanguageModel:
 def rescore(records: Iterable[Record]) -> None:
     """Score the weights of finished runs, one after the other, and note what comes of it beside each run.
 
-    A run whose text is not here any more, or that was scored by a GPU where there is none, is left as it is.
+    A run whose text is not here any more, that was scored by a GPU where there is none, or whose settings this version
+    cannot read, is left as it is.
     """
     for record in records:
-        device = "cpu" if record.environment()["device"] == "cpu" else "cuda"
-        if device == "cpu" or torch.cuda.is_available():
-            settings = record.settings()
-            with contextlib.suppress(UserError):
-                corpus = prepared(Path(settings.where.outputs), record.fingerprint)
-                record.keep_rescored(_rescored(record, settings, corpus, torch.device(device)))
+        with contextlib.suppress(UserError):
+            # beside the run, for the folder may have been moved since the run was configured
+            corpus = prepared(record.folder.parents[1], record.fingerprint)
+            device = "cpu" if record.environment()["device"] == "cpu" else "cuda"
+            if device == "cpu" or torch.cuda.is_available():
+                record.keep_rescored(_rescored(record, record.settings(), corpus, torch.device(device)))
 
 
 def _rescored(record: Record, settings: Settings, corpus: Corpus, device: torch.device) -> dict[str, Any]:

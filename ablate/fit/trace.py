@@ -138,6 +138,7 @@ class Trace(L.Callback):
             self.record.start({"step": trainer.global_step, "origin": origin(found)} | found)
         self.module.register_forward_pre_hook(self._catch)
         if self.settings.where.strategy in ("single", "ddp"):  # else the state is in pieces
+            self.module.average.to(self.module.device)  # a checkpoint is read on the CPU
             self.module.custody.begin(self.module, trainer.optimizers[0], trainer.global_step)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -151,6 +152,7 @@ class Trace(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, *_: Any, **__: Any
     ) -> None:
+        self.evaluated = []  # callbacks of the user's own may evaluate what they like
         if not self.held:
             self.generator = torch.get_rng_state()
         if trainer.global_step == trainer.max_steps - 1 and probe.possible(trainer, self.module):

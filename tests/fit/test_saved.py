@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
-from runs import KINDS, record_of, train_run
+from runs import KINDS, elsewhere, record_of, train_run
 from safetensors.torch import load_file, save_file
 
 from ablate.fit import saved
 from ablate.fit.module import Pretraining
-from ablate.run.record import study_record
+from ablate.run.record import run_record, study_record
 from ablate.scores.loss import IGNORED
 from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.validity import scores
@@ -93,4 +93,28 @@ def test_what_was_scored_on_a_gpu_is_not_scored_without_one(tiny, monkeypatch):
     path.write_text(json.dumps(record.environment() | {"device": "NVIDIA H200"}))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     saved.rescore([record])
+    assert record.rescored() == {}
+
+
+def test_a_run_is_scored_where_its_folder_has_been_moved_to(tiny, tmp_path):
+    settings = elsewhere(tiny(**SHORT), tmp_path / "before")
+    train_run(settings)
+    name = record_of(settings).id
+    (tmp_path / "before").rename(tmp_path / "after")
+    record = run_record(tmp_path / "after", name)
+    assert wrong(record) == ""
+    assert record.rescored()["weights_sha256"] == record.result()["weights_sha256"]
+
+
+def test_a_record_that_cannot_be_read_any_more_is_left_as_it_is(tiny):
+    settings = tiny(**SHORT)
+    train_run(settings)
+    record = record_of(settings)
+    config, environment = record.folder / "config.yaml", record.folder / "environment.json"
+    whole = config.read_text()
+    config.write_text(f"{whole}\nforgotten: 1\n")
+    assert wrong(record) == ""
+    config.write_text(whole)
+    environment.unlink()
+    assert wrong(record) == ""
     assert record.rescored() == {}

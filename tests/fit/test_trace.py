@@ -16,7 +16,10 @@ from ablate.data import batches
 from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import prepare, prepare_for
 from ablate.fit import checkpoint, probe, run
+from ablate.fit.averaging import Average
 from ablate.fit.conditions import executed
+from ablate.fit.custody import Custody
+from ablate.fit.optimizer import OPTIMIZERS
 from ablate.fit.trace import Windows
 from ablate.plan.digests import PLANNED, START, link, planned
 from ablate.plan.order import Order
@@ -212,6 +215,54 @@ def test_a_hook_hung_on_what_is_trained_is_seen_at_the_end(tiny):
         train_run(settings)
     last = record_of(settings).ended()["last step"]
     assert last["done"] != last["again"]
+
+
+def test_a_part_that_drops_out_is_like_itself_at_the_end(tiny):
+    settings = tiny(**SHORT)
+    make = run.Pretraining.__init__
+
+    def dropping(self: run.Pretraining, *rest, **more) -> None:
+        make(self, *rest, **more)
+        self.model.blocks[0].register_forward_hook(lambda block, _inputs, y: torch.dropout(y, 0.1, block.training))
+
+    with mock.patch.object(run.Pretraining, "__init__", dropping):
+        train_run(settings)
+    last = record_of(settings).ended()["last step"]
+    assert last["done"] == last["again"]
+
+
+def test_an_optimizer_that_keeps_no_state_may_come_to_rest(tiny):
+    """A last rate of 0 changes nothing where nothing but weights is kept."""
+    settings = tiny(**SHORT, optimizer={"name": "plain"}, schedule={"final": 0.0})
+    with mock.patch.dict(OPTIMIZERS, {"plain": lambda groups, settings: torch.optim.SGD(groups, lr=settings.lr)}):
+        train_run(settings)
+        record = record_of(settings)
+    assert {row["custody"] for row in record.rows("trace")} == {""}
+
+
+def test_what_a_callback_of_ones_own_evaluates_is_not_the_held_out_text(tiny):
+    settings = tiny(**SHORT)
+
+    class Curious(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs, batch, *_) -> None:
+            module.evaluate(batch.of_rows([0]), lambda: None)
+
+    with mock.patch("ablate.fit.callbacks.own", return_value=[Curious()]):
+        train_run(settings)
+    record = record_of(settings)
+    rows = [row["evaluated"] for row in record.rows("trace") if "evaluated" in row]
+    assert rows == [record.starts()[0]["evaluation"]] * 2
+
+
+def test_an_average_is_watched_where_its_weights_are(tiny):
+    """A checkpoint is read on the CPU; numbers on two devices cannot be compared."""
+    settings = tiny(**SHORT, averaging={"kind": "ema", "start": 0.2}, where={"saves": 4})
+    interrupt(settings, 6)
+    done = []
+    moved, watched = (mock.Mock(side_effect=lambda *_, word=word: done.append(word)) for word in ("moved", "watched"))
+    with mock.patch.object(Average, "to", moved), mock.patch.object(Custody, "begin", watched):
+        train_run(settings)
+    assert done[:2] == ["moved", "watched"]
 
 
 def test_the_base_of_a_study_is_asked_in_every_run(tiny):

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ablate.run.identity import flatten
+from ablate.run.identity import canonical, digest, flatten
 from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.validity.finding import Finding
 from ablate.verdict.validity.streams import CUT, STEPS, Declared, explained, of_seed, stream_of
@@ -54,9 +54,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Traced:
-    """One run's trace, flat: a value by key."""
+    """One run's trace, flat: a value by key. `own`: as a base, whichever study it was trained for."""
 
     run: Run
+    own: bool = False
 
     @cached_property
     def starts(self) -> list[dict[str, Any]]:
@@ -65,7 +66,15 @@ class Traced:
     @cached_property
     def conditions(self) -> Values:
         """Of the last try."""
-        return flatten({name: value for name, value in self.starts[-1].items() if name not in ("step", "origin")}, "/")
+        found = {name: value for name, value in self.starts[-1].items() if name not in ("step", "origin")}
+        if self.own and "probe" in found:
+            found["twin"] = {"of": digest(canonical(self.run.record.settings(), complete=True))} | found["probe"]
+        return flatten(found, "/")
+
+    @cached_property
+    def as_base(self) -> "Traced":
+        """The run as the base of a study, where it took the steps of another study's base."""
+        return Traced(self.run, own=True)
 
     @cached_property
     def rows(self) -> dict[int, Values]:
@@ -137,7 +146,10 @@ def _of_contrast(evidence: Evidence, traced: dict[str, Traced], arm: str, seed: 
         run = evidence.by_arm[other].get(seed)
         if run and run.record.id in traced and run.record.id != one.run.record.id:
             declared = _declared(evidence, arm, other)
-            unexplained, open_streams = _compare(one, traced[run.record.id], declared)
+            theirs = traced[run.record.id]
+            if other == evidence.base and one.conditions.get("twin/of") != theirs.conditions.get("twin/of"):
+                theirs = theirs.as_base
+            unexplained, open_streams = _compare(one, theirs, declared)
             found += [_finding(one, d, other) for d in unexplained if d.stream not in seen]
             seen |= open_streams
     first = next((run for run in evidence.by_arm[arm].values() if run.record.id in traced), None)

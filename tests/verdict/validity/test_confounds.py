@@ -193,6 +193,23 @@ def test_a_seed_is_compared_with_the_others_where_the_factor_explains_all(lab: L
     assert any("seed 1: optimizer betas differs from seed 0" in finding.text for finding in found)
 
 
+@pytest.mark.parametrize("name", ["", "no clipping"])
+def test_a_base_that_was_trained_for_another_study_is_asked_by_its_own_steps(lab: Lab, name: str):
+    """It took the steps of that study's base; what it computes itself is what arms of this study must find."""
+    whole, record = lab.plan(("deeper",), (6,))
+    first, second = whole.runs
+    with lab.forgotten(first.id), lab.forgotten(second.id):
+        as_it_is(first.settings)
+        (BY_NAME[name] if name else as_it_is)(second.settings)
+        base = run_record(lab.outputs, first.id)
+        (start,) = base.starts()
+        other = dict.fromkeys(start["twin"], "of another base") | {"types": start["twin"]["types"]}
+        base.start(start | {"twin": other})
+        base.end(base.ended() | {"twin": other})
+        found = {finding.text.split(" differs")[0] for finding in findings(read(record)) if not finding.held}
+    assert found == ({"seed 6: twin"} if name else set())
+
+
 def test_runs_without_a_trace_are_said_to_be_unknown(lab: Lab):
     whole, record = lab.plan(("precision",))
     for run in whole.runs:

@@ -107,3 +107,17 @@ def test_runs_that_were_not_scored_again_are_not_taken_for_right(tmp_path):
     (said,) = scores.findings(read(write(tmp_path)))
     assert said.held
     assert said.text.startswith("16 runs were not scored once more from their weights: ")
+
+
+def test_a_passage_that_is_known_by_heart_is_the_same_to_rounding_too(study):
+    """Of a millionth of a nat no digit need be the same on another machine."""
+
+    def last(value: float):
+        return lambda result: result["validation"]["qa"]["nats"].__setitem__(1, value)
+
+    run = read(study).by_arm["qa_20"][1]
+    again = run.record.rescored()
+    last(2e-6)(again)
+    run.record.keep_rescored(again)
+    assert found(study, change=last(1e-6)) == []
+    assert len(found(study, change=last(1e-3))) == 1
