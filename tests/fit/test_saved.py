@@ -98,12 +98,11 @@ def test_what_was_scored_on_a_gpu_is_not_scored_without_one(tiny, monkeypatch):
 
 def test_a_run_is_scored_where_its_folder_has_been_moved_to(tiny, tmp_path):
     settings = elsewhere(tiny(**SHORT), tmp_path / "before")
-    train_run(settings)
-    name = record_of(settings).id
+    result, name = train_run(settings), record_of(settings).id
     (tmp_path / "before").rename(tmp_path / "after")
     record = run_record(tmp_path / "after", name)
     assert wrong(record) == ""
-    assert record.rescored()["weights_sha256"] == record.result()["weights_sha256"]
+    assert record.rescored()["weights_sha256"] == result["weights_sha256"]
 
 
 def test_a_record_that_cannot_be_read_any_more_is_left_as_it_is(tiny):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from typing import Any
 from unittest import mock
 
 import lightning as L
@@ -244,8 +245,10 @@ def test_what_a_callback_of_ones_own_evaluates_is_not_the_held_out_text(tiny):
     settings = tiny(**SHORT)
 
     class Curious(L.Callback):
-        def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs, batch, *_) -> None:
-            module.evaluate(batch.of_rows([0]), lambda: None)
+        def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any, **_: Any) -> None:
+            batch = rest[1]
+            assert isinstance(pl_module, run.Pretraining)
+            pl_module.evaluate(batch.of_rows([0]), lambda: None)
 
     with mock.patch("ablate.fit.callbacks.own", return_value=[Curious()]):
         train_run(settings)
