@@ -204,13 +204,17 @@ def declare(plan: Plan, record: StudyRecord) -> None:
         declaration["before"] = {one.phase: _of_phase(one) for one in plan.before.chain}
     # an id that was provisional and becomes known is no change of what is declared
     declaration["digest"] = digest(declaration | _settled(plan) if plan.before else declaration)
-    declaration["base_digest"] = digest([_settled_arms(one, one.arms[:1]) for one in plan.chain])
+    declaration["base_digest"] = digest([_what(one.arms[0]) for one in plan.chain])
     declaration["imports"] = plan.arms[0].settings.where.imports  # where a metric of the user's own is found
     rows = record.ledger.rows()
     last = next((row["declaration"] for row in reversed(rows) if row["kind"] == "declared"), {})
     if any(last.get(key) != declaration[key] for key in ("digest", "base_digest")):
         looks = len(history.of(rows, declaration["base_digest"]).looks)
-        done = sum(run_record(run.settings.where.outputs, run.id).done for run in plan.distinct())
+        known = {run.id for run in plan.distinct()}
+        for row in history.of(rows, declaration["base_digest"]).declared:
+            known |= _ids(row["declaration"])  # also those that are no longer declared: they may have been seen
+        outputs = plan.arms[0].settings.where.outputs
+        done = sum(run_record(outputs, run).done for run in known)
         record.ledger.add(
             "declared", base_digest=declaration["base_digest"], runs=done, looks=looks, declaration=declaration
         )
@@ -271,6 +275,14 @@ def _of_phase(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _ids(declared: dict[str, Any]) -> set[str]:
+    """Of all runs that were declared, those of phases before and of controls among them."""
+    phases = [declared, *declared.get("before", {}).values()]
+    return {
+        id for one in phases for key in ("runs", "control_runs") for ids in one[key].values() for id in ids.values()
+    }
+
+
 def _settled(plan: Plan) -> dict[str, Any]:
     """What stands in a digest for the ids of runs: the configurations, as they are before any weights are known."""
     what = [part for one in plan.chain for part in _settled_arms(one, [*one.arms, *one.controls])]
@@ -278,7 +290,12 @@ def _settled(plan: Plan) -> dict[str, Any]:
 
 
 def _settled_arms(plan: Plan, arms: Sequence[Arm]) -> list[list[Any]]:
-    return [[arm.name, canonical(arm.settings), arm.corpus.fingerprint] for arm in arms]
+    return [[arm.name, *_what(arm)] for arm in arms]
+
+
+def _what(arm: Arm) -> list[Any]:
+    """What its runs are, whatever it is called."""
+    return [canonical(arm.settings), arm.corpus.fingerprint]
 
 
 def _plain(difference: dict[str, tuple[Any, Any]]) -> dict[str, list[Any]]:

@@ -13,7 +13,8 @@ What keeps the words honest:
 - a seed in which the arm ended with the weights of the base is no pair: there the arm was the base itself, and has
   tested nothing. Differences that are all equal have the noise of the smallest step between two values of the study
 - while runs are missing a verdict is provisional
-- looks share the level of the study (`history`): one with fewer or more seeds than were declared gets little of it
+- looks share the level of the study (`history`): one with fewer or more seeds than were declared gets little of it,
+  and an arm that is dropped after a look stays in the family
 
     evidence = read(study_record("outputs", "mix_sweep"))
     print(sentence(verdicts(evidence)))
@@ -91,15 +92,19 @@ def verdicts(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Ver
     declared, known = evidence.declaration, _known(evidence, past, evidence.metric.name)
     look, seen = history.look(evidence), evidence.history
     shares = {} if evidence.race else seen.shares(look)  # a race has looks of its own
+    dropped = [] if evidence.race else seen.dropped(look)
     effects = judge(
-        {arm: list(d.values()) for arm, d in differences.items()},
+        {arm: list(d.values()) for arm, d in differences.items()} | {f"{arm}, dropped": [] for arm in dropped},
         declared["margin"],
         declared["confidence"],
         {arm: one.noise for arm, one in known.items()},
         evidence.metric.sign,
         shares,
     )
-    found = [_verdict(evidence, arm, differences[arm], effects[arm], known.get(arm, NOTHING)) for arm in evidence.arms]
+    found = [
+        _verdict(evidence, arm, d, effects[arm], known.get(arm, NOTHING), len(effects))
+        for arm, d in differences.items()
+    ]
     return found if evidence.race else [_looked_at(verdict, seen, look) for verdict in found]
 
 
@@ -133,7 +138,9 @@ def step(evidence: Evidence, metric: str) -> float:
     return min((b - a for a, b in pairwise(values) if b - a > least), default=least)
 
 
-def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement, known: Known) -> Verdict:
+def _verdict(
+    evidence: Evidence, arm: str, differences: dict[int, float], effect: Judgement, known: Known, family: int
+) -> Verdict:
     runs = [*evidence.by_arm[arm].values(), *evidence.by_arm[evidence.base].values()]
     if arm in evidence.race:
         effect = _raced(effect, evidence.race[arm])
@@ -150,7 +157,7 @@ def _verdict(evidence: Evidence, arm: str, differences: dict[int, float], effect
         effect=effect,
         known=known,
         word="inconclusive" if no_word else effect.word,
-        family=len(evidence.arms),
+        family=family,
         margin=evidence.declaration["margin"],
         confidence=evidence.declaration["confidence"],
         notes=tuple(_notes(evidence, arm, differences, effect)),

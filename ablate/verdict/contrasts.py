@@ -119,4 +119,12 @@ def _by_seed(evidence: Evidence, terms: Terms) -> dict[int, float]:
         return {}
     finals = {arm: evidence.finals(arm, evidence.metric.name) for arm in terms}
     seeds = set.intersection(*(set(found) for found in finals.values()))
-    return {seed: sum(sign * finals[arm][seed] for arm, sign in terms.items()) for seed in sorted(seeds)}
+    tested = (seed for seed in sorted(seeds) if not _cancels(evidence, terms, seed))
+    return {seed: sum(sign * finals[arm][seed] for arm, sign in terms.items()) for seed in tested}
+
+
+def _cancels(evidence: Evidence, terms: Terms, seed: int) -> bool:
+    """Whether arms of opposite signs have the same weights: there the contrast compares less than it says."""
+    weights = {arm: evidence.by_arm[arm][seed].result.get("weights_sha256") for arm in terms}
+    added, taken = ({weights[arm] for arm, sign in terms.items() if sign * of > 0} for of in (1, -1))
+    return bool((added & taken) - {None})

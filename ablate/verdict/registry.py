@@ -120,12 +120,15 @@ def recorded(outputs: Path | str) -> list[StudyRecord]:
 def earlier(evidence: Evidence) -> tuple[Past, ...]:
     """The arms of all other studies that there were when this one was first looked at.
 
-    Before that, those that there are now: of this one's lab, or of the lab book for a study out of it.
+    Before that, those that there are now: of this one's lab, or of the lab book for a study out of it. None where what
+    was kept at that look is gone: later studies must not change the words.
     """
     if (frozen := evidence.study.prior()) is not None:
         # what the metric `rest` is depends on the focus
         same = frozen["focus"] == evidence.scope.focus
         return tuple(_thawed(one) for one in frozen["arms"]) if same else ()
+    if evidence.history.judged:
+        return ()
     place, focus, name = evidence.study.folder.parent, evidence.scope.focus, evidence.declaration["name"]
     return read(place.parent, focus, name) if place.name == "studies" else _of(_kept(place), focus, name)
 
@@ -136,12 +139,13 @@ def freeze(evidence: Evidence, past: Iterable[Past]) -> None:
     Nothing is kept before the study has two pairs, nor twice, nor in a lab book.
     """
     own, study = arms_of(evidence), evidence.study
-    if not own or study.kept or study.prior() is not None:
+    if not own or study.kept or study.prior() is not None or evidence.history.judged:
         return
     found = [one for one in past if any(one.like(arm) for arm in own)]
     study.keep_prior(
         {
             "time": now(),
+            "ledger": study.ledger.begun,
             "focus": evidence.scope.focus,
             "studies": dict(sorted({one.study: one.digest for one in found}.items())),
             "arms": [_frozen(one) for one in found],

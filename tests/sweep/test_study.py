@@ -1,12 +1,13 @@
 """Arms differ from the base in the factor alone, and a null arm is the base."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from ablate.data.tokens import Corpus
 from ablate.run.parse import from_config
-from ablate.run.record import study_record
+from ablate.run.record import run_record, study_record
 from ablate.run.settings import SettingsError, Study
 from ablate.sweep.study import declare, plan, with_corpora, within
 
@@ -113,3 +114,23 @@ def test_a_changed_declaration_is_not_silent(tmp_path):
     declare(planned(a=settings(mixture={"share": 0.2})), record)
     assert [row["declaration"] for row in record.ledger.rows()] == [first, record.read()]
     assert record.read()["digest"] != first["digest"]
+
+
+def test_a_base_that_is_called_otherwise_is_the_same_base(tmp_path):
+    record, arm = study_record(tmp_path, "s"), settings(mixture={"share": 0.1})
+    declare(planned(a=arm), record)
+    before = record.read()
+    declare(with_corpora(plan(dataclasses.replace(STUDY, base="other"), settings(), {"a": arm}), [TEXT] * 2), record)
+    assert record.read()["base"] == "other"
+    assert record.read()["base_digest"] == before["base_digest"]
+
+
+def test_runs_that_are_no_longer_declared_were_seen_all_the_same(tmp_path):
+    record = study_record(tmp_path, "s")
+    text = with_corpora(plan(STUDY, settings(where={"outputs": str(tmp_path)}), {}), [TEXT])
+    declare(text, record)
+    for run in text.runs:
+        run_record(tmp_path, run.id).folder.mkdir(parents=True)
+        run_record(tmp_path, run.id).finish({"outcome": "finished"})
+    declare(dataclasses.replace(text, study=dataclasses.replace(STUDY, seeds=[7, 8])), record)
+    assert [row["runs"] for row in record.ledger.rows()] == [0, len(text.runs)]

@@ -94,3 +94,14 @@ def test_terminal_page_and_csv_have_them(tmp_path):
     assert "Factor by factor" in text
     assert "decay: some against none, at high" in text
     assert (record.folder / "report" / "contrasts.csv").read_text().count("\n") == 6
+
+
+def test_a_level_that_changes_nothing_is_compared_with_nothing(tmp_path):
+    record = study(tmp_path)
+    for arm, seed, run in record.records():
+        if arm in ("base", "low some"):
+            run.finish((run.result() or {}) | {"weights_sha256": f"same{seed}"})
+    found = by_name(read(record))
+    assert found["decay: some against none, at low"].differences == {}
+    assert found["decay: some against none, at low"].effect.word == "inconclusive"
+    assert len(found["decay: some against none, at high"].differences) == 4

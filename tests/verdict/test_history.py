@@ -5,6 +5,7 @@ import pytest
 from scipy.special import stdtr
 
 from ablate import report
+from ablate.run.ledger import Ledger
 from ablate.run.record import StudyRecord
 from ablate.verdict.compare import verdicts
 from ablate.verdict.evidence import read
@@ -19,7 +20,8 @@ def seen(seeds: int, declared: tuple[int, ...] = (0, 1, 2), arms: tuple[str, ...
     """A look at so many seeds of each arm."""
     pairs = {arm: {str(seed): [f"base{seed}", f"{arm}{seed}"] for seed in range(seeds)} for arm in arms}
     of_arms = {arm: {"pairs": pairs[arm], "whole": whole, "word": "inconclusive"} for arm in arms}
-    return {"kind": "look", "base_digest": "b", "seeds": list(declared), "declared": ["base", "a"], "arms": of_arms}
+    declaration = {"metric": "macro", "seeds": list(declared), "declared": ["base", "a"]}
+    return {"kind": "look", "base_digest": "b", **declaration, "arms": of_arms}
 
 
 def shares(looks: list[dict]) -> list[float]:
@@ -61,9 +63,58 @@ def test_an_arm_that_was_added_and_one_that_was_changed_are_not_as_planned():
     assert shares([first, changed]) == [1.0, SERIES[0]]
 
 
+def renamed(look: dict, **names: str) -> dict:
+    """The same look at the same runs, of arms that are called otherwise."""
+    return look | {"arms": {names.get(arm, arm): one for arm, one in look["arms"].items()}}
+
+
+def test_another_name_or_another_metric_is_no_fresh_start():
+    looks = longer(3, 5, 8)
+    assert of([looks[0], looks[1]], "b").shares(renamed(looks[2], a="x")) == {"x": SERIES[1]}
+    assert of(looks[:1], "b").shares(looks[0] | {"metric": "code"}) == {"a": SERIES[0]}
+
+
+def test_arms_that_were_looked_at_stay_in_the_family():
+    both, one = seen(3, arms=("a", "c")), seen(3)
+    assert of([both], "b").dropped(one) == ["c"]
+    assert of([both], "b").dropped(renamed(both, c="x")) == []
+    assert of([one, both], "b").dropped(one) == []  # as it was said then
+    assert of([seen(1, arms=("a", "c"))], "b").dropped(one) == []  # one pair showed no difference
+
+
+def test_each_time_that_arms_are_added_the_bound_grows():
+    first, more = seen(3, arms=("a", "base")), seen(3, arms=("a", "new"))
+    assert of([], "b").bound(first, 0.05) == pytest.approx(0.065)
+    assert of([first], "b").bound(seen(5, tuple(range(5))), 0.05) == pytest.approx(0.065)
+    assert of([first], "b").bound(more, 0.05) == pytest.approx(0.08)
+    assert of([first, more], "b").bound(seen(3, arms=("newer",)), 0.05) == pytest.approx(0.095)
+
+
+@pytest.mark.parametrize("how", ["drop all but the best", "one new arm after the other"])
+def test_choosing_among_arms_after_a_look_makes_few_false_claims(how):
+    rng, studies, many = np.random.default_rng(1), 10_000, 12
+    names = [f"arm{i}" for i in range(many)]
+    d = rng.standard_normal((studies, many, 3)) - rng.standard_normal((studies, 1, 3))
+    t = d.mean(2) / (d.std(2, ddof=1) / np.sqrt(3))
+    p = 2 * stdtr(2, -np.abs(t))
+    if how == "drop all but the best":
+        first, last = seen(3, arms=tuple(names)) | {"declared": names}, seen(3, arms=(names[0],))
+        family = 1 + len(of([first], "b").dropped(last))
+        claimed, bound = p.min(1) * family <= 0.05, of([first], "b").bound(last, 0.05)
+    else:
+        looks = [seen(3, arms=(name,)) | {"declared": [name]} for name in names]
+        histories = [of(looks[:i], "b") for i in range(many)]
+        families = np.array([1 + len(one.dropped(looks[i])) for i, one in enumerate(histories)])
+        share = np.array([one.shares(looks[i])[names[i]] for i, one in enumerate(histories)])
+        claimed, bound = (p * families / share <= 0.05).any(1), histories[-1].bound(looks[-1], 0.05)
+        assert bound == pytest.approx(0.05 * (1 + LATER * many))
+    assert claimed.mean() <= min(bound, 0.07)
+
+
 def test_runs_of_another_base_are_another_experiment():
     trial = [row | {"base_digest": "small"} for row in longer(3, 5)]
     assert of(trial, "b").shares(seen(3)) == {"a": 1.0}
+    assert of(trial, "b").elsewhere == 2
 
 
 def test_what_more_seeds_would_be_judged_at():
@@ -176,3 +227,53 @@ def test_seeds_that_are_added_are_another_look_and_say_so(tmp_path):
     study.write(few)
     assert repr(verdicts(read(study))) != repr(verdicts(planned))  # it says what the other look said
     assert [v.effect for v in verdicts(read(study))] == [v.effect for v in verdicts(planned)]
+
+
+def record_of(study: StudyRecord) -> list[str]:
+    return [finding.text for finding in trust.conclude(read(study)).findings if finding.check == "record"]
+
+
+def taken(tmp_path) -> StudyRecord:
+    """A declared study after its first look."""
+    study = ledgered(tmp_path)
+    trust.look(read(study), trust.conclude(read(study)))
+    assert record_of(study) == []
+    return study
+
+
+def test_a_declaration_that_is_edited_by_hand_is_void_and_named(tmp_path):
+    study = taken(tmp_path)
+    study.write(study.read() | {"margin": 0.05})
+    assert record_of(study) == [
+        "the declaration was edited by hand, or a row deleted: the ledger has another: margin 0.01 -> 0.05"
+    ]
+    assert trust.conclude(read(study)).void
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_row_of_the_ledger_that_is_deleted_is_missed(tmp_path, row):
+    study = taken(tmp_path)
+    amend(study, margin=0.02)
+    assert record_of(study) == []
+    lines = study.ledger.path.read_text().splitlines(keepends=True)
+    study.ledger.path.write_text("".join(lines[:row] + lines[row + 1 :]))
+    assert "rows of the ledger were deleted or edited" in record_of(study)
+
+
+def test_a_ledger_that_begins_anew_is_not_the_one_of_the_first_look(tmp_path):
+    study = taken(tmp_path)
+    study.ledger.path.unlink()
+    amend(study, margin=0.05)
+    for _ in range(2):
+        assert record_of(study) == ["the ledger is not the one that there was at the first look"]
+        trust.look(read(study), trust.conclude(read(study)))
+
+
+def test_two_writers_of_a_ledger_leave_every_row_whole(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: ledger.add("look", base_digest="b", number=i, text="x" * 20_000), range(40)))
+    assert sorted(row["number"] for row in ledger.rows()) == list(range(40))
+    assert ledger.whole

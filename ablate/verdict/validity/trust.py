@@ -90,17 +90,36 @@ def look(evidence: Evidence, conclusion: Conclusion) -> None:
 
 
 def _record(evidence: Evidence) -> list[Finding]:
-    """How often the study was looked at, and what was declared anew after there was something to see."""
+    """How often the study was looked at, what was declared anew after there was something to see, what is missing."""
     seen, now = evidence.history, history.look(evidence)
     looks = [one for one in seen.looks if not history.same(one, now)]
-    found = [Finding("amended", "", True, one.text) for one in seen.amendments]
+    found = [Finding("amended", "", True, one.text) for one in seen.amendments] + _damage(evidence)
+    if seen.elsewhere:
+        text = f"{history.counted(seen.elsewhere, 'look')} at runs of another base, under the name of this study"
+        found.append(Finding("looks", "", True, text))
     if looks and not evidence.race:
         at = ", ".join(
             str(max(len(arm["pairs"]) for arm in one["arms"].values())) for one in (*looks, now) if one["arms"]
         )
-        bound = (1 - evidence.declaration["confidence"]) * (1 + history.LATER)
+        bound = seen.bound(now, 1 - evidence.declaration["confidence"])
         text = f"{len(looks) + 1}, at {at} seeds; a false claim at any of them has a probability of at most {bound:.3g}"
         found.append(Finding("looks", "", True, text))
+    return found
+
+
+def _damage(evidence: Evidence) -> list[Finding]:
+    """What was deleted or edited of the study's own record."""
+    seen, ledger, prior = evidence.history, evidence.study.ledger, evidence.study.prior()
+    found = []
+    if changed := seen.undeclared(evidence.declaration):
+        found.append(Finding("record", "", False, f"the declaration was edited by hand, or a row deleted: {changed}"))
+    if not ledger.whole:
+        found.append(Finding("record", "", False, "rows of the ledger were deleted or edited"))
+    if prior and prior["ledger"] not in ("", ledger.begun):
+        found.append(Finding("record", "", False, "the ledger is not the one that there was at the first look"))
+    if seen.judged and prior is None:
+        text = "what earlier studies told at the first look is gone (prior.json): words are from the study's own runs"
+        found.append(Finding("record", "", True, text))
     return found
 
 
