@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -19,11 +20,15 @@ from ablate.run.files import make_folder
 from ablate.run.identity import flatten
 from ablate.run.lineage import lineage
 from ablate.run.longer import longer
-from ablate.run.record import Record
+from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings, UserError
+from ablate.run.start import parse
 from ablate.scores.metrics import METRICS
 from ablate.sweep import claims
 from ablate.trunks import size_text
+
+if TYPE_CHECKING:
+    from ablate.verdict.book import Book
 
 WHAT = "List runs, show one or several, continue a finished one, or delete what is no longer wanted."
 EXAMPLES = """\
@@ -167,23 +172,30 @@ def _extend(words: list[str], options: argparse.Namespace, console: Console) -> 
 
 
 def _again(words: list[str], options: argparse.Namespace, console: Console) -> None:
-    """Train a run out of the lab book anew. Raises UserError where it is not the same run, or has other weights."""
+    """Train a run out of the lab book anew, after those that it begins from. Raises UserError where one is another."""
+    book, kept = _out_of_the_book(" ".join(words))
+    console.print(f"{kept.id}: the same weights, {_trained_again(book, kept, options.outputs)}", soft_wrap=True)
+
+
+def _trained_again(book: "Book", kept: Record, outputs: str) -> str | None:
+    """The sha256 of its weights, if it has any. Raises UserError where it is not the same run, or has others."""
     from ablate.sweep.worker import alone, train  # loads torch, which listing should not wait for
 
-    kept = _out_of_the_book(" ".join(words))
-    settings = kept.settings()
-    here = dataclasses.replace(settings.where, outputs=options.outputs, executor="local", wandb="off")
+    settings, was = kept.settings(), (kept.result() or {}).get("weights_sha256")
+    parent = parse(settings.start)
+    if parent and parent.kind == "run" and not run_record(outputs, parent.place).done:
+        _trained_again(book, book.run(parent.place), outputs)
+    here = dataclasses.replace(settings.where, outputs=outputs, executor="local", wandb="off")
     task = alone(dataclasses.replace(settings, where=here))
     if task.record.id != kept.id:
-        raise UserError(f"{words[0]} was {kept.id} and would be {task.record.id}: the text or this version is another")
-    was, now = ((result or {}).get("weights_sha256") for result in (kept.result(), train(task)))
-    if was != now:
+        raise UserError(f"{kept.id} would be {task.record.id}: the text or this version is another")
+    if (now := train(task).get("weights_sha256")) != was:
         raise UserError(f"{kept.id}: its weights were {was} and are {now}; ablate runs show says where it ran")
-    console.print(f"{kept.id}: the same weights, {now}", soft_wrap=True)
+    return now
 
 
-def _out_of_the_book(name: str) -> Record:
-    """The run of FOLDER/ARM/SEED."""
+def _out_of_the_book(name: str) -> "tuple[Book, Record]":
+    """The run of FOLDER/ARM/SEED, and the book."""
     from ablate.verdict.book import Book  # pandas is slow to import
 
     folder, _, place = name.rpartition("/")
@@ -192,7 +204,7 @@ def _out_of_the_book(name: str) -> Record:
     found = {(arm, str(seed)): run for arm, seed, run in book.records()} if book.exists else {}
     if (arm, place) not in found:
         raise UserError(f"{name or 'no RUN'}: must be FOLDER/ARM/SEED, with a folder of the lab book")
-    return found[arm, place]
+    return book, found[arm, place]
 
 
 def _usual() -> Settings:

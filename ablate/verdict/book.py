@@ -106,6 +106,10 @@ class Book(StudyRecord):
     def exists(self) -> bool:
         return (self.folder / TABLES["runs"]).exists() and super().exists
 
+    def run(self, id: str) -> Record:
+        """A run of any phase."""
+        return self._record(id)
+
     def _record(self, run: str) -> Record:
         # a positive control that was not wanted has no row
         return self._kept.get(run) or Kept(self.folder / "runs" / run, {"outcome": "not started"})
@@ -165,8 +169,8 @@ def keep(evidence: Evidence, folder: Path) -> None:
     if evidence.race:
         book.decide(evidence.race)
     machines: list[dict[str, Any]] = []
-    runs = [_run(run, machines) for run in evidence.distinct_runs]
-    rows = [_evaluation(run, row) for run in evidence.distinct_runs for row in run.evaluations]
+    runs = [_run(run, machines) for run in _all_runs(evidence)]
+    rows = [_evaluation(run, row) for run in _all_runs(evidence) for row in run.evaluations]
     for name, found in (("runs", runs), ("evaluations", rows)):
         # the time of writing would make equal tables different files
         how: Any = {"method": "gzip", "mtime": 0} if TABLES[name].endswith("gz") else None

@@ -17,7 +17,7 @@ from rich.console import Console
 from runs import elsewhere, interrupt, train_run
 from tiny import TINY, merged
 
-from ablate import train
+from ablate import runs, train
 from ablate.console.compose import CONF
 from ablate.run import lookup
 from ablate.run.identity import canonical
@@ -33,9 +33,11 @@ from ablate.sweep.phases import phased
 from ablate.sweep.preview import preview
 from ablate.sweep.study import Plan, Run, declare
 from ablate.sweep.wave import waves
+from ablate.verdict.book import Book, keep
 from ablate.verdict.evidence import AA, NULL, POSITIVE, read
 from ablate.verdict.registry import kind_of
 from ablate.verdict.spending import by_arm
+from ablate.verdict.validity import trust
 
 # Two phases of a second. `early` differs in the first, `late` in the second, and the base is in both
 STUDY: dict[str, Any] = {
@@ -303,6 +305,22 @@ def moved(plan: Plan, outputs: Path) -> Plan:
         return dataclasses.replace(one, arms=arms, before=at(one.before) if one.before else None)
 
     return at(plan)
+
+
+@pytest.mark.slow
+def test_a_kept_chain_is_whole_and_is_trained_again_from_its_beginning(done, tmp_path, capsys):
+    evidence = read(study_of(done))
+    keep(evidence, tmp_path / "book" / "s")
+    kept = read(Book(tmp_path / "book" / "s"))
+    assert kept.spending == evidence.spending
+    assert [run.outcome for run in kept.before[0].runs] == ["finished"] * len(kept.before[0].runs)
+    assert trust.conclude(kept).findings == trust.conclude(evidence).findings
+    outputs = tmp_path / "there"
+    outputs.mkdir()
+    (outputs / "data").symlink_to(study_of(done).folder.parents[1] / "data")
+    runs.main(["again", f"{tmp_path / 'book' / 's'}/early/1", "--outputs", str(outputs)])
+    assert "the same weights" in capsys.readouterr().out
+    assert len(list((outputs / "runs").iterdir())) == 2
 
 
 @pytest.mark.slow
