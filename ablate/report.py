@@ -55,7 +55,7 @@ def _named(options: Namespace, wanted: str) -> str:
 
 def _card(study: StudyRecord, arm: str) -> None:
     from ablate.page import terminal  # as in `_study`
-    from ablate.sweep.rescore import rescore
+    from ablate.sweep.audit import rescore
     from ablate.verdict import card, evidence
     from ablate.verdict.validity import trust
 
@@ -93,7 +93,7 @@ def _self_test(outputs: Path) -> None:
 def report(study: StudyRecord) -> None:
     """Print the verdict, write the page, and say where it is. Raises UserError when there is no such study."""
     from ablate.page import terminal  # as in `_study`
-    from ablate.sweep.rescore import rescore
+    from ablate.sweep.audit import rescore
     from ablate.verdict import evidence
     from ablate.verdict.validity import trust
 

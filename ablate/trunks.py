@@ -15,8 +15,8 @@ from rich.console import Console
 from ablate.console.errors import command
 from ablate.console.words import Parser
 from ablate.page import tables
-from ablate.run.record import Trunk, trunks
 from ablate.run.settings import UserError
+from ablate.run.trunks import Trunk, trunks
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 BLOCK = 512  # bytes in which st_blocks counts, whatever the file system

@@ -12,8 +12,9 @@ import pytest
 from ablate.data.tokens import opened
 from ablate.fit import checkpoint, run
 from ablate.fit.optimizer import OPTIMIZERS
-from ablate.run.record import Growth, Record
+from ablate.run.record import Record
 from ablate.run.settings import Settings
+from ablate.run.trunks import Growth
 from ablate.scores.metrics import Scope, Scores, readings
 from ablate.sweep.trunk import Segment
 from ablate.sweep.worker import alone, work

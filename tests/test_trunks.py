@@ -8,8 +8,8 @@ import time
 import pytest
 from rich.console import Console
 
-from ablate.run.record import Trunk, trunks
 from ablate.run.settings import UserError
+from ablate.run.trunks import Trunk, trunks
 from ablate.trunks import RECENT_SECONDS, bytes_of, held, main, prune, show
 
 SIZE = 40_960

@@ -5,8 +5,8 @@
 
 A step is a function of the state before it and of its rows and rates. These are traced, and what the function does is
 asked by `fit.probe`; so a run is what its configuration says if nothing else writes its state. Every so many
-numbers of every tensor one is looked at: what scales, clamps, copies, resets or puts back a
-matrix is seen, and also a step that changed nothing.
+numbers of every tensor one is looked at. What scales, clamps, copies, resets or puts back a matrix is seen, and also a
+step that changed nothing.
 """
 
 from typing import Any
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 SAMPLE = 64  # numbers of a tensor that are looked at, twice as many at most
-Sealed = dict[torch.dtype, Tensor]
+Kind = tuple[torch.dtype, torch.device]  # an optimizer may count its steps on the CPU
+Sealed = dict[Kind, Tensor]
 
 
 class Custody:
@@ -25,7 +26,7 @@ class Custody:
         self.broken = ""
         self.steps = 0
         self.sealed: Sealed | None = None
-        self.views: tuple[list[int], dict[torch.dtype, list[Tensor]]] = ([], {})
+        self.views: tuple[list[int], dict[Kind, list[Tensor]]] = ([], {})
 
     def begin(self, module: Any, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Watch from now on, `step` steps taken."""
@@ -54,12 +55,12 @@ class Custody:
         tensors = self._tensors()
         places = [tensor.data_ptr() for tensor in tensors]  # views are made once, unless a tensor is replaced
         if places != self.views[0]:
-            by_type: dict[torch.dtype, list[Tensor]] = {}
+            by_kind: dict[Kind, list[Tensor]] = {}
             for tensor in tensors:
                 sample = tensor.detach().flatten()[:: max(1, tensor.numel() // SAMPLE)]
-                by_type.setdefault(tensor.dtype, []).append(sample)
-            self.views = places, by_type
-        return {dtype: torch.cat(views) for dtype, views in self.views[1].items()}
+                by_kind.setdefault((tensor.dtype, tensor.device), []).append(sample)
+            self.views = places, by_kind
+        return {kind: torch.cat(views) for kind, views in self.views[1].items()}
 
     def _tensors(self) -> list[Tensor]:
         kept = [value for values in self.optimizer.state.values() for value in values.values()]
@@ -72,4 +73,4 @@ class Custody:
 
     @staticmethod
     def _same(before: Sealed, after: Sealed) -> bool:
-        return before.keys() == after.keys() and all(torch.equal(before[dtype], after[dtype]) for dtype in before)
+        return before.keys() == after.keys() and all(torch.equal(before[kind], after[kind]) for kind in before)

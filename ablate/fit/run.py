@@ -29,8 +29,9 @@ from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.run import failures, parts
-from ablate.run.record import Growth, Record, study_record
+from ablate.run.record import Record, study_record
 from ablate.run.settings import Settings
+from ablate.run.trunks import Growth
 
 ALONE = Growth()
 

@@ -9,7 +9,7 @@ study are scored again, in one process, with the code as it is there, and the ve
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -25,12 +25,14 @@ from ablate.fit.watch import losses_by_row, sums_by_domain
 from ablate.model import match
 from ablate.model.language import LanguageModel
 from ablate.run import files, parts
+from ablate.run.progress import Progress
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
 
 # Nats, relative: products on another machine, or with other threads, add in another order. On the same one all
 # types give the same bits
 ROUNDING = 1e-5
+SILENT = 20  # runs that need no bar: a second or two each
 COARSE = 1e-3  # of numbers that are rounded to few digits on the way, where a last bit may be a whole one
 
 
@@ -43,19 +45,21 @@ def load(record: Record) -> LanguageModel:
     return _model(settings, weights)
 
 
-def rescore(records: Iterable[Record]) -> None:
+def rescore(records: Sequence[Record]) -> None:
     """Score the weights of finished runs, one after the other, and note what comes of it beside each run.
 
     A run whose text is not here any more, that was scored by a GPU where there is none, or whose settings this version
     cannot read, is left as it is.
     """
-    for record in records:
-        with contextlib.suppress(UserError):
-            # beside the run, for the folder may have been moved since the run was configured
-            corpus = prepared(record.folder.parents[1], record.fingerprint)
-            device = "cpu" if record.environment()["device"] == "cpu" else "cuda"
-            if device == "cpu" or torch.cuda.is_available():
-                record.keep_rescored(_rescored(record, record.settings(), corpus, torch.device(device)))
+    with Progress(len(records), shown=len(records) > SILENT, unit="run") as progress:
+        for number, record in enumerate(records, start=1):
+            progress.at(number, f"scored once more: {record.id}")
+            with contextlib.suppress(UserError):
+                # beside the run, for the folder may have been moved since the run was configured
+                corpus = prepared(record.folder.parents[1], record.fingerprint)
+                device = "cpu" if record.environment()["device"] == "cpu" else "cuda"
+                if device == "cpu" or torch.cuda.is_available():
+                    record.keep_rescored(_rescored(record, record.settings(), corpus, torch.device(device)))
 
 
 def _rescored(record: Record, settings: Settings, corpus: Corpus, device: torch.device) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from ablate.model import budget
 from ablate.model.language import layer_of
 from ablate.plan.order import Order
 from ablate.run.progress import Progress
-from ablate.run.record import Record, Trunk
+from ablate.run.record import Record
 from ablate.run.settings import Settings
+from ablate.run.trunks import Trunk
 from ablate.scores import metrics
 from ablate.scores.loss import IGNORED, implausible
 

@@ -1,4 +1,4 @@
-"""What runs and studies leave on disk: written here, read here, nowhere else.
+"""What runs and studies leave on disk: written here, read here, nowhere else. Trunks have `run.trunks`.
 
     outputs/runs/<id>/       config.yaml         the settings, whole
                              environment.json    commit, versions, hardware: recorded, never hashed
@@ -18,9 +18,6 @@
                              bases.json          the base of each phase: every run first takes steps of it (`fit.probe`)
                              race.json           why arms were stopped, if they race
                              noise.json          what earlier studies told of their noise, if they race
-    outputs/trunks/<key>/    checkpoint/         the state after some step, for every run that passes it
-                             metrics.jsonl       the rows up to there
-                             trunk.json          which run left it, at what step and cost
 
 Every file but metrics.jsonl appears whole or not at all. A run that was killed may leave a last
 row cut short, or rows past its last checkpoint: readers drop the first and keep the later of the
@@ -29,11 +26,8 @@ second, which is equal anyway.
 
 import dataclasses
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -113,8 +107,7 @@ class Record:
 
     def ended(self) -> dict[str, Any]:
         """What was noted after the last step; empty for a run that has not come so far."""
-        path = self.folder / "end.json"
-        return read_json(path) if path.exists() else {}
+        return files.read_json_or(self.folder / "end.json", {})
 
     def beat(self) -> None:
         """Show that the run is making progress."""
@@ -189,89 +182,6 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Trunk:
-    """The folder of one trunk. It appears whole; of two runs that leave the same one, the first counts."""
-
-    folder: Path
-
-    @property
-    def key(self) -> str:
-        return self.folder.name
-
-    @property
-    def exists(self) -> bool:
-        return (self.folder / "trunk.json").exists()
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "checkpoint"
-
-    def leave(self, checkpoint: Path, record: Record, step: int, cost: dict[str, Any]) -> None:
-        """Keep a run's checkpoint (linked, not copied, where the file system can) and its rows so far.
-
-        `cost`: what a run has spent that comes this far, alone: FLOPs and seconds.
-        """
-        temporary = self.folder.with_name(f".{self.key}.{os.getpid()}")
-        with writing(self.folder):
-            try:
-                shutil.rmtree(temporary, ignore_errors=True)
-                shutil.copytree(checkpoint, temporary / "checkpoint", copy_function=files.link)
-                rows = [row for kind in ROWS for row in record.rows(kind) if row["step"] <= step]
-                lines = [json.dumps(row) + "\n" for row in sorted(rows, key=lambda row: row["step"])]
-                write_atomically(temporary / "metrics.jsonl", "".join(lines))
-                sums = {"sums": _sums(temporary)}
-                write_json(temporary / "trunk.json", {"run": record.id, "step": step} | cost | sums)
-                temporary.rename(self.folder)
-            except (OSError, UserError):
-                if not self.exists:
-                    raise
-            finally:  # also what others left who were killed meanwhile
-                for half in self.folder.parent.glob(f".{self.key}.*"):
-                    shutil.rmtree(half, ignore_errors=True)
-
-    def read(self) -> dict[str, Any]:
-        return {name: value for name, value in read_json(self.folder / "trunk.json").items() if name != "sums"}
-
-    def whole(self) -> bool:
-        """Whether every file is as it was left."""
-        try:
-            return read_json(self.folder / "trunk.json")["sums"] == _sums(self.folder)
-        except (OSError, ValueError, KeyError):
-            return False
-
-    def grow(self, record: Record) -> None:
-        """Begin a run's rows with the trunk's own, and note that the trunk was used."""
-        write_atomically(record.folder / "metrics.jsonl", (self.folder / "metrics.jsonl").read_text(encoding="utf-8"))
-        self.touch()
-
-    def touch(self) -> None:
-        """Note that the trunk is used."""
-        os.utime(self.folder)
-
-    def remove(self) -> None:
-        """Take the trunk away: at once for whoever looks for it, then its bytes."""
-        gone = self.folder.with_name(f".{self.key}.removed.{os.getpid()}")
-        try:
-            self.folder.rename(gone)
-        except FileNotFoundError:  # another was first
-            return
-        shutil.rmtree(gone)
-
-    def size(self) -> int:
-        """Bytes on disk."""
-        return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
-
-
-@dataclass(frozen=True)
-class Growth:
-    """Where a run starts, what it leaves for others (by the step it is the state after), and where it pauses."""
-
-    start: Trunk | None = None
-    leave: Mapping[int, Trunk] = field(default_factory=dict)
-    until: int | None = None  # steps; the run saves and ends there with the exit code `failures.PAUSED`
-
-
-@dataclass(frozen=True)
 class StudyRecord:
     """The folder of one study: `runs[arm][seed]` is a run id, `arms[arm]` its difference from the base."""
 
@@ -317,8 +227,7 @@ class StudyRecord:
 
     def base_of(self, run: str) -> tuple[Settings, str] | None:
         """The base that a run of this study is compared with, and the fingerprint of its text; None if it is no run."""
-        path = self.folder / "bases.json"
-        for base in read_json(path) if path.exists() else []:
+        for base in files.read_json_or(self.folder / "bases.json", []):
             if run in base["runs"]:
                 return from_plain(base["settings"]), base["fingerprint"]
         return None
@@ -371,24 +280,6 @@ def run_record(outputs: Path | str, run: str) -> Record:
 
 def study_record(outputs: Path | str, name: str) -> StudyRecord:
     return StudyRecord(Path(outputs) / "studies" / name)
-
-
-def trunk_record(outputs: Path | str, key: str) -> Trunk:
-    return Trunk(Path(outputs) / "trunks" / key)
-
-
-def trunks(outputs: Path | str) -> list[Trunk]:
-    """All trunks, the one used last first."""
-    used: dict[Path, float] = {}
-    for path in (Path(outputs) / "trunks").glob("[!.]*/trunk.json"):
-        with suppress(FileNotFoundError):  # removed meanwhile
-            used[path.parent] = path.parent.stat().st_mtime
-    return [Trunk(folder) for folder in sorted(used, key=lambda folder: used[folder], reverse=True)]
-
-
-def _sums(trunk: Path) -> dict[str, str]:
-    """Of the rows and of each file of the checkpoint."""
-    return files.sums([trunk / "metrics.jsonl", *(trunk / "checkpoint").iterdir()])
 
 
 def plain(settings: Settings) -> Any:

@@ -1,10 +1,13 @@
-"""What an arm must share with the base, and what it must not, once the text is there: asked before the first run.
+"""What is asked of a study beyond its keys: of its text before the first run, of its weights before the verdict.
 
     held-out text    the same in every arm, to the byte, or a difference may be one of the text
     steps            others than the base's in every seed, or the arm is the base under another name
+    weights          scored once more, before a verdict leans on what the runs reported (`validity.scores`)
 
 The audit of keys (`study.plan`) compares what was asked for; this compares what it comes to.
 """
+
+import importlib
 
 import numpy as np
 
@@ -14,6 +17,8 @@ from ablate.plan.timeline import timeline
 from ablate.run.identity import in_words
 from ablate.run.settings import SettingsError
 from ablate.sweep.study import Arm, Plan, Run
+from ablate.verdict.evidence import Evidence
+from ablate.verdict.validity import scores
 
 
 def audit(plan: Plan) -> None:
@@ -25,6 +30,12 @@ def audit(plan: Plan) -> None:
         if arm.difference:
             _check_held_out(plan, arm)
             _check_acts(plan, arm)
+
+
+def rescore(evidence: Evidence) -> None:
+    """Score the runs that were not scored since their weights were written; the second time there are none."""
+    if runs := scores.unchecked(evidence):
+        importlib.import_module("ablate.fit.saved").rescore(runs)  # loads torch, which takes seconds
 
 
 def _check_held_out(plan: Plan, arm: Arm) -> None:

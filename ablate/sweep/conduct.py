@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ablate.data.tokens import opened
-from ablate.run.record import Growth, StudyRecord, run_record, study_record
+from ablate.run.record import StudyRecord, run_record, study_record
 from ablate.run.settings import UserError
+from ablate.run.trunks import Growth
 from ablate.sweep import study as studies
 from ablate.sweep import trunk
+from ablate.sweep.audit import rescore
 from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.executors.local import Local
 from ablate.sweep.executors.slurm import Slurm
-from ablate.sweep.rescore import rescore
 from ablate.sweep.worker import Task
 
 if TYPE_CHECKING:

@@ -20,10 +20,9 @@ from ablate.run.record import run_record, study_record
 from ablate.run.settings import Settings, Study
 from ablate.run.start import NONE
 from ablate.scores.metrics import metric_of
-from ablate.sweep.cost import Prospect, prospect
+from ablate.sweep.cost import Alike, Prospect, drawn, prospect
 from ablate.sweep.executors.local import slots
 from ablate.sweep.study import Arm, Control, Plan
-from ablate.sweep.tree import Alike, drawn
 from ablate.verdict import planning
 from ablate.verdict.evidence import AA, NULL, POSITIVE, read
 from ablate.verdict.statistics.moderated import promised

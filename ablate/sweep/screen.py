@@ -18,9 +18,8 @@ from rich.text import Text
 
 from ablate.run.record import Record
 from ablate.scores.metrics import Scope, Scores, metric_of
-from ablate.sweep.cost import Prospect
+from ablate.sweep.cost import Alike, Prospect, drawn
 from ablate.sweep.executors.executor import Executor, Outcome
-from ablate.sweep.tree import Alike, drawn
 from ablate.sweep.trunk import Segment, growth
 
 LINE_SECONDS = 15.0

@@ -26,8 +26,9 @@ from ablate.plan.timeline import Timeline, prefix_key, timeline
 from ablate.run.fields import declared
 from ablate.run.identity import digest
 from ablate.run.machine import package_version, processor
-from ablate.run.record import Growth, Record, trunk_record, trunks
+from ablate.run.record import Record
 from ablate.run.settings import Settings
+from ablate.run.trunks import Growth, trunk_record, trunks
 from ablate.run.where import Where
 from ablate.sweep.study import Plan
 

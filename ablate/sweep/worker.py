@@ -22,9 +22,10 @@ from ablate.run import failures
 from ablate.run.failures import CLAIMED, Claimed, noting
 from ablate.run.files import make_folder
 from ablate.run.identity import record_name
-from ablate.run.record import Growth, Record, run_record
+from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings
 from ablate.run.start import NONE
+from ablate.run.trunks import Growth
 from ablate.sweep.claims import claim
 from ablate.sweep.trunk import Branch, branches_of, growth, missing
 

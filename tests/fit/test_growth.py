@@ -7,8 +7,8 @@ from runs import KINDS, elsewhere, record_of, train_run
 from tiny import merged
 
 from ablate.plan.timeline import timeline
-from ablate.run.record import Growth, trunk_record
 from ablate.run.settings import Settings
+from ablate.run.trunks import Growth, trunk_record
 from ablate.sweep.trunk import Branch, beginning, branches
 
 pytestmark = pytest.mark.slow

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from runs import elsewhere, steps_shared
 
-from ablate.run.record import run_record, trunks
+from ablate.run.record import run_record
 from ablate.run.settings import Settings, Study
+from ablate.run.trunks import trunks
 from ablate.sweep.executors.local import Local
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, plan

@@ -9,10 +9,9 @@ from rich.text import Text
 
 from ablate.run.parse import from_config
 from ablate.run.study import Budget, Study
-from ablate.sweep.cost import prospect
+from ablate.sweep.cost import drawn, prospect
 from ablate.sweep.preview import preview
 from ablate.sweep.study import Plan, plan
-from ablate.sweep.tree import drawn
 from ablate.sweep.trunk import Segment, beginnings, forest, key
 from ablate.verdict.statistics.paired import detectable_with
 

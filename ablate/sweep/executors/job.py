@@ -29,8 +29,9 @@ from ablate.plan.timeline import timeline
 from ablate.run import parts
 from ablate.run.failures import PAUSED, noting
 from ablate.run.files import write_atomically
-from ablate.run.record import Growth, Record, trunk_record
+from ablate.run.record import Record
 from ablate.run.settings import Where
+from ablate.run.trunks import Growth, trunk_record
 from ablate.sweep.claims import HEARTBEAT_SECONDS, STALE_SECONDS, state
 from ablate.sweep.trunk import Branch, beginning, key, numerics
 from ablate.sweep.worker import Task, growth_deleting_damaged, train_and_exit

@@ -24,8 +24,8 @@ from submitit.core.utils import UncompletedJobError
 
 from ablate.run import failures
 from ablate.run.files import make_folder
-from ablate.run.record import trunk_record
 from ablate.run.settings import UserError, Where
+from ablate.run.trunks import trunk_record
 from ablate.sweep.claims import state
 from ablate.sweep.executors import queue
 from ablate.sweep.executors.executor import Executor, Outcome

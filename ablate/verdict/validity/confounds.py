@@ -89,6 +89,10 @@ def findings(evidence: Evidence) -> list[Finding]:
     found = []
     if untraced:
         found.append(Finding(CHECK, "", True, f"{len(untraced)} runs left no trace: what they took in is not known"))
+    alone = [one for one in traced.values() if "twin/of" not in one.conditions]
+    if alone:
+        why = "several devices, compiled steps, kernels that need not repeat, or an older version"
+        found.append(Finding(CHECK, "", True, f"{len(alone)} runs took no steps of the base ({why})"))
     promised = evidence.study.promised()
     for arm, runs in evidence.by_arm.items():
         for seed, run in runs.items():

@@ -12,8 +12,9 @@ import pytest
 from runs import elsewhere, steps_shared, train_run
 
 from ablate.run import record as records
-from ablate.run.record import Record, run_record, trunk_record, trunks
+from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings, Study
+from ablate.run.trunks import trunk_record, trunks
 from ablate.sweep.executors import attempt
 from ablate.sweep.executors.executor import Outcome
 from ablate.sweep.executors.local import Local

@@ -15,8 +15,9 @@ from runs import train_run
 from ablate.model import language, mamba
 from ablate.plan import digests as plan_streams
 from ablate.run import fields
-from ablate.run.record import Growth, Record, run_record
+from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings
+from ablate.run.trunks import Growth
 from ablate.verdict.evidence import Run, read
 from ablate.verdict.validity import confounds, streams
 from ablate.verdict.validity.confounds import Traced, findings
@@ -218,6 +219,20 @@ def test_runs_without_a_trace_are_said_to_be_unknown(lab: Lab):
     (noted,) = findings(read(record))
     assert noted.held
     assert noted.text.startswith("1 runs left no trace")
+
+
+def test_runs_that_took_no_steps_of_the_base_are_counted(lab: Lab):
+    whole, record = lab.plan(("rate",), (7,))
+    first = whole.runs[0]
+    with lab.forgotten(first.id):
+        for run in whole.runs:
+            as_it_is(run.settings)
+        (start,) = run_record(lab.outputs, first.id).starts()
+        start.pop("twin")
+        run_record(lab.outputs, first.id).start(start)
+        (noted,) = findings(read(record))
+    assert noted.held
+    assert noted.text.startswith("1 runs took no steps of the base")
 
 
 def test_no_factor_explains_other_windows_of_a_domain(tmp_path):
