@@ -159,7 +159,8 @@ class Edge:
         names = self.moved or tuple(vars(self.whole))
         parts = (f"{name} {getattr(self.whole, name):.4g} to {getattr(self.without, name):.4g}" for name in names)
         warning = "warning: " if self.moved else ""
-        return f"{warning}without the {len(self.runs)} runs of the {self.which}: {', '.join(parts)}"
+        runs = "run" if len(self.runs) == 1 else f"{len(self.runs)} runs"
+        return f"{warning}without the {runs} of the {self.which}: {', '.join(parts)}"
 
 
 def edges(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, rng: np.random.Generator) -> list[Edge]:
