@@ -42,6 +42,16 @@ def first(times: float = TIMES) -> Draw:
     return lambda rng, arms, seeds: _normal(rng, np.where(np.arange(arms) < 1, times, 1.0), seeds)
 
 
+def hanging(times: float) -> Draw:
+    """A base of `times` the noise of every arm: all differences hang on it."""
+
+    def draw(rng: np.random.Generator, arms: int, seeds: int) -> np.ndarray:
+        runs = np.sqrt(SHARED) * rng.standard_normal((arms + 1, seeds))
+        return runs[1:] - times * runs[0]
+
+    return draw
+
+
 def scattered(rng: np.random.Generator, arms: int, seeds: int) -> np.ndarray:
     """Log-normal standard deviations."""
     sd = np.exp(0.8 * rng.standard_normal((arms, 1)))

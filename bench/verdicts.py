@@ -8,6 +8,7 @@ to differ is false.
     equal              every arm has the same noise
     one arm of 3 x     the first arm has three times the noise of a pair; `all arms`: each of them has;
                        `one arm in five`: each with this probability. No earlier study had the like, unless `known`
+    base of 5 x        the base's runs have five times the noise of every arm's
     heavy tails        runs with Student's t noise of 3 degrees of freedom
     skewed             runs with exponential noise
     log-normal         standard deviations of arms scatter by a factor e^0.8, in earlier studies too
@@ -30,7 +31,7 @@ from ablate.verdict.statistics.moderated import Block, estimate, lent
 from ablate.verdict.statistics.paired import UNKNOWN, Judgement, holm, judge, p_different
 from ablate.verdict.statistics.shrink import Shrunken, shrink
 from bench.curves import TABLES
-from bench.noise import MANY, NONE, ODD, SOME, World, first, heavy, normal, scattered, skewed, speedruns
+from bench.noise import MANY, NONE, ODD, SOME, World, first, hanging, heavy, normal, scattered, skewed, speedruns
 from bench.races import Mean, Rate
 from bench.rounds import Row
 
@@ -89,6 +90,8 @@ def _nulls() -> list[tuple[str, World, int]]:
         ("all arms of 2 x, 30 before", World(normal(1.0, 2.0), equal), (3,)),
         ("all arms of 3 x, 30 before", World(whole, equal), (2, 4)),
         ("all arms of 3 x, 200 before", World(whole, equal, MANY), (3, 20)),
+        ("base of 5 x, first study", World(hanging(5.0), equal, NONE), (3, 8, 20)),
+        ("base of 5 x, 30 before", World(hanging(5.0), equal), (4, 8, 20)),
         ("heavy tails, 30 before", World(heavy, heavy), (3,)),
         ("skewed, 30 before", World(skewed, skewed), (3,)),
         ("log-normal, 30 before", World(scattered, scattered), (3, 8)),
