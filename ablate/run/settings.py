@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ablate.run.evaluate import Evaluate
 from ablate.run.fields import Count, Fraction, Mark, Moment, Moves, NonNegative, NotNegative, Positive, Weights, strict
 from ablate.run.steps import ramp_steps, steps_of
 from ablate.run.study import Study
@@ -291,6 +292,7 @@ class Settings:
     ] = "fp32"
     # Of the initial weights and of the order of rows: runs of one seed are compared in pairs
     seed: Annotated[int, Field(ge=0, lt=2**63), INITIAL, READ, Moves("windows", "function", "update", "twin")] = 0
+    evaluate: Annotated[Evaluate, Mark.NOT_HASHED] = dataclasses.field(default_factory=Evaluate)
     where: Annotated[Where, Mark.NOT_HASHED] = dataclasses.field(default_factory=Where)
     study: Annotated[Study, Mark.NOT_HASHED] = dataclasses.field(default_factory=Study)
 

@@ -25,6 +25,7 @@ BASE = {
 }
 # Leaves whose type does not say what else is valid here. None: no other value exists yet.
 OTHER: dict[str, Any] = {
+    "evaluate.tasks": {"sums": {"items": 3}},
     "data.domains": ["general", "code", "science", "qa", "news"],
     "mixture.weights": {"general": 1, "code": 1, "science": 1, "qa": 3},
     "mixture.share": 0.3,
