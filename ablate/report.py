@@ -38,11 +38,11 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.workspace is not None:
         _workspace(_study(options.outputs, _named(options, "--workspace FILE")), Path(options.workspace))
     elif options.card is not None:
-        _card(_study(options.outputs, _named(options, "--card ARM")), options.card)
+        _card(_study(options.outputs, _named(options, "--card ARM")), options.card, options.rescore)
     elif options.name is None:
         _list(Path(options.outputs))
     else:
-        report(_study(options.outputs, options.name))
+        report(_study(options.outputs, options.name), options.rescore)
         if options.keep:
             _keep(_study(options.outputs, options.name), Path(options.keep))
 
@@ -53,14 +53,14 @@ def _named(options: Namespace, wanted: str) -> str:
     return options.name
 
 
-def _card(study: StudyRecord, arm: str) -> None:
+def _card(study: StudyRecord, arm: str, again: bool) -> None:
     from ablate.page import terminal  # as in `_study`
     from ablate.sweep.audit import rescore
     from ablate.verdict import card, evidence
     from ablate.verdict.validity import trust
 
     seen = evidence.read(study)
-    rescore(seen)
+    rescore(seen, again)
     conclusion = trust.conclude(seen)
     found = {one.verdict.arm: one for one in card.cards(seen, conclusion)}
     if arm not in found:
@@ -90,8 +90,11 @@ def _self_test(outputs: Path) -> None:
     Console(highlight=False).print(terminal.self_test(selftest.self_test(outputs)))
 
 
-def report(study: StudyRecord) -> None:
-    """Print the verdict, write the page, and say where it is. Raises UserError when there is no such study."""
+def report(study: StudyRecord, again: bool = False) -> None:
+    """Print the verdict, write the page, and say where it is. Raises UserError when there is no such study.
+
+    again: score all runs once more, whatever was noted of them.
+    """
     from ablate.page import terminal  # as in `_study`
     from ablate.sweep.audit import rescore
     from ablate.verdict import evidence
@@ -99,7 +102,7 @@ def report(study: StudyRecord) -> None:
 
     console = Console(highlight=False)
     found = evidence.read(study)
-    rescore(found)
+    rescore(found, again)
     conclusion = trust.conclude(found)
     trust.look(found, conclusion)
     terminal.show(found, conclusion, console)
@@ -151,6 +154,7 @@ def _parser() -> Parser:
     parser.add_argument("name", nargs="?", metavar="STUDY", help="a study's name, or its folder in the lab book")
     parser.add_argument("--keep", metavar="FOLDER", help="write the study's tables into this folder of a lab book")
     parser.add_argument("--card", metavar="ARM", help="show all that the verdict of this arm rests on")
+    parser.add_argument("--rescore", action="store_true", help="score the saved weights of all its runs again")
     parser.add_argument("--workspace", metavar="FILE", help="write the study's workspace for Weights & Biases")
     parser.add_argument("--apply", metavar="FILE", help="save a workspace on wandb.ai, as the user who is logged in")
     parser.add_argument("--entity", default="", help="user or team to save it for (default: the user's own)")

@@ -32,6 +32,7 @@ INSIDE = {
             "model.budget",
             "scores.metrics",
             "fit.run",
+            "fit.basis",
             "fit.parents",
             "fit.saved",
             "fit.parts",

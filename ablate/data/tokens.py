@@ -156,7 +156,7 @@ def prepared(outputs: Path, fingerprint: str) -> Corpus:
     for path in sorted((Path(outputs) / "data").glob("*/manifest.json")):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["fingerprint"] == fingerprint:
-            return Corpus(path.parent, manifest)
+            return opened(path.parent)
     raise UserError(
         f"{Path(outputs) / 'data'}: has no text of fingerprint {fingerprint}; ablate.prepare makes it again"
     )

@@ -19,12 +19,13 @@ from safetensors.torch import load_file
 from ablate.data.batches import validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.fit import strategy
+from ablate.fit.basis import basis
 from ablate.fit.checkpoint import sha256
 from ablate.fit.objectives import OBJECTIVES
 from ablate.fit.watch import losses_by_row, sums_by_domain
 from ablate.model import match
 from ablate.model.language import LanguageModel
-from ablate.run import files, parts
+from ablate.run import parts
 from ablate.run.progress import Progress
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
@@ -48,23 +49,26 @@ def load(record: Record) -> LanguageModel:
 def rescore(records: Sequence[Record]) -> None:
     """Score the weights of finished runs, one after the other, and note what comes of it beside each run.
 
-    A run whose text is not here any more, that was scored by a GPU where there is none, or whose settings this version
-    cannot read, is left as it is.
+    Of a run whose text is not here any more, that was scored by a GPU where there is none, or whose settings this
+    version cannot read, that is noted: "why".
     """
     with Progress(len(records), shown=len(records) > SILENT, unit="run") as progress:
         for number, record in enumerate(records, start=1):
             progress.at(number, f"scored once more: {record.id}")
-            with contextlib.suppress(UserError):
-                # beside the run, for the folder may have been moved since the run was configured
-                corpus = prepared(record.folder.parents[1], record.fingerprint)
-                device = "cpu" if record.environment()["device"] == "cpu" else "cuda"
-                if device == "cpu" or torch.cuda.is_available():
-                    record.keep_rescored(_rescored(record, record.settings(), corpus, torch.device(device)))
+            found = basis(record)  # before: what changes meanwhile will differ from it
+            try:
+                record.keep_rescored({"basis": found} | _rescored(record))
+            except UserError as error:
+                record.keep_rescored({"why": str(error)})
 
 
-def _rescored(record: Record, settings: Settings, corpus: Corpus, device: torch.device) -> dict[str, Any]:
+def _rescored(record: Record) -> dict[str, Any]:
     """Of weights that are not those of the run only their sha256."""
-    found: dict[str, Any] = {"file": files.modified(record.weights), "weights_sha256": ""}
+    corpus, settings = prepared(record.folder.parents[1], record.fingerprint), record.settings()
+    device = torch.device("cpu" if record.environment()["device"] == "cpu" else "cuda")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("a GPU scored them, and there is none here")
+    found: dict[str, Any] = {"weights_sha256": ""}
     try:
         weights = load_file(record.weights)
     except SafetensorError:

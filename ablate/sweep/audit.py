@@ -12,9 +12,11 @@ import importlib
 import numpy as np
 
 from ablate.data.tokens import held_out
+from ablate.fit.basis import basis
 from ablate.plan.order import same_steps
 from ablate.plan.timeline import timeline
 from ablate.run.identity import in_words
+from ablate.run.record import Record
 from ablate.run.settings import SettingsError
 from ablate.sweep.study import Arm, Plan, Run
 from ablate.verdict.evidence import Evidence
@@ -32,10 +34,17 @@ def audit(plan: Plan) -> None:
             _check_acts(plan, arm)
 
 
-def rescore(evidence: Evidence) -> None:
-    """Score the runs that were not scored since their weights were written; the second time there are none."""
-    if runs := scores.unchecked(evidence):
+def rescore(evidence: Evidence, again: bool = False) -> None:
+    """Score the runs of all phases that were not scored from what is there now; `again`: whatever was noted."""
+    records = {run.record.id: run.record for one in (*evidence.before, evidence) for run in scores.finished(one)}
+    runs = [one for one in records.values() if one.weights.exists() and (again or _changed(one))]
+    if runs:
         importlib.import_module("ablate.fit.saved").rescore(runs)  # loads torch, which takes seconds
+
+
+def _changed(record: Record) -> bool:
+    """Whether weights, text or scorer are not those that the score beside the run came from."""
+    return not basis(record).items() <= record.rescored().get("basis", {}).items()
 
 
 def _check_held_out(plan: Plan, arm: Arm) -> None:

@@ -181,7 +181,7 @@ def keep(evidence: Evidence, folder: Path) -> None:
             shutil.copyfile(path, folder / name)
     _keep_settings(evidence, folder)
     again = [run.record.rescored() | {"id": run.record.id} for run in _all_runs(evidence) if run.record.rescored()]
-    texts = [json.dumps({key: value for key, value in row.items() if key != "file"}) + "\n" for row in again]
+    texts = [json.dumps({key: value for key, value in row.items() if key != "basis"}) + "\n" for row in again]
     write_atomically(folder / RESCORED, "".join(texts))
     lines = [json.dumps(_trace(run)) + "\n" for run in _all_runs(evidence) if run.record.starts()]
     (folder / TRACES).write_bytes(gzip.compress("".join(lines).encode(), mtime=0))

@@ -1,16 +1,21 @@
 """Saved weights score what their run reported, to the bit on the machine that trained them, and once."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from runs import KINDS, elsewhere, record_of, train_run
 from safetensors.torch import load_file, save_file
 
+from ablate.data.tokens import prepared
 from ablate.fit import saved
 from ablate.fit.module import Pretraining
+from ablate.run.files import write_json
+from ablate.run.identity import SEMANTICS
 from ablate.run.record import run_record, study_record
 from ablate.scores.loss import IGNORED
+from ablate.sweep import audit
 from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.validity import scores
 
@@ -65,24 +70,76 @@ def test_a_scorer_that_goes_wrong_while_a_run_trains_is_found(tiny, monkeypatch,
     assert wrong(record_of(settings)).startswith(f"seed 0: {said}")
 
 
-def test_other_weights_are_found_and_a_second_look_computes_nothing(tiny, monkeypatch):
-    settings = tiny(**SHORT)
+@pytest.fixture
+def asked(tiny, tmp_path, monkeypatch):
+    """A finished run; and whether a report scores it again."""
+    settings = elsewhere(tiny(**SHORT), tmp_path / "here")
     train_run(settings)
     record = record_of(settings)
     run = Run("arm", 0, record, "finished", None, record.result() or {})
     study = Evidence(study_record("", "s"), {"base": "arm", "runs": {"arm": {"0": record.id}}}, (run,))
-    assert scores.unchecked(study) == [record]
+    scored, rescore = [], saved.rescore
+    monkeypatch.setattr(saved, "rescore", lambda records: (scored.extend(records), rescore(records)))
+
+    def again(**how) -> bool:
+        scored.clear()
+        audit.rescore(study, **how)
+        return scored == [record]
+
+    return record, again
+
+
+def test_other_weights_are_found_and_a_second_look_computes_nothing(asked):
+    record, again = asked
+    assert again()
     assert wrong(record) == ""
-    assert scores.unchecked(study) == []
+    assert not again()
     weights = load_file(record.weights)
     weights["embedding.weight"][0, 0] += 1e-6
     save_file(weights, record.weights)
-    assert scores.unchecked(study) == [record]
+    assert again()
     assert "not those that the run ended with" in wrong(record)
     record.weights.write_bytes(b"no weights")
     assert "not those that the run ended with" in wrong(record)
     record.weights.unlink()
-    assert scores.unchecked(study) == []
+    assert not again()
+
+
+def test_other_text_or_another_scorer_are_a_reason_to_score_again_and_text_that_is_gone_is_none(asked, monkeypatch):
+    record, again = asked
+    assert again()
+    data = record.folder.parents[1] / "data"
+    original = data.resolve()
+    data.unlink()
+    shutil.copytree(original, data)
+    text = prepared(record.folder.parents[1], record.fingerprint).folder
+    shard = text / "qa.validation.bin"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[2:] + whole[:2])
+    assert again()
+    assert "qa of passage 0" in wrong(record) or "qa nats" in wrong(record)
+    shard.write_bytes(whole)
+    assert again()
+    assert wrong(record) == ""
+    environment = record.environment()
+    write_json(record.folder / "environment.json", environment | {"threads": environment["threads"] + 1})
+    assert again()
+    monkeypatch.setattr("ablate.fit.basis.SEMANTICS", SEMANTICS + 1)
+    assert again()
+    text.rename(text.with_name("gone"))
+    (text.with_name("gone") / "manifest.json").unlink()
+    assert not again()
+    assert "sums" in record.rescored()
+
+
+def test_a_score_that_was_edited_is_refuted_when_all_are_scored_again(asked):
+    record, again = asked
+    assert again()
+    noted = record.rescored()
+    record.keep_rescored(noted | {"sums": {}})
+    assert not again()
+    assert again(again=True)
+    assert record.rescored() == noted
 
 
 def test_what_was_scored_on_a_gpu_is_not_scored_without_one(tiny, monkeypatch):
@@ -93,7 +150,7 @@ def test_what_was_scored_on_a_gpu_is_not_scored_without_one(tiny, monkeypatch):
     path.write_text(json.dumps(record.environment() | {"device": "NVIDIA H200"}))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     saved.rescore([record])
-    assert record.rescored() == {}
+    assert record.rescored() == {"why": "a GPU scored them, and there is none here"}
 
 
 def test_a_run_is_scored_where_its_folder_has_been_moved_to(tiny, tmp_path):
@@ -105,7 +162,7 @@ def test_a_run_is_scored_where_its_folder_has_been_moved_to(tiny, tmp_path):
     assert record.rescored()["weights_sha256"] == result["weights_sha256"]
 
 
-def test_a_record_that_cannot_be_read_any_more_is_left_as_it_is(tiny):
+def test_of_a_record_that_cannot_be_read_any_more_the_reason_is_noted(tiny):
     settings = tiny(**SHORT)
     train_run(settings)
     record = record_of(settings)
@@ -113,7 +170,8 @@ def test_a_record_that_cannot_be_read_any_more_is_left_as_it_is(tiny):
     whole = config.read_text()
     config.write_text(f"{whole}\nforgotten: 1\n")
     assert wrong(record) == ""
+    assert "config.yaml: " in record.rescored()["why"]
     config.write_text(whole)
     environment.unlink()
     assert wrong(record) == ""
-    assert record.rescored() == {}
+    assert "environment.json: " in record.rescored()["why"]

@@ -21,7 +21,7 @@ def studies(tmp_path):
     """(evidence of the records, evidence of the book, its folder)"""
     records = read(write(tmp_path / "outputs", World(outcomes=OUTCOMES)))
     records.by_arm["base"][0].record.keep_rescored(
-        {"weights_sha256": "5e0c", "sums": {"qa": {"bytes": 7}}, "file": 1.0}
+        {"weights_sha256": "5e0c", "sums": {"qa": {"bytes": 7}}, "basis": {"weights": "1 bytes, 1"}}
     )
     keep(records, tmp_path / "book")
     return records, read(Book(tmp_path / "book")), tmp_path / "book"

@@ -3,15 +3,15 @@
 `fit.saved` scores the weights of all runs once more, in one process, and notes beside each run what it found. A run
 must have reported the same: tokens and bytes of each domain, and of each passage, to the last one, nats to rounding. So
 an edited record, other weights, or a scorer that went wrong while a run trained voids the verdict. A run that was
-not scored again, because its weights are gone, say, is not known to be right, which is said.
+not scored again is not known to be right: that is said, and why. `ablate report STUDY --rescore` scores all again.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
-from ablate.run import files
 from ablate.run.identity import flatten
 from ablate.run.record import Record
 from ablate.verdict.evidence import Evidence, Run
@@ -22,32 +22,33 @@ WIDEST = 1e-3  # of the bounds that `fit.saved` notes: whoever edits one may not
 
 
 def findings(evidence: Evidence) -> list[Finding]:
-    """A finding for every run that reports other numbers than its weights give; and how many were asked."""
-    runs = _runs(evidence)
+    """A finding for every run that reports other numbers than its weights give; how many were asked, why no more."""
+    runs = finished(evidence)
     found = [Finding(CHECK, _whose(evidence, run), False, wrong) for run in runs if (wrong := _wrong(run))]
-    ids = {run.record.id: bool(run.record.rescored()) for run in runs}
-    if known := sum(ids.values()):
+    records = {run.record.id: run.record for run in runs}.values()
+    open_ = Counter(why for record in records if (why := _unscored(record)))
+    if known := len(records) - open_.total():
         text = f"{known} runs were scored once more from their saved weights, in one process"
         found.append(Finding(CHECK, "", True, text if found else f"{text}, and reported the same"))
-    if open_ := len(ids) - known:
-        why = "their weights or their text are not here, or no device like theirs"
-        found.append(Finding(CHECK, "", True, f"{open_} runs were not scored once more from their weights: {why}"))
+    for why, count in open_.items():
+        found.append(Finding(CHECK, "", True, f"{count} runs were not scored once more from their weights: {why}"))
     return list(dict.fromkeys(found))
 
 
-def unchecked(evidence: Evidence) -> list[Record]:
-    """The runs of all phases whose weights are there and were not scored since they were written."""
-    records = {run.record.id: run.record for one in (*evidence.before, evidence) for run in _runs(one)}
-    return [
-        record
-        for record in records.values()
-        if record.weights.exists() and record.rescored().get("file") != files.modified(record.weights)
-    ]
-
-
-def _runs(evidence: Evidence) -> list[Run]:
+def finished(evidence: Evidence) -> list[Run]:
+    """The runs that reported numbers, controls among them."""
     of_arms = [run for runs in evidence.by_arm.values() for run in runs.values()]
     return [run for run in (*of_arms, *evidence.controls) if run.outcome == "finished" and "sums" in run.result]
+
+
+def _unscored(record: Record) -> str:
+    """Why a run was not scored once more; empty for one that was."""
+    again = record.rescored()
+    if "weights_sha256" in again:
+        return ""
+    if "why" in again:
+        return f"it was not possible: {again['why']}"
+    return "nobody has asked; ablate report does" if record.weights.exists() else "no weights are kept"
 
 
 def _whose(evidence: Evidence, run: Run) -> str:
@@ -56,7 +57,7 @@ def _whose(evidence: Evidence, run: Run) -> str:
 
 def _wrong(run: Run) -> str:
     """The first number that a run reports and its weights do not give; empty for a run that was not scored again."""
-    again, name = run.record.rescored(), f"seed {run.seed}"
+    again, name = {} if _unscored(run.record) else run.record.rescored(), f"seed {run.seed}"
     if again and again["weights_sha256"] != run.result["weights_sha256"]:
         return f"{name}: the saved weights are not those that the run ended with, by their sha256"
     last = next((row for row in reversed(run.evaluations) if row["step"] == run.result["step"]), None)

@@ -23,7 +23,7 @@ def study(tmp_path):
         halves = {domain: {"nats": [value / 4, 3 * value / 4], "bytes": [7, 9]} for domain, value in nats.items()}
         edit(run, lambda result, halves=halves: result.update(validation=halves))
         again = {name: run.result[name] for name in ("weights_sha256", "sums")}
-        run.record.keep_rescored(again | {"validation": halves, "bound": 1e-5, "file": 1})
+        run.record.keep_rescored(again | {"validation": halves, "bound": 1e-5})
     return record
 
 
@@ -112,10 +112,21 @@ def test_the_card_and_the_table_name_it(study, capsys):
     assert "void: scores" in capsys.readouterr().out
 
 
-def test_runs_that_were_not_scored_again_are_not_taken_for_right(tmp_path):
-    (said,) = scores.findings(read(write(tmp_path)))
-    assert said.held
-    assert said.text.startswith("16 runs were not scored once more from their weights: ")
+def test_of_runs_that_were_not_scored_again_the_reason_is_said(tmp_path):
+    study = write(tmp_path)
+    for number, run in enumerate(read(study).distinct_runs[:6]):
+        if number < 4:
+            run.record.weights.touch()
+        if number < 1:
+            run.record.keep_rescored({"why": "a GPU scored them, and there is none here"})
+    said = scores.findings(read(study))
+    assert all(one.held for one in said)
+    what = "runs were not scored once more from their weights"
+    assert {one.text for one in said} == {
+        f"1 {what}: it was not possible: a GPU scored them, and there is none here",
+        f"3 {what}: nobody has asked; ablate report does",
+        f"12 {what}: no weights are kept",
+    }
 
 
 def test_a_passage_that_is_known_by_heart_is_the_same_to_rounding_too(study):
