@@ -4,7 +4,7 @@
     {"kind": "declared", "time": "2026-11-28T19:24:03+00:00", "after": "", "base_digest": "5f0c1d2e",
      "runs": 0, "looks": 0, "declaration": {...}}
     {"kind": "look", "time": "2026-11-28T19:31:40+00:00", "after": "91c3", "base_digest": "5f0c1d2e",
-     "metric": "macro", "seeds": [0, 1, 2], "declared": ["none", "share_05"],
+     "metric": "macro", "seeds": [0, 1, 2], "declared": ["share_05", "share_10"],
      "arms": {"share_05": {"pairs": {"0": [run of the base, run of the arm], ...}, "whole": true, "word": "worse"}}}
 
 `after`: digest of the row before, so that one that is deleted is missed. `runs`: how many of the study's runs had

@@ -14,7 +14,7 @@ What keeps the words honest:
   tested nothing. Differences that are all equal have the noise of the smallest step between two values of the study
 - while runs are missing a verdict is provisional
 - looks share the level of the study (`history`): one with fewer or more seeds than were declared gets little of it,
-  and an arm that is dropped after a look stays in the family
+  an arm that is dropped after a look stays in the family, and a confidence that is lowered after a look stays as it was
 
     evidence = read(study_record("outputs", "mix_sweep"))
     print(sentence(verdicts(evidence)))
@@ -34,7 +34,6 @@ from ablate.run.ledger import Row
 from ablate.scores.metrics import Metric
 from ablate.verdict import history, registry
 from ablate.verdict.evidence import Evidence
-from ablate.verdict.history import History
 from ablate.verdict.registry import Known, Past
 from ablate.verdict.statistics.looks import Noise
 from ablate.verdict.statistics.paired import Interval, Judgement, Word, detectable, interval, judge
@@ -96,7 +95,7 @@ def verdicts(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Ver
     effects = judge(
         {arm: list(d.values()) for arm, d in differences.items()} | {f"{arm}, dropped": [] for arm in dropped},
         declared["margin"],
-        declared["confidence"],
+        evidence.confidence,
         {arm: one.noise for arm, one in known.items()},
         evidence.metric.sign,
         shares,
@@ -105,14 +104,17 @@ def verdicts(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Ver
         _verdict(evidence, arm, d, effects[arm], known.get(arm, NOTHING), len(effects))
         for arm, d in differences.items()
     ]
-    return found if evidence.race else [_looked_at(verdict, seen, look) for verdict in found]
+    return found if evidence.race else [_looked_at(verdict, evidence, look) for verdict in found]
 
 
-def _looked_at(v: Verdict, seen: History, look: Row) -> Verdict:
+def _looked_at(v: Verdict, evidence: Evidence, look: Row) -> Verdict:
     """With the share of the level that this look has, and the words of other looks."""
     if v.arm not in look["arms"]:
         return v
+    seen = evidence.history
     share, notes = seen.shares(look)[v.arm], list(v.notes)
+    if v.confidence > (declared := evidence.declaration["confidence"]):
+        notes.append(f"judged at confidence {v.confidence:g}, that of an earlier look, not at {declared:g}")
     if share < 1:
         notes.append(f"not the planned look: judged at level {share * (1 - v.confidence):.2g}")
     notes += [f"{word} at {seeds} seeds" for seeds, word in seen.earlier(v.arm, look) if word != v.word]
@@ -159,7 +161,7 @@ def _verdict(
         word="inconclusive" if no_word else effect.word,
         family=family,
         margin=evidence.declaration["margin"],
-        confidence=evidence.declaration["confidence"],
+        confidence=evidence.confidence,
         notes=tuple(_notes(evidence, arm, differences, effect)),
         provisional=not (evidence.stopped(arm) or all(run.done for run in runs)),
     )
@@ -201,7 +203,7 @@ def _notes(evidence: Evidence, arm: str, differences: dict[int, float], effect: 
         notes.append("no seed has finished in both")
     elif len(differences) == 1:
         notes.append("one seed gives no interval")
-    if effect.word == "equivalent" and effect.p_adjusted <= 1 - evidence.declaration["confidence"]:
+    if effect.word == "equivalent" and effect.p_adjusted <= 1 - evidence.confidence:
         notes.append("differs, by less than the margin")
     return notes
 
@@ -271,7 +273,7 @@ class DomainEffect:
 
 def domain_effects(evidence: Evidence, past: Sequence[Past] | None = None) -> list[DomainEffect]:
     """The effect of every arm on every domain. Many numbers, not corrected for being many."""
-    alpha, past = 1 - evidence.declaration["confidence"], registry.earlier(evidence) if past is None else past
+    alpha, past = 1 - evidence.confidence, registry.earlier(evidence) if past is None else past
     known = {domain: _known(evidence, past, domain) for domain in evidence.domains}
     effects = []
     for arm in evidence.arms:

@@ -9,9 +9,9 @@
     rate: high x decay: some                y(high some) - y(high none) - y(low some) + y(low none)
 
 A level stands against the one that is the base's, or else against the first of its factor. All contrasts are one family
-(Holm), beside that of the arms against the base. Each is judged from its own seeds alone, by a paired t: the noise of
-earlier arms is that of other differences. A `worse` interaction means that two changes together are worse than the sum
-of what they do apart.
+(Holm), beside that of the arms against the base; those of levels that were dropped after a look stay in it. Each
+is judged from its own seeds alone, by a paired t: the noise of earlier arms is that of other differences. A `worse`
+interaction means that two changes together are worse than the sum of what they do apart.
 """
 
 import itertools
@@ -64,17 +64,15 @@ class _Grid:
 def contrasts(evidence: Evidence) -> list[Contrast]:
     """Of a study with a grid of two factors or more; none of any other, nor of a race, whose arms have other seeds."""
     declared = evidence.declaration
-    if len(declared.get("grid") or {}) < 2 or evidence.race:
-        return []
-    grid = _grid(evidence, declared["grid"])
-    asked = dict([*_simple(grid), *_interactions(grid)])
+    asked = {} if evidence.race else _asked(declared)
+    dropped = {name for one in evidence.history.looked_at for name in _asked(one) if name not in asked}
     differences = {name: _by_seed(evidence, terms) for name, terms in asked.items()}
     least = Noise(least=step(evidence, evidence.metric.name) ** 2)
     share = min(evidence.history.shares(history.look(evidence)).values(), default=1.0)
     effects = judge(
-        {name: list(d.values()) for name, d in differences.items()},
+        {name: list(d.values()) for name, d in differences.items()} | dict.fromkeys(dropped, ()),
         declared["margin"],
-        declared["confidence"],
+        evidence.confidence,
         dict.fromkeys(asked, least),
         sign=evidence.metric.sign,
         shares=dict.fromkeys(asked, share),
@@ -82,8 +80,16 @@ def contrasts(evidence: Evidence) -> list[Contrast]:
     return [Contrast(name, asked[name], d, effects[name]) for name, d in differences.items()]
 
 
-def _grid(evidence: Evidence, declared: dict[str, dict[str, Any]]) -> _Grid:
-    runs, base = evidence.declaration["runs"], evidence.base
+def _asked(declaration: dict[str, Any]) -> dict[str, Terms]:
+    """Every contrast that a declaration asks for, by name."""
+    if len(declaration.get("grid") or {}) < 2:
+        return {}
+    grid = _grid(declaration)
+    return dict([*_simple(grid), *_interactions(grid)])
+
+
+def _grid(declaration: dict[str, Any]) -> _Grid:
+    declared, runs, base = (declaration[key] for key in ("grid", "runs", "base"))
     levels = {factor: sorted(found, key=lambda level: bool(found[level])) for factor, found in declared.items()}
     arms = {}
     for place in itertools.product(*declared.values()):

@@ -94,6 +94,12 @@ class Evidence:
         return of_study(self.declaration)
 
     @cached_property
+    def confidence(self) -> float:
+        """As declared, but no lower than it was at an earlier look: what a look has not found stays not found."""
+        earlier = [] if self.race else [one["confidence"] for one in self.history.looked_at]
+        return max([self.declaration["confidence"], *earlier])
+
+    @cached_property
     def scope(self) -> Scope:
         return Scope(self.domains, self.declaration.get("focus", ""))
 
@@ -205,7 +211,8 @@ def under_first(evidence: Evidence) -> Evidence | None:
         arm: {seed: now.get(arm, {}).get(seed, id) if id.startswith("~") else id for seed, id in ids.items()}
         for arm, ids in declared["runs"].items()
     }
-    return replace(_of_declaration(evidence.study, declared | {"runs": runs}), history=evidence.history)
+    seen = replace(evidence.history, declared=())  # what was declared later says nothing of it
+    return replace(_of_declaration(evidence.study, declared | {"runs": runs}), history=seen)
 
 
 def _of_declaration(study: StudyRecord, declaration: dict[str, Any]) -> Evidence:

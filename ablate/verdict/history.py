@@ -13,7 +13,8 @@ as if there were no such rule, and one that is looked at for ever makes a false 
     alpha (1 + LATER) = .065 at alpha = .05
 
 by Bonferroni's inequality, and alpha x LATER more for each time that arms were added (`History.bound`). An arm that
-was looked at stays in the family when it is dropped, and is the same arm under another name. The same runs read by
+was declared at a look stays in the family when it is dropped, and is the same arm under another name. So does a
+contrast of a grid, and alpha does not rise again after a look. The same runs read by
 another metric are another look. Nothing is assumed of the noise, of how looks hang together, or how many there will
 be, and Holm's procedure holds for the family at each of them. The inequality is for looks whose time does not depend on
 what was seen. Somebody who looks ahead when it pays most gains what its slack leaves: .059 with one arm and .064 with
@@ -160,14 +161,24 @@ class History:
         return _series(len(others) + 1) if planned else 1.0
 
     def dropped(self, look: Row) -> list[str]:
-        """Arms of looks before this one that it does not show: they stay in the family, since dropping is choosing."""
+        """Arms declared at looks up to this one and no more: they stay in the family, since dropping is choosing.
+
+        Also those that no pair was seen of: what fails, or is slow, must not make a verdict stronger.
+        """
         found: dict[str, Row] = {}
-        for one in takewhile(lambda one: not same(one, look), self.looks):
-            for arm, seen in one["arms"].items():
-                known = any(_called(arm, one, there) for there in (look, {"arms": found}))
-                if len(seen["pairs"]) > 1 and not known:
-                    found[arm] = seen
+        before = sum(1 for _ in takewhile(lambda one: not same(one, look), self.looks))
+        for one in self.looks[: before + 1]:
+            for arm in dict.fromkeys([*one["declared"], *one["arms"]]):
+                known = arm in look["declared"] or any(_called(arm, one, there) for there in (look, {"arms": found}))
+                if not known:
+                    found[arm] = one["arms"].get(arm, {"pairs": {}})
         return list(found)
+
+    @property
+    def looked_at(self) -> list[dict[str, Any]]:
+        """The declarations that stood at a look, the oldest first."""
+        until = [*(row["looks"] for row in self.declared[1:]), len(self.looks)]
+        return [row["declaration"] for row, looks in zip(self.declared, until, strict=False) if looks > row["looks"]]
 
     def bound(self, look: Row, alpha: float) -> float:
         """Of the probability that any look so far, or to come, makes a false claim."""
@@ -223,7 +234,7 @@ def look(evidence: "Evidence") -> Row:
             runs = [*evidence.by_arm[arm].values(), *evidence.by_arm[evidence.base].values()]
             arms[arm] = {"pairs": pairs, "whole": all(run.done for run in runs)}
     declared = evidence.declaration
-    names = {"metric": declared["metric"], "seeds": declared["seeds"], "declared": [*declared["runs"]]}
+    names = {"metric": declared["metric"], "seeds": declared["seeds"], "declared": evidence.arms}
     return {**names, "arms": arms}
 
 
@@ -255,7 +266,7 @@ def _read(look: Row, arm: str) -> Reading:
 
 def _called(arm: str, look: Row, other: Row) -> str:
     """The name in another look of an arm of this one: its own, or that of an arm which has a run of it; or empty."""
-    runs = {run for _, run in look["arms"][arm]["pairs"].values()}
+    runs = {run for _, run in look["arms"].get(arm, {"pairs": {}})["pairs"].values()}
     found = (name for name, one in other["arms"].items() if runs & {run for _, run in one["pairs"].values()})
     return next(found, arm if arm in other["arms"] else "")
 

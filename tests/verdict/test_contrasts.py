@@ -57,6 +57,29 @@ def test_all_are_one_family_from_their_own_seeds(tmp_path):
     assert {name: one.effect for name, one in found.items()} == alone
 
 
+def test_contrasts_of_a_level_that_is_dropped_after_a_look_stay_in_the_family(tmp_path):
+    effects = EFFECTS | {"top none": 0.0, "top some": 0.0}
+    wide = GRID | {"rate": GRID["rate"] | {"top": ["optimizer.lr=2"]}}
+    record = study(tmp_path, wide, effects)
+    whole = record.read()
+    arms = {arm: runs for arm, runs in whole["runs"].items() if "top" not in arm}
+    narrow = whole | {"grid": GRID, "runs": arms}
+
+    def levels() -> dict[str, float]:
+        return {name: one.effect.level for name, one in by_name(read(record)).items()}
+
+    record.write(narrow)
+    alone = levels()
+    for looks, declaration in ((0, whole), (1, narrow)):
+        record.write(declaration)
+        record.ledger.add("declared", base_digest=None, runs=20, looks=looks, declaration=declaration)
+        before = levels()
+        trust.look(read(record), trust.conclude(read(record)))
+    assert len(alone) == len(levels()) == 5
+    assert levels() == before
+    assert max(levels().values()) < max(alone.values())
+
+
 def test_three_factors_and_levels_that_are_none_of_the_base(tmp_path):
     grid = {"a": {"0": ["x"], "1": ["y"]}, "b": {"0": [], "1": ["x"], "2": ["x"]}, "c": {"0": [], "1": ["z"]}}
     effects = {f"{a} {b} {c}": 0.0 for a in "01" for b in "012" for c in "01"}

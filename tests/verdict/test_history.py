@@ -79,7 +79,8 @@ def test_arms_that_were_looked_at_stay_in_the_family():
     assert of([both], "b").dropped(one) == ["c"]
     assert of([both], "b").dropped(renamed(both, c="x")) == []
     assert of([one, both], "b").dropped(one) == []  # as it was said then
-    assert of([seen(1, arms=("a", "c"))], "b").dropped(one) == []  # one pair showed no difference
+    assert of([seen(1, arms=("a", "c"))], "b").dropped(one) == ["c"]  # one pair shows a difference too
+    assert of([seen(3) | {"declared": ["a", "c"]}], "b").dropped(one | {"declared": ["a"]}) == ["c"]  # it had failed
 
 
 def test_each_time_that_arms_are_added_the_bound_grows():
@@ -191,6 +192,31 @@ def test_the_word_under_the_first_declaration_stands_beside_the_word_under_the_l
     after = trust.conclude(read(study)).verdicts
     assert {v.arm: v.word for v in after} != words
     assert {v.arm: v.notes[-1] for v in after} == {
+        arm: f"{word} under the first declaration" for arm, word in words.items()
+    }
+
+
+def test_a_confidence_that_is_lowered_after_a_look_stays_as_it_was(tmp_path):
+    study = ledgered(tmp_path)
+    amend(study, confidence=0.8)
+    before = verdicts(read(study))
+    assert {v.confidence for v in before} == {0.8}  # nobody had looked
+    trust.look(read(study), trust.conclude(read(study)))
+    amend(study, confidence=0.99)
+    assert {v.confidence for v in verdicts(read(study))} == {0.99}
+    amend(study, confidence=0.5)
+    after = verdicts(read(study))
+    assert [v.effect for v in after] == [v.effect for v in before]
+    assert all("judged at confidence 0.8, that of an earlier look, not at 0.5" in v.notes for v in after)
+
+
+def test_the_word_under_the_first_declaration_is_at_the_confidence_of_that(tmp_path):
+    study = ledgered(tmp_path)
+    words = {v.arm: v.word for v in verdicts(read(study))}
+    trust.look(read(study), trust.conclude(read(study)))
+    amend(study, confidence=0.99999999, digest="other", seeds=[0, 1, 2, 3, 4])
+    trust.look(read(study), trust.conclude(read(study)))
+    assert {v.arm: v.notes[-1] for v in trust.conclude(read(study)).verdicts} == {
         arm: f"{word} under the first declaration" for arm, word in words.items()
     }
 

@@ -101,7 +101,7 @@ def _record(evidence: Evidence) -> list[Finding]:
         at = ", ".join(
             str(max(len(arm["pairs"]) for arm in one["arms"].values())) for one in (*looks, now) if one["arms"]
         )
-        bound = seen.bound(now, 1 - evidence.declaration["confidence"])
+        bound = seen.bound(now, 1 - evidence.confidence)
         text = f"{len(looks) + 1}, at {at} seeds; a false claim at any of them has a probability of at most {bound:.3g}"
         found.append(Finding("looks", "", True, text))
     return found
