@@ -18,7 +18,7 @@ INSIDE = {
     "plan": ["run.fields", "run.parts", "run.identity", "run.settings", "run.steps", "plan"],
     "data": ["run", "plan", "data"],
     "model": ["run.settings", "run.parse", "model"],
-    "scores": ["run.parts", "run.settings", "model", "scores"],
+    "scores": ["run", "model", "scores"],
     "fit": ["run", "plan", "data", "model", "scores", "fit"],
     "verdict": ["run", "scores.metrics", "verdict"],
     "laws": ["run", "scores.metrics", "verdict", "laws"],
@@ -48,7 +48,7 @@ APART = {"verdict.statistics": ["verdict.statistics"]}
 OUTSIDE = {
     "hydra": ["console.compose", "sweep.launcher", "sweep.composition"],
     "lightning": ["fit", "data.batches"],
-    "torch": ["fit", "model", "scores.loss", "data.batches", "sweep", "export"],
+    "torch": ["fit", "model", "scores.loss", "scores.requests", "data.batches", "sweep", "export"],
     "deepspeed": ["fit.zero"],
     "wandb": ["fit", "page.workspace"],
     "wandb_workspaces": ["page.workspace"],
@@ -58,6 +58,7 @@ OUTSIDE = {
     "markupsafe": ["page"],
     "sklearn": ["laws.surrogate"],  # its import takes a second
     "tokenizers": ["data"],
+    "lm_eval": ["scores.harness"],  # its import takes seconds
     "bitsandbytes": ["fit.eightbit"],  # its import takes a second
 }
 # The rooms that need nothing but these besides the standard library

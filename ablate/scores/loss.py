@@ -101,12 +101,12 @@ class _ChunkedNats(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
-        dtype = _compute_dtype(hidden_ND)
+        dtype = compute_dtype(hidden_ND)
         weight = weight_VD.to(dtype)
         wants_grad = any(ctx.needs_input_grad)
         nats_N = torch.empty(len(targets_N), dtype=torch.float32, device=hidden_ND.device)
         grad_ND, grad_VD = (torch.zeros_like(x) if wants_grad else x[:0] for x in (hidden_ND, weight_VD))
-        for rows in _chunks(len(targets_N), len(weight), hidden_ND.device.type):
+        for rows in chunks(len(targets_N), len(weight), hidden_ND.device.type):
             hidden, targets = hidden_ND[rows].to(dtype), targets_N[rows]
             log_p = F.log_softmax(product(hidden, weight), dim=-1, dtype=torch.float32)
             counted, index = targets != IGNORED, targets.clamp(min=0)[:, None]
@@ -135,11 +135,13 @@ def _grad_of_logits(log_p: Tensor, index: Tensor, counted: Tensor) -> Tensor:
     return grad.mul_(counted[:, None])
 
 
-def _compute_dtype(hidden: Tensor) -> torch.dtype:
+def compute_dtype(hidden: Tensor) -> torch.dtype:
+    """Of the product with the head, under autocast or not."""
     kind = hidden.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
 
 
-def _chunks(num_rows: int, vocabulary: int, device: str) -> list[slice]:
+def chunks(num_rows: int, vocabulary: int, device: str) -> list[slice]:
+    """Rows of logits that are worked out at once."""
     step = max(LEAST_ROWS, CHUNK_LOGITS[device] // vocabulary)
     return [slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step)]
