@@ -14,7 +14,8 @@ def facts(card: Card) -> list[tuple[str, str]]:
     v, effect = card.verdict, card.verdict.effect
     found = [("change", v.factor), ("against", f"{v.base}, {v.metric.name}, {len(v.differences)} seeds")]
     if card.shrunken:
-        seen = "" if math.isnan(v.detectable) else f"smallest detectable {v.detectable:.4f}; "
+        raced = "smallest detectable unknown: it raced; " if math.isnan(effect.p) else ""
+        seen = raced if math.isnan(v.detectable) else f"smallest detectable {v.detectable:.4f}; "
         detectable = f"{seen}margin {v.margin:g}"
         found += [
             ("effect", f"{effect.mean:+.4f} {v.metric.unit} {bounds(effect.interval)}; {detectable}"),

@@ -112,11 +112,14 @@ METRICS: dict[str, Metric] = {
 
 
 def metric_of(name: str, domains: Sequence[str]) -> Metric:
-    """A metric of METRICS, or bits per byte of one domain. Raises SettingsError for any other name."""
-    if name in METRICS:
-        return METRICS[name]
+    """Bits per byte of one domain, or a metric of METRICS. Raises SettingsError for any other name.
+
+    A domain goes first: new studies have none that is called like a metric, and an old one meant its domain.
+    """
     if name in domains:
         return _bits_per_byte(name, lambda _: [[name]])
+    if name in METRICS:
+        return METRICS[name]
     raise SettingsError(f"study.metric={name}: must be one of {', '.join([*METRICS, *domains])}")
 
 

@@ -104,7 +104,7 @@ def _card(
     seeds = len(verdict.differences)
     sd, level = effect.error * math.sqrt(seeds), (1 - verdict.confidence) / verdict.family * verdict.next_share
     more = {n: detectable_with(sd, n, level, prior.df) for n in SEEDS if n > seeds}
-    at = {seeds: effect.mde} | more if seeds > 1 else {}
+    at = {seeds: effect.mde} | more if seeds > 1 and not math.isnan(effect.mde) else {}  # a race has looks of its own
     return Card(
         verdict=verdict,
         shrunken=shrunken,

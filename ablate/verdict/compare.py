@@ -78,7 +78,7 @@ class Verdict:
 
     @property
     def detectable(self) -> float:
-        """The smallest effect that so many seeds usually find; nan where a smaller one was found."""
+        """The smallest effect that so many seeds usually find; nan where a smaller one was found, and of a race."""
         return shown_mde(self.word, self.effect)
 
 
@@ -181,6 +181,7 @@ def _raced(effect: Judgement, decision: dict[str, Any]) -> Judgement:
         p=math.nan,
         p_adjusted=math.nan,
         p_equivalent=math.nan,
+        mde=math.nan,  # of one look at all seeds, which a race does not wait for
     )
 
 

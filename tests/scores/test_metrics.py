@@ -150,3 +150,12 @@ def test_a_domain_may_not_be_called_like_a_metric_of_ones_own(monkeypatch):
     monkeypatch.setitem(METRICS, "accuracy", Metric("accuracy", "share of rows", "higher", lambda *_: 0.5))
     with pytest.raises(SettingsError, match=r"data\.domains=accuracy"):
         check(settings(["accuracy", "qa"]))
+
+
+def test_a_domain_of_an_older_study_is_no_metric_that_came_later(monkeypatch):
+    record = {"sums": {"recall": {"nats": 8000.0, "tokens": 1000, "bytes": 4000}}}
+    before = metric_of("recall", ["recall"]).value(record, Scope(["recall"], ""))
+    monkeypatch.setitem(METRICS, "recall", Metric("recall", "share of rows", "higher", lambda *_: 0.5))
+    assert metric_of("recall", ["recall"]).better == "lower"
+    assert readings(record, Scope(["recall"], ""))["recall"] == before
+    assert metric_of("recall", ["code"]).better == "higher"

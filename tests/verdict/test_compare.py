@@ -6,9 +6,11 @@ import pytest
 from rich.console import Console
 
 from ablate.page import terminal
+from ablate.page.facts import facts
 from ablate.run.record import study_record
 from ablate.run.settings import UserError
 from ablate.verdict import compare, registry
+from ablate.verdict.card import cards
 from ablate.verdict.evidence import Evidence, read
 from tests.verdict.worlds import World, write
 
@@ -39,9 +41,15 @@ def test_an_arm_that_raced_has_one_interval_against_zero_and_against_the_margin(
     evidence = study(tmp_path)
     decision = {"reason": "equivalent", "look": 2, "word": "equivalent", "mean": 0.001, "interval": [-0.008, 0.009]}
     evidence.study.decide({"qa_12": decision})
-    effect = by_arm(read(evidence.study))["qa_12"].effect
+    verdict = by_arm(read(evidence.study))["qa_12"]
+    effect = verdict.effect
     assert effect.interval == effect.equivalence_interval == (-0.008, 0.009)
-    assert all(map(math.isnan, (effect.p, effect.p_adjusted, effect.p_equivalent)))
+    assert all(map(math.isnan, (effect.p, effect.p_adjusted, effect.p_equivalent, verdict.detectable)))
+    [card] = [one for one in cards(read(evidence.study)) if one.verdict.arm == "qa_12"]
+    assert not card.detectable  # neither of these seeds nor of more: both are of a study with one look
+    said = dict(facts(card))
+    assert "smallest detectable unknown: it raced; margin 0.01" in said["effect"]
+    assert "more seeds" not in said
 
 
 def test_a_null_arm_is_the_base_and_not_in_the_family(tmp_path):

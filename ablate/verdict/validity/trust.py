@@ -8,7 +8,8 @@ A finding that is not held withholds words: of its arm, or of all when it is the
 stay, for whoever looks for the reason; the words are what somebody acts on.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ablate.verdict import compare, history, registry
@@ -22,6 +23,8 @@ from ablate.verdict.validity.finding import Finding
 
 # Every check of a study; each says what it found, held or not
 CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (controls.findings, confounds.findings, scores.findings)
+
+SEED, NUMBER = re.compile(r"\bseed (\d+)"), re.compile(r"\b[0-9a-f]*\d[0-9a-f.,]*")  # 14, 2.31, 5f0c1d2e
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,10 @@ class Conclusion:
     def sentence(self) -> str:
         """The verdict of the study in one plain sentence, after what voids it, if anything does."""
         if self.void:
-            all_of_them = [f for f in self.broken if _concerns_all(f, self.base)]
-            return f"Void: {'; '.join(map(_said, all_of_them))}."
-        reasons = "; ".join(f"`{finding.arm}`, {_said(finding)}" for finding in self.broken)
+            of_all = [f for f in self.broken if _concerns_all(f, self.base)]
+            return f"Void: {'; '.join(_said(of_all))}."
+        arms = dict.fromkeys(finding.arm for finding in self.broken)
+        reasons = "; ".join(f"`{arm}`, {one}" for arm in arms for one in _said(f for f in self.broken if f.arm == arm))
         rest = compare.sentence(self.verdicts)
         return f"Void: {reasons}. {rest}" if reasons else rest
 
@@ -143,5 +147,16 @@ def _concerns_all(finding: Finding, base: str) -> bool:
     return finding.arm in ("", base)
 
 
-def _said(finding: Finding) -> str:
-    return f"{finding.check}: {finding.text}".rstrip(".")
+def _said(findings: Iterable[Finding]) -> list[str]:
+    """What was found, once for all seeds where only numbers differ: `confounds: seed 0: ... (with seed 1, 2 too)`."""
+    groups: dict[str, dict[str, str]] = {}  # by what is alike, the first of each seed
+    for finding in findings:
+        said = f"{finding.check}: {finding.text}".rstrip(".")
+        seed = SEED.search(said)
+        alike = NUMBER.sub("#", said) if seed else said
+        groups.setdefault(alike, {}).setdefault(seed[1] if seed else "", said)
+    return [_with_seeds(said, more) for (_, said), *more in (group.items() for group in groups.values())]
+
+
+def _with_seeds(said: str, more: list[tuple[str, str]]) -> str:
+    return f"{said} (with seed {', '.join(seed for seed, _ in more)} too)" if more else said

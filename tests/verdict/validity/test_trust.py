@@ -55,6 +55,20 @@ def test_what_concerns_an_arm_withholds_its_word_alone(study, monkeypatch):
     assert conclusion.sentence.startswith("Void: `qa_20`, drift: two processors. `qa_40` is worse than `base`")
 
 
+def test_what_is_alike_with_every_seed_is_said_once_with_the_seeds(study, monkeypatch):
+    texts = [f"seed {seed}: rows differs from base (5f{seed}c instead of 7{seed}): alarm" for seed in (0, 1, 3)]
+    found = [
+        Finding("confounds", "qa_20", False, text) for text in (*texts, texts[0], "seed 1: rates differs", "no seed")
+    ]
+    said = concluded(read(study), monkeypatch, *found).sentence
+    assert said.startswith(
+        "Void: `qa_20`, confounds: seed 0: rows differs from base (5f0c instead of 70): alarm (with seed 1, 3 too); "
+        "`qa_20`, confounds: seed 1: rates differs; `qa_20`, confounds: no seed. "
+    )
+    whole = concluded(read(study), monkeypatch, *(Finding("confounds", "base", False, text) for text in texts))
+    assert whole.sentence.endswith("alarm (with seed 1, 3 too).")
+
+
 def test_page_and_table_show_findings_and_what_is_void(study):
     def shown() -> tuple[str, str]:
         text = io.StringIO()
