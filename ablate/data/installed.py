@@ -15,7 +15,6 @@ import ast
 import functools
 import importlib.metadata
 import importlib.util
-import itertools
 import sys
 import sysconfig
 import warnings
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.data.documents import Document, capped, order_key
-from ablate.data.questions import question
+from ablate.data.questions import TRAINED, question
 from ablate.run.settings import Data, UserError
 
 RECIPE = 1  # raise it when this file or `questions` gives other text for the same installation
@@ -98,8 +97,8 @@ def science() -> Iterator[Document]:
 
 
 def qa() -> Iterator[Document]:
-    """Generated questions without end; each is a source of its own."""
-    for index in itertools.count():
+    """Generated questions, a hundred gigabytes of them; each is a source of its own."""
+    for index in range(TRAINED):
         asked = question(index)
         yield Document(asked.text, f"questions:{asked.kind}/{index}")
 

@@ -31,6 +31,7 @@ CONVERSIONS = (
     ("feet", "inches", 12),
     ("dozens", "pieces", 12),
 )
+TRAINED = 10**9  # text to train on is of indices below it; questions from here on are for tasks
 
 
 class Worked(NamedTuple):

@@ -6,11 +6,12 @@
         bytes_per_token.npy         int32[vocabulary]
         code.train.bin              one flat array of tokens per domain and split: the documents one
         code.validation.bin         after the other, each closed by the end token; memory-mapped
+        sources.json                the source of every held-out document, domain by domain
 
 The folder is named after what was asked for (settings, signature of the text, tokenizer file), so a
 second run finds it. It is written under another name and renamed when whole: a folder that exists is
 complete, whatever was killed. The `fingerprint` says what is *inside* (tokenizer and shards, no path,
-no date): it is what identifies the data of a run, on any machine.
+no date, no name of a source): it is what identifies the data of a run, on any machine.
 """
 
 import dataclasses
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 RECIPE = 1  # raise it when equal text and settings give other files
 SAMPLE_BYTES = 2_000_000  # per domain, to train the tokenizer on: all domains count alike
+SOURCES = "sources.json"  # `data.heldout` reads it; names of sources are not content
 UNKEYED = ("root", "tokenizer", "focus", "span")  # settings that do not change what is written, or not by their name
 
 
@@ -267,6 +269,8 @@ def _fill(part: Path, data: Data, source: Source, request: dict, say: Callable[[
     for domain in data.domains:
         say(f"tokenising {domain}")
         domains[domain] = shards.write_domain(part, domain, splits[domain], encoder)
+    sources = {domain: [document.source for document in splits[domain].validation] for domain in data.domains}
+    shards.write(part / SOURCES, json.dumps(sources).encode())
     _write_manifest(part, {"request": request, "end": encoder.end, "domains": domains})
 
 
@@ -285,7 +289,7 @@ def _write_manifest(part: Path, results: dict[str, Any]) -> None:
     paths = sorted(part.iterdir())
     files = {path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in paths}
     # Of content alone: the request holds paths' mtimes, and domains may be listed in any order.
-    contents = {name: written["sha256"] for name, written in files.items()}
+    contents = {name: written["sha256"] for name, written in files.items() if name != SOURCES}
     manifest = {"fingerprint": _digest(contents), **results, "files": files}
     shards.write(part / "manifest.json", json.dumps(manifest, indent=1).encode())
 
