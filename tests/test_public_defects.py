@@ -275,8 +275,8 @@ def test_every_linear_map_is_ternary_and_brings_its_norm(letter):
 class TurnedKeys(LatentAttention):
     """Positions turn the keys that are made from the latent."""
 
-    def _content(self, x_BLD: Tensor) -> tuple[Tensor, ...]:
-        keys, values = super()._content(x_BLD)
+    def _content(self, latent_BLC: Tensor) -> tuple[Tensor, ...]:
+        keys, values = super()._content(latent_BLC)
         return self.rotary(keys), values
 
 

@@ -19,7 +19,7 @@ One core, forward and backward, 16 x 256 tokens, 8 heads of 32: float32 49 -> 37
 61 -> 17 ms. It keeps half of all probabilities for the backward pass, so long rows do not use it.
 
 Shapes: B rows, L tokens of a row, D width, H query heads, G key-value heads, R = H / G,
-K width of a head, N = B x G, Q queries of a block, T keys up to its end. `causal_attention` also
+K width of a head, N = B x G, Q queries of a block, T keys up to its end, M = R x L. `causal_attention` also
 takes values of another width than K.
 """
 
@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ablate.model.cache import Reading, State
 from ablate.model.linear import LINEARS
 from ablate.model.parts import CACHE_BYTES, RMSNorm, Rotary
 from ablate.run.settings import Model, Size
@@ -51,11 +52,22 @@ class Attention(nn.Module):
         self.out = LINEARS[model.linear](self.heads * self.width, size.width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
+        y_BHLK = causal_attention(*self._projected(x_BLD))
+        return self.out(y_BHLK.transpose(1, 2).flatten(2))
+
+    def cached(self, x_BLD: Tensor, state: State, at: Reading) -> Tensor:
+        """Keys are kept as they are after norm and rotation."""
+        q_BHLK, k_BGLK, v_BGLK = self._projected(x_BLD, at.turns(self.width, self.rotary.theta))
+        y_BHLK = cached_attention(q_BHLK, at.kept(state, "k", k_BGLK), at.kept(state, "v", v_BGLK), at)
+        return self.out(y_BHLK.transpose(1, 2).flatten(2))
+
+    def _projected(self, x_BLD: Tensor, turn_BLK2: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, L, K), and keys and values (B, G, L, K)."""
         qkv_BLHK = self.qkv(x_BLD).unflatten(-1, (-1, self.width))
         qk_BLHK, v_BLGK = qkv_BLHK.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
-        q_BLHK, k_BLGK = self.rotary(self._normed(qk_BLHK)).split((self.heads, self.kv_heads), dim=2)
-        y_BHLK = causal_attention(q_BLHK.transpose(1, 2), k_BLGK.transpose(1, 2), v_BLGK.transpose(1, 2))
-        return self.out(y_BHLK.transpose(1, 2).flatten(2))
+        qk_BLHK = self.rotary(self._normed(qk_BLHK), turn_BLK2)
+        q_BLHK, k_BLGK = qk_BLHK.split((self.heads, self.kv_heads), dim=2)
+        return q_BLHK.transpose(1, 2), k_BLGK.transpose(1, 2), v_BLGK.transpose(1, 2)
 
     def _normed(self, qk_BLHK: Tensor) -> Tensor:
         if self.q_norm is None or self.k_norm is None:
@@ -91,6 +103,17 @@ def kernel(device: torch.device, length: int) -> str:
 def plain_attention(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:
     grouped = q_BHLK.shape[1] != k_BGLK.shape[1]
     return F.scaled_dot_product_attention(q_BHLK, k_BGLK, v_BGLK, is_causal=True, enable_gqa=grouped)
+
+
+def cached_attention(q_BHLK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, at: Reading) -> Tensor:
+    """The same for queries that stand where `at` says, among keys and values kept since the row began."""
+    if at.fresh:
+        return causal_attention(q_BHLK, k_BGTK, v_BGTK)
+    q_BGRLK = q_BHLK.unflatten(1, (k_BGTK.shape[1], -1))
+    scores_BGMT = q_BGRLK.flatten(2, 3) @ k_BGTK.mT * _scale(q_BHLK)
+    scores_BGRLT = scores_BGMT.unflatten(2, q_BGRLK.shape[2:4]).masked_fill(~at.seen_BLT[:, None, None], -torch.inf)
+    p_BGMT = scores_BGRLT.softmax(-1, dtype=torch.float32).to(v_BGTK.dtype).flatten(2, 3)
+    return (p_BGMT @ v_BGTK).unflatten(2, q_BGRLK.shape[2:4]).flatten(1, 2)
 
 
 class _Blocks(torch.autograd.Function):

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ablate.model.cache import Cache, Reading, State, mixed
 from ablate.model.linear import LINEARS, Dense
 from ablate.model.mixers import mixer
 from ablate.model.parts import FEEDS, RMSNorm
@@ -47,6 +48,10 @@ class Block(nn.Module):
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         x_BLD = x_BLD + self.mixer(self.mixer_norm(x_BLD))
+        return x_BLD + self.feed(self.feed_norm(x_BLD))
+
+    def cached(self, x_BLD: Tensor, state: State, at: Reading) -> Tensor:
+        x_BLD = x_BLD + mixed(self.mixer, self.mixer_norm(x_BLD), state, at)
         return x_BLD + self.feed(self.feed_norm(x_BLD))
 
     def flops(self, length: int) -> int:
@@ -88,11 +93,23 @@ class LanguageModel(nn.Module):
     def _stack(self) -> list[Block]:
         return cast(list[Block], list(self.blocks))
 
-    def forward(self, tokens_BL: Tensor) -> Tensor:
-        """Hidden states x_BLD after the last norm."""
+    def forward(self, tokens_BL: Tensor, cache: Cache | None = None, new_B: Tensor | None = None) -> Tensor:
+        """Hidden states x_BLD after the last norm; with a cache, of tokens that follow those read into it.
+
+        `new_B` says how many tokens of each row count, where rows are filled up on the right.
+        """
+        if cache is not None:
+            return self._cached(tokens_BL, cache, new_B)
         x_BLD = self.embedding(tokens_BL)
         for block in self.blocks:
             x_BLD = _recomputed(block, x_BLD) if self.recompute else block(x_BLD)
+        return self.norm(x_BLD)
+
+    @torch.no_grad()
+    def _cached(self, tokens_BL: Tensor, cache: Cache, new_B: Tensor | None) -> Tensor:
+        x_BLD, at = self.embedding(tokens_BL), cache.reading(tokens_BL, new_B)
+        for block, state in zip(self._stack, cache.states, strict=True):
+            x_BLD = block.cached(x_BLD, state, at)
         return self.norm(x_BLD)
 
     def logits(self, tokens_BL: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ its value, P width of the rotary key, C rank of the latent.
 import torch
 from torch import Tensor, nn
 
-from ablate.model.attention import causal_attention, kernel
+from ablate.model.attention import cached_attention, causal_attention, kernel
+from ablate.model.cache import Reading, State
 from ablate.model.linear import LINEARS
 from ablate.model.parts import CACHE_BYTES, RMSNorm, Rotary
 from ablate.run.settings import Model, Size
@@ -51,7 +52,7 @@ class LatentAttention(nn.Module):
         self.out = linear(self.heads * self.width, size.width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        k_BLHK, v_BLHK = self._content(x_BLD)
+        k_BLHK, v_BLHK = self._content(self._latent(x_BLD))
         y_BHLK = causal_attention(
             self._queries(x_BLD).transpose(1, 2),
             torch.cat((k_BLHK, self._shared_key(x_BLD)), dim=-1).transpose(1, 2),
@@ -59,20 +60,36 @@ class LatentAttention(nn.Module):
         )
         return self.out(y_BHLK.transpose(1, 2).flatten(2))
 
-    def _queries(self, x_BLD: Tensor) -> Tensor:
+    def cached(self, x_BLD: Tensor, state: State, at: Reading) -> Tensor:
+        """Latents and rotary keys are kept; keys and values are made from them again at every call."""
+        turn_BLP2 = at.turns(self.rope_width, self.rotary.theta)
+        latent_BTC = at.kept(state, "latent", self._latent(x_BLD))
+        rope_BTP = at.kept(state, "rope", self._rope_key(x_BLD, turn_BLP2)[:, :, 0])
+        k_BTHK, v_BTHK = self._content(latent_BTC)
+        k_BTHK = torch.cat((k_BTHK, rope_BTP[:, :, None].expand(-1, -1, self.heads, -1)), dim=-1)
+        q_BHLK = self._queries(x_BLD, turn_BLP2).transpose(1, 2)
+        y_BHLK = cached_attention(q_BHLK, k_BTHK.transpose(1, 2), v_BTHK.transpose(1, 2), at)
+        return self.out(y_BHLK.transpose(1, 2).flatten(2))
+
+    def _queries(self, x_BLD: Tensor, turn_BLP2: Tensor | None = None) -> Tensor:
         """(B, L, H, K + P), the last P rotated."""
         q = self.q_up(self.q_norm(self.q_down(x_BLD))) if self.q_rank else self.q(x_BLD)
         content_BLHK, rope_BLHP = q.unflatten(-1, (self.heads, -1)).split((self.width, self.rope_width), dim=-1)
-        return torch.cat((content_BLHK, self.rotary(rope_BLHP)), dim=-1)
+        return torch.cat((content_BLHK, self.rotary(rope_BLHP, turn_BLP2)), dim=-1)
 
-    def _content(self, x_BLD: Tensor) -> tuple[Tensor, ...]:
+    def _latent(self, x_BLD: Tensor) -> Tensor:
+        return self.kv_norm(self.kv_down(x_BLD))
+
+    def _content(self, latent_BLC: Tensor) -> tuple[Tensor, ...]:
         """Keys and values made from the latent, each (B, L, H, K); they know no position."""
-        kv = self.kv_up(self.kv_norm(self.kv_down(x_BLD)))
-        return kv.unflatten(-1, (self.heads, -1)).split(self.width, dim=-1)
+        return self.kv_up(latent_BLC).unflatten(-1, (self.heads, -1)).split(self.width, dim=-1)
 
     def _shared_key(self, x_BLD: Tensor) -> Tensor:
         """(B, L, H, P): the rotary key, one and the same for all heads."""
-        return self.rotary(self.k_rope(x_BLD)[:, :, None]).expand(-1, -1, self.heads, -1)
+        return self._rope_key(x_BLD).expand(-1, -1, self.heads, -1)
+
+    def _rope_key(self, x_BLD: Tensor, turn_BLP2: Tensor | None = None) -> Tensor:
+        return self.rotary(self.k_rope(x_BLD)[:, :, None], turn_BLP2)
 
     def flops(self, length: int) -> int:
         """Forward FLOPs per token as in training, where keys and values are written out; all L x L pairs count."""

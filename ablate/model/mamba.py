@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ablate.model import ssd
+from ablate.model.cache import Reading, State
 from ablate.model.linear import LINEARS
 from ablate.model.parts import CACHE_BYTES
 from ablate.run.settings import Model, Size
@@ -80,19 +81,43 @@ class Mamba2(nn.Module):
 
     def forward(self, x_BLD: Tensor, seq_idx: Tensor | None = None) -> Tensor:
         """`seq_idx` (B, L), if rows hold several documents: an integer per token, another one in the next document."""
-        z_BLI, xbc_BLE, dt_BLH = self.in_proj(x_BLD).split((self.inner, self.conv1d.in_channels, self.heads), dim=-1)
+        z_BLI, xbc_BLE, dt_BLH = self._projected(x_BLD)
         xbc_BLE = F.silu(causal_convolution(xbc_BLE, *self.conv1d.parameters(), seq_idx=seq_idx))
         with _no_autocast(x_BLD.device.type):
-            y_BLI = self._scan(xbc_BLE.float(), F.softplus(dt_BLH.float() + self.dt_bias), seq_idx)
+            x_BLHP, B_BLGN, C_BLGN = self._split(xbc_BLE.float())
+            dt_BLH, scan = F.softplus(dt_BLH.float() + self.dt_bias), kernel(x_BLD.device)
+            y_BLHP = scan(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLGN, C_BLGN, self.mamba.chunk, seq_idx=seq_idx)
+            y_BLI = (y_BLHP + x_BLHP * self.D[:, None]).flatten(2)
         return self.out_proj(self.norm(y_BLI, z_BLI).to(z_BLI.dtype))
 
-    def _scan(self, xbc_BLE: Tensor, dt_BLH: Tensor, seq_idx: Tensor | None) -> Tensor:
+    def cached(self, x_BLD: Tensor, state: State, at: Reading) -> Tensor:
+        """Kept are the state of the scan, and the last K - 1 inputs of the convolution."""
+        z_BLI, xbc_BLE, dt_BLH = self._projected(x_BLD)
+        before_BLE = state.get("convolution", xbc_BLE.new_zeros(len(x_BLD), self.mamba.conv - 1, xbc_BLE.shape[2]))
+        seen_BLE = torch.cat((before_BLE, xbc_BLE), dim=1)
+        state["convolution"] = at.last(seen_BLE, self.mamba.conv - 1)
+        convolved_BLE = causal_convolution(seen_BLE, *self.conv1d.parameters())[:, self.mamba.conv - 1 :]
+        with _no_autocast(x_BLD.device.type):
+            x_BLHP, B_BLGN, C_BLGN = self._split(F.silu(convolved_BLE).float())
+            dt_BLH = F.softplus(dt_BLH.float() + self.dt_bias) * at.counted_BL[..., None]  # 0: nothing decays or enters
+            scan = ssd.ssd_recurrent if x_BLD.shape[1] == 1 else kernel(x_BLD.device)
+            y_BLHP, state["scan"] = scan(
+                *(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLGN, C_BLGN, self.mamba.chunk),
+                initial_states=state.get("scan"),
+                return_final_states=True,
+            )
+            y_BLI = (y_BLHP + x_BLHP * self.D[:, None]).flatten(2)
+        return self.out_proj(self.norm(y_BLI, z_BLI).to(z_BLI.dtype))
+
+    def _projected(self, x_BLD: Tensor) -> tuple[Tensor, ...]:
+        """z (B, L, I), input of the convolution (B, L, E) and dt (B, L, H)."""
+        return self.in_proj(x_BLD).split((self.inner, self.conv1d.in_channels, self.heads), dim=-1)
+
+    def _split(self, xbc_BLE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, L, H, P), and B and C, each (B, L, G, N)."""
         x_BLI, B, C = xbc_BLE.split((self.inner, self.states, self.states), dim=-1)
-        x_BLHP = x_BLI.unflatten(-1, (self.heads, -1))
         B_BLGN, C_BLGN = (y.unflatten(-1, (self.mamba.groups, -1)) for y in (B, C))
-        scan = kernel(x_BLI.device)
-        y_BLHP = scan(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLGN, C_BLGN, self.mamba.chunk, seq_idx=seq_idx)
-        return (y_BLHP + x_BLHP * self.D[:, None]).flatten(2)
+        return x_BLI.unflatten(-1, (self.heads, -1)), B_BLGN, C_BLGN
 
     def flops(self, length: int) -> int:
         """Forward FLOPs per token: both matrices, the convolution (as torch counts it) and the products of `ssd`."""

@@ -77,31 +77,34 @@ class Rotary(nn.Module):
         # Not a buffer: the length is not known here, and a buffer would be emptied with `meta` and rounded with bf16.
         self.turns: dict[tuple[int, int, torch.device], Tensor] = {}
 
-    def forward(self, x_BLHK: Tensor) -> Tensor:
+    def forward(self, x_BLHK: Tensor, turn_BLK2: Tensor | None = None) -> Tensor:
+        """Tokens 0, 1, ... of a row, or where `turn_BLK2`, made by `turns`, says that they are."""
+        if turn_BLK2 is not None:
+            return plain_rotary(x_BLHK, turn_BLK2)
         length, width = x_BLHK.shape[1], x_BLHK.shape[3]
         if torch.compiler.is_compiling():
-            return plain_rotary(x_BLHK, turns(length, width, self.theta, x_BLHK.device))
+            return plain_rotary(x_BLHK, turns(torch.arange(length, device=x_BLHK.device), width, self.theta))
         key = (length, width, x_BLHK.device)
         if key not in self.turns:
             # Validation may come first and run in inference mode, whose tensors autograd refuses later.
             with torch.inference_mode(False):
-                self.turns[key] = turns(length, width, self.theta, x_BLHK.device)
+                self.turns[key] = turns(torch.arange(length, device=x_BLHK.device), width, self.theta)
         turn_LK = torch.view_as_complex(self.turns[key])
         y_BLHK = torch.view_as_complex(x_BLHK.float().unflatten(-1, (-1, 2))) * turn_LK[:, None]
         return torch.view_as_real(y_BLHK).flatten(-2).to(x_BLHK.dtype)
 
 
 def plain_rotary(x_BLHK: Tensor, turn_LK2: Tensor) -> Tensor:
-    """The same in real numbers, which is what `torch.compile` can fuse."""
+    """The same in real numbers, which is what `torch.compile` can fuse; the turns may differ by row."""
     a, b = x_BLHK.float().unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = turn_LK2[:, None].unbind(-1)
+    cos, sin = turn_LK2[..., None, :, :].unbind(-1)
     return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x_BLHK.dtype)
 
 
-def turns(length: int, width: int, theta: float, device: torch.device) -> Tensor:
-    """Cosine and sine of t theta^(-2k/K), (length, width / 2, 2). In float32 always: bfloat16 cannot count to 1000."""
-    frequency_K = 1.0 / theta ** (torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
-    angle_LK = torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequency_K
+def turns(position_L: Tensor, width: int, theta: float) -> Tensor:
+    """Cosine and sine of t theta^(-2k/K), (..., L, width / 2, 2). In float32: bfloat16 cannot count to 1000."""
+    frequency_K = 1.0 / theta ** (torch.arange(0, width, 2, device=position_L.device, dtype=torch.float32) / width)
+    angle_LK = position_L.float()[..., None] * frequency_K
     return torch.stack((angle_LK.cos(), angle_LK.sin()), dim=-1)
 
 

@@ -25,6 +25,8 @@ their B and C, N width of the state, C chunks, T tokens of a chunk (in products:
 chunk c reads what chunk z wrote).
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,8 +40,34 @@ def ssd(
     C_BLGN: Tensor,
     chunk: int,
     seq_idx: Tensor | None = None,
+    initial_states: Tensor | None = None,
+    return_final_states: bool = False,
+) -> Any:
+    """y_BLHP, by chunks. `dt` is positive, `A` negative; neighbours of different `seq_idx` (B, L) share no state.
+
+    A row goes on from `initial_states` (B, H, P, N). With `return_final_states`: (y_BLHP, what is left at its end).
+    """
+    y_BLHP = _from_nothing(x_BLHP, dt_BLH, A_H, B_BLGN, C_BLGN, chunk, seq_idx)
+    if initial_states is None and not return_final_states:
+        return y_BLHP
+    decay_BLH = log_decay(dt_BLH, A_H, seq_idx)
+    written_BHPN = _written(x_BLHP * dt_BLH[..., None], decay_BLH, B_BLGN)
+    if initial_states is not None:
+        left_BLH, C_BLHN = decay_BLH.cumsum(1).exp(), _of_heads(C_BLGN, x_BLHP.shape[2])
+        y_BLHP = y_BLHP + torch.einsum("blhn,bhpn->blhp", C_BLHN, initial_states) * left_BLH[..., None]
+        written_BHPN = written_BHPN + left_BLH[:, -1, :, None, None] * initial_states
+    return (y_BLHP, written_BHPN) if return_final_states else y_BLHP
+
+
+def _from_nothing(
+    x_BLHP: Tensor,
+    dt_BLH: Tensor,
+    A_H: Tensor,
+    B_BLGN: Tensor,
+    C_BLGN: Tensor,
+    chunk: int,
+    seq_idx: Tensor | None,
 ) -> Tensor:
-    """y_BLHP, by chunks. `dt` is positive, `A` negative; neighbours of different `seq_idx` (B, L) share no state."""
     length, chunk = x_BLHP.shape[1], min(chunk, x_BLHP.shape[1])
     per_group = (B_BLGN.shape[2], -1)
     written_BLHP, decay_BLH = x_BLHP * dt_BLH[..., None], log_decay(dt_BLH, A_H, seq_idx)
@@ -66,19 +94,34 @@ def ssd_recurrent(
     A_H: Tensor,
     B_BLGN: Tensor,
     C_BLGN: Tensor,
+    chunk: int = 1,
     seq_idx: Tensor | None = None,
-) -> Tensor:
-    """The same by the recurrence, one token after the other."""
-    repeats = x_BLHP.shape[2] // B_BLGN.shape[2]
-    B_BLHN, C_BLHN = (y.repeat_interleave(repeats, dim=2) for y in (B_BLGN, C_BLGN))
+    initial_states: Tensor | None = None,
+    return_final_states: bool = False,
+) -> Any:
+    """The same by the recurrence, one token after the other, whatever `chunk`."""
+    B_BLHN, C_BLHN = (_of_heads(y, x_BLHP.shape[2]) for y in (B_BLGN, C_BLGN))
     decay_BLH = log_decay(dt_BLH, A_H, seq_idx).exp()
-    state_BHPN = x_BLHP.new_zeros(*x_BLHP.shape[:1], *x_BLHP.shape[2:], B_BLGN.shape[3])
+    nothing_BHPN = x_BLHP.new_zeros(*x_BLHP.shape[:1], *x_BLHP.shape[2:], B_BLGN.shape[3])
+    state_BHPN = nothing_BHPN if initial_states is None else initial_states
     ys = []
     for t in range(x_BLHP.shape[1]):
         written_BHPN = (dt_BLH[:, t, :, None] * x_BLHP[:, t])[..., None] * B_BLHN[:, t, :, None]
         state_BHPN = decay_BLH[:, t, :, None, None] * state_BHPN + written_BHPN
         ys.append((state_BHPN * C_BLHN[:, t, :, None]).sum(-1))
-    return torch.stack(ys, dim=1)
+    y_BLHP = torch.stack(ys, dim=1)
+    return (y_BLHP, state_BHPN) if return_final_states else y_BLHP
+
+
+def _written(x_BLHP: Tensor, decay_BLH: Tensor, B_BLGN: Tensor) -> Tensor:
+    """(B, H, P, N): what is left at the end of a row of all that its tokens wrote."""
+    after_BLH = F.pad(decay_BLH[:, 1:], (0, 0, 0, 1)).flip(1).cumsum(1).flip(1).exp()
+    x_BLGRP = (x_BLHP * after_BLH[..., None]).unflatten(2, (B_BLGN.shape[2], -1))
+    return torch.einsum("blgrp,blgn->bgrpn", x_BLGRP, B_BLGN).flatten(1, 2)
+
+
+def _of_heads(y_BLGN: Tensor, heads: int) -> Tensor:
+    return y_BLGN.repeat_interleave(heads // y_BLGN.shape[2], dim=2)
 
 
 def log_decay(dt_BLH: Tensor, A_H: Tensor, seq_idx: Tensor | None) -> Tensor:

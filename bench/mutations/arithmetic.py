@@ -115,9 +115,7 @@ CONSTANTS = {
     "base of rotation 9000": built(
         lambda model: [setattr(m, "theta", 9000.0) for m in model.modules() if isinstance(m, parts.Rotary)]
     ),
-    "rotation a token late": around(
-        parts, "turns", lambda turns, length, *rest: turns(length + 1, *rest)[1:].contiguous()
-    ),
+    "rotation a token late": around(parts, "turns", lambda turns, position_L, *rest: turns(position_L + 1, *rest)),
     "angles in bfloat16": around(parts, "turns", lambda turns, *a: turns(*a).bfloat16().float()),
     "dropout in one layer": built(with_dropout),
     "scores scaled otherwise": around(attention, "_scale", lambda scale, q: scale(q) * 1.01),

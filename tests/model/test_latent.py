@@ -60,7 +60,7 @@ def test_the_state_is_all_that_inference_needs():
 
 def scores_and_keys(m, x_BLD):
     """Scores (B, H, L, L) before the mask, and the keys (B, L, H, K + P) behind them."""
-    k_BLHK = torch.cat((m._content(x_BLD)[0], m._shared_key(x_BLD)), -1)
+    k_BLHK = torch.cat((m._content(m._latent(x_BLD))[0], m._shared_key(x_BLD)), -1)
     return torch.einsum("blhk,bmhk->bhlm", m._queries(x_BLD), k_BLHK), k_BLHK
 
 

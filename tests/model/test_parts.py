@@ -61,7 +61,7 @@ def test_squared_relu(random):
 
 def test_rotary_is_the_plain_rotation(random):
     x = random(2, 5, 3, 8, dtype=torch.float32)
-    table = parts.turns(5, 8, 100.0, x.device)
+    table = parts.turns(torch.arange(5), 8, 100.0)
     same(parts.Rotary(100.0), lambda x: parts.plain_rotary(x, table), x)
 
 
