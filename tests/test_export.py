@@ -125,7 +125,7 @@ def test_edited_weights_are_not_handed_on(trained, tmp_path):
     weights = load_file(record.weights)
     weights["embedding.weight"][0, 0] += 1
     save_file(weights, record.weights)
-    with pytest.raises(export.UserError, match=r"not the weights that the run ended with"):
+    with pytest.raises(export.UserError, match=r"not the weights that the run had after step"):
         export.export(record, "hf", tmp_path / "model")
     assert not list(tmp_path.glob("*model*"))
 

@@ -20,7 +20,7 @@ from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfile
 
 from ablate.data.batches import Batches, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepared
-from ablate.fit import callbacks, checkpoint, mirror, parents, processes, strategy
+from ablate.fit import callbacks, checkpoint, keep, mirror, parents, processes, strategy
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.probe import Subject
 from ablate.fit.trace import Trace
@@ -72,7 +72,8 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     every, leave = _save_every(settings, watch.every), _leave(growth, record, watch)
     saver = checkpoint.Saver(record.checkpoints, every, leave, growth.until)
     trace = Trace(module, corpus, order, held_out, record, watch.every, _base(settings, record))
-    trainer = _trainer(settings, record, [watch, trace, *callbacks.own(settings.where), saver])
+    keeper = keep.Keeper(order.timeline, record)
+    trainer = _trainer(settings, record, [watch, trace, keeper, *callbacks.own(settings.where), saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module))
     outcome, reason = "finished", None

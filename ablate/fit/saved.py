@@ -1,6 +1,6 @@
 """A finished run from what it saved: its model, and its scores once more.
 
-    load(record)        the model with its final weights
+    load(record)        the model with its final weights, or with those kept after some step
     rescore(records)    outputs/runs/<id>/rescored.json, read by `verdict.validity.scores`
 
 A run reports what its own process worked out while it trained, and files can be edited. So the weights of all runs of a
@@ -37,12 +37,24 @@ SILENT = 20  # runs that need no bar: a second or two each
 COARSE = 1e-3  # of numbers that are rounded to few digits on the way, where a last bit may be a whole one
 
 
-def load(record: Record) -> LanguageModel:
-    """The model of a finished run with its trained weights, on the CPU. Raises UserError when they are others now."""
-    settings, weights = record.settings(), load_file(record.weights)
+def load(record: Record, step: int | None = None) -> LanguageModel:
+    """The model of a finished run with its trained weights, or with those kept after a step, on the CPU.
+
+    Raises UserError for a step of which none are kept, and when they are others now than the run noted.
+    """
+    settings, kept, last = record.settings(), record.kept(), (record.result() or {})["step"]
+    step = last if step is None else step
+    path = record.weights if step == last else record.weights_after(step)
+    if step not in kept or not path.exists():
+        there = ", ".join(map(str, sorted(kept))) or "none"
+        raise UserError(f"{record.id}: no weights are kept of step {step}; there are those of {there}")
     parts.load(settings.where.imports)
-    if sha256(weights) != (record.result() or {})["weights_sha256"]:
-        raise UserError(f"{record.weights}: not the weights that the run ended with, by their sha256")
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path}: damaged: {error}") from None
+    if sha256(weights) != kept[step]:
+        raise UserError(f"{path}: not the weights that the run had after step {step}, by their sha256")
     return _model(settings, weights)
 
 

@@ -22,6 +22,7 @@ def check(settings: Settings) -> None:
     _check_techniques(settings)
     _check_averaging(settings)
     _check_devices(settings)
+    _check_keep(settings)
     _check_budget(settings)
     _check_names(settings)
 
@@ -122,6 +123,13 @@ def _check_devices(s: Settings) -> None:
     whole = s.averaging.kind == "none" or where.strategy not in ("fsdp", "zero3")
     allowed = f"none with where.strategy={where.strategy}, where no process has all weights; zero2 has them"
     _require(whole, "averaging.kind", s.averaging.kind, allowed)
+
+
+def _check_keep(s: Settings) -> None:
+    """Kept weights are of steps of the run."""
+    for moment in s.where.keep if isinstance(s.where.keep, list) else []:
+        within = 1 <= steps_of(moment, s.steps) <= s.steps
+        _require(within, "where.keep", s.where.keep, f"moments of the run: its {s.steps} steps, or parts of them")
 
 
 def _check_averaging(s: Settings) -> None:

@@ -9,6 +9,8 @@
                              rescored.json       what its saved weights were found to score, by another process
                              failure.json        why it is not done (yet)
                              weights.safetensors the final weights
+                             weights/            those of steps before, where some are kept (`fit.keep`)
+                             scores/             what the model answered, a file a task and step (`scores.items`)
                              checkpoints/        while it trains
                              pulse               touched while it takes steps
     outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
@@ -40,7 +42,7 @@ from ablate.run.ledger import Ledger
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings, SettingsError, UserError
 
-ROWS = ("train", "evaluation", "trace")  # kinds of rows in the metrics
+ROWS = ("train", "evaluation", "trace", "kept")  # kinds of rows in the metrics
 # Without these a declaration says nothing; what came later may be absent
 DECLARED = ("name", "question", "base", "arms", "runs", "domains", "metric", "margin", "confidence")
 
@@ -77,6 +79,20 @@ class Record:
     def weights(self) -> Path:
         return self.folder / "weights.safetensors"
 
+    def weights_after(self, step: int) -> Path:
+        """Of the weights that are kept after some step before the last (`where.keep`)."""
+        return self.folder / "weights" / f"step-{step:08d}.safetensors"
+
+    def kept(self) -> dict[int, str]:
+        """The sha256 of all weights that the run noted, by step: those kept on the way, then the final ones."""
+        found = {row["step"]: row["weights_sha256"] for row in self.rows("kept")}
+        result = self.result() or {}
+        return found | ({result["step"]: result["weights_sha256"]} if "weights_sha256" in result else {})
+
+    @property
+    def scores(self) -> Path:
+        return self.folder / "scores"
+
     def begin(self, settings: Settings, fingerprint: str, hardware: dict[str, Any]) -> None:
         """Write what the run is and where it runs; drop the traces of an earlier try."""
         make_folder(self.folder)
@@ -89,7 +105,7 @@ class Record:
         files.cut_broken_row(self.folder / "metrics.jsonl")
 
     def append(self, kind: str, **values: Any) -> None:
-        """Add one row to the metrics. `kind`: "train", "evaluation" or "trace"; `step` is among the values."""
+        """Add one row to the metrics. `kind`: one of ROWS; `step` is among the values."""
         files.append_row(self.folder / "metrics.jsonl", {"kind": kind, **values})
 
     def start(self, conditions: dict[str, Any]) -> None:

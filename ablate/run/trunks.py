@@ -2,6 +2,7 @@
 
 outputs/trunks/<key>/    checkpoint/         the state after some step, for every run that passes it
                          metrics.jsonl       the rows up to there
+                         weights/            those that the run kept up to there, if it kept any
                          trunk.json          which run left it, at what step and cost
 """
 
@@ -48,6 +49,8 @@ class Trunk:
             try:
                 shutil.rmtree(temporary, ignore_errors=True)
                 shutil.copytree(checkpoint, temporary / "checkpoint", copy_function=files.link)
+                for row in (row for row in record.rows("kept") if row["step"] <= step):
+                    _link(record.weights_after(row["step"]), Record(temporary).weights_after(row["step"]))
                 rows = [row for kind in ROWS for row in record.rows(kind) if row["step"] <= step]
                 lines = [json.dumps(row) + "\n" for row in sorted(rows, key=lambda row: row["step"])]
                 write_atomically(temporary / "metrics.jsonl", "".join(lines))
@@ -72,9 +75,14 @@ class Trunk:
             return False
 
     def grow(self, record: Record) -> None:
-        """Begin a run's rows with the trunk's own, and note that the trunk was used."""
+        """Begin a run's rows and kept weights with the trunk's own, and note that the trunk was used."""
+        for path in self._weights():
+            _link(path, record.folder / "weights" / path.name)
         write_atomically(record.folder / "metrics.jsonl", (self.folder / "metrics.jsonl").read_text(encoding="utf-8"))
         self.touch()
+
+    def _weights(self) -> list[Path]:
+        return sorted((self.folder / "weights").glob("step-*"))
 
     def touch(self) -> None:
         """Note that the trunk is used."""
@@ -117,5 +125,12 @@ def trunks(outputs: Path | str) -> list[Trunk]:
 
 
 def _sums(trunk: Path) -> dict[str, str]:
-    """Of the rows and of each file of the checkpoint."""
-    return files.sums([trunk / "metrics.jsonl", *(trunk / "checkpoint").iterdir()])
+    """Of the rows, and of each file of the checkpoint and of kept weights."""
+    weights = (trunk / "weights").glob("step-*")
+    return files.sums([trunk / "metrics.jsonl", *(trunk / "checkpoint").iterdir()]) | files.sums(weights)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)  # of a try that was killed
+    files.link(str(source), str(target))

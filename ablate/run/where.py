@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablate.run.fields import Count, Moves, NonNegative, NotNegative, strict
+from ablate.run.fields import Count, Moment, Moves, NonNegative, NotNegative, strict
 
 
 @strict
@@ -50,6 +50,9 @@ class Where:
     recompute: Annotated[bool, Moves("split")] = False
     deterministic: Annotated[bool, Moves("numerics")] = True  # only kernels that repeat to the bit
     saves: Count = 8  # checkpoints in a run, evenly spaced
+    # Weights kept on the way, to be asked later (`ablate evaluate --steps`): of so many evaluations that divide the
+    # run evenly, or a list of moments
+    keep: NotNegative | list[Moment] = 0
     # Leave the state after the last step as a trunk, so that a longer run goes on from it (`ablate runs extend`)
     keep_last: bool = False
     retries: NotNegative = 1  # further tries of a run that was killed, hung or out of memory

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")
 SPREAD = ["ddp", "fsdp", *(pytest.param(name, marks=needs_deepspeed) for name in strategy.ZERO)]
-STEPS, HALF = 20, 10
+STEPS, HALF, KEPT = 20, 10, 5
 # A layer of each kind, an odd vocabulary that does not divide by two processes, several passes a step
 MODEL = {"model": {"pattern": "AML"}, "size": {"depth": 3}, "data": {"vocabulary": 511}}
 
@@ -42,7 +42,7 @@ def spread(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Calla
         outputs = tmp_path_factory.mktemp(name)
         (outputs / "data").symlink_to(shared_data)
         where = {"device": "cpu", "strategy": name, "devices": 1 if name == "single" else 2, "outputs": str(outputs)}
-        base = merged(merged(TINY, MODEL), {"where": where | {"micro_tokens": 128, "saves": 2}})
+        base = merged(merged(TINY, MODEL), {"where": where | {"micro_tokens": 128, "saves": 2, "keep": [KEPT]}})
         return from_config(merged(base, changes))
 
     return make
@@ -125,6 +125,10 @@ def test_losses_and_checkpoints_are_those_of_one_process(name, halves, whole):
         assert tensors.keys() == wanted.keys()
         for key, tensor in tensors.items():
             torch.testing.assert_close(tensor, wanted[key], rtol=1e-3, atol=1e-5)
+    kept, wanted = (load_file(record.weights_after(KEPT)) for record in (half, one))
+    assert half.kept() == {KEPT: checkpoint.sha256(kept)}
+    for key, tensor in kept.items():
+        torch.testing.assert_close(tensor, wanted[key], rtol=1e-3, atol=1e-5)
     meta, wanted = (json.loads((path / "trainer.json").read_text()) for path in (folder, expected))
     assert meta["optimizers"] == wanted["optimizers"]
     assert meta["global_step"] == wanted["global_step"] == HALF

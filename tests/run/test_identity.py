@@ -49,6 +49,7 @@ OTHER: dict[str, Any] = {
     "averaging.decay": 0.9,
     "model.options": {"W": {"window": 8}},
     "where.imports": ["window"],
+    "where.keep": [0.5],
     "study.metric": "micro",
     "study.factor": ["optimizer.lr"],
     "study.arms": {"hot": ["optimizer.lr=0.1"]},
