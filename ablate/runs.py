@@ -182,29 +182,30 @@ def _trained_again(book: "Book", kept: Record, outputs: str) -> str | None:
     from ablate.sweep.worker import alone, train  # loads torch, which listing should not wait for
 
     settings, was = kept.settings(), (kept.result() or {}).get("weights_sha256")
-    parent = parse(settings.start)
-    if parent and parent.kind == "run" and not run_record(outputs, parent.place).done:
-        _trained_again(book, book.run(parent.place), outputs)
-    here = dataclasses.replace(settings.where, outputs=outputs, executor="local", wandb="off")
-    task = alone(dataclasses.replace(settings, where=here))
-    if task.record.id != kept.id:
-        raise UserError(f"{kept.id} would be {task.record.id}: the text or this version is another")
-    if (now := train(task).get("weights_sha256")) != was:
+    result = run_record(outputs, kept.id).result()
+    if result is None:  # a run that is done needs its parent no more
+        parent = parse(settings.start)
+        if parent and parent.kind == "run" and not run_record(outputs, parent.place).done:
+            _trained_again(book, book.run(parent.place), outputs)
+        here = dataclasses.replace(settings.where, outputs=outputs, executor="local", wandb="off")
+        task = alone(dataclasses.replace(settings, where=here))
+        if task.record.id != kept.id:
+            raise UserError(f"{kept.id} would be {task.record.id}: the text or this version is another")
+        result = train(task)
+    if (now := result.get("weights_sha256")) != was:
         raise UserError(f"{kept.id}: its weights were {was} and are {now}; ablate runs show says where it ran")
     return now
 
 
 def _out_of_the_book(name: str) -> "tuple[Book, Record]":
-    """The run of FOLDER/ARM/SEED, and the book."""
+    """The run of FOLDER/(PHASE/)ARM/SEED, and the book."""
     from ablate.verdict.book import Book  # pandas is slow to import
 
-    folder, _, place = name.rpartition("/")
-    folder, _, arm = folder.rpartition("/")
-    book = Book(Path(folder))
-    found = {(arm, str(seed)): run for arm, seed, run in book.records()} if book.exists else {}
-    if (arm, place) not in found:
-        raise UserError(f"{name or 'no RUN'}: must be FOLDER/ARM/SEED, with a folder of the lab book")
-    return book, found[arm, place]
+    path = Path(name)
+    for folder in [*path.parents][1:3]:
+        if (book := Book(folder)).exists:
+            return book, book.run(lookup.in_study(book, path.relative_to(folder).as_posix()))
+    raise UserError(f"{name or 'no RUN'}: must be FOLDER/ARM/SEED or FOLDER/PHASE/ARM/SEED, FOLDER of the lab book")
 
 
 def _usual() -> Settings:

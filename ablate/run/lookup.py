@@ -86,15 +86,20 @@ def find(name: str, outputs: Path | str) -> Record:
 
 
 def _in_study(name: str, outputs: Path | str) -> Record:
-    study, _, rest = name.partition("/")
-    arm, _, seed = rest.rpartition("/")
-    declaration = StudyRecord(Path(outputs, "studies", study)).read()
+    study, _, place = name.partition("/")
+    return run_record(outputs, in_study(StudyRecord(Path(outputs, "studies", study)), place))
+
+
+def in_study(study: StudyRecord, place: str) -> str:
+    """The id of the run (PHASE/)ARM/SEED. Raises UserError, naming those that there are."""
+    arm, _, seed = place.rpartition("/")
+    declaration = study.read()
     arms = _arms(declaration, "runs") | _arms(declaration, "control_runs")
     if arm not in arms:
-        raise UserError(f"{name}: no such arm in {study}; there are {', '.join(arms)}")
+        raise UserError(f"{study.name}/{place}: no such arm in {study.name}; there are {', '.join(arms)}")
     if seed not in arms[arm]:
-        raise UserError(f"{name}: no such seed of {arm}; there are {', '.join(arms[arm])}")
-    return run_record(outputs, arms[arm][seed])
+        raise UserError(f"{study.name}/{place}: no such seed of {arm}; there are {', '.join(arms[arm])}")
+    return arms[arm][seed]
 
 
 def short(record: Record) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -318,9 +319,21 @@ def test_a_kept_chain_is_whole_and_is_trained_again_from_its_beginning(done, tmp
     outputs = tmp_path / "there"
     outputs.mkdir()
     (outputs / "data").symlink_to(study_of(done).folder.parents[1] / "data")
-    runs.main(["again", f"{tmp_path / 'book' / 's'}/early/1", "--outputs", str(outputs)])
+    book, learn = tmp_path / "book" / "s", kept.before[0]
+    parent = learn.by_arm["early"][1].record.id
+    runs.main(["again", f"{book}/learn/early/1", "--outputs", str(outputs)])
+    assert f"{parent}: the same weights" in " ".join(capsys.readouterr().out.split())
+    assert [path.name for path in (outputs / "runs").iterdir()] == [parent]
+    runs.main(["again", f"{book}/early/1", "--outputs", str(outputs)])
     assert "the same weights" in capsys.readouterr().out
     assert len(list((outputs / "runs").iterdir())) == 2
+    shutil.rmtree(outputs / "runs" / parent)  # a finished run needs its parent no more
+    runs.main(["again", f"{book}/early/1", "--outputs", str(outputs)])
+    assert "the same weights" in capsys.readouterr().out
+    assert not (outputs / "runs" / parent).exists()
+    with pytest.raises(SystemExit):
+        runs.main(["again", f"{book}/nobody/1"])
+    assert "no such arm in s; there are base, early, late, learn/base, " in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.slow
