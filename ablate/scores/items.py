@@ -5,12 +5,26 @@
 Its first row says what was asked of which weights; then comes a row an item, never a mean: paired tests, other norms
 and other readings need no model. A file under that name is whole: it is written as `.part` first, which a killed
 evaluation goes on from.
+
+    {"task", "protocol", "step", "weights_sha256", "items", "items_digest", "shots", "versions", "digest",
+     "contaminated": [keys], "cut": items whose context did not fit, "sha256": of this row without it and of all others}
+    {"item", "source", "gold", "nats": [of each choice], "bytes": [...], "tokens": [...], "cut": tokens, if any}
+    {"item", "source", "gold", "text", "right", "nats": [of the gold answer], "bytes": [...], "tokens": [...]}
+
+The last form is that of `generate`. Where a row has "right", that decides, and not the least nats.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.run import files
+from ablate.run.settings import UserError
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,7 +42,87 @@ class Item:
     gold: int
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """What is asked of which weights, under which protocol."""
+
+    task: str
+    protocol: str
+    step: int
+    weights_sha256: str
+    items: Sequence[Item]
+    shots: Sequence[Item] = ()  # solved, before every item
+    contaminated: Sequence[str] = ()  # keys of items that stand in the training text
+
+    def header(self, versions: dict[str, Any]) -> Row:
+        """The first row, as far as it is known before anything was asked."""
+        asked = {
+            "task": self.task,
+            "protocol": self.protocol,
+            "step": self.step,
+            "weights_sha256": self.weights_sha256,
+            "items": len(self.items),
+            "items_digest": digest(self.items),
+            "shots": digest(self.shots) if self.shots else "",
+            "versions": versions,
+        }
+        return asked | {"digest": _sha256([asked]), "contaminated": sorted(self.contaminated)}
+
+
 def digest(items: Iterable[Item]) -> str:
     """sha256 hex of all that a model is asked, in order."""
     lines = (json.dumps(asdict(item), sort_keys=True, ensure_ascii=False) for item in items)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def check(task: str, items: Sequence[Item]) -> None:
+    """Raises UserError for an item that no model could be asked fairly."""
+    keys = [item.key for item in items]
+    if not items:
+        raise UserError(f"task {task}: no items")
+    if len(set(keys)) < len(keys):
+        raise UserError(f"task {task}: item {max(keys, key=keys.count)!r} comes twice; keys must be unique")
+    for item in items:
+        if why := _unfair(item):
+            raise UserError(f"task {task}: item {item.key!r}: {why}")
+
+
+def _unfair(item: Item) -> str:
+    """Why, or nothing."""
+    if not 0 <= item.gold < len(item.choices):
+        return f"gold={item.gold}: must be the number of one of its {len(item.choices)} choices, from 0"
+    if not all(choice.strip() for choice in item.choices):
+        return "an empty choice has no bytes to be scored over"
+    if item.context.endswith(" "):
+        return "the context ends in a space; each choice must begin with it"
+    return ""
+
+
+def path_in(folder: Path, header: Row) -> Path:
+    name = f"{header['task']}-{header['protocol']}-{header['step']}-{header['digest'][:8]}.jsonl"
+    return folder / name
+
+
+def keep(path: Path, header: Row, rows: Sequence[Row]) -> None:
+    """Write the whole file."""
+    header = {key: value for key, value in header.items() if key != "sha256"}
+    header |= {"cut": sum(1 for row in rows if row.get("cut"))}
+    header |= {"sha256": _sha256([header, *rows])}
+    files.write_atomically(path, "".join(json.dumps(row) + "\n" for row in (header, *rows)))
+
+
+def read(path: Path) -> tuple[Row, list[Row]]:
+    """First row and rows of items. Raises UserError, naming the file, for one that was damaged or edited."""
+    try:
+        header, *rows = files.read_rows(path)
+        told = header.pop("sha256")
+        if len(rows) == header["items"] and told == _sha256([header, *rows]) and path_in(path.parent, header) == path:
+            return header, rows
+    except (KeyError, TypeError, AttributeError, ValueError):
+        pass  # no such row, or none that is JSON
+    raise UserError(f"{path}: damaged or edited since it was written; delete it and evaluate again")
+
+
+def _sha256(rows: Sequence[Any]) -> str:
+    lines = (json.dumps(row, sort_keys=True) for row in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

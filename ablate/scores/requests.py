@@ -37,9 +37,9 @@ class Request(NamedTuple):
 
 
 class Scored(NamedTuple):
-    nats: float  # of the continuation, given its context
-    tokens: int
+    nats: float  # of the continuation, given its context; 0 of an empty one
     greedy: bool  # whether each of its tokens was the likeliest one
+    tokens: int
     cut: int  # tokens of the context that did not fit, at its beginning
 
 
@@ -56,7 +56,7 @@ class Prompt(NamedTuple):
     @property
     def length(self) -> int:
         """Tokens that the model reads: nothing is asked after the last one."""
-        return len(self.context) + max(max(map(len, self.continuations)) - 1, 0)
+        return len(self.context) + max(map(len, self.continuations)) - 1
 
 
 def score(
@@ -76,13 +76,13 @@ def score(
     found: dict[Request, tuple[float, bool]] = {}
     device = language.head_weight.device.type
     with torch.no_grad():
-        for batch in batches(prompts(fitted), batch_tokens or BATCH_TOKENS[device]):
+        asked = prompts([request for request in fitted if request.continuation])
+        for batch in batches(asked, batch_tokens or BATCH_TOKENS[device]):
             found |= _answers(language, batch)
             beat()
-    before = [len(request.context) for request in requests]
     return [
-        Scored(found[one][0], len(one.continuation), found[one][1], length - len(one.context))
-        for one, length in zip(fitted, before, strict=True)
+        Scored(*found.get(one, (0.0, True)), len(one.continuation), len(request.context) - len(one.context))
+        for request, one in zip(requests, fitted, strict=True)
     ]
 
 
@@ -105,7 +105,7 @@ def prompts(requests: Sequence[Request]) -> list[Prompt]:
 
 
 def _parts(context: tuple[int, ...], continuations: list[tuple[int, ...]]) -> Iterator[Prompt]:
-    if all(len(continuation) <= 1 for continuation in continuations):
+    if all(len(continuation) == 1 for continuation in continuations):
         yield Prompt(context, continuations)
     else:
         yield from (Prompt(context, [continuation]) for continuation in continuations)

@@ -1,0 +1,69 @@
+"""All items of a task asked of a model, once: the file is found if it is there, and gone on with if it was begun.
+
+    path = ask(candidate, Sheet("qa", "cloze", 1000, sha, items), record.folder / "scores")
+    header, rows = read(path)
+
+Items are asked in blocks, which are batched each by itself: an evaluation that was killed begins again with the first
+block that is not whole, and ends with the file that it would have written at once.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from ablate.run import files
+from ablate.scores import items
+from ablate.scores.candidate import Candidate
+from ablate.scores.items import Row, Sheet
+from ablate.scores.protocols import PROTOCOLS, VERSION
+
+BLOCK = 128  # items
+
+
+def ask(candidate: Candidate, sheet: Sheet, folder: Path, beat: Callable[[], None] = lambda: None) -> Path:
+    """The file of what the model made of the items. Several processes may ask at once: one works, the others wait.
+
+    Raises UserError for items that cannot be asked, and for a file that was damaged.
+    """
+    items.check(sheet.task, sheet.items)
+    header = sheet.header({"protocols": VERSION})
+    return kept(folder, header, lambda part: _ask(candidate, sheet, part, header, beat))
+
+
+def kept(folder: Path, header: Row, rows: Callable[[Path], list[Row]]) -> Path:
+    """The file of these rows; they are worked out, with a path for what is not whole yet, if there is none."""
+    path = items.path_in(folder, header)
+    part = path.with_name(path.name + ".part")
+    files.make_folder(folder)
+    with FileLock(folder / ".lock"):
+        if not path.exists():
+            items.keep(path, header, rows(part))
+            part.unlink(missing_ok=True)
+        found, there = items.read(path)
+        if found["contaminated"] != header["contaminated"]:  # told by other text or by a better search since
+            items.keep(path, found | {"contaminated": header["contaminated"]}, there)
+    return path
+
+
+def _ask(candidate: Candidate, sheet: Sheet, part: Path, header: Row, beat: Callable[[], None]) -> list[Row]:
+    rows = _begun(part, header)
+    for start in range(len(rows), len(sheet.items), BLOCK):
+        block = sheet.items[start : start + BLOCK]
+        answers = PROTOCOLS[sheet.protocol](candidate, block, sheet.shots, beat)
+        for row in answers:
+            files.append_row(part, row)
+        rows += answers
+    return rows
+
+
+def _begun(part: Path, header: Row) -> list[Row]:
+    """Rows of the blocks that are whole; the file afterwards holds no others."""
+    asked, *rows = list(files.read_rows(part)) or [{}]
+    if asked != header:
+        rows = []
+    rows = rows[: len(rows) // BLOCK * BLOCK]
+    part.unlink(missing_ok=True)
+    for row in (header, *rows):
+        files.append_row(part, row)
+    return rows

@@ -1,0 +1,105 @@
+"""Protocols: how a model is asked for an item, and the row that its answer becomes.
+
+    likelihood   the choices stand in a list, and their letters are scored
+    cloze        the text of each choice is scored where it would stand
+    generate     the model writes, and the first line is compared with the right choice
+
+The same item under the first two, with one solved item before it:
+
+    Question: 1 + 1?         Question: 1 + 1?
+    A. 2                     Answer: 2
+    B. 3
+    Answer: A                Question: 2 + 2?
+                             Answer:| 4| 5
+    Question: 2 + 2?
+    A. 5
+    B. 4
+    Answer:| A| B
+
+A last line of the context that ends in a colon stands behind the list; without one, "Answer:" does.
+
+To add a protocol: a function here and its name in PROTOCOLS.
+"""
+
+import string
+from collections.abc import Callable, Iterable, Sequence
+
+from ablate.run.settings import UserError
+from ablate.scores.candidate import Candidate
+from ablate.scores.items import Item, Row
+from ablate.scores.requests import Request, score
+
+VERSION = 1  # raise it when a protocol asks or counts otherwise: files of another version are not read for it
+
+Beat = Callable[[], None]
+Protocol = Callable[[Candidate, Sequence[Item], Sequence[Item], Beat], list[Row]]
+
+
+def likelihood(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item], beat: Beat) -> list[Row]:
+    before = _before(_listed(shot) + _letters(shot)[shot.gold] for shot in shots)
+    asked = [(before + _listed(item), _letters(item)) for item in items]
+    return _rows(candidate, items, asked, beat)
+
+
+def cloze(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item], beat: Beat) -> list[Row]:
+    before = _before(shot.context + shot.choices[shot.gold] for shot in shots)
+    return _rows(candidate, items, [(before + item.context, item.choices) for item in items], beat)
+
+
+PROTOCOLS: dict[str, Protocol] = {"likelihood": likelihood, "cloze": cloze}
+
+
+def _before(solved: Iterable[str]) -> str:
+    """Solved items, each a paragraph."""
+    return "".join(text + "\n\n" for text in solved)
+
+
+def _listed(item: Item) -> str:
+    letters = _letters(item)
+    if len(letters) < 2 or len(letters) < len(item.choices):
+        raise UserError(f"item {item.key!r}: a list takes 2 to 26 choices, not {len(item.choices)}; ask it by cloze")
+    asked, newline, cue = item.context.rpartition("\n")
+    if not cue.endswith(":"):
+        asked, newline, cue = item.context, "\n" if item.context else "", "Answer:"
+    lines = (f"{letter[1]}. {choice.strip()}\n" for letter, choice in zip(letters, item.choices, strict=True))
+    return asked + newline + "".join(lines) + cue
+
+
+def _letters(item: Item) -> tuple[str, ...]:
+    return tuple(f" {letter}" for letter in string.ascii_uppercase[: len(item.choices)])
+
+
+def _rows(
+    candidate: Candidate, items: Sequence[Item], asked: Sequence[tuple[str, Sequence[str]]], beat: Beat
+) -> list[Row]:
+    """A row an item, from the nats of its choices after its context."""
+    pairs = [[candidate.following(context, choice) for choice in choices] for context, choices in asked]
+    cuts = [_cut(item, of_item, candidate.span) for item, of_item in zip(items, pairs, strict=True)]
+    requests = [
+        Request(request.context[cut:], request.continuation)
+        for of_item, cut in zip(pairs, cuts, strict=True)
+        for pair in of_item
+        for request in pair
+    ]
+    scored = iter(score(candidate.language, requests, longest=candidate.span, beat=beat))
+    rows = []
+    for item, (_, choices), cut in zip(items, asked, cuts, strict=True):
+        found = [(next(scored), next(scored)) for _ in choices]
+        rows.append(
+            {"item": item.key, "source": item.source, "gold": item.gold}
+            | {"nats": [whole.nats - context.nats for whole, context in found]}
+            | {"bytes": [len(choice.encode()) for choice in choices]}
+            | {"tokens": [whole.tokens for whole, _ in found]}
+            | ({"cut": cut} if cut else {})
+        )
+    return rows
+
+
+def _cut(item: Item, of_item: Sequence[tuple[Request, Request]], span: int) -> int:
+    """Tokens at the beginning that do not fit: as many for every choice, so that all follow the same context."""
+    requests = [request for pair in of_item for request in pair]
+    longest = max(len(request.context) + len(request.continuation) for request in requests)
+    cut = max(longest - (span + 1), 0)  # the last token is not read
+    if cut >= min(len(request.context) for request in requests):
+        raise UserError(f"item {item.key!r}: a choice leaves no room for its context in {span} tokens, data.span")
+    return cut

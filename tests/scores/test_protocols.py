@@ -1,0 +1,157 @@
+"""What a model is asked, to the letter and to the token; and the traps of asking."""
+
+import dataclasses
+
+import pytest
+import torch
+from candidates import SPAN, candidate, naive, words  # pyrefly: ignore  # beside this file
+from tokenizers.processors import TemplateProcessing
+
+from ablate.run.settings import UserError
+from ablate.scores.items import Item, check
+from ablate.scores.protocols import PROTOCOLS, cloze, likelihood
+
+CAPITAL = Item("1", "geo", "Question: What is the capital of Italy?\nAnswer:", (" Rome", " London", " the sea"), 0)
+SUM = Item("2", "sums", "Question: What is 2 + 2?\nAnswer:", (" 5", " 4"), 1)
+
+
+def quiet() -> None:
+    pass
+
+
+def nats(one, context, choice):
+    return naive(one, context + choice) - naive(one, context)
+
+
+def test_cloze_scores_the_text_of_each_choice_where_it_would_stand():
+    one = candidate()
+    [row] = cloze(one, [CAPITAL], [], quiet)
+    assert row["nats"] == pytest.approx([nats(one, CAPITAL.context, choice) for choice in CAPITAL.choices], abs=1e-5)
+    assert (row["item"], row["source"], row["gold"]) == ("1", "geo", 0)
+    assert row["bytes"] == [5, 7, 8]
+    assert row["tokens"] == [len(one.tokens(choice)) - 1 for choice in CAPITAL.choices]
+
+
+def test_solved_items_stand_before_each_as_paragraphs():
+    one = candidate()
+    [row] = cloze(one, [CAPITAL], [SUM], quiet)
+    context = "Question: What is 2 + 2?\nAnswer: 4\n\n" + CAPITAL.context
+    assert row["nats"] == pytest.approx([nats(one, context, choice) for choice in CAPITAL.choices], abs=1e-5)
+
+
+def test_likelihood_lists_the_choices_and_scores_their_letters():
+    one = candidate()
+    [row] = likelihood(one, [CAPITAL], [SUM], quiet)
+    context = (
+        "Question: What is 2 + 2?\nA. 5\nB. 4\nAnswer: B\n\n"
+        "Question: What is the capital of Italy?\nA. Rome\nB. London\nC. the sea\nAnswer:"
+    )
+    assert row["nats"] == pytest.approx([nats(one, context, letter) for letter in (" A", " B", " C")], abs=1e-5)
+    assert row["bytes"] == [2, 2, 2]
+
+
+def test_a_context_without_a_cue_gets_one():
+    one, item = candidate(), Item("1", "s", "The house of the king", (" stands.", " stand."), 0)
+    [row] = likelihood(one, [item], [], quiet)
+    context = "The house of the king\nA. stands.\nB. stand.\nAnswer:"
+    assert row["nats"] == pytest.approx([nats(one, context, letter) for letter in (" A", " B")], abs=1e-5)
+    [bare] = likelihood(one, [dataclasses.replace(item, context="")], [], quiet)
+    context = "A. stands.\nB. stand.\nAnswer:"
+    assert bare["nats"] == pytest.approx([nats(one, context, letter) for letter in (" A", " B")], abs=1e-5)
+
+
+@pytest.mark.parametrize("number", [1, 27])
+def test_a_list_that_has_no_letters_for_its_choices_is_refused(number):
+    with pytest.raises(UserError, match=f"item '1': a list takes 2 to 26 choices, not {number}"):
+        likelihood(candidate(), [dataclasses.replace(CAPITAL, choices=(" Rome",) * number)], [], quiet)
+
+
+@pytest.mark.parametrize("pattern", ["A", "M"])
+def test_tokens_that_merge_across_the_border(pattern):
+    """ "house" + "s" is one token, and "=" + "= 12" begins with another one: whole less context, to the token."""
+    one = candidate(pattern=pattern)
+    item = Item("m", "s", "if a =", ("= b", "= houses"), 0)
+    whole, before = one.tokens(item.context + item.choices[0]), one.tokens(item.context)
+    assert whole[: len(before)] != before
+    [row] = cloze(one, [item], [], quiet)
+    assert row["nats"] == pytest.approx([nats(one, item.context, choice) for choice in item.choices], abs=1e-5)
+
+
+def test_a_trailing_space_is_refused_by_name():
+    with pytest.raises(UserError, match="task t: item 'x': the context ends in a space; each choice must begin with"):
+        check("t", [Item("x", "s", "Answer: ", ("4", "5"), 0)])
+
+
+@pytest.mark.parametrize("words_", ["plain", "puts a token in front"])
+def test_every_document_begins_after_one_end_token(words_):
+    """Also with a tokenizer that would put a token of its own before a text and behind it."""
+    its = type(words()).from_str(words().to_str())
+    its.encode_special_tokens = True
+    if words_ != "plain":
+        its.post_processor = TemplateProcessing(single="<|end|> $A <|end|>", special_tokens=[("<|end|>", 0)])
+    one = candidate(its)
+    assert one.tokens("The house").count(one.end) == 1
+    assert one.tokens("The house")[0] == one.end
+    assert one.tokens("<|end|>").count(one.end) == 1  # text that is spelled so is text
+    [row] = cloze(one, [CAPITAL], [], quiet)
+    assert row["nats"] == cloze(candidate(), [CAPITAL], [], quiet)[0]["nats"]
+
+
+def test_answers_of_unequal_length_do_not_touch_one_another():
+    one = candidate()
+    alone = [cloze(one, [dataclasses.replace(CAPITAL, choices=(choice,))], [], quiet)[0] for choice in CAPITAL.choices]
+    [together] = cloze(one, [CAPITAL], [], quiet)
+    assert together["nats"] == pytest.approx([row["nats"][0] for row in alone], abs=1e-5)
+    assert len(set(together["tokens"])) > 1
+
+
+def test_shuffled_choices_are_scored_alike():
+    one, turned = candidate(), dataclasses.replace(CAPITAL, choices=CAPITAL.choices[::-1], gold=2)
+    rows = cloze(one, [CAPITAL, SUM], [], quiet), cloze(one, [SUM, turned], [], quiet)
+    assert rows[1][1]["nats"] == pytest.approx(rows[0][0]["nats"][::-1], abs=1e-5)
+    assert rows[1][0]["nats"] == pytest.approx(rows[0][1]["nats"], abs=1e-5)
+
+
+def test_what_does_not_fit_is_cut_at_the_beginning_alike_for_all_choices_and_counted():
+    whole = candidate()
+    one, longest = dataclasses.replace(whole, span=12), len(whole.tokens(CAPITAL.context + " London"))
+    [row] = cloze(one, [CAPITAL], [], quiet)
+    assert row["cut"] == longest - 12 - 1  # the last token is not read
+    for choice, its in zip(CAPITAL.choices, row["nats"], strict=True):
+        request, _ = one.following(CAPITAL.context, choice)
+        with torch.no_grad():
+            tokens = torch.tensor([request.context[row["cut"] :] + request.continuation])
+            logs = one.language.logits(tokens)[0, -len(request.continuation) - 1 : -1].double().log_softmax(-1)
+        assert its == pytest.approx(-logs.gather(1, tokens[0, -len(logs) :, None]).sum().item(), abs=1e-5)
+    assert "cut" not in cloze(whole, [CAPITAL], [], quiet)[0]
+
+
+def test_an_item_longer_than_the_span_is_refused_by_name():
+    one, long = candidate(), Item("long", "s", "The", (" house" * 140, " sea"), 0)
+    with pytest.raises(UserError, match=f"item 'long': a choice leaves no room for its context in {SPAN} tokens"):
+        cloze(one, [long], [], quiet)
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_an_empty_answer_is_refused_by_name(empty):
+    with pytest.raises(UserError, match="task t: item '1': an empty choice has no bytes"):
+        check("t", [dataclasses.replace(CAPITAL, choices=(" Rome", empty))])
+
+
+@pytest.mark.parametrize(
+    ("items", "why"),
+    [
+        ([], "no items"),
+        ([CAPITAL, CAPITAL], "item '1' comes twice"),
+        ([dataclasses.replace(CAPITAL, gold=3)], "gold=3: must be the number of one of its 3 choices"),
+    ],
+)
+def test_items_that_cannot_be_asked_are_named(items, why):
+    with pytest.raises(UserError, match=why):
+        check("t", items)
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_every_protocol_gives_a_row_an_item_in_order(protocol):
+    rows = PROTOCOLS[protocol](candidate(), [SUM, CAPITAL], [], quiet)
+    assert [(row["item"], row["source"], row["gold"]) for row in rows] == [("2", "sums", 1), ("1", "geo", 0)]
