@@ -7,6 +7,7 @@ Both raise UserError, one line. Optimizer and timeline are the child's own; what
 the tokenizer and the weights, to the bit.
 """
 
+import contextlib
 import dataclasses
 import functools
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from ablate.model import match
 from ablate.model.convert import from_folder
 from ablate.model.language import LanguageModel, letters
 from ablate.run import lookup
-from ablate.run.record import run_record
+from ablate.run.record import Record, run_record
 from ablate.run.settings import Model, Settings, SettingsError, Size, UserError
 from ablate.run.start import Start, parse
 
@@ -121,6 +122,8 @@ def _of_run(start: Start, outputs: Path) -> Parent:
     try:
         record = run_record(outputs, lookup.find(start.place, outputs).id)
     except UserError as error:
+        if child := _finished_child(start, outputs):
+            return child
         raise UserError(f"start=run:{error}") from None
     if not record.folder.exists():
         raise UserError(f"start={start.name}: no such run in {outputs / 'runs'}")
@@ -131,9 +134,24 @@ def _of_run(start: Start, outputs: Path) -> Parent:
         raise UserError(f"start={start.name}: {result['outcome']}: {result['reason']}; nothing can begin from it")
     if not record.weights.exists():
         raise UserError(f"start={start.name}: its {record.weights} is gone")
-    settings, tokenizer = record.settings(), prepared(outputs, record.fingerprint).folder / "tokenizer.json"
-    model, size, vocabulary = settings.model, match.sized(settings), settings.data.vocabulary
-    return Parent(record.id, result["weights_sha256"], model, size, vocabulary, tokenizer)
+    return _parent(record.id, result["weights_sha256"], record)
+
+
+def _parent(place: str, sha256: str, like: Record) -> Parent:
+    """With the model and the tokenizer of a run."""
+    settings, outputs = like.settings(), like.folder.parents[1]
+    tokenizer = prepared(outputs, like.fingerprint).folder / "tokenizer.json"
+    return Parent(place, sha256, settings.model, match.sized(settings), settings.data.vocabulary, tokenizer)
+
+
+def _finished_child(start: Start, outputs: Path) -> Parent | None:
+    """A parent that is gone, as a run tells that began with it and is done: that run is found again all the same."""
+    for child in lookup.runs(outputs):
+        with contextlib.suppress(UserError):  # settings of another version
+            began = parse(child.settings().start)
+            if child.done and began and began.name == start.name:
+                return _parent(began.place, began.sha256, child)
+    return None
 
 
 def _of_folder(start: Start) -> Parent:

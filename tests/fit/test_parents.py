@@ -22,6 +22,7 @@ from ablate.run import lookup
 from ablate.run.lineage import lineage
 from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings, UserError
+from ablate.sweep.worker import alone, train
 
 
 @pytest.fixture
@@ -63,6 +64,22 @@ def test_a_parent_may_be_renamed_and_other_weights_are_another_child(child, pare
     result = json.loads((copy / "result.json").read_text())
     (copy / "result.json").write_text(json.dumps(result | {"weights_sha256": checkpoint.sha256(weights)}))
     assert record_of(resolved(tiny(start="run:copy", tokens=4096))).id != record_of(settings).id
+
+
+def test_a_child_that_is_done_is_found_without_its_parent_and_another_is_refused(child, parent, tiny):
+    settings = child()
+    shutil.copytree(parent.folder, away := parent.folder.parents[1] / "away")
+    shutil.rmtree(parent.folder)
+    start = f"run:{parent.id}"
+    assert "no such run in" in refused(tiny, start=start, tokens=4096)
+    shutil.copytree(away, parent.folder)
+    result = train_run(settings)
+    shutil.rmtree(parent.folder)
+    task = alone(tiny(start=start, tokens=4096))
+    assert task.record.id == record_of(settings).id
+    assert train(task) == result
+    with pytest.raises(UserError, match=rf"^start={start}: .*weights.safetensors cannot be read"):
+        train(alone(tiny(start=start, tokens=5120)))
 
 
 def test_a_parent_is_called_as_any_run_is(child, parent, tiny):
