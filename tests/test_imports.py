@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 ANY = "any"
 
 # A room or a command, and the rooms or modules of ablate that it may import: arrows run down only
-COMMANDS = ["__main__", "train", "prepare", "report", "runs", "suggest", "power", "trunks", "export"]
+COMMANDS = ["__main__", "train", "prepare", "report", "runs", "suggest", "power", "trunks", "export", "generate"]
 INSIDE = {
     "run": ["run"],
     "plan": ["run.fields", "run.parts", "run.identity", "run.settings", "run.steps", "plan"],
@@ -48,7 +48,17 @@ APART = {"verdict.statistics": ["verdict.statistics"]}
 OUTSIDE = {
     "hydra": ["console.compose", "sweep.launcher", "sweep.composition"],
     "lightning": ["fit", "data.batches"],
-    "torch": ["fit", "model", "scores.loss", "scores.requests", "data.batches", "sweep", "export"],
+    "torch": [
+        "fit",
+        "model",
+        "scores.loss",
+        "scores.sampling",
+        "scores.requests",
+        "data.batches",
+        "sweep",
+        "export",
+        "generate",
+    ],
     "deepspeed": ["fit.zero"],
     "wandb": ["fit", "page.workspace"],
     "wandb_workspaces": ["page.workspace"],

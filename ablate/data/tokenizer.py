@@ -78,19 +78,44 @@ def end_of(tokenizer: Tokenizer) -> int | None:
     return next((token for token in ids if token is not None), None)
 
 
+def as_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Ids of a text that a model goes on with: a document begins after the token that ended another."""
+    end = end_of(tokenizer)
+    assert end is not None  # `read` says it politely
+    return [end, *tokenizer.encode(text, add_special_tokens=False).ids]
+
+
 def bytes_per_token(tokenizer: Tokenizer, vocabulary: int) -> np.ndarray:
     """int32[vocabulary]: UTF-8 bytes of text that each token stands for; 0 for special and unused ones."""
+    return np.array([len(piece) for piece in pieces(tokenizer, vocabulary)], dtype=np.int32)
+
+
+def pieces(tokenizer: Tokenizer, vocabulary: int) -> list[bytes]:
+    """The bytes of text that each token stands for, maybe a part of a character; none for special and unused ones."""
     parts = json.loads(tokenizer.to_str())
     # Then every character of a token is one byte.
     byte_level = any("ByteLevel" in json.dumps(parts[part]) for part in ("normalizer", "pre_tokenizer", "decoder"))
-    table = np.zeros(vocabulary, dtype=np.int32)
+    found = [b""] * vocabulary
     for token, index in tokenizer.get_vocab(with_added_tokens=False).items():
-        table[index] = len(token) if byte_level else _plain_bytes(token)
+        found[index] = bytes(_BYTE_OF.get(char, UNKNOWN) for char in token) if byte_level else _plain_bytes(token)
     for index, added in tokenizer.get_added_tokens_decoder().items():
-        table[index] = 0 if added.special else len(added.content.encode())
-    table[end_of(tokenizer)] = 0
-    return table
+        found[index] = b"" if added.special else added.content.encode()
+    end = end_of(tokenizer)
+    assert end is not None  # `read` says it politely
+    found[end] = b""
+    return found
 
 
-def _plain_bytes(token: str) -> int:
-    return 1 if _BYTE.fullmatch(token) else len(token.replace("\u2581", " ").encode())
+def _plain_bytes(token: str) -> bytes:
+    return bytes([int(token[3:5], 16)]) if _BYTE.fullmatch(token) else token.replace("\u2581", " ").encode()
+
+
+def _byte_of() -> dict[str, int]:
+    """What each character of a byte-level token stands for: itself, or a byte that has no printed form (GPT-2)."""
+    printed = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printed]
+    return {chr(byte): byte for byte in printed} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+UNKNOWN = ord("?")  # a character that no byte-level tokenizer writes
+_BYTE_OF = _byte_of()

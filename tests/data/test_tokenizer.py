@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from ablate.data.documents import clean
 from ablate.data.questions import question
-from ablate.data.tokenizer import END, bytes_per_token, end_of, load, read, train
+from ablate.data.tokenizer import END, as_prompt, bytes_per_token, end_of, load, pieces, read, train
 from ablate.run.settings import UserError
 
 TEXTS = [question(i).text for i in range(300)] + ["na\u00efve \u4e2d\u6587 caf\u00e9\n\n\tindented  code"]
@@ -77,6 +77,19 @@ def test_bytes_of_other_tokenizers(make):
     table = bytes_per_token(tokenizer, 512)
     for text in [*TEXTS, "\u00fc\U0001f600 \u00df"]:
         assert table[ids(tokenizer, text)].sum() == len(text.encode())
+        assert b"".join(pieces(tokenizer, 512)[token] for token in ids(tokenizer, text)) == text.encode()
+
+
+def test_a_prompt_begins_where_a_document_ended():
+    assert as_prompt(OURS, "") == [0]
+    assert as_prompt(OURS, "a <|end|> b") == [0, *ids(OURS, "a <|end|> b")]
+
+
+@given(st.text())
+def test_pieces_of_tokens_are_the_text(text):
+    table = pieces(OURS, 512)
+    assert b"".join(table[token] for token in ids(OURS, clean(text))) == clean(text).encode()
+    assert table[0] == table[511] == b""
 
 
 def test_a_file_is_read_as_it_is(tmp_path):

@@ -1,0 +1,115 @@
+"""Command: text that a trained run, or a folder of transformers, goes on with."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate import export
+from ablate.console.errors import command
+from ablate.console.words import Parser
+from ablate.run.settings import UserError
+
+if TYPE_CHECKING:
+    from ablate.data.tokenizer import Tokenizer
+    from ablate.model.language import LanguageModel
+
+WHAT = "Print the text that a finished run goes on with after a prompt, as it comes."
+EXAMPLES = """\
+  ablate generate a128x4-1024-s0 "The river was"
+  ablate generate mix_sweep/share_40/0 "def f(" --temperature 0 --stop "def "
+  ablate generate exports/my-model - --number 3 < prompt.txt"""
+
+
+@command
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().read(arguments)
+    if options.number < 1:
+        raise UserError(f"--number {options.number}: must be 1 or more")
+    if options.number > 1 and options.temperature == 0:
+        raise UserError(f"--number {options.number}: with --temperature 0 all texts are equal")
+    prompt = sys.stdin.read().removesuffix("\n") if options.prompt == "-" else options.prompt
+    if any("\ud800" <= char <= "\udfff" for char in prompt):  # how Python holds bytes that it cannot read
+        raise UserError("PROMPT: must be text in UTF-8")
+    language, tokenizer, span = _model(options.run, Path(options.outputs))
+    _say(language, tokenizer, prompt, span, options)
+
+
+def _say(language: "LanguageModel", tokenizer: "Tokenizer", text: str, span: int, options: argparse.Namespace) -> None:
+    import torch
+
+    from ablate.data.tokenizer import as_prompt, end_of, pieces
+    from ablate.scores.sampling import generate
+
+    prompt = as_prompt(tokenizer, text)
+    sampling = {name: vars(options)[name] for name in ("tokens", "temperature", "top_k", "top_p", "seed")}
+    alone = options.number == 1
+    answers = generate(
+        language.to("cuda" if torch.cuda.is_available() else "cpu"),
+        [prompt] * options.number,
+        pieces(tokenizer, len(language.head_weight)),
+        **sampling,
+        stop=options.stop,
+        end=end_of(tokenizer),
+        tell=lambda _, text: print(text, end="", flush=True) if alone else None,
+    )
+    print("" if alone else "\n---\n".join(answer.text for answer in answers))
+    if len(prompt) + options.tokens > span:
+        long = f"{len(prompt)} tokens of prompt and {options.tokens} of text"
+        print(f"note: {long} are more than the {span} of the rows that it was trained on", file=sys.stderr)
+
+
+def _model(run: str, outputs: Path) -> tuple["LanguageModel", "Tokenizer", int]:
+    """The model, its tokenizer, and the length of the rows that it was trained on."""
+    if (Path(run) / "config.json").exists():
+        return _of_folder(Path(run))
+    record = export.find(run, outputs)
+    from ablate.data.tokens import prepared
+    from ablate.fit import saved
+
+    corpus = prepared(record.folder.parent.parent, record.fingerprint)
+    return saved.load(record), corpus.tokenizer(), record.settings().data.span
+
+
+def _of_folder(folder: Path) -> tuple["LanguageModel", "Tokenizer", int]:
+    import json
+
+    from ablate.data.tokenizer import end_of, load
+    from ablate.model.convert import from_folder
+
+    try:
+        tokenizer = load((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        language = from_folder(folder)
+        span = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
+    except Exception as error:  # safetensors, torch, tokenizers and transformers have error classes of their own
+        raise UserError(f"{folder}: cannot be loaded: {(str(error).splitlines() or [''])[0]}") from None
+    if end_of(tokenizer) is None:
+        raise UserError(f"{folder}: its tokenizer has no token that ends a document")
+    size, rows = max(tokenizer.get_vocab().values()) + 1, len(language.head_weight)
+    if size > rows:
+        raise UserError(f"{folder}: its tokenizer has {size} tokens, and its model {rows}")
+    return language, tokenizer, span
+
+
+def _parser() -> Parser:
+    parser = Parser("generate", WHAT, EXAMPLES)
+    parser.add_argument("run", metavar="RUN", help="as in `ablate export`, or a folder that transformers loads")
+    parser.add_argument("prompt", metavar="PROMPT", help="the text to go on from; - reads it from standard input")
+    parser.add_argument("--tokens", type=int, default=128, metavar="N", help="at most so many (default: %(default)s)")
+    parser.add_argument(
+        "--temperature", type=float, default=0.8, metavar="T", help="0: always the likeliest token (default: 0.8)"
+    )
+    parser.add_argument("--top-k", type=int, default=0, metavar="K", help="draw among the K likeliest (default: all)")
+    parser.add_argument(
+        "--top-p", type=float, default=1.0, metavar="P", help="draw among the likeliest with P together (default: 1)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, another text (default: 0)")
+    parser.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times"
+    )
+    parser.add_argument("--number", type=int, default=1, metavar="N", help="texts, parted by --- (default: 1)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
