@@ -73,6 +73,15 @@ class Corpus:
         """The stream of a domain, read from disk as it is used. uint16, or uint32 for large vocabularies."""
         return np.memmap(self.folder / shard_name(domain, split), dtype=dtype_of(self.vocabulary), mode="r")
 
+    @property
+    def of_tokenizer(self) -> str:
+        """sha256 hex of the tokenizer."""
+        return self.manifest["files"]["tokenizer.json"]["sha256"]
+
+    def of_text(self, domain: str) -> str:
+        """sha256 hex of the stream that a domain is trained on."""
+        return self.manifest["files"][shard_name(domain, "train")]["sha256"]
+
     def num_tokens(self, domain: str, split: str) -> int:
         return self.manifest["domains"][domain][split]["tokens"]
 

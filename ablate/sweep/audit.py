@@ -1,5 +1,6 @@
 """What is asked of a study beyond its keys: of its text before the first run, of its weights before the verdict.
 
+    trained text     the base's, unless the factor says how it differs: a path says nothing of what lies there
     held-out text    the same in every arm, to the byte, or a difference may be one of the text
     steps            others than the base's in every seed, or the arm is the base under another name
     weights          scored once more, before a verdict leans on what the runs reported (`validity.scores`)
@@ -7,20 +8,52 @@
 The audit of keys (`study.plan`) compares what was asked for; this compares what it comes to.
 """
 
+import dataclasses
 import importlib
 
 import numpy as np
 
-from ablate.data.tokens import held_out
+from ablate.data.tokens import Corpus, held_out
 from ablate.fit.basis import basis
 from ablate.plan.order import same_steps
 from ablate.plan.timeline import timeline
 from ablate.run.identity import in_words
 from ablate.run.record import Record
 from ablate.run.settings import SettingsError
-from ablate.sweep.study import Arm, Plan, Run
+from ablate.sweep.study import Arm, Plan, Run, inherited
 from ablate.verdict.evidence import Evidence
 from ablate.verdict.validity import scores
+
+# Factors that explain other text, and text that is cut otherwise
+OF_TEXT = {"data", "data.source", "data.root", "data.sources", "data.domain_bytes", "data.validation"}
+OF_TOKENS = {"data", "data.tokenizer", "data.vocabulary", "start"}
+
+
+def with_text(plan: Plan) -> Plan:
+    """The plan whose arms say what text they are trained on that is not the base's: data.text.<domain>, data.tokens.
+
+    Raises SettingsError naming the first arm whose text differs outside the factor.
+    """
+    arms = []
+    for arm in plan.arms:
+        changed = other_text(plan.arms[0].corpus, arm.corpus)
+        allowed = OF_TOKENS if "data.tokens" in changed else OF_TEXT
+        if changed and not allowed & set(plan.study.factor):
+            factor = f"the factor {plan.study.factor}, which would be one of {', '.join(sorted(allowed))}"
+            raise SettingsError(f"{_name(plan, arm)}: differs outside {factor}: {in_words(changed)}")
+        difference = inherited(plan.before, arm.name) | arm.difference | changed
+        arms.append(dataclasses.replace(arm, difference=difference))
+    return dataclasses.replace(plan, arms=arms)
+
+
+def other_text(base: Corpus, arm: Corpus) -> dict[str, tuple[str, str]]:
+    """The domains of both whose training text differs, or the tokenizer if it does, by their sha256."""
+
+    if base.of_tokenizer != arm.of_tokenizer:  # then all tokens differ
+        return {"data.tokens": (base.of_tokenizer[:8], arm.of_tokenizer[:8])}
+    shared = [domain for domain in base.domains if domain in arm.domains]
+    found = {f"data.text.{domain}": (base.of_text(domain)[:8], arm.of_text(domain)[:8]) for domain in shared}
+    return {key: pair for key, pair in found.items() if pair[0] != pair[1]}
 
 
 def audit(plan: Plan) -> None:
@@ -55,7 +88,7 @@ def _check_held_out(plan: Plan, arm: Arm) -> None:
         raise _refused(plan, arm, f"is scored on {', '.join(domains)}, the base on {', '.join(others)}")
     if ours == theirs and arm.corpus.fingerprint == base.corpus.fingerprint:
         return
-    cut = [one.corpus.manifest["files"]["tokenizer.json"]["sha256"] for one in (arm, base)]
+    cut = [one.corpus.of_tokenizer for one in (arm, base)]
     for domain in domains:
         a, b = held_out(arm.corpus, domain, *ours), held_out(base.corpus, domain, *theirs)
         if cut[0] != cut[1] or not np.array_equal(a, b):
@@ -79,5 +112,8 @@ def _same(ours: Run, theirs: Run) -> bool:
 
 
 def _refused(plan: Plan, arm: Arm, why: str) -> SettingsError:
-    name = f"{arm.name}.{plan.phase}".rstrip(".")
-    return SettingsError(f"study.arms.{name}: {why}; it differs in {in_words(arm.difference)}")
+    return SettingsError(f"{_name(plan, arm)}: {why}; it differs in {in_words(arm.difference)}")
+
+
+def _name(plan: Plan, arm: Arm) -> str:
+    return f"study.arms.{arm.name}.{plan.phase}".rstrip(".")

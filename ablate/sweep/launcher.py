@@ -23,7 +23,7 @@ from ablate.data.tokens import prepare_for
 from ablate.run.identity import canonical, difference, digest
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.sweep import study as studies
-from ablate.sweep.audit import audit
+from ablate.sweep.audit import audit, with_text
 from ablate.sweep.composition import Composer
 from ablate.sweep.controls import with_controls
 from ablate.sweep.phases import cut_alike, phased
@@ -91,7 +91,7 @@ def prepared(plan: studies.Plan) -> studies.Plan:
         plan = cut_alike(dataclasses.replace(plan, before=prepared(plan.before)))
     text = [repr((arm.settings.data, arm.settings.evaluation.spans)) for arm in plan.arms]
     corpora = {key: prepare_for(arm.settings) for key, arm in dict(zip(text, plan.arms, strict=True)).items()}
-    plan = studies.with_corpora(plan, [corpora[key] for key in text])
+    plan = with_text(studies.with_corpora(plan, [corpora[key] for key in text]))
     audit(plan)
     return plan
 

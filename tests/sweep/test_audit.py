@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 
+from ablate.data.questions import question
 from ablate.run.settings import SettingsError
 from ablate.run.study import Study
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, plan
 
+WORDS: dict[str, Any] = {"source": "folder", "domains": ["sums", "dates"], "focus": "sums"}
+LATE = 7  # of the files of a domain: one that is not held out
 SHORT: dict[str, Any] = {"length": {"lengths": [64], "starts": [0]}}
 
 
@@ -67,3 +70,64 @@ def test_an_arm_that_takes_the_steps_of_the_base_is_refused(studied, change, bot
 )
 def test_an_arm_that_takes_other_steps_is_not(studied, change, both):
     assert len(studied(change, **both).runs) == 6
+
+
+@pytest.fixture
+def written(tmp_path):
+    """written("a", {"sums": "more"}): a folder of text, and in the domains named a few words more in a document to
+    train on; all are cut by one tokenizer."""
+
+    def make(name: str, more: dict[str, str]) -> dict[str, Any]:
+        for domain, begin in (("sums", 0), ("dates", 4)):
+            for file in range(30):
+                texts = [question(begin + 10 * (20 * file + n)).text for n in range(20)]
+                path = tmp_path / name / domain / f"{file}.txt"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("\n".join(texts) + (more.get(domain, "") if file == LATE else ""))
+        given = {"tokenizer": str(tokenizer)} if (tokenizer := tmp_path / "tokenizer.json").exists() else {}
+        return {"data": WORDS | given | {"root": str(tmp_path / name), "domain_bytes": 0}}
+
+    return make
+
+
+def of_folders(tiny, factor: list[str], base: dict[str, Any], arm: dict[str, Any]) -> Plan:
+    study = Study(name="s", factor=factor, metric="macro")
+    return prepared(plan(study, tiny(**SHORT | base), {"arm": tiny(**SHORT | arm)}))
+
+
+@pytest.fixture
+def folders(written, tiny, tmp_path):
+    """A study of an arm that reads another folder, of which one domain may have more text."""
+    first = written("base", {})
+    [corpus] = {arm.corpus.folder for arm in of_folders(tiny, [], first, first).arms}
+    (tmp_path / "tokenizer.json").write_bytes((corpus / "tokenizer.json").read_bytes())
+
+    def make(factor: list[str], more: dict[str, str]) -> Plan:
+        return of_folders(tiny, factor, written("base", {}), written("other", more))
+
+    return make
+
+
+@pytest.mark.parametrize("factor", [[], ["mixture"], ["data.vocabulary"], ["data.focus"]])
+def test_an_arm_that_is_trained_on_other_text_is_refused(folders, factor):
+    with pytest.raises(SettingsError, match=r"study.arms.arm: differs outside the factor .*: data.text: sums \w{8} → "):
+        folders(factor, {"sums": "!"})
+
+
+@pytest.mark.parametrize("factor", ["data", "data.root"])
+def test_unless_the_factor_is_the_text(folders, factor):
+    found = folders([factor], {"dates": " And then there were none."})
+    assert list(found.arms[1].difference) == ["data.text.dates"]
+    assert len({run.id for run in found.runs}) == 6
+
+
+def test_equal_text_at_another_place_is_the_same_run(folders):
+    found = folders(["mixture"], {})
+    assert found.arms[1].difference == {}
+    assert len({run.id for run in found.runs}) == 3
+
+
+def test_an_arm_with_a_tokenizer_of_its_own_is_refused(written, tiny):
+    base, arm = written("base", {}), written("other", {"sums": " zyzzyva" * 400})
+    with pytest.raises(SettingsError, match=r"arm: differs outside the factor .*: data: tokens \w{8} → \w{8}"):
+        of_folders(tiny, ["mixture"], base, arm)
