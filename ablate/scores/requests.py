@@ -2,21 +2,26 @@
 
     score(language, [Request(context, continuation), ...], longest=span)  ->  [Scored, ...], in the same order
 
-Equal contexts are one prompt. Prompts are sorted by length and padded on the right, where nothing that counts can
-see the padding, in batches of about `batch_tokens` tokens:
+Equal contexts are one prompt, which the model reads once for all that may follow it:
 
-    a b c d e|1       one continuation, or several of one token: one row, read where it branches
-    a b c d|1 2 3 .
-    a b c|1 . . .
+    straight     a b c d e 1 2 .     one continuation, or several of one token (letters): a row each
+                 a b c d|.
+    branched     a b c d e           several: first the contexts, then a row for each continuation, which goes on
+                     |1 2 .          from what the model keeps of its context (`model.cache`)
+                     |4 5 6
+
+Prompts are sorted by length and padded on the right, where nothing that counts can see the padding, in batches of
+about `batch_tokens` tokens.
 
 Logits are worked out at the places of continuations only, and in pieces: never all at once (`scores.loss`).
 
 Ternary models round what goes into each product, and the last bit of a sum, which depends on the batch, can tip an
 input to the next whole number: then one request in a thousand moves by some hundredths of a nat.
 
-Shapes: B rows, L tokens of a row, N places of tokens that are asked for, D width, V vocabulary.
+Shapes: P prompts, B rows, L tokens of a row, N places of tokens that are asked for, D width, V vocabulary.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ablate.model.cache import Cache
 from ablate.model.language import LanguageModel
 from ablate.model.linear import product
 from ablate.scores.loss import chunks, compute_dtype
@@ -50,8 +56,13 @@ class Prompt(NamedTuple):
     continuations: list[tuple[int, ...]]
 
     @property
+    def branched(self) -> bool:
+        return len(self.continuations) > 1 and max(map(len, self.continuations)) > 1
+
+    @property
     def rows(self) -> int:
-        return 1
+        """Sequences that are held at once."""
+        return len(self.continuations) if self.branched else 1
 
     @property
     def length(self) -> int:
@@ -101,21 +112,15 @@ def prompts(requests: Sequence[Request]) -> list[Prompt]:
     continuations: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
     for request in requests:
         continuations.setdefault(request.context, {})[request.continuation] = None
-    return [part for context, several in continuations.items() for part in _parts(context, list(several))]
-
-
-def _parts(context: tuple[int, ...], continuations: list[tuple[int, ...]]) -> Iterator[Prompt]:
-    if all(len(continuation) == 1 for continuation in continuations):
-        yield Prompt(context, continuations)
-    else:
-        yield from (Prompt(context, [continuation]) for continuation in continuations)
+    return [Prompt(context, list(several)) for context, several in continuations.items()]
 
 
 def batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[Prompt]]:
-    """Prompts of like length together, the longest first, so that what does not fit in memory fails at once."""
+    """Prompts of a kind and of like length, the longest first: what does not fit in memory fails at once."""
     batch, rows = list[Prompt](), 0
-    for prompt in sorted(prompts, key=lambda prompt: -prompt.length):
-        if batch and (rows + prompt.rows) * batch[0].length > batch_tokens:
+    for prompt in sorted(prompts, key=lambda prompt: (not prompt.branched, -prompt.length)):
+        full = batch and (rows + prompt.rows) * batch[0].length > batch_tokens
+        if full or (batch and batch[0].branched != prompt.branched):
             yield batch
             batch, rows = [], 0
         batch.append(prompt)
@@ -126,7 +131,7 @@ def batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[Promp
 
 def _answers(language: LanguageModel, batch: list[Prompt]) -> dict[Request, tuple[float, bool]]:
     """Nats and greedy or not, of every request of a batch."""
-    hidden_ND, places = _straight(language, batch)
+    hidden_ND, places = (_branched if batch[0].branched else _straight)(language, batch)
     asked = [Request(prompt.context, continuation) for prompt in batch for continuation in prompt.continuations]
     targets = [token for request in asked for token in request.continuation]
     index = torch.tensor([place for of_request in places for place in of_request], device=hidden_ND.device)
@@ -137,17 +142,38 @@ def _answers(language: LanguageModel, batch: list[Prompt]) -> dict[Request, tupl
     return dict(zip(asked, answers, strict=True))
 
 
-def _straight(language: LanguageModel, batch: list[Prompt]) -> tuple[Tensor, list[list[int]]]:
+def _straight(language: LanguageModel, batch: list[Prompt]) -> tuple[Tensor, list[Sequence[int]]]:
     """Hidden states of one row a prompt, laid end to end, and the places before the tokens of each continuation."""
     rows = [prompt.context + max(prompt.continuations, key=len)[:-1] for prompt in batch]
     hidden_BLD = language(padded(rows).to(language.head_weight.device))
     length = hidden_BLD.shape[1]
     places = [
-        [row * length + len(prompt.context) - 1 + i for i in range(len(continuation))]
+        _from(row * length + len(prompt.context) - 1, len(continuation))
         for row, prompt in enumerate(batch)
         for continuation in prompt.continuations
     ]
     return hidden_BLD.flatten(0, 1), places
+
+
+def _branched(language: LanguageModel, batch: list[Prompt]) -> tuple[Tensor, list[Sequence[int]]]:
+    """The same of contexts that several continuations follow: the end of each context, then one row a continuation."""
+    device, cache = language.head_weight.device, Cache(language, len(batch), batch[0].length)
+    contexts = [prompt.context for prompt in batch]
+    lengths_P = torch.tensor([len(context) for context in contexts])
+    hidden_PLD = language(padded(contexts).to(device), cache, new_B=lengths_P)
+    ends_PD = hidden_PLD[torch.arange(len(batch), device=device), lengths_P.to(device) - 1]
+    branches = [(p, continuation) for p, prompt in enumerate(batch) for continuation in prompt.continuations]
+    rows = [(p, continuation[:-1]) for p, continuation in branches if len(continuation) > 1]
+    of_rows = cache.of_rows(torch.tensor([p for p, _ in rows]))
+    read_B = torch.tensor([len(row) for _, row in rows])
+    hidden_BLD = language(padded([row for _, row in rows]).to(device), of_rows, new_B=read_B)
+    starts = itertools.count(len(batch), hidden_BLD.shape[1])
+    places = [[p, *_from(next(starts), len(line) - 1)] if len(line) > 1 else [p] for p, line in branches]
+    return torch.cat((ends_PD, hidden_BLD.flatten(0, 1))), places
+
+
+def _from(start: int, count: int) -> range:
+    return range(start, start + count)
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Tensor:

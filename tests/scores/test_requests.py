@@ -120,6 +120,28 @@ def test_equal_contexts_are_one_prompt_and_letters_cost_one_row():
     assert (prompt.rows, prompt.length) == (1, 3)
 
 
+def test_other_continuations_branch_from_one_prompt():
+    several = [Request((1, 2, 3), line) for line in ((10,), (11, 12), (13, 14, 15))]
+    [prompt] = prompts(several)
+    assert (prompt.branched, prompt.rows, prompt.length) == (True, 3, 5)
+    assert not prompts(several[2:])[0].branched
+
+
+@every_model
+def test_the_model_reads_a_prompt_once_for_all_that_follow_it(model, monkeypatch):
+    model, read = language(model), []
+    forward = LanguageModel.forward
+
+    def counted(self, tokens_BL, *rest, **more):
+        read.append(tokens_BL.numel())
+        return forward(self, tokens_BL, *rest, **more)
+
+    monkeypatch.setattr(LanguageModel, "forward", counted)
+    context = tuple(range(40, 70))
+    score(model, [Request(context, (choice, 7, 8, 9)) for choice in range(4)], longest=LONGEST)
+    assert read == [30, 4 * 3]
+
+
 def test_batches_are_sized_by_tokens_and_the_longest_comes_first():
     made = prompts([Request((0,) * length, (1,)) for length in (3, 8, 5, 2, 8)])
     sizes = [[prompt.length for prompt in batch] for batch in batches(made, batch_tokens=16)]
