@@ -37,6 +37,9 @@ from ablate.scores.loss import chunks, compute_dtype
 BATCH_TOKENS = {"cpu": 8192, "cuda": 2**17}
 
 
+Places = list[range | list[int]]  # of each request: where its tokens are foretold, in hidden states
+
+
 class Request(NamedTuple):
     context: tuple[int, ...]  # a token at least
     continuation: tuple[int, ...]
@@ -142,12 +145,12 @@ def _answers(language: LanguageModel, batch: list[Prompt]) -> dict[Request, tupl
     return dict(zip(asked, answers, strict=True))
 
 
-def _straight(language: LanguageModel, batch: list[Prompt]) -> tuple[Tensor, list[Sequence[int]]]:
+def _straight(language: LanguageModel, batch: list[Prompt]) -> tuple[Tensor, Places]:
     """Hidden states of one row a prompt, laid end to end, and the places before the tokens of each continuation."""
     rows = [prompt.context + max(prompt.continuations, key=len)[:-1] for prompt in batch]
     hidden_BLD = language(padded(rows).to(language.head_weight.device))
     length = hidden_BLD.shape[1]
-    places = [
+    places: Places = [
         _from(row * length + len(prompt.context) - 1, len(continuation))
         for row, prompt in enumerate(batch)
         for continuation in prompt.continuations
@@ -155,7 +158,7 @@ def _straight(language: LanguageModel, batch: list[Prompt]) -> tuple[Tensor, lis
     return hidden_BLD.flatten(0, 1), places
 
 
-def _branched(language: LanguageModel, batch: list[Prompt]) -> tuple[Tensor, list[Sequence[int]]]:
+def _branched(language: LanguageModel, batch: list[Prompt]) -> tuple[Tensor, Places]:
     """The same of contexts that several continuations follow: the end of each context, then one row a continuation."""
     device, cache = language.head_weight.device, Cache(language, len(batch), batch[0].length)
     contexts = [prompt.context for prompt in batch]
@@ -168,7 +171,7 @@ def _branched(language: LanguageModel, batch: list[Prompt]) -> tuple[Tensor, lis
     read_B = torch.tensor([len(row) for _, row in rows])
     hidden_BLD = language(padded([row for _, row in rows]).to(device), of_rows, new_B=read_B)
     starts = itertools.count(len(batch), hidden_BLD.shape[1])
-    places = [[p, *_from(next(starts), len(line) - 1)] if len(line) > 1 else [p] for p, line in branches]
+    places: Places = [[p, *_from(next(starts), len(line) - 1)] if len(line) > 1 else [p] for p, line in branches]
     return torch.cat((ends_PD, hidden_BLD.flatten(0, 1))), places
 
 
