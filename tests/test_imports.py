@@ -18,7 +18,7 @@ INSIDE = {
     "plan": ["run.fields", "run.parts", "run.identity", "run.settings", "run.steps", "plan"],
     "data": ["run", "plan", "data"],
     "model": ["run.settings", "run.parse", "model"],
-    "scores": ["run", "model", "scores"],
+    "scores": ["run", "model", "scores", "data.documents", "data.heldout", "data.questions", "data.tokens"],
     "fit": ["run", "plan", "data", "model", "scores", "fit"],
     "verdict": ["run", "scores.metrics", "verdict"],
     "laws": ["run", "scores.metrics", "verdict", "laws"],

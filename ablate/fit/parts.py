@@ -10,6 +10,7 @@ from ablate.plan import schedule
 from ablate.run import parts
 from ablate.run.settings import Settings
 from ablate.scores import metrics
+from ablate.scores.tasks import table
 
 
 def check(settings: Settings) -> None:
@@ -21,4 +22,5 @@ def check(settings: Settings) -> None:
     optimizer.check(settings.optimizer)
     objectives.check(settings)
     metrics.check(settings)
+    table.check(settings)
     callbacks.own(settings.where)
