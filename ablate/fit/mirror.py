@@ -25,6 +25,8 @@ from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
 from ablate.scores.metrics import Scope, readings
 
+KINDS = ("train", "evaluation", "sample")  # of the rows that are mirrored
+
 
 class Mirror(Logger):
     """Lightning's logger of W&B, begun with the first row; online at once, so that a missing login is told early.
@@ -54,7 +56,7 @@ class Mirror(Logger):
         """They are in the options."""
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         """A row, as long as there is somebody to take it."""
         if not self.lost:
             with self._letting_go():
@@ -120,8 +122,11 @@ def loggers(settings: Settings, record: Record, id: str = "") -> list[Logger]:
     return [Mirror(how, options)]
 
 
-def logged(kind: str, row: dict[str, Any], scope: Scope) -> dict[str, float]:
+def logged(kind: str, row: dict[str, Any], scope: Scope) -> dict[str, Any]:
     """What is told of a row of the record: people want means; the study judges by its own declaration."""
+    if kind == "sample":
+        texts: list[Any] = [[row["step"], one["prompt"], one["text"]] for one in row["texts"]]
+        return {"sample": wandb.Table(columns=["step", "prompt", "text"], data=texts), "tokens": row["tokens"]}
     if kind == "evaluation":
         row = row | {"sums": {}, "metric": readings(row, scope)}
     return {f"{kind}/{name}": value for name, value in flatten(row, "/").items()} | {"tokens": row["tokens"]}
@@ -139,7 +144,7 @@ def share(runs: Sequence[tuple[Settings, Record]]) -> None:
 def _tell(found: Sequence[Logger], record: Record, scope: Scope) -> None:
     """All rows of a record."""
     for logger in found:
-        for kind in ("train", "evaluation"):
+        for kind in KINDS:
             for row in record.rows(kind):
                 values = {name: value for name, value in row.items() if name != "kind"}
                 logger.log_metrics(logged(kind, values, scope))

@@ -23,6 +23,7 @@ from ablate.data.tokens import Corpus, prepared
 from ablate.fit import callbacks, checkpoint, keep, mirror, parents, processes, strategy
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.probe import Subject
+from ablate.fit.samples import Samples
 from ablate.fit.trace import Trace
 from ablate.fit.watch import Watch
 from ablate.model import match
@@ -69,6 +70,8 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     ahead = growth.start if growth.start and growth.start.read()["step"] > record.saved_step else None
     own = None if ahead else checkpoint.newest(record.checkpoints)
     watch = Watch(settings, order, held_out, record, ahead)
+    if settings.evaluate.samples:
+        watch.samples = Samples(settings, corpus)
     every, leave = _save_every(settings, watch.every), _leave(growth, record, watch)
     saver = checkpoint.Saver(record.checkpoints, every, leave, growth.until)
     trace = Trace(module, corpus, order, held_out, record, watch.every, _base(settings, record))

@@ -18,6 +18,7 @@ from ablate.data.batches import Batch
 from ablate.fit import mirror
 from ablate.fit import optimizer as optimizers
 from ablate.fit.module import Diverged, Pretraining
+from ablate.fit.samples import Samples
 from ablate.model import budget
 from ablate.model.language import layer_of
 from ablate.plan.order import Order
@@ -37,6 +38,7 @@ class Watch(L.Callback):
 
     def __init__(self, settings: Settings, order: Order, held_out: Batch, record: Record, start: Trunk | None = None):
         self.settings, self.order, self.held_out, self.record, self.start = settings, order, held_out, record, start
+        self.samples: Samples | None = None
         self.grown_from: dict[str, Any] | None = None
         self.timeline = order.timeline
         self.every = max(1, len(self.timeline) // LOG_ROWS)
@@ -79,6 +81,10 @@ class Watch(L.Callback):
         self._log_training(trainer, pl_module, step)
         if due:
             self.evaluation = self._evaluate(trainer, pl_module, step)
+            if self.samples:
+                texts = self.samples.texts(trainer, pl_module, self._beat)
+                tokens = int(self.timeline.tokens[step])
+                self._write(trainer, "sample", {"step": step, "tokens": tokens, "texts": texts})
         self.clock = time.perf_counter()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -121,7 +127,7 @@ class Watch(L.Callback):
         self.grown_from = {"trunk": trunk.key} | trunk.read()
         if trainer.is_global_zero:
             trunk.grow(self.record)
-        for kind in ("train", "evaluation") if trainer.loggers else ():
+        for kind in mirror.KINDS if trainer.loggers else ():
             for row in self.record.rows(kind):
                 self._mirror(trainer, kind, {name: value for name, value in row.items() if name != "kind"})
 

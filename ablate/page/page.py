@@ -127,6 +127,7 @@ def _html(
             cooled=any(curve.points.cooled for curve in estimated),
             law_arm=estimated[0].arm if estimated else None,
             mixture_gap=_mixture_gap(evidence),
+            samples=_samples(evidence),
             costs=spending.by_arm(evidence),
             spent=spending.of(evidence),
             spending=spending_text(evidence),
@@ -153,6 +154,19 @@ def _jinja() -> Environment:
     jinja.filters |= {"hours": _or_dash(_hours), "number": _or_dash("{:.4f}".format), "value": _value, "minus": _minus}
     jinja.filters |= {"facts": facts, "key": key_in_words}
     return jinja
+
+
+def _samples(evidence: Evidence) -> list[dict[str, Any]]:
+    """What a run of the base and of each arm, that of the first seed with any, wrote at first and at last."""
+    found = []
+    for arm, runs in list(evidence.by_arm.items())[: DETAILED + 1]:
+        noted = {seed: rows for seed, run in runs.items() if (rows := run.record.rows("sample"))}
+        if noted:
+            seed, rows = next(iter(noted.items()))
+            last = {one["prompt"]: one["text"] for one in rows[-1]["texts"]}
+            pairs = [(one["prompt"], one["text"], last.get(one["prompt"], "")) for one in rows[0]["texts"]]
+            found.append({"arm": arm, "seed": seed, "steps": (rows[0]["step"], rows[-1]["step"]), "pairs": pairs})
+    return found
 
 
 def _strips(evidence: Evidence, verdicts: list[compare.Verdict]) -> list[strips.Strip]:

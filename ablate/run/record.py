@@ -42,7 +42,7 @@ from ablate.run.ledger import Ledger
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings, SettingsError, UserError
 
-ROWS = ("train", "evaluation", "trace", "kept")  # kinds of rows in the metrics
+ROWS = ("train", "evaluation", "sample", "trace", "kept")  # kinds of rows in the metrics
 # Without these a declaration says nothing; what came later may be absent
 DECLARED = ("name", "question", "base", "arms", "runs", "domains", "metric", "margin", "confidence")
 

@@ -20,12 +20,14 @@ OFFLINE = {"wandb": "offline"}
 
 @pytest.mark.slow
 def test_every_row_is_there(tiny, outputs):
-    train_run(tiny(where=OFFLINE))
+    train_run(tiny(where=OFFLINE, evaluate={"samples": ["The river"], "sample_tokens": 3}))
     record = only(outputs)
     file = next((outputs / "wandb").glob(f"offline-run-*-{record.id}/*.wandb")).read_bytes()
     for kind, name in (("train", "grad_norm"), ("evaluation", "metric/macro")):
         rows = list(record.rows(kind))
         assert file.count(f"{kind}/{name}".encode()) == 2 * len(rows) > 0  # the row, and the summary after it
+    tables = next((outputs / "wandb").glob("offline-run-*")).rglob("media/table/sample_*.json")
+    assert len(list(tables)) == len(record.rows("sample")) > 0
 
 
 def test_a_run_whose_service_is_killed_ends_with_the_same_weights(tiny, outputs, forkserver):

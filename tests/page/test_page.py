@@ -209,3 +209,18 @@ def test_without_a_finished_run_there_is_one_clear_line(tmp_path):
     assert "No run has finished yet, so there is nothing to compare." in Reader(path).text
     assert not list(path.parent.glob("*.png"))
     assert "not started" in Reader(path).text
+
+
+def test_what_runs_wrote_is_shown_as_text(tmp_path):
+    study = write(tmp_path, QUICK)
+    base = read(study).by_arm["base"][QUICK.seeds[0]].record
+    assert "<h2>Samples" not in page.write(study).read_text(encoding="utf-8")
+    for step, text in ((10, "aaa"), (20, "bbb"), (30, HOSTILE)):
+        base.append("sample", step=step, tokens=1, texts=[{"prompt": "a < b", "text": text}])
+    html = page.write(study).read_text(encoding="utf-8")
+    assert "a &lt; b" in html
+    assert "aaa" in html
+    assert "bbb" not in html
+    assert HOSTILE not in html
+    assert "&lt;script&gt;alert(1)" in html
+    assert f"seed {QUICK.seeds[0]}, steps 10 and 30" in html
