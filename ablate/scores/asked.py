@@ -28,21 +28,25 @@ def ask(candidate: Candidate, sheet: Sheet, folder: Path, beat: Callable[[], Non
     """
     items.check(sheet.task, sheet.items)
     header = sheet.header({"protocols": VERSION})
-    return kept(folder, header, lambda part: _ask(candidate, sheet, part, header, beat))
+    return kept(folder, header, lambda part: ({}, _ask(candidate, sheet, part, header, beat)))
 
 
-def kept(folder: Path, header: Row, rows: Callable[[Path], list[Row]]) -> Path:
-    """The file of these rows; they are worked out, with a path for what is not whole yet, if there is none."""
+def kept(folder: Path, header: Row, found: Callable[[Path], tuple[Row, list[Row]]]) -> Path:
+    """The file with that header; without one, `found` gives more of the header, and the rows.
+
+    It may keep what is not whole yet under the path that it is given.
+    """
     path = items.path_in(folder, header)
     part = path.with_name(path.name + ".part")
     files.make_folder(folder)
     with FileLock(folder / ".lock"):
         if not path.exists():
-            items.keep(path, header, rows(part))
+            more, rows = found(part)
+            items.keep(path, header | more, rows)
             part.unlink(missing_ok=True)
-        found, there = items.read(path)
-        if found["contaminated"] != header["contaminated"]:  # told by other text or by a better search since
-            items.keep(path, found | {"contaminated": header["contaminated"]}, there)
+        there, rows = items.read(path)
+        if there["contaminated"] != header["contaminated"]:  # told by other text or by a better search since
+            items.keep(path, there | {"contaminated": header["contaminated"]}, rows)
     return path
 
 

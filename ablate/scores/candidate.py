@@ -21,7 +21,7 @@ from ablate.scores.requests import Request
 class Candidate:
     language: LanguageModel
     encode: Callable[[str], list[int]]  # text alone: no token before or behind it
-    decode: Callable[[Sequence[int]], str]
+    pieces: Sequence[bytes]  # the text that each token stands for
     end: int  # the token that ends a document
     span: int  # tokens that it reads at once
 

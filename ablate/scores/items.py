@@ -66,7 +66,12 @@ class Sheet:
             "shots": digest(self.shots) if self.shots else "",
             "versions": versions,
         }
-        return asked | {"digest": _sha256([asked]), "contaminated": sorted(self.contaminated)}
+        return identified(asked, self.contaminated)
+
+
+def identified(asked: Row, contaminated: Sequence[str] = ()) -> Row:
+    """The beginning of a first row: what names an evaluation, its digest, and what does not count in it."""
+    return asked | {"digest": _sha256([asked]), "contaminated": sorted(contaminated)}
 
 
 def digest(items: Iterable[Item]) -> str:
@@ -106,7 +111,7 @@ def path_in(folder: Path, header: Row) -> Path:
 def keep(path: Path, header: Row, rows: Sequence[Row]) -> None:
     """Write the whole file."""
     header = {key: value for key, value in header.items() if key != "sha256"}
-    header |= {"cut": sum(1 for row in rows if row.get("cut"))}
+    header |= {"items": len(rows), "cut": sum(1 for row in rows if row.get("cut"))}
     header |= {"sha256": _sha256([header, *rows])}
     files.write_atomically(path, "".join(json.dumps(row) + "\n" for row in (header, *rows)))
 

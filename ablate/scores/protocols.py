@@ -21,15 +21,20 @@ A last line of the context that ends in a colon stands behind the list; without 
 To add a protocol: a function here and its name in PROTOCOLS.
 """
 
+import re
 import string
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from ablate.run.settings import UserError
+from ablate.scores import sampling
 from ablate.scores.candidate import Candidate
 from ablate.scores.items import Item, Row
 from ablate.scores.requests import Request, score
 
 VERSION = 1  # raise it when a protocol asks or counts otherwise: files of another version are not read for it
+SPARE_TOKENS = 8  # that an answer may have beyond the longest right one
 
 Beat = Callable[[], None]
 Protocol = Callable[[Candidate, Sequence[Item], Sequence[Item], Beat], list[Row]]
@@ -46,7 +51,41 @@ def cloze(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item], be
     return _rows(candidate, items, [(before + item.context, item.choices) for item in items], beat)
 
 
-PROTOCOLS: dict[str, Protocol] = {"likelihood": likelihood, "cloze": cloze}
+def generate(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item], beat: Beat) -> list[Row]:
+    """The nats are those of the right choice, as in cloze."""
+    rows = cloze(candidate, [replace(item, choices=(item.choices[item.gold],), gold=0) for item in items], shots, beat)
+    before = _before(shot.context + shot.choices[shot.gold] for shot in shots)
+    prompts = [candidate.tokens(before + item.context) for item in items]
+    golds = [item.choices[item.gold] for item in items]
+    tokens = max(len(candidate.encode(gold)) for gold in golds) + SPARE_TOKENS
+    room = candidate.span - tokens
+    if room < 1:
+        raise UserError(f"item {items[0].key!r} or another: an answer of {tokens} tokens leaves no room for a question")
+    answers = sampling.generate(
+        candidate.language,
+        [prompt[-room:] for prompt in prompts],
+        candidate.pieces,
+        tokens=tokens,
+        stop=["\n"],
+        end=candidate.end,
+    )
+    beat()
+    found = []
+    for item, row, prompt, gold, answer in zip(items, rows, prompts, golds, answers, strict=True):
+        told = {"gold": item.gold, "text": answer.text, "right": normalised(answer.text) == normalised(gold)}
+        cut = max(row.pop("cut", 0), len(prompt) - room, 0)
+        found.append(row | told | ({"cut": cut} if cut else {}))
+    return found
+
+
+PROTOCOLS: dict[str, Protocol] = {"likelihood": likelihood, "cloze": cloze, "generate": generate}
+
+
+def normalised(answer: str) -> str:
+    """What of an answer is compared: its first line, without case, outer signs and commas in numbers."""
+    line = unicodedata.normalize("NFKC", answer).strip().split("\n")[0]
+    plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", " ".join(line.casefold().split()))
+    return plain.strip(" .,;:!?\"'`*")
 
 
 def _before(solved: Iterable[str]) -> str:

@@ -33,7 +33,8 @@ def candidate(its: Tokenizer | None = None, span: int = SPAN, **model: Any) -> C
     language = build(asked, SIZE, VOCABULARY, seed=0).eval()
     end = tokenizer.end_of(its)
     assert end is not None
-    return Candidate(language, lambda text: its.encode(text, add_special_tokens=False).ids, its.decode, end, span)
+    pieces = tokenizer.pieces(its, VOCABULARY)
+    return Candidate(language, lambda text: its.encode(text, add_special_tokens=False).ids, pieces, end, span)
 
 
 def naive(one: Candidate, text: str) -> float:

@@ -9,7 +9,7 @@ from tokenizers.processors import TemplateProcessing
 
 from ablate.run.settings import UserError
 from ablate.scores.items import Item, check
-from ablate.scores.protocols import PROTOCOLS, cloze, likelihood
+from ablate.scores.protocols import PROTOCOLS, cloze, generate, likelihood, normalised
 
 CAPITAL = Item("1", "geo", "Question: What is the capital of Italy?\nAnswer:", (" Rome", " London", " the sea"), 0)
 SUM = Item("2", "sums", "Question: What is 2 + 2?\nAnswer:", (" 5", " 4"), 1)
@@ -155,3 +155,53 @@ def test_items_that_cannot_be_asked_are_named(items, why):
 def test_every_protocol_gives_a_row_an_item_in_order(protocol):
     rows = PROTOCOLS[protocol](candidate(), [SUM, CAPITAL], [], quiet)
     assert [(row["item"], row["source"], row["gold"]) for row in rows] == [("2", "sums", 1), ("1", "geo", 0)]
+
+
+def teach(one, text: str, answer: str) -> None:
+    """Make the model go on from this text with that answer, and then with a new line."""
+    ids, wanted = list(one.tokens(text)), one.encode(answer + "\n")
+    with torch.no_grad():
+        for token in wanted:
+            hidden_BLD = one.language(torch.tensor([ids]))
+            one.language.head_weight[token] += 1000 * hidden_BLD[0, -1]
+            ids.append(token)
+
+
+def test_generate_compares_the_first_line_with_the_right_choice():
+    one = candidate(tied=False)
+    [before] = generate(one, [CAPITAL], [], quiet)
+    teach(one, CAPITAL.context, " Rome.")
+    [row] = generate(one, [CAPITAL], [], quiet)
+    assert (row["text"], row["right"], row["gold"]) == (" Rome.", True, 0)
+    assert not before["right"]
+    assert row["nats"] == pytest.approx([nats(one, CAPITAL.context, " Rome")], abs=1e-5)
+    assert (row["bytes"], "cut" in row) == ([5], False)
+    [other] = generate(one, [dataclasses.replace(CAPITAL, gold=1)], [], quiet)
+    assert (other["text"], other["right"], other["bytes"]) == (" Rome.", False, [7])
+
+
+def test_what_is_generated_ends_with_the_end_token_too():
+    one = candidate(tied=False)
+    with torch.no_grad():
+        hidden_BLD = one.language(torch.tensor([one.tokens(CAPITAL.context)]))
+        one.language.head_weight[one.end] = 100 * hidden_BLD[0, -1]
+    [row] = generate(one, [CAPITAL], [], quiet)
+    assert (row["text"], row["right"]) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "right"),
+    [
+        (" Rome", " Rome", True),
+        ("rome. ", " Rome", True),
+        (' "Rome"!\nQuestion: and', " Rome", True),
+        (" 1,250,000", " 1250000", True),
+        (" 1,2", " 12", False),
+        (" -4", " 4", False),
+        (" Rome or London", " Rome", False),
+        ("", " Rome", False),
+        (" ｃａｆé", " café", True),
+    ],
+)
+def test_an_answer_is_right_by_what_it_says_and_not_by_how_it_is_written(answer, gold, right):
+    assert (normalised(answer) == normalised(gold)) == right

@@ -1,0 +1,299 @@
+"""Tasks of lm-eval, asked in process: any model of ours as one of its own, whatever transformers knows.
+
+    path = ask(candidate, "hellaswag_it", Task(kind="lm_eval"), step, weights_sha256, record.folder / "scores")
+
+lm-eval makes the prompts and cuts them into tokens by its own rules: a context does not begin with the end token
+unless it is empty, and spaces at its end go to the continuation. So its numbers are those of its `HFLM` on the
+exported model. Its rows of samples become rows of items, and are read as those of our own tasks.
+
+Data come from the hub, or from a folder of one's own (`options.data`) that is laid out like it:
+
+    <data>/alexandrainst/m_hellaswag/it/val.jsonl         <data>/<dataset>[/<configuration>]/<split>.jsonl
+"""
+
+import contextlib
+import functools
+import importlib.metadata
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from ablate.run import files
+from ablate.run.evaluate import Task
+from ablate.run.failures import first_line
+from ablate.run.settings import UserError
+from ablate.scores import items, sampling
+from ablate.scores.asked import kept
+from ablate.scores.candidate import Candidate
+from ablate.scores.items import Item, Row
+from ablate.scores.requests import Request, score
+
+try:
+    import datasets
+    from lm_eval import simple_evaluate
+    from lm_eval.api.model import TemplateLM
+    from lm_eval.models.utils import normalize_gen_kwargs
+    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks._yaml_loader import load_yaml
+    from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+except ModuleNotFoundError:
+    raise UserError("tasks of lm-eval need its package: pip install 'ablate[evaluate]'") from None
+
+PROTOCOL, VERSION = "lm_eval", 1
+MOST_TOKENS = 256  # of an answer, where a task does not say: as in HFLM
+FORMATS = ("json", "csv", "parquet", "text")  # names of datasets that are files of the user's own
+CHOSEN = ("multiple_choice", "loglikelihood")  # kinds of requests that have a continuation
+Beat = Callable[[], None]
+
+
+class AblateLM(TemplateLM):
+    """`cut` notes by how many tokens each context was too long, of those that were."""
+
+    def __init__(self, candidate: Candidate, beat: Beat = lambda: None) -> None:
+        super().__init__()
+        self.candidate, self.beat = candidate, beat
+        self._device = candidate.language.head_weight.device
+        self.cut: dict[tuple[str, str], int] = {}
+
+    @property
+    def eot_token_id(self) -> int:
+        return self.candidate.end
+
+    @property
+    def max_length(self) -> int:
+        return self.candidate.span
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        return self.candidate.encode(string)
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """By lm-eval's rule, but where merging leaves it no token to score: then from the common beginning on."""
+        before, after = super()._encode_pair(context, continuation)
+        if after or not continuation:
+            return before, after
+        request, _ = self.candidate.following(context, continuation)
+        return list(request.context[1:]) or [self.eot_token_id], list(request.continuation)
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+        return super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+
+    def _loglikelihood_tokens(self, requests: list[Any], **kwargs: Any) -> list[tuple[float, bool]]:
+        asked = [Request(tuple(context), tuple(continuation)) for _, context, continuation in requests]
+        scored = score(self.candidate.language, asked, longest=self.max_length, beat=self.beat)
+        self.cut |= {pair: one.cut for (pair, _, _), one in zip(requests, scored, strict=True) if one.cut}
+        return [(-one.nats, one.greedy) for one in scored]
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = True) -> list[float]:
+        windows = [self._windows(request.args[0]) for request in requests]
+        scored = iter(self._loglikelihood_tokens([(("", ""), *pair) for of_text in windows for pair in of_text]))
+        return [sum(next(scored)[0] for _ in of_text) for of_text in windows]
+
+    def _windows(self, text: str) -> list[tuple[list[int], list[int]]]:
+        """Each token once, after as many as fit before it."""
+        found = get_rolling_token_windows(self.tok_encode(text), self.prefix_token_id, self.max_length, context_len=1)
+        return [make_disjoint_window(window) for window in found]
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[str]:
+        answers = [""] * len(requests)
+        for asked, numbers in _by_settings(requests).items():
+            found = self._generated([requests[i].args[0] for i in numbers], json.loads(asked))
+            for i, text in zip(numbers, found, strict=True):
+                answers[i] = text
+        return answers
+
+    def _generated(self, contexts: list[str], settings: dict[str, Any]) -> list[str]:
+        """What follows each context, up to the first stop string, the end token, or so many tokens."""
+        asked = dict[str, Any](normalize_gen_kwargs(settings, MOST_TOKENS))
+        tokens = min(asked["max_gen_toks"], self.max_length // 2)
+        if tokens < asked["max_gen_toks"]:
+            told = "%s tokens of an answer were asked for: it gets %s, half of what the model reads"
+            logging.getLogger("lm_eval").warning(told, asked["max_gen_toks"], tokens)
+        prompts = [self.tok_encode(context) or [self.eot_token_id] for context in contexts]
+        room = self.max_length - tokens
+        self.cut |= {(text, ""): len(p) - room for text, p in zip(contexts, prompts, strict=True) if len(p) > room}
+        drawn = {key: asked[key] for key in ("temperature", "top_k", "top_p") if key in asked and asked["do_sample"]}
+        found = sampling.generate(
+            self.candidate.language,
+            [prompt[-room:] for prompt in prompts],
+            self.candidate.pieces,
+            tokens=tokens,
+            stop=[text for text in asked["until"] if text],
+            end=self.eot_token_id,
+            **drawn,
+        )
+        return [answer.text for answer in found]
+
+
+def _by_settings(requests: Sequence[Any]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for i, request in enumerate(requests):
+        found.setdefault(json.dumps(request.args[1], sort_keys=True), []).append(i)
+    return found
+
+
+def ask(
+    candidate: Candidate,
+    name: str,
+    task: Task,
+    step: int,
+    weights_sha256: str,
+    folder: Path,
+    beat: Beat = lambda: None,
+) -> Path:
+    """The file of a task of lm-eval, as `asked.ask` gives that of another; nothing of it is kept before it is whole."""
+    header = header_of(name, task, step, weights_sha256)
+    return kept(folder, header, lambda _: _evaluated(candidate, name, task, beat))
+
+
+def header_of(name: str, task: Task, step: int, weights_sha256: str) -> Row:
+    """The first row, as far as it is known before lm-eval has read any data."""
+    asked = {"task": _name(name, task), "limit": task.items, "shots": task.shots, "seed": task.seed}
+    return items.identified(
+        {
+            "task": name,
+            "protocol": PROTOCOL,
+            "step": step,
+            "weights_sha256": weights_sha256,
+            "asked": asked | {"files": [files.sums([path])[path.name] for path in _files(task)]},
+            "versions": {"lm_eval": importlib.metadata.version("lm_eval"), "harness": VERSION},
+        }
+    )
+
+
+def _name(name: str, task: Task) -> str:
+    """As lm-eval calls it: by its name, or the YAML of one of the user's own."""
+    return task.path or task.options.get("task") or name
+
+
+def _files(task: Task) -> list[Path]:
+    """Files of the user's own that the task is made of."""
+    found = [path for path in sorted(Path(_data(task)).rglob("*.*")) if path.is_file()] if _data(task) else []
+    if task.path:
+        named = (load_yaml(Path(task.path), resolve_func=False).get("dataset_kwargs") or {}).get("data_files") or []
+        lists = named.values() if isinstance(named, dict) else [named]
+        flat = [Path(path) for paths in lists for path in ([paths] if isinstance(paths, str) else paths)]
+        found += [Path(task.path), *(path for path in flat if path.is_file())]
+    return found
+
+
+def _data(task: Task) -> str:
+    return task.options.get("data") or ""
+
+
+def _evaluated(candidate: Candidate, name: str, task: Task, beat: Beat) -> tuple[Row, list[Row]]:
+    """What lm-eval finds, as rows; and the digest of what it asked."""
+    language_model = AblateLM(candidate, beat)
+    with _data_from(name, task):
+        manager = _manager(shipped=not task.path)
+        found = simple_evaluate(
+            language_model,
+            tasks=_loaded(manager, name, task),
+            task_manager=manager,
+            num_fewshot=task.shots,
+            limit=task.items,
+            bootstrap_iters=0,
+            random_seed=task.seed,
+            numpy_random_seed=task.seed,
+            torch_random_seed=task.seed,
+            fewshot_random_seed=task.seed,
+        )
+    assert found is not None  # there is one process
+    pairs = list(_rows(found, language_model.cut))
+    return {"items_digest": items.digest(item for item, _ in pairs)}, [row for _, row in pairs]
+
+
+@functools.cache
+def _manager(shipped: bool) -> TaskManager:
+    """Of the tasks that lm-eval ships: it takes a quarter of a minute to find them."""
+    return TaskManager(include_defaults=shipped)
+
+
+def _loaded(manager: TaskManager, name: str, task: Task) -> list[Any]:
+    """Raises UserError for a task that lm-eval does not have or cannot read."""
+    called = _name(name, task)
+    try:
+        loaded = manager.load([called])
+    except UserError:
+        raise
+    except KeyError:
+        raise UserError(f"evaluate.tasks.{name}: lm-eval has no task {called!r}; options.task names one") from None
+    except Exception as error:  # of a file that is the user's, or of a task's own code
+        raise UserError(f"evaluate.tasks.{name}: lm-eval cannot load {called}: {first_line(error)}") from None
+    return [*loaded.get("groups", {}).values()] or [*loaded["tasks"].values()]
+
+
+@contextlib.contextmanager
+def _data_from(name: str, task: Task) -> Iterator[None]:
+    """Datasets as lm-eval loads them: from a folder that is laid out like the hub, if one is given."""
+    from_hub, folder, task_name = datasets.load_dataset, _data(task), name
+
+    def load(path: str, name: str | None = None, **more: Any) -> Any:
+        if folder and path not in FORMATS:
+            return from_hub(**_local(Path(folder, path, name or "")))
+        try:
+            return from_hub(path, name, **more)
+        except Exception as error:  # of a client for HTTP, a file system, a parser: each has its own
+            where = f"{path}/{name}" if name else path
+            raise UserError(
+                f"evaluate.tasks.{task_name}: its data, {where}, cannot be read: {first_line(error)}. Without a"
+                f" network: keep them as DIR/{where}/<split>.jsonl, and set evaluate.tasks.{task_name}.options.data=DIR"
+            ) from None
+
+    with mock.patch.object(datasets, "load_dataset", load):
+        yield
+
+
+def _local(folder: Path) -> dict[str, Any]:
+    """Arguments of `load_dataset` for the files of a folder, each a split. Raises UserError where there are none."""
+    found = {kind: sorted(folder.glob(f"*.{kind}")) for kind in ("jsonl", "json", "parquet", "csv")}
+    for kind, paths in found.items():
+        if paths:
+            return {"path": kind.removesuffix("l"), "data_files": {path.stem: str(path) for path in paths}}
+    raise UserError(f"{folder}: has no data; there must be a file for each split: <split>.jsonl, .parquet or .csv")
+
+
+def _rows(found: dict[str, Any], cut: dict[tuple[str, str], int]) -> Iterator[tuple[Item, Row]]:
+    """An item and a row for each document, of the first filter if there are several."""
+    for name, samples in found["samples"].items():
+        kind, filters = found["configs"][name]["output_type"], {sample["filter"]: None for sample in samples}
+        for sample in samples:
+            if sample["filter"] == next(iter(filters)):
+                yield _row(f"{name}/{sample['doc_id']}", kind, sample, cut)
+
+
+def _row(key: str, kind: str, sample: dict[str, Any], cut: dict[tuple[str, str], int]) -> tuple[Item, Row]:
+    asked = [tuple(arguments) for arguments in sample["arguments"]]
+    if "acc_mutual_info" in sample["metrics"]:  # then each choice comes once more, without its context
+        asked = asked[: len(asked) // 2]
+    texts = [pair[1] if kind in CHOSEN else pair[0] for pair in asked]
+    gold = _gold(sample, asked) if kind == "multiple_choice" else 0
+    item = Item(key, key, asked[0][0], tuple(texts), gold)
+    row: Row = {"item": key, "source": key, "gold": gold}
+    if kind == "generate_until":
+        row |= {"text": str(sample["filtered_resps"][0]), "right": _right(sample)}
+    else:
+        answers = [answers[0] for answers in sample["resps"][: len(asked)]]
+        row |= {"nats": [-(answer[0] if kind in CHOSEN else answer) for answer in answers]}
+        row |= {"bytes": [len(text.encode()) for text in texts]}
+    if kind == "loglikelihood":
+        row |= {"right": bool(sample["resps"][0][0][1])}
+    cuts = [cut.get((pair[0], pair[1] if kind in CHOSEN else ""), 0) for pair in asked]
+    return item, row | ({"cut": max(cuts)} if any(cuts) else {})
+
+
+def _gold(sample: dict[str, Any], asked: Sequence[tuple[Any, ...]]) -> int:
+    """The number of the right choice, which a task gives as a number or as text; of several the first."""
+    target = sample["target"]
+    target = target[0] if isinstance(target, list) else target
+    if len({pair[0] for pair in asked}) > 1:  # the contexts are the choices, and the target what follows them all
+        raise UserError(f"evaluate: {sample['doc_id']}: a task whose contexts are the choices cannot be kept as rows")
+    texts = [pair[1].strip() for pair in asked]
+    return texts.index(target.strip()) if isinstance(target, str) else int(target)
+
+
+def _right(sample: dict[str, Any]) -> bool:
+    """By the first metric of the task."""
+    return float(sample[sample["metrics"][0]]) > 0.5
