@@ -52,16 +52,26 @@ def hanging(times: float) -> Draw:
     return draw
 
 
+def louder(times: float) -> Draw:
+    """Arms and base alike have `times` the noise."""
+    return lambda rng, arms, seeds: times * _normal(rng, np.ones(arms), seeds)
+
+
 def scattered(rng: np.random.Generator, arms: int, seeds: int) -> np.ndarray:
     """Log-normal standard deviations."""
     sd = np.exp(0.8 * rng.standard_normal((arms, 1)))
     return np.sqrt(SHARED) * (sd * rng.standard_normal((arms, seeds)) - rng.standard_normal(seeds))
 
 
-def skewed(rng: np.random.Generator, arms: int, seeds: int) -> np.ndarray:
-    """Runs with exponential noise."""
-    runs = np.sqrt(SHARED) * rng.standard_exponential((arms + 1, seeds))
-    return runs[1:] - runs[0]
+def skewed(times: float = 1.0) -> Draw:
+    """Runs with exponential noise; the first arm has `times` as much of a pair."""
+
+    def draw(rng: np.random.Generator, arms: int, seeds: int) -> np.ndarray:
+        runs = rng.standard_exponential((arms + 1, seeds)) - 1
+        sd = np.sqrt(np.where(np.arange(arms) < 1, times, 1.0) ** 2 - SHARED)
+        return sd[:, None] * runs[1:] - np.sqrt(SHARED) * runs[0]
+
+    return draw
 
 
 def _normal(rng: np.random.Generator, sd: np.ndarray, seeds: int) -> np.ndarray:

@@ -11,6 +11,7 @@ to differ is false.
     base of 5 x        the base's runs have five times the noise of every arm's
     heavy tails        runs with Student's t noise of 3 degrees of freedom
     skewed             runs with exponential noise
+    study of 3 x       base and arms alike have three times the noise of earlier studies
     log-normal         standard deviations of arms scatter by a factor e^0.8, in earlier studies too
     speedruns          final losses of modded-nanogpt: base, arms and seeds are drawn from the replicate runs of one
                        recipe, earlier studies from other recipes: real noise, and recipes that differ in it
@@ -19,6 +20,7 @@ The naive rules are what is done without such a tool: the lower of two runs, a t
 run each (seed noise twice theirs), a t test of each arm that forgets how many there are.
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -31,12 +33,28 @@ from ablate.verdict.statistics.moderated import Block, estimate, lent
 from ablate.verdict.statistics.paired import UNKNOWN, Judgement, holm, judge, p_different
 from ablate.verdict.statistics.shrink import Shrunken, shrink
 from bench.curves import TABLES
-from bench.noise import MANY, NONE, ODD, SOME, World, first, hanging, heavy, normal, scattered, skewed, speedruns
+from bench.noise import (
+    MANY,
+    NONE,
+    ODD,
+    SOME,
+    TIMES,
+    World,
+    first,
+    hanging,
+    heavy,
+    louder,
+    normal,
+    scattered,
+    skewed,
+    speedruns,
+)
 from bench.races import Mean, Rate
 from bench.rounds import Row
 
 ALPHA, MOST, BOUND = 0.05, 0.065, 0.075  # level; most false claims, and most at the upper end of their interval
-STUDIES, RACES, QUICK = 2000, 1000, 20
+STUDIES, LARGE, RACES, QUICK = 10_000, 2000, 1000, 20
+FEW = 8  # arms; with more, and where effects are shrunken, a study takes long: LARGE of them
 MARGIN = 1.0  # in sd of a difference
 LABS, RACING = 100, 10  # of which each has its share of the studies; bounds of a race are simulated for a lab
 
@@ -69,11 +87,12 @@ class FalseClaims(Share):
 
 def verdicts(quick: bool) -> list[Row]:
     """shares of studies or arms; from, to: Clopper-Pearson 95 % of a rate"""
-    studies = QUICK if quick else STUDIES
-    rows = [row for name, world, arms in _nulls() for row in _false(name, world, arms, studies)]
+    few, large = (QUICK, QUICK) if quick else (STUDIES, LARGE)
+    rows = [row for name, world, arms in _nulls() for row in _false(name, world, arms, few if arms <= FEW else large)]
     rows += [row for one in _races() for row in _raced(*one, QUICK if quick else RACES)]
-    rows += _naive(studies) + _power(studies) + _margins(studies // 4)
-    return rows + _small(studies // 4) + _sparse(studies // 2) + _calibration(studies // 4)
+    rows += _naive(large) + _power(few) + _margins(large // 4)
+    rows += _small(large // 4) + _sparse(large // 2) + _largest(large // 2)
+    return rows + _calibration(large // 4)
 
 
 def _nulls() -> list[tuple[str, World, int]]:
@@ -90,10 +109,13 @@ def _nulls() -> list[tuple[str, World, int]]:
         ("all arms of 2 x, 30 before", World(normal(1.0, 2.0), equal), (3,)),
         ("all arms of 3 x, 30 before", World(whole, equal), (2, 4)),
         ("all arms of 3 x, 200 before", World(whole, equal, MANY), (3, 20)),
+        ("study of 3 x, 30 before", World(louder(TIMES), equal), (4,)),
         ("base of 5 x, first study", World(hanging(5.0), equal, NONE), (3, 8, 20)),
-        ("base of 5 x, 30 before", World(hanging(5.0), equal), (4, 8, 20)),
+        ("base of 5 x, 30 before", World(hanging(5.0), equal), (3, 4, 8, 20)),
         ("heavy tails, 30 before", World(heavy, heavy), (3,)),
-        ("skewed, 30 before", World(skewed, skewed), (3,)),
+        ("skewed, 30 before", World(skewed(), skewed()), (3,)),
+        ("skewed arm of 3 x, first study", World(skewed(TIMES), skewed(), NONE), (1,)),
+        ("skewed arm of 3 x, 30 before", World(skewed(TIMES), skewed()), (1,)),
         ("log-normal, 30 before", World(scattered, scattered), (3, 8)),
     ]
     if TABLES.exists():
@@ -264,6 +286,27 @@ def _sparse(studies: int) -> list[Row]:
         some, case = (low <= stated) & (stated < high), f"10 arms, 9 of 10 null, stated {low:g} to {min(high, 1):g}"
         rows.append(Average(case, "wrong sign, stated", stated[some].tolist()))
         rows.append(Share(case, "wrong sign, came true", came[some].tolist()))
+    return rows
+
+
+def _largest(studies: int) -> list[Row]:
+    """The effect behind the largest estimate of 20 arms: of none, of small and of few large effects, and of one."""
+    arms, rows = 20, []
+    kinds: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+        "none": lambda rng: np.zeros(arms),
+        "of 0.1 sd": lambda rng: 0.1 * rng.standard_normal(arms),
+        "one in five of 2 sd": lambda rng: np.where(rng.random(arms) < 0.2, 2.0, 0.0) * rng.standard_normal(arms),
+        "one in five of 4 sd": lambda rng: np.where(rng.random(arms) < 0.2, 4.0, 0.0) * rng.standard_normal(arms),
+        "one of 6 sd": lambda rng: np.where(np.arange(arms) < 1, 6.0, 0.1 * rng.standard_normal(arms)),
+    }
+    for kind, draw in kinds.items():
+        rng, found = np.random.default_rng(0), []
+        for _ in range(studies):
+            truth = draw(rng)
+            known, _ = study(World(normal(), normal(), NONE), rng, arms, 3, truth)
+            largest = int(np.argmax([abs(one.mean) for one in known]))
+            found.append(_covered(shrunken(known, MARGIN), truth)[largest])
+        rows.append(Share(f"20 arms, effects: {kind}", "shrunken covered, largest", found, 0.93))
     return rows
 
 

@@ -9,8 +9,10 @@ mean m and standard error s = sd(d) / sqrt(n):
     equivalent   both one-sided tests reject |effect| >= margin: p = P(T > (margin - |m|) / s)
                  (TOST, Schuirmann 1987), that is: the (1 - 2 level) interval lies inside -+margin
     family       Holm (1979), for `different` and for `equivalent`, each over all arms of the study
-    MDE          smallest effect found with probability .8: s times the noncentrality at which
-                 a noncentral t exceeds t(1 - level/2), level = alpha / arms (Holm's first step)
+    MDE          smallest effect found with probability .8, were s the true error: s times the noncentrality at
+                 which a noncentral t exceeds t(1 - level/2), level = alpha / arms (Holm's first step). s is not:
+                 effects of the size printed were found with a mean probability of .63 to .68 at three seeds, and
+                 of .71 to .73 at eight (1 to 20 arms, 3,000 studies a row)
 
 What is known of the noise from before (`moderated`) replaces s and n-1 by s~ and d0 + n-1 throughout.
 

@@ -9,11 +9,18 @@ standard error e (known with some degrees of freedom, over which is averaged, li
 
     effect | tau, e  ~  normal(B m, B e^2),     B = tau^2 / (tau^2 + e^2)
 
-The chance of a wrong sign asks something else: whether there is an effect at all. For that, a share of the arms has
-none, and it has not the sign of its estimate either (the local false sign rate: Stephens 2017, Biostatistics 18:275).
-The family tells the share; before it does, NONE says nine of ten, which is cautious where more arms have an effect.
-Chances that leave this out are far too small where few have: of those stated as 0.04, 0.32 came true. The mean and
-the interval are of an effect that there is; were nothing a part of them, they would be too narrow where all have some.
+A share of the arms has no effect at all. The mean and the interval are of an effect, if there is one: were nothing a
+part of them, they would be too narrow where all have some. But how large effects are is told by the arms that have
+one. Were the others counted among them, the one large effect of 20 arms would lie in 0.13 of its intervals of 0.95. The
+family tells the share; before it does, SOME says two of three. With it, the interval of the largest estimate of a study
+held in 0.94 to 0.98 of studies of 3 to 20 arms with none, few, small or large effects (1,500 to 12,000 a row). One
+effect alone among many arms is held less: of 3 times the noise of a pair, 0.91 among 20 arms and 0.88 among 40; of 6
+times, 0.92 among 40 and 0.87 among 71.
+
+The chance of a wrong sign asks whether there is an effect at all: an arm without one has not the sign of its estimate
+either (the local false sign rate: Stephens 2017, Biostatistics 18:275). For it, NONE says nine of ten, which is
+cautious where more arms have an effect. Chances that leave this out are far too small where few have: of those stated
+as 0.04, 0.32 came true; with two of three, of those stated as 0.07, 0.28.
 
 The word of a verdict never comes from here: it comes from the estimate and its error alone.
 
@@ -34,7 +41,7 @@ TAUS = np.geomspace(1e-2, 1e2, 49)  # in units of the scale
 PRIOR = TAUS**2 / (1 + TAUS**2) ** 1.5  # of them, on a grid of logarithms
 WIDE = 3.0  # median errors
 SHARES = (np.arange(12) + 0.5) / 12  # of the arms, without effect
-NONE = SHARES**8  # beta(9, 1), mean 0.9
+NONE, SOME = SHARES**8, SHARES  # how likely they are: beta(9, 1), mean 0.9, and beta(2, 1), mean 0.67
 POINTS, WEIGHTS = ((x + shift) / 2 for x, shift in zip(np.polynomial.legendre.leggauss(12), (1, 0), strict=True))
 STEPS = 60  # of the bisection for a quantile
 
@@ -61,8 +68,11 @@ def shrink(
     kept = taus**2 / (taus**2 + e**2)
     centres, sds = kept * m, np.sqrt(kept) * e
     right = (density * ndtr(np.abs(centres) / sds)).sum(2)
-    wrong = _wrong_sign(_density(m, e**2).sum((1, 2)), density.sum(2), right)
-    weights = _likely(np.log(PRIOR) + np.log(density.sum(2)).sum(0))[:, None] * density / density.sum(2, keepdims=True)
+    none, some = _density(m, e**2).sum((1, 2)), density.sum(2)
+    wrong = 1 - (_effect(none, some, NONE) * right / some).sum(1)
+    told = _effect(none, some, SOME)
+    told /= told.sum(1, keepdims=True)  # given that the arm has an effect
+    weights = told[:, :, None] * density / some[:, :, None]
     centres, sds, weights = (x.reshape(len(m), -1) for x in (centres, sds, weights))
     tail = (1 - confidence) / 2
     low, high = (_quantile(centres, sds, weights, level) for level in (tail, 1 - tail))
@@ -77,17 +87,16 @@ def _density(m: np.ndarray, variance: np.ndarray) -> np.ndarray:
     return WEIGHTS * (np.exp(-0.5 * m**2 / variance) / np.sqrt(variance) + 1e-300)
 
 
-def _wrong_sign(none: np.ndarray, some: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """By arm, from the densities of its estimate without effect, [arm], with one, and of the same sign, [arm, tau]."""
+def _effect(none: np.ndarray, some: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Probability that an arm has an effect, and of tau, [arm, tau], from the densities of its estimate without, with.
+
+    prior: of SHARES.
+    """
     shares = SHARES[:, None, None]
     either = shares * none[:, None] + (1 - shares) * some  # (shares, arms, taus)
-    likely = _likely(np.log(NONE[:, None] * PRIOR) + np.log(either).sum(1))
-    return 1 - (likely[:, None] * (1 - shares) * right / either).sum((0, 2))
-
-
-def _likely(logs: np.ndarray) -> np.ndarray:
-    weights = np.exp(logs - logs.max())
-    return weights / weights.sum()
+    logs = np.log(prior[:, None] * PRIOR) + np.log(either).sum(1)
+    likely = np.exp(logs - logs.max())
+    return (likely[:, None] / likely.sum() * (1 - shares) * some / either).sum(0)
 
 
 def _quantile(centres: np.ndarray, sds: np.ndarray, weights: np.ndarray, level: float) -> np.ndarray:

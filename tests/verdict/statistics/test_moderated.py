@@ -101,7 +101,7 @@ EVEN = [
 
 
 @pytest.mark.parametrize(
-    ("arms", "alone", "after"), [(1, 0, 1.6), (2, 0, 1.6), (3, 2, 4), (4, 2, 5), (5, 2, 5), (7, 3, 5)]
+    ("arms", "alone", "after"), [(1, 0, 1.6), (2, 0, 1.6), (3, 1.6, 3.2), (4, 2, 5), (5, 2, 5), (7, 3, 5)]
 )
 def test_what_arms_lend_one_another_and_what_the_past_lends(arms, alone, after):
     """The table of the module, for arms of variance 1 after a past of variance 1."""
@@ -134,8 +134,8 @@ def test_a_past_that_is_quieter_is_let_go():
     one = EVEN[0]
     for factor, df in ((1.35, 1.6), (1.37, 0.0)):
         assert past(PRIOR, [[x * math.sqrt(factor) for x in one]]).df == df
-    assert lent(PRIOR, [[2 * x for x in d] for d in EVEN[:3]]).df == 2  # what they lend one another
-    assert lent(PRIOR, [[x / 9 for x in d] for d in EVEN[:3]]).df == 4  # a past that is noisier can only widen
+    assert lent(PRIOR, [[2 * x for x in d] for d in EVEN[:3]]).df == 1.6  # what they lend one another
+    assert lent(PRIOR, [[x / 9 for x in d] for d in EVEN[:3]]).df == 3.2  # a past that is noisier can only widen
 
 
 def test_an_arm_that_is_its_base_counts_for_nothing():

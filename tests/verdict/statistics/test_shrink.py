@@ -10,12 +10,29 @@ def of(means: list[float], errors: list[float], df: float = 1e6, scale: float = 
     return shrink(means, errors, [df] * len(means), scale, 0.95)
 
 
-def test_small_effects_of_a_null_family_shrink_and_large_ones_stay():
-    small = of([0.5, -0.3, 0.2, -0.6, 0.1, 0.4], [1.0] * 6)
-    assert all(abs(one.mean) < 0.5 * 0.6 for one in small)
+def test_effects_of_null_families_shrink_and_large_ones_stay():
+    """By half in their mean square: estimates of families that are null, which say so themselves."""
+    means = np.random.default_rng(0).standard_normal((100, 8))
+    found = np.array([[one.mean for one in of(family.tolist(), [1.0] * 8)] for family in means])
+    assert (found**2).sum() < 0.5 * (means**2).sum()
+    assert (np.abs(found) < np.abs(means)).all()
     (large,) = of([30.0], [1.0])
     assert 29 < large.mean < 30
     assert large.wrong_sign < 1e-6
+
+
+@pytest.mark.parametrize("effect", [0.0, 6.0])
+def test_the_interval_of_the_largest_of_many_estimates_holds(effect):
+    """One arm of 20 has the effect, in units of the noise of a pair; four seeds, and noise known with 8 degrees."""
+    rng, arms, studies, held = np.random.default_rng(0), 20, 60, 0
+    truth = np.where(np.arange(arms) < 1, effect, 0.0)
+    for _ in range(studies):
+        means = truth + rng.standard_normal(arms) / 2
+        errors = np.sqrt(rng.chisquare(8, arms) / 8) / 2
+        largest = int(np.argmax(np.abs(means)))
+        low, high = of(means.tolist(), errors.tolist(), df=8)[largest].interval
+        held += low <= truth[largest] <= high
+    assert held >= binom.ppf(0.001, studies, 0.93)
 
 
 def test_a_family_of_effects_is_shrunk_less_than_a_family_of_none():
