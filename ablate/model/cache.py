@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ablate.model.linear import Rounded
 from ablate.model.parts import turns
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ class Cache:
     def __init__(self, language: "LanguageModel", rows: int, length: int) -> None:
         self.read_B, self.length = torch.zeros(rows, dtype=torch.int64), length
         self.states: list[State] = [{} for _ in language.blocks]
+        self.rounded: Rounded = {}  # weights stay while a cache is in use
 
     def of_rows(self, index: Tensor) -> "Cache":
         """A cache of those rows, in that order; a row may come several times. This one stays as it is."""
         chosen = object.__new__(Cache)
-        chosen.read_B, chosen.length = self.read_B[index.cpu()], self.length
+        chosen.read_B, chosen.length, chosen.rounded = self.read_B[index.cpu()], self.length, self.rounded
         chosen.states = [{name: kept[index.to(kept.device)] for name, kept in state.items()} for state in self.states]
         return chosen
 

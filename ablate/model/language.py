@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ablate.model.cache import Cache, Reading, State, mixed
-from ablate.model.linear import LINEARS, Dense
+from ablate.model.linear import LINEARS, Dense, rounded_once
 from ablate.model.mixers import mixer
 from ablate.model.parts import FEEDS, RMSNorm
 from ablate.run.settings import Model, Size
@@ -108,8 +108,9 @@ class LanguageModel(nn.Module):
     @torch.no_grad()
     def _cached(self, tokens_BL: Tensor, cache: Cache, new_B: Tensor | None) -> Tensor:
         x_BLD, at = self.embedding(tokens_BL), cache.reading(tokens_BL, new_B)
-        for block, state in zip(self._stack, cache.states, strict=True):
-            x_BLD = block.cached(x_BLD, state, at)
+        with rounded_once(cache.rounded):
+            for block, state in zip(self._stack, cache.states, strict=True):
+                x_BLD = block.cached(x_BLD, state, at)
         return self.norm(x_BLD)
 
     def logits(self, tokens_BL: Tensor) -> Tensor:

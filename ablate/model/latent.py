@@ -13,8 +13,10 @@ all heads share:
 Cache per token: C + P values, against 2 G K for attention with G key-value heads.
 
 Shapes: B rows, L tokens of a row, D width, H heads, K = D / H width of a head's content key and of
-its value, P width of the rotary key, C rank of the latent.
+its value, P width of the rotary key, C rank of the latent, R = C + P, T tokens kept.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -61,15 +63,24 @@ class LatentAttention(nn.Module):
         return self.out(y_BHLK.transpose(1, 2).flatten(2))
 
     def cached(self, x_BLD: Tensor, state: State, at: Reading) -> Tensor:
-        """Latents and rotary keys are kept; keys and values are made from them again at every call."""
-        turn_BLP2 = at.turns(self.rope_width, self.rotary.theta)
-        latent_BTC = at.kept(state, "latent", self._latent(x_BLD))
-        rope_BTP = at.kept(state, "rope", self._rope_key(x_BLD, turn_BLP2)[:, :, 0])
-        k_BTHK, v_BTHK = self._content(latent_BTC)
-        k_BTHK = torch.cat((k_BTHK, rope_BTP[:, :, None].expand(-1, -1, self.heads, -1)), dim=-1)
-        q_BHLK = self._queries(x_BLD, turn_BLP2).transpose(1, 2)
-        y_BHLK = cached_attention(q_BHLK, k_BTHK.transpose(1, 2), v_BTHK.transpose(1, 2), at)
-        return self.out(y_BHLK.transpose(1, 2).flatten(2))
+        """Kept are the inputs of `kv_up` and the rotary keys: one head of keys, and in it of values, for all queries.
+
+        `kv_up` is merged into the queries and into what comes out, so nothing kept is ever written out.
+        """
+        turn_BLP2, ranks = at.turns(self.rope_width, self.rotary.theta), self.kv_rank + self.rope_width
+        latent_BLC, up_OC = self.kv_up.factors(self._latent(x_BLD))
+        new_BLR = torch.cat((latent_BLC, self._rope_key(x_BLD, turn_BLP2)[:, :, 0].to(latent_BLC.dtype)), dim=-1)
+        kept_B1TR = at.kept(state, "latent", new_BLR)[:, None]
+        if at.fresh:
+            return self(x_BLD)
+        k_up_HKC, v_up_HKC = up_OC.unflatten(0, (self.heads, 2, self.width)).unbind(1)
+        content_BHLK, rope_BHLP = (
+            self._queries(x_BLD, turn_BLP2).transpose(1, 2).split((self.width, self.rope_width), dim=-1)
+        )
+        q_BHLR = torch.cat((content_BHLK @ k_up_HKC, rope_BHLP), dim=-1)
+        q_BHLR = q_BHLR * math.sqrt(ranks / (self.width + self.rope_width))  # attention divides by the root of R
+        y_BHLC = cached_attention(q_BHLR, kept_B1TR, kept_B1TR[..., : self.kv_rank], at)
+        return self.out((y_BHLC @ v_up_HKC.mT).transpose(1, 2).flatten(2))
 
     def _queries(self, x_BLD: Tensor, turn_BLP2: Tensor | None = None) -> Tensor:
         """(B, L, H, K + P), the last P rotated."""

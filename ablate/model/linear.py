@@ -16,7 +16,8 @@ there; oneDNN, inside the same torch, uses it. Measured on an AMD EPYC (Zen 5): 
 Shapes: N tokens, I inputs, O outputs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -35,6 +36,10 @@ class Dense(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         return linear(input, self.weight)
+
+    def factors(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        """(x, weight) whose product `x W^T` is what the layer makes of `input`."""
+        return input, self.weight
 
     def flops(self) -> int:
         """Forward FLOPs per token: one multiplication and one addition per weight."""
@@ -61,15 +66,44 @@ class Ternary(Dense):
 
     def forward(self, input: Tensor) -> Tensor:
         x, x_scale = int8(self.norm(input.float()))
-        weight_OI, scale_O = ternary(self.weight, self.splits)
+        weight_OI, scale_O = self._rounded()
         y = linear(x, weight_OI)
         return (y * (scale_O * x_scale)).to(y.dtype)
+
+    def factors(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        x, x_scale = int8(self.norm(input.float()))
+        weight_OI, scale_O = self._rounded()
+        return x * x_scale, weight_OI * scale_O[:, None]
+
+    def _rounded(self) -> tuple[Tensor, Tensor]:
+        """Of weights that stay as they are, once."""
+        if _rounded is None:
+            return ternary(self.weight, self.splits)
+        if self not in _rounded:
+            _rounded[self] = ternary(self.weight, self.splits)
+        return _rounded[self]
+
+
+Rounded = dict[Ternary, tuple[Tensor, Tensor]]  # ternary weights and their scales
+_rounded: Rounded | None = None
+
+
+@contextmanager
+def rounded_once(memory: Rounded) -> Iterator[None]:
+    """Inside, each ternary matrix is rounded when it is first used, and remembered: only while weights stay."""
+    global _rounded
+    before, _rounded = _rounded, memory
+    try:
+        yield
+    finally:
+        _rounded = before
 
 
 LINEARS = {"dense": Dense, "ternary": Ternary}
 NORM_EPS = 1e-5  # of the norm in front of a ternary product
 TINY = 1e-5  # the smallest scale: a matrix or an input of zeros must not divide by zero
 
+FEW = 16  # tokens, as when text is written: below, oneDNN's start costs more than it gains (12 us against 3)
 HAS_ONEDNN = torch.backends.mkldnn.is_available()
 
 
@@ -101,7 +135,13 @@ def packed_bytes(model: nn.Module) -> int:
 
 def linear(x: Tensor, weight_OI: Tensor) -> Tensor:
     """`F.linear(x, weight)`, by oneDNN where that is quicker."""
-    return _OneDNNLinear.apply(x, weight_OI) if _onednn_is_quicker(x) else F.linear(x, weight_OI)
+    if not _onednn_is_quicker(x):
+        return F.linear(x, weight_OI)
+    if torch.is_grad_enabled():
+        return _OneDNNLinear.apply(x, weight_OI)
+    if x.numel() < FEW * x.shape[-1]:
+        return F.linear(x, weight_OI)
+    return product(x.flatten(0, -2), weight_OI).unflatten(0, x.shape[:-1])
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:

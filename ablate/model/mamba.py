@@ -96,7 +96,7 @@ class Mamba2(nn.Module):
         before_BLE = state.get("convolution", xbc_BLE.new_zeros(len(x_BLD), self.mamba.conv - 1, xbc_BLE.shape[2]))
         seen_BLE = torch.cat((before_BLE, xbc_BLE), dim=1)
         state["convolution"] = at.last(seen_BLE, self.mamba.conv - 1)
-        convolved_BLE = causal_convolution(seen_BLE, *self.conv1d.parameters())[:, self.mamba.conv - 1 :]
+        convolved_BLE = convolution(seen_BLE, *self.conv1d.parameters())
         with _no_autocast(x_BLD.device.type):
             x_BLHP, B_BLGN, C_BLGN = self._split(F.silu(convolved_BLE).float())
             dt_BLH = F.softplus(dt_BLH.float() + self.dt_bias) * at.counted_BL[..., None]  # 0: nothing decays or enters
@@ -159,11 +159,18 @@ def causal_convolution(x_BLE: Tensor, weight_E1K: Tensor, bias_E: Tensor, seq_id
     before = weight_E1K.shape[-1] - 1
     padded_BEL = F.pad(x_BLE.mT, (before, 0))
     if seq_idx is None:
-        return F.conv1d(padded_BEL, weight_E1K, bias_E, groups=len(bias_E)).mT
+        return convolution(padded_BEL.mT, weight_E1K, bias_E)
     document_BL = F.pad((seq_idx[:, 1:] != seq_idx[:, :-1]).cumsum(1), (before + 1, 0))
     same_BLK = document_BL.unfold(1, before + 1, 1) == document_BL[:, before:, None]
     seen_BELK = padded_BEL.unfold(2, before + 1, 1) * same_BLK[:, None]
     return (seen_BELK * weight_E1K).sum(-1).mT + bias_E
+
+
+def convolution(x_BLE: Tensor, weight_E1K: Tensor, bias_E: Tensor) -> Tensor:
+    """The same of tokens that have K - 1 before them, which come first in x and give nothing."""
+    if x_BLE.shape[1] == weight_E1K.shape[-1]:  # one token, for which the kernel is slow to start
+        return (x_BLE * weight_E1K.permute(1, 2, 0)).sum(1, keepdim=True) + bias_E
+    return F.conv1d(x_BLE.mT, weight_E1K, bias_E, groups=len(bias_E)).mT
 
 
 def kernel(device: torch.device) -> Callable[..., Tensor]:

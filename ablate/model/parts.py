@@ -34,22 +34,30 @@ class RMSNorm(nn.Module):
     def forward(self, x_BLD: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
             return plain_rms_norm(x_BLD, self.weight, self.eps)
-        return _RMSNorm.apply(x_BLD, self.weight, self.eps)
+        if torch.is_grad_enabled():
+            return _RMSNorm.apply(x_BLD, self.weight, self.eps)
+        return _scaled(x_BLD, self.weight, self.eps)[0]
 
 
 def plain_rms_norm(x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
     return F.rms_norm(x, weight_D.shape, weight_D, eps)
 
 
+def _scaled(x: Tensor, weight_D: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """The norm, and the scale of each row."""
+    # Of bf16 rows too the scale is float32: rounded to bf16 it would be off by up to 0.8 %, for the whole row
+    exact = torch.promote_types(x.dtype, torch.float32)
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
+    scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+    return (x * scale).mul_(weight_D).to(x.dtype), scale
+
+
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
-        # Of bf16 rows too the scale is float32: rounded to bf16 it would be off by up to 0.8 %, for the whole row
-        exact = torch.promote_types(x.dtype, torch.float32)
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
-        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        y, scale = _scaled(x, weight_D, eps)
         ctx.save_for_backward(x, weight_D, scale)
-        return (x * scale).mul_(weight_D).to(x.dtype)
+        return y
 
     @staticmethod
     @once_differentiable
@@ -119,7 +127,8 @@ class SwiGLU(nn.Module):
         self.down = LINEARS[linear](hidden, width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        gated = plain_swiglu if torch.compiler.is_compiling() else _SwiGLU.apply
+        alone = torch.compiler.is_compiling() or not torch.is_grad_enabled()
+        gated = plain_swiglu if alone else _SwiGLU.apply
         return self.down(gated(self.gate_up(x_BLD)))
 
     def flops(self) -> int:

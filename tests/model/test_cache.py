@@ -172,7 +172,7 @@ def test_latent_attention_keeps_what_it_says_it_does():
     cache = Cache(language, rows=1, length=30)
     language(tokens(1, 30), cache)
     kept = {name: kept.shape[-1] for name, kept in cache.states[0].items()}
-    assert kept == {"latent": 64, "rope": 16}
+    assert kept == {"latent": 64 + 16}
     assert language.state_bytes(30) == SIZE.depth * 30 * sum(kept.values()) * 2
 
 
@@ -198,3 +198,14 @@ def test_a_state_does_not_grow():
     cache = Cache(language, rows=1, length=1000)
     language(tokens(1, 30), cache)
     assert 2 * sum(kept.numel() for kept in cache.states[0].values()) == mixer.state_bytes(30)
+
+
+def test_ternary_weights_are_rounded_once_for_a_cache_and_anew_for_the_next():
+    language = made(Model(), linear="ternary")
+    before = in_pieces(language, tokens(), [7])
+    with torch.no_grad():
+        for parameter in language.parameters():
+            parameter.mul_(-1 if parameter.ndim > 1 else 1).add_(0.01)
+    after = in_pieces(language, tokens(), [7])
+    assert (after - before).abs().max() > 0.1
+    assert (after - language.logits(tokens())).abs().median() < 1e-4
