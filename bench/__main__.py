@@ -26,6 +26,7 @@ from rich.table import Table
 from ablate.run.machine import environment
 from bench.aa import aa
 from bench.confounds import confounds
+from bench.decode import decode
 from bench.extrapolation import extrapolation
 from bench.mixers import mixers
 from bench.mixtures import mixtures
@@ -49,6 +50,7 @@ BENCHES: dict[str, Bench] = {
     "waiting": waiting,
     "startup": startup,
     "mixers": mixers,
+    "decode": decode,
     "races": races,
     "verdicts": verdicts,
     "aa": aa,
