@@ -11,6 +11,7 @@ from ablate.run.settings import UserError
 COMMANDS = {
     "train": "train one run, or with -m a whole study",
     "prepare": "read and tokenize the text, and show what there is to train on",
+    "evaluate": "what trained models answer to tasks",
     "report": "the verdict of a study: table, page, and what it rests on",
     "runs": "list, show, compare, extend and delete runs",
     "power": "how many seeds a study needs, before the first run",

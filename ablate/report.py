@@ -20,6 +20,7 @@ EXAMPLES = """\
   ablate report                             the studies there are
   ablate report mix_sweep                   table and page, also while it runs
   ablate report mix_sweep --card share_40   all there is to say about one arm
+  ablate report mix_sweep --progress        its tasks, checkpoint by checkpoint
   ablate report experiments/mix_sweep       a study out of the lab book
   ablate report mix_sweep --keep experiments/mix_sweep      into the lab book
   ablate report mix_sweep --workspace FILE  its panels for wandb.ai
@@ -39,6 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
         _workspace(_study(options.outputs, _named(options, "--workspace FILE")), Path(options.workspace))
     elif options.card is not None:
         _card(_study(options.outputs, _named(options, "--card ARM")), options.card, options.rescore)
+    elif options.progress:
+        _progress(_study(options.outputs, _named(options, "--progress")))
     elif options.name is None:
         _list(Path(options.outputs))
     else:
@@ -55,18 +58,31 @@ def _named(options: Namespace, wanted: str) -> str:
 
 def _card(study: StudyRecord, arm: str, again: bool) -> None:
     from ablate.page import terminal  # as in `_study`
-    from ablate.sweep.audit import rescore
+    from ablate.sweep.audit import ask, rescore
     from ablate.verdict import card, evidence
     from ablate.verdict.validity import trust
 
     seen = evidence.read(study)
     rescore(seen, again)
+    ask(seen)
     conclusion = trust.conclude(seen)
     found = {one.verdict.arm: one for one in card.cards(seen, conclusion)}
     if arm not in found:
         raise UserError(f"--card {arm}: no such arm in {study.name}; there are {', '.join(found) or 'none'}")
     trust.look(seen, conclusion)
     Console(highlight=False).print(terminal.card(found[arm]))
+
+
+def _progress(study: StudyRecord) -> None:
+    from ablate.page import answers  # as in `_study`
+    from ablate.sweep.audit import ask
+    from ablate.verdict import evidence
+
+    seen = evidence.read(study)
+    if not seen.scope.tasks:
+        raise UserError(f"--progress: {study.name} asks no tasks; declare some with evaluate=small or evaluate.tasks")
+    ask(seen)
+    Console(highlight=False).print(answers.progress(seen))
 
 
 def _workspace(study: StudyRecord, path: Path) -> None:
@@ -96,13 +112,14 @@ def report(study: StudyRecord, again: bool = False) -> None:
     again: score all runs once more, whatever was noted of them.
     """
     from ablate.page import terminal  # as in `_study`
-    from ablate.sweep.audit import rescore
+    from ablate.sweep.audit import ask, rescore
     from ablate.verdict import evidence
     from ablate.verdict.validity import trust
 
     console = Console(highlight=False)
     found = evidence.read(study)
     rescore(found, again)
+    ask(found)
     conclusion = trust.conclude(found)
     trust.look(found, conclusion)
     terminal.show(found, conclusion, console)
@@ -154,6 +171,7 @@ def _parser() -> Parser:
     parser.add_argument("name", nargs="?", metavar="STUDY", help="a study's name, or its folder in the lab book")
     parser.add_argument("--keep", metavar="FOLDER", help="write the study's tables into this folder of a lab book")
     parser.add_argument("--card", metavar="ARM", help="show all that the verdict of this arm rests on")
+    parser.add_argument("--progress", action="store_true", help="what each arm could do at each checkpoint, by task")
     parser.add_argument("--rescore", action="store_true", help="score the saved weights of all its runs again")
     parser.add_argument("--workspace", metavar="FILE", help="write the study's workspace for Weights & Biases")
     parser.add_argument("--apply", metavar="FILE", help="save a workspace on wandb.ai, as the user who is logged in")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ablate.console.errors import command
 from ablate.console.words import SettingsParser
 from ablate.run.settings import Settings, UserError
-from ablate.scores.metrics import Metric, Scope, metric_of, readings
+from ablate.scores.metrics import Metric, metric_of, readings, scope_of
 from ablate.sweep import worker
 
 WHAT = "Train one language model, or with -m a whole study, and say which arm is better."
@@ -90,7 +90,7 @@ def train(settings: Settings) -> float:
     print(f"{task.record.folder}: {result['outcome']}, {result['tokens']:,} tokens, {result['seconds']:.1f} s")
     if result["reason"]:
         raise RunDiverged(f"the run diverged: {result['reason']}")
-    scope = Scope(settings.data.domains, settings.data.focus)
+    scope, result = scope_of(settings), result | {"scores": task.record.scores}
     for name, value in readings(result, scope).items():
         print(f"  {name:12} {value:.4f} {metric_of(name, scope.domains).unit}")
     return metric_of(settings.study.metric, scope.domains).final(task.record.id, result, scope)

@@ -39,6 +39,7 @@ from bench.rounds import Row
 from bench.speed import speed
 from bench.startup import startup
 from bench.suggestions import suggestions
+from bench.tasks import tasks
 from bench.verdicts import verdicts
 from bench.waiting import waiting
 
@@ -53,6 +54,7 @@ BENCHES: dict[str, Bench] = {
     "decode": decode,
     "races": races,
     "verdicts": verdicts,
+    "tasks": tasks,
     "aa": aa,
     "mixtures": mixtures,
     "suggestions": suggestions,
@@ -72,9 +74,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, against what people would use.")
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(BENCHES) + " (default: all)")
     parser.add_argument("--quick", action="store_true", help="run briefly, and write no results")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="records that `aa` reads")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="records that `aa` and `tasks` read")
     arguments = parser.parse_args()
-    benches = BENCHES | {"aa": partial(aa, outputs=arguments.outputs)}
+    benches = BENCHES | {one.__name__: partial(one, outputs=arguments.outputs) for one in (aa, tasks)}
     unknown = set(arguments.names) - set(BENCHES)
     if unknown:
         parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")

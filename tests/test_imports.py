@@ -13,6 +13,9 @@ ANY = "any"
 
 # A room or a command, and the rooms or modules of ablate that it may import: arrows run down only
 COMMANDS = ["__main__", "train", "prepare", "report", "runs", "suggest", "power", "trunks", "export", "generate"]
+COMMANDS += ["evaluate"]
+# Of the scores, what reads records: without torch
+READ = ["scores.metrics", "scores.answers", "scores.items", "scores.readings"]
 INSIDE = {
     "run": ["run"],
     "plan": ["run.fields", "run.parts", "run.identity", "run.settings", "run.steps", "plan"],
@@ -20,9 +23,9 @@ INSIDE = {
     "model": ["run.settings", "run.parse", "model"],
     "scores": ["run", "model", "scores", "data.documents", "data.heldout", "data.questions", "data.tokens"],
     "fit": ["run", "plan", "data", "model", "scores", "fit"],
-    "verdict": ["run", "scores.metrics", "verdict"],
-    "laws": ["run", "scores.metrics", "verdict", "laws"],
-    "page": ["run", "scores.metrics", "verdict", "laws", "page"],
+    "verdict": ["run", *READ, "verdict"],
+    "laws": ["run", *READ, "verdict", "laws"],
+    "page": ["run", *READ, "verdict", "laws", "page"],
     "console": ["run", "console"],
     "sweep": [
         *["run", "plan", "verdict", "page", "console", "sweep"],
@@ -33,6 +36,8 @@ INSIDE = {
             "scores.metrics",
             "fit.run",
             "fit.basis",
+            "fit.asking",
+            "fit.answering",
             "fit.parents",
             "fit.saved",
             "fit.parts",

@@ -89,7 +89,7 @@ def _rescored(record: Record) -> dict[str, Any]:
     if found["weights_sha256"] != (record.result() or {})["weights_sha256"]:
         return found
     parts.load(settings.where.imports)
-    with _as_there(settings, record.environment()["threads"], device):
+    with as_there(settings, record.environment()["threads"], device):
         return found | {"bound": COARSE if _coarse(settings) else ROUNDING} | _scores(settings, weights, corpus, device)
 
 
@@ -108,7 +108,7 @@ def _scores(settings: Settings, weights: dict[str, Any], corpus: Corpus, device:
 
 
 @contextlib.contextmanager
-def _as_there(settings: Settings, threads: int, device: torch.device) -> Iterator[None]:
+def as_there(settings: Settings, threads: int, device: torch.device) -> Iterator[None]:
     """With the threads and the types that the run had."""
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(threads)

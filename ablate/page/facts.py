@@ -5,6 +5,7 @@ import math
 from ablate.verdict.card import MANY, Card
 from ablate.verdict.compare import bounds
 from ablate.verdict.evidence import flops_text
+from ablate.verdict.items import ItemNoise
 from ablate.verdict.spread import Gain
 from ablate.verdict.statistics.shrink import Shrunken
 
@@ -28,6 +29,8 @@ def facts(card: Card) -> list[tuple[str, str]]:
     if card.passages and card.text_interval:
         rows = f"over {card.passages.rows} passages: error {card.passages.error:.4f}"
         found.append(("other text", f"{card.passages.mean:+.4f} {bounds(card.text_interval)} {rows}"))
+    if card.items:
+        found.append(("other items", _items(card.items, v.confidence)))
     if card.readings:
         found.append(("budget", ", ".join(reading.text for reading in card.readings)))
     if card.mixture:
@@ -36,6 +39,12 @@ def facts(card: Card) -> list[tuple[str, str]]:
     if card.detectable:
         found.append(("more seeds", _more(card)))
     return found + [("note", note) for note in (*v.remarks, *card.amendments)]
+
+
+def _items(noise: ItemNoise, confidence: float) -> str:
+    out = f"; {noise.left_out} left out, which stand in training text" if noise.left_out else ""
+    of = f"over {noise.items} items of {noise.sources} sources: error {noise.error:.4f}"
+    return f"{noise.mean:+.4f} {bounds(noise.interval(confidence))} {of}{out}"
 
 
 def _promise(card: Card) -> str:

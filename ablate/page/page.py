@@ -36,6 +36,7 @@ from ablate.run.identity import key_in_words
 from ablate.run.record import StudyRecord
 from ablate.verdict import card, compare, spending, spread
 from ablate.verdict.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
+from ablate.verdict.task_effects import task_effects
 from ablate.verdict.validity import trust
 
 DETAILED = 24  # arms that have a card, a law and a row in every figure
@@ -122,6 +123,7 @@ def _html(
             cards={one.verdict.arm: one for one in _cards(evidence, conclusion)},
             settings=parallel.settings(evidence),
             effects=_by_arm(compare.domain_effects(evidence, conclusion.past)),
+            tasks=task_effects(evidence, conclusion.past) if evidence.scope.tasks else [],
             pairing=spread.gain(evidence, evidence.arms, evidence.metric.name),
             saturations=[saturation(curve, eps[curve.domain]) for curve in estimated],
             cooled=any(curve.points.cooled for curve in estimated),

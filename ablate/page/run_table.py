@@ -19,7 +19,7 @@ from ablate.run.lineage import Link
 from ablate.run.lookup import Place, children, short
 from ablate.run.record import Record
 from ablate.run.settings import Settings, SettingsError
-from ablate.scores.metrics import Metric, Scope, metric_of, of_study, readings
+from ablate.scores.metrics import Metric, Scope, metric_of, of_study, readings, scope_of
 from ablate.verdict.evidence import flops_text, tokens_text
 
 COLOURS = {"finished": "", "running": "cyan", "diverged": "red", "crashed": "red", "out of memory": "red"}
@@ -41,8 +41,9 @@ class Shown:
     def scope(self) -> Scope:
         """What the metric is about: as the study says, or else as the run itself was told."""
         if self.declared:
-            return Scope(self.declared["domains"], self.declared.get("focus", ""))
-        return Scope(self.settings.data.domains, self.settings.data.focus)
+            declared = self.declared
+            return Scope(declared["domains"], declared.get("focus", ""), declared.get("tasks", {}))
+        return scope_of(self.settings)
 
     @cached_property
     def metric(self) -> Metric | None:
@@ -57,7 +58,8 @@ class Shown:
     @property
     def value(self) -> float | None:
         """The metric at the end of the run."""
-        return self.metric.value(self.record.result() or {}, self.scope) if self.metric else None
+        result = (self.record.result() or {}) | {"scores": self.record.scores}
+        return self.metric.value(result, self.scope) if self.metric else None
 
     @property
     def settings(self) -> Settings:

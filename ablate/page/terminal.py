@@ -19,6 +19,7 @@ from ablate.verdict.contrasts import Contrast
 from ablate.verdict.evidence import Evidence, spending_text
 from ablate.verdict.selftest import SelfTest
 from ablate.verdict.statistics.paired import Word
+from ablate.verdict.task_effects import TaskEffect, task_effects
 from ablate.verdict.validity.finding import Finding
 from ablate.verdict.validity.trust import Conclusion
 
@@ -34,6 +35,8 @@ def show(found: Evidence, conclusion: Conclusion, console: Console) -> None:
         console.print(verdicts(conclusion.verdicts), "", sep="\n")
         if conclusion.contrasts:
             console.print(contrasts(conclusion.contrasts), "", sep="\n")
+        if found.scope.tasks and (effects := task_effects(found, conclusion.past)):
+            console.print(tasks(effects), "", sep="\n")
         console.print(findings(conclusion.findings))
     else:
         console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
@@ -77,6 +80,32 @@ def contrasts(found: Sequence[Contrast]) -> Table:
         out.add_row(one.name, mean, f"{effect.p_adjusted:.2g}", mde, Text(word, style=COLOURS[word]))
     if len(shown) < len(found):
         out.caption = f"{len(found) - len(shown)} more of this family: the page has them all"
+    return out
+
+
+def tasks(found: Sequence[TaskEffect]) -> Table:
+    """Every arm on every task, exploratory: of many the clearest."""
+    out = table(
+        "task", ">reading", "arm", ">base", ">difference", ">p adj.", ">by other items", title="tasks, exploratory"
+    )
+    shown = sorted(found, key=lambda one: one.p_adjusted)[:SHOWN]
+    for one in shown:
+        asked = one.metric.asked
+        assert asked is not None
+        name = f"{asked.task} {asked.protocol}".strip()
+        mean = lines(f"{one.mean:+.4f}", bounds(one.interval) if one.seeds > 1 else "1 seed")
+        items = lines(f"± {one.items.error:.4f}", f"{one.items.items} items") if one.items else Text("–")
+        out.add_row(
+            name,
+            asked.reading,
+            Text(one.arm, style="bold"),
+            f"{one.base_value:.4f}",
+            mean,
+            f"{one.p_adjusted:.2g}",
+            items,
+        )
+    more = f"; {len(found) - len(shown)} more: the page has them all" if len(shown) < len(found) else ""
+    out.caption = f"p is corrected, reading by reading, for all arms on all tasks; nothing here decides{more}"
     return out
 
 

@@ -36,10 +36,11 @@ def _reading(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: damaged, {error}") from None
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder for output. Raises UserError, one line, where that is not possible."""
+def make_folder(folder: Path) -> Path:
+    """Create a folder for output; returns it. Raises UserError, one line, where that is not possible."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -15,8 +15,8 @@ from filelock import FileLock
 from ablate.run import files
 from ablate.scores import items
 from ablate.scores.candidate import Candidate
-from ablate.scores.items import Row, Sheet
-from ablate.scores.protocols import PROTOCOLS, VERSION
+from ablate.scores.items import VERSION, Row, Sheet
+from ablate.scores.protocols import PROTOCOLS
 
 BLOCK = 128  # items
 

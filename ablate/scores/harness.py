@@ -25,7 +25,7 @@ from ablate.run import files
 from ablate.run.evaluate import Task
 from ablate.run.failures import first_line
 from ablate.run.settings import UserError
-from ablate.scores import items, sampling
+from ablate.scores import answers, items, sampling
 from ablate.scores.asked import kept
 from ablate.scores.candidate import Candidate
 from ablate.scores.items import Item, Row
@@ -154,6 +154,7 @@ def header_of(name: str, task: Task, step: int, weights_sha256: str) -> Row:
     return items.identified(
         {
             "task": name,
+            "settings": answers.plain(task),
             "protocol": PROTOCOL,
             "step": step,
             "weights_sha256": weights_sha256,

@@ -6,8 +6,9 @@ Its first row says what was asked of which weights; then comes a row an item, ne
 and other readings need no model. A file under that name is whole: it is written as `.part` first, which a killed
 evaluation goes on from.
 
-    {"task", "protocol", "step", "weights_sha256", "items", "items_digest", "shots", "versions", "digest",
-     "contaminated": [keys], "cut": items whose context did not fit, "sha256": of this row without it and of all others}
+    {"task", "settings": of the task as declared, "protocol", "step", "weights_sha256", "items", "items_digest",
+     "shots", "versions", "digest": of all these, "contaminated": [keys], "cut": items whose context did not fit,
+     "sha256": of this row without it and of all others}
     {"item", "source", "gold", "nats": [of each choice], "bytes": [...], "tokens": [...], "cut": tokens, if any}
     {"item", "source", "gold", "text", "right", "nats": [of the gold answer], "bytes": [...], "tokens": [...]}
 
@@ -16,14 +17,16 @@ The last form is that of `generate`. Where a row has "right", that decides, and 
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ablate.run import files
 from ablate.run.settings import UserError
 
+# Raise it when a protocol asks or counts otherwise: files of another version are not read for it
+VERSION = 1
 Row = dict[str, Any]
 
 
@@ -53,11 +56,13 @@ class Sheet:
     items: Sequence[Item]
     shots: Sequence[Item] = ()  # solved, before every item
     contaminated: Sequence[str] = ()  # keys of items that stand in the training text
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of the task: what a study declares finds its answers
 
     def header(self, versions: dict[str, Any]) -> Row:
         """The first row, as far as it is known before anything was asked."""
         asked = {
             "task": self.task,
+            "settings": dict(self.settings),
             "protocol": self.protocol,
             "step": self.step,
             "weights_sha256": self.weights_sha256,

@@ -4,24 +4,32 @@ A record keeps sums and no means, because sums can be added and read in many way
 
     sums          {domain: {"nats", "tokens", "bytes"}} over its held-out text
     validation    {domain: {"nats": [...], "bytes": [...]}}, a number a passage; in `result.json` alone
+    scores        the folder of what the model answered to tasks; beside `result.json` (`scores.answers`)
 
 What a metric is about may depend on the study: `rest` leaves out the domain that the study varies, and two studies
 of the same runs may vary different ones. So a metric is read with the declaration of the study that judges.
 
     metric_of("rest", ["code", "qa"]).value(run.result, Scope(["code", "qa"], focus="qa"))
 
+What a study declares as a task has the metrics `task:<name>:<reading>`, of READINGS, by the first protocol of the task,
+or by the one that is named: `task:sums:acc:likelihood`. Their files are opened when they are read.
+
 To add a metric: a `Metric` in METRICS, from here or from a module of your own that `where.imports` names.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from ablate.run import parts
+from ablate.run.record import plain
 from ablate.run.settings import Settings, SettingsError, UserError
+from ablate.scores import answers
+from ablate.scores.answers import Answers
+from ablate.scores.items import Row
+from ablate.scores.readings import READINGS, Better, Unreadable, value
 
-Better = Literal["lower", "higher"]
 Scores = Mapping[str, Any]  # `result.json`, or an evaluation's row of the metrics
 GUESSED = {"nats": 8000.0, "tokens": 1000, "bytes": 4000}  # sums of a model that has learned nothing
 
@@ -32,6 +40,35 @@ class Scope:
 
     domains: Sequence[str]
     focus: str  # the domain that the study varies
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # settings by name
+    # Keys of items of a task that stand in the training text of some run, and are left out for all of them
+    left_out: Callable[[str], Collection[str]] = field(default=lambda task: (), compare=False)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a metric of a task reads."""
+
+    task: str
+    reading: str
+    protocol: str  # empty: the first of the task
+
+    def answers(self, scores: Scores, scope: Scope) -> Answers | None:
+        """Of the final weights; None where nobody has asked them. Raises UserError for answers of other weights."""
+        task = scope.tasks[self.task]
+        found = answers.of(
+            scores["scores"], self.task, task, self.protocol or answers.protocols_of(task)[0], scores["step"]
+        )
+        return found.check(scores["weights_sha256"]) if found else None
+
+    def rows(self, scores: Scores, scope: Scope) -> list[Row] | None:
+        """Of the items that a verdict may lean on."""
+        found = self.answers(scores, scope)
+        return found.clean(scope.left_out(self.task)) if found else None
+
+    def read(self, scores: Scores, scope: Scope) -> float | None:
+        rows = self.rows(scores, scope)
+        return None if rows is None else value(rows, self.reading)
 
 
 @dataclass(frozen=True)
@@ -44,6 +81,7 @@ class Metric:
     read: Callable[[Scores, Scope], float | None] = field(compare=False)
     # Of bits per byte alone: domains whose text is pooled, group by group; the metric is the mean over the groups
     groups: Callable[[Scope], list[list[str]]] | None = field(default=None, compare=False)
+    asked: Asked | None = None  # of a task
 
     def value(self, scores: Scores, scope: Scope) -> float | None:
         """The number; None where the record does not hold it. Raises UserError where `read` fails at it."""
@@ -52,6 +90,8 @@ class Metric:
             return None if value is None else float(value)
         except KeyError:
             return None
+        except (UserError, Unreadable) as error:
+            raise UserError(f"metric {self.name}: {error}") from None
         except Exception as error:  # of code that is the user's
             raise UserError(f"metric {self.name}: {type(error).__name__}: {error}") from error
 
@@ -59,7 +99,8 @@ class Metric:
         """The number at the end of a run. Raises UserError where the run's record gives none that is finite."""
         value = self.value(result, scope)
         if value is None or not math.isfinite(value):
-            raise UserError(f"{run}: its record gives the metric {self.name} no finite value")
+            hint = f"; ablate evaluate {run} asks it" if self.asked else ""
+            raise UserError(f"{run}: its record gives the metric {self.name} no finite value{hint}")
         return value
 
     @property
@@ -104,6 +145,7 @@ def _others(scope: Scope) -> list[list[str]]:
     return [[domain] for domain in scope.domains if domain != scope.focus] if scope.focus in scope.domains else []
 
 
+OF_TASK = "task:"
 METRICS: dict[str, Metric] = {
     "macro": _bits_per_byte("macro", _each),  # the mean over domains
     "micro": _bits_per_byte("micro", lambda scope: [list(scope.domains)]),  # all text together
@@ -120,12 +162,24 @@ def metric_of(name: str, domains: Sequence[str]) -> Metric:
         return _bits_per_byte(name, lambda _: [[name]])
     if name in METRICS:
         return METRICS[name]
+    if name.startswith(OF_TASK):
+        return _of_task(name)
     raise SettingsError(f"study.metric={name}: must be one of {', '.join([*METRICS, *domains])}")
+
+
+def _of_task(name: str) -> Metric:
+    _, *words = name.split(":")
+    task, reading, protocol, *more = [*words, "", ""]
+    if reading not in READINGS or any(more):
+        allowed = f"task:<name>:<reading>, or with :<protocol> behind it; readings are {', '.join(READINGS)}"
+        raise SettingsError(f"study.metric={name}: must be {allowed}")
+    asked = Asked(task, reading, protocol)
+    return Metric(name, READINGS[reading].unit, READINGS[reading].better, asked.read, asked=asked)
 
 
 def of_study(study: Mapping[str, Any]) -> Metric:
     """The metric of a study's declaration; one that is not known here is sought in the modules that the study named."""
-    if study["metric"] not in (*METRICS, *study["domains"]):
+    if study["metric"] not in (*METRICS, *study["domains"]) and not study["metric"].startswith(OF_TASK):
         parts.load(study.get("imports", ()))
     return metric_of(study["metric"], study["domains"])
 
@@ -147,7 +201,35 @@ def check(settings: Settings) -> None:
     metric = metric_of(settings.study.metric, domains)
     if metric.groups and not metric.groups(Scope(domains, focus)):
         raise SettingsError(f"data.focus={focus}: must be one of several domains for {metric.name}: {domains}")
+    answers.check(settings.evaluate.tasks)
+    if metric.asked:
+        _check_asked(settings, metric.asked)
     midway = readings({"sums": dict.fromkeys(domains, GUESSED)}, Scope(domains, focus))
     if settings.study.budget.rungs and metric.name not in midway:
         rungs, what = settings.study.budget.rungs, "which is measured at the end of a run alone"
         raise SettingsError(f"study.budget.rungs={rungs}: must be empty with study.metric={metric.name}, {what}")
+
+
+def _check_asked(settings: Settings, asked: Asked) -> None:
+    key, tasks = f"study.metric={settings.study.metric}", settings.evaluate.tasks
+    if asked.task not in tasks:
+        raise SettingsError(f"{key}: must be of a task of evaluate.tasks; there are {', '.join(tasks) or 'none'}")
+    protocols = answers.protocols_of(plain(settings)["evaluate"]["tasks"][asked.task])
+    if asked.protocol not in ("", *protocols):
+        raise SettingsError(f"{key}: must be of a protocol of evaluate.tasks.{asked.task}: {', '.join(protocols)}")
+
+
+def scope_of(settings: Settings) -> Scope:
+    """What metrics may depend on, of a run that no study asks for."""
+    return Scope(settings.data.domains, settings.data.focus, plain(settings)["evaluate"]["tasks"])
+
+
+def names_of_tasks(scope: Scope) -> list[str]:
+    """Metrics of the tasks that a study declares: every reading by every protocol, the first one unnamed."""
+    found = []
+    for task, settings in scope.tasks.items():
+        first, *_ = protocols = answers.protocols_of(settings)
+        for protocol in protocols:
+            behind = "" if protocol == first else f":{protocol}"
+            found += [f"{OF_TASK}{task}:{reading}{behind}" for reading in READINGS]
+    return found

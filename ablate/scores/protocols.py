@@ -33,7 +33,6 @@ from ablate.scores.candidate import Candidate
 from ablate.scores.items import Item, Row
 from ablate.scores.requests import Request, score
 
-VERSION = 1  # raise it when a protocol asks or counts otherwise: files of another version are not read for it
 SPARE_TOKENS = 8  # that an answer may have beyond the longest right one
 
 Beat = Callable[[], None]

@@ -14,13 +14,17 @@ import importlib
 import numpy as np
 
 from ablate.data.tokens import Corpus, held_out
+from ablate.fit.asking import asks_of, unanswered
 from ablate.fit.basis import basis
 from ablate.plan.order import same_steps
 from ablate.plan.timeline import timeline
+from ablate.run.evaluate import Evaluate
 from ablate.run.identity import in_words
+from ablate.run.parse import fitted
 from ablate.run.record import Record
-from ablate.run.settings import SettingsError
+from ablate.run.settings import SettingsError, UserError
 from ablate.sweep.study import Arm, Plan, Run, inherited
+from ablate.verdict import items
 from ablate.verdict.evidence import Evidence
 from ablate.verdict.validity import scores
 
@@ -73,6 +77,20 @@ def rescore(evidence: Evidence, again: bool = False) -> None:
     runs = [one for one in records.values() if one.weights.exists() and (again or _changed(one))]
     if runs:
         importlib.import_module("ablate.fit.saved").rescore(runs)  # loads torch, which takes seconds
+
+
+def ask(evidence: Evidence) -> None:
+    """Ask the finished runs for those tasks of the study that nobody has asked them. Raises UserError where that is not
+    possible, and the study's metric is of a task."""
+    tasks = fitted(Evaluate, {"tasks": evidence.declaration.get("tasks", {})}).tasks
+    records = [run.record for run in items.asked_of(evidence) if run.record.weights.exists()]
+    try:
+        if asks := unanswered(one for record in records for one in asks_of(record, tasks)):
+            importlib.import_module("ablate.fit.answering").answer(asks, shown=True)
+    except UserError as error:
+        if evidence.metric.asked:
+            raise
+        print(f"not asked: {error}", flush=True)
 
 
 def _changed(record: Record) -> bool:

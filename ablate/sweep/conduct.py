@@ -26,7 +26,7 @@ from ablate.run.settings import UserError
 from ablate.run.trunks import Growth
 from ablate.sweep import study as studies
 from ablate.sweep import trunk
-from ablate.sweep.audit import rescore
+from ablate.sweep.audit import ask, rescore
 from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.executors.local import Local
 from ablate.sweep.executors.slurm import Slurm
@@ -50,11 +50,14 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     from ablate.sweep.preview import preview
     from ablate.sweep.screen import Screen
     from ablate.sweep.wave import waves
+    from ablate.verdict.evidence import read
 
     found = preview(plan, console)
     if where.dry_run:
         return
     studies.announce(plan, record)
+    if plan.study.budget.race != "none":  # its looks read runs that another study has trained
+        ask(read(record))
     ways = trunk.branches(list(found.beginnings.values()), found.stored) if where.trunks else {}
     outcomes: dict[str, tuple[Executor, Outcome]] = {}
     for wave in waves(plan, record):
@@ -130,6 +133,7 @@ def _conclude(record: StudyRecord, console: Console) -> "Conclusion":
 
     evidence = read(record)
     rescore(evidence)
+    ask(evidence)
     conclusion = trust.conclude(evidence)
     trust.look(evidence, conclusion)
     console.print()

@@ -199,7 +199,7 @@ def with_corpora(plan: Plan, corpora: list[Corpus]) -> Plan:
 
 def declare(plan: Plan, record: StudyRecord) -> None:
     """Write the declaration before the first run, and into the ledger, where earlier ones stay, if it has changed."""
-    declaration = {**_declared(plan.study), **_of_phase(plan)}
+    declaration = {**_declared(plan.study), **_of_phase(plan), **_tasks(plan)}
     if plan.before:
         declaration["before"] = {one.phase: _of_phase(one) for one in plan.before.chain}
     # an id that was provisional and becomes known is no change of what is declared
@@ -262,6 +262,12 @@ def _declared(study: Study) -> dict[str, Any]:
     return {key: value for key, value in declared.items() if study.phases or key not in ("phases", "judge")}
 
 
+def _tasks(plan: Plan) -> dict[str, Any]:
+    """What the final weights of the judged runs are asked; nothing where that is nothing, as it once was."""
+    tasks = plain(plan.arms[0].settings)["evaluate"]["tasks"]
+    return {"tasks": tasks} if tasks else {}
+
+
 def _of_phase(plan: Plan) -> dict[str, Any]:
     base = plan.arms[0]
     return {
@@ -306,6 +312,7 @@ def _audit(study: Study, name: str, base: Settings, arm: Settings) -> dict[str, 
     changed = difference(base, arm)
     where_a, where_b = dataclasses.asdict(base.where), dataclasses.asdict(arm.where)
     outside = [key for key in changed if not any(within(key, factor) for factor in study.factor)]
+    outside += ["evaluate"] * (base.evaluate != arm.evaluate)
     outside += [f"where.{key}" for key in where_a if where_a[key] != where_b[key]]
     if outside:
         keys = "; ".join(f"{key_in_words(key)}{_change(changed, key)}" for key in outside)

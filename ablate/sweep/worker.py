@@ -17,13 +17,14 @@ from typing import Any
 
 from ablate.data.tokens import opened, prepare_for
 from ablate.fit import parts
+from ablate.fit.asking import asks_of, unanswered
 from ablate.fit.processes import stop_with_parent
 from ablate.run import failures
 from ablate.run.failures import CLAIMED, Claimed, noting
 from ablate.run.files import make_folder
 from ablate.run.identity import record_name
 from ablate.run.record import Record, run_record
-from ablate.run.settings import Settings
+from ablate.run.settings import Settings, UserError
 from ablate.run.start import NONE
 from ablate.run.trunks import Growth
 from ablate.sweep.claims import claim
@@ -66,6 +67,7 @@ def train(task: Task) -> dict[str, Any]:
     """Train one run in this process, or look up its result when it is done. The record says why a run failed."""
     record, outputs = task.record, task.settings.where.outputs
     if record.done:
+        _ask(task)
         return record.result() or {}
     record.try_again()
     with noting(record):
@@ -77,7 +79,21 @@ def train(task: Task) -> dict[str, Any]:
             chosen = ways if isinstance(ways, Growth) else growth_deleting_damaged(outputs, ways, task.until)
             if chosen.start:
                 chosen.start.touch()  # from now on nobody clears it away before it is read
-            return train_run(task.settings, corpus, record, chosen)
+            result = train_run(task.settings, corpus, record, chosen)
+    _ask(task)
+    return result
+
+
+def _ask(task: Task) -> None:
+    """Ask the final weights for the tasks of the settings. What cannot be asked is said: the run is done all the same,
+    and who needs the answers asks again (`sweep.audit`)."""
+    record, tasks = task.record, task.settings.evaluate.tasks
+    if tasks and (record.result() or {}).get("outcome") == "finished":
+        try:
+            if asks := unanswered(asks_of(record, tasks)):
+                importlib.import_module("ablate.fit.answering").answer(asks, task.settings.where.progress)
+        except UserError as error:
+            print(f"not asked: {error}", flush=True)
 
 
 def work(task: Task, environment: dict[str, str] | None = None, says: Connection | None = None) -> None:

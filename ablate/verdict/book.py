@@ -89,6 +89,10 @@ class Kept(Record):
     def configured(self) -> bool:
         return self.book is not None and self.id in self.book.configurations
 
+    @property
+    def scores(self) -> Path:
+        return self.folder.parents[1] / "scores" / self.id
+
     def settings(self) -> Settings:
         """As they were but for `where.outputs`. Raises UserError where the book does not hold them."""
         if not self.book or not self.configured:
@@ -180,6 +184,10 @@ def keep(evidence: Evidence, folder: Path) -> None:
         if (path := evidence.study.folder / name).exists() and evidence.study.folder != folder:
             shutil.copyfile(path, folder / name)
     _keep_settings(evidence, folder)
+    for run in (run for run in _all_runs(evidence) if run.record.scores.exists()):
+        kept = make_folder(folder / "scores" / run.record.id)
+        for path in run.record.scores.glob("*.jsonl"):
+            shutil.copyfile(path, kept / path.name)
     again = [run.record.rescored() | {"id": run.record.id} for run in _all_runs(evidence) if run.record.rescored()]
     texts = [json.dumps({key: value for key, value in row.items() if key != "basis"}) + "\n" for row in again]
     write_atomically(folder / RESCORED, "".join(texts))
@@ -227,7 +235,8 @@ def _run(run: Run, machines: list[dict[str, Any]]) -> dict[str, Any]:
         if machine not in machines:
             machines.append(machine)
         row["environment"] = machines.index(machine)
-    return row | {"outcome": run.outcome, "reason": run.reason} | run.result
+    result = {name: value for name, value in run.result.items() if name != "scores"}
+    return row | {"outcome": run.outcome, "reason": run.reason} | result
 
 
 def _evaluation(run: Run, row: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,8 @@
     for card in cards(evidence): ...
 
 The word comes from the effect, its error and the family alone. Beside it stand what the effect probably is (`shrink`),
-how much hangs on which text was held out (`passages`), what the arm spent that the base did not, and what more seeds
+how much hangs on which text was held out (`passages`)
+or on which items were asked (`items`), what the arm spent that the base did not, and what more seeds
 would buy.
 """
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from ablate.verdict import registry
 from ablate.verdict.compare import Verdict
 from ablate.verdict.evidence import Evidence
+from ablate.verdict.items import ItemNoise, item_noise
 from ablate.verdict.passages import Passages, passages
 from ablate.verdict.registry import Past
 from ablate.verdict.spread import Gain
@@ -53,6 +55,7 @@ class Card:
     pairing: Gain | None  # measured over the study's arms of this kind
     kind: str  # what kind of change the arm is
     passages: Passages | None  # error of the choice of validation text
+    items: ItemNoise | None  # error of the choice of items, of a metric of a task
     readings: tuple[Reading, ...]
     runs: int  # done, of this arm
     flops: float  # of these runs
@@ -111,6 +114,7 @@ def _card(
         pairing=pairings.get(own.kind) if own else None,
         kind=registry.name_of(own.kind) if own else "",
         passages=passages(evidence, verdict.arm),
+        items=item_noise(evidence, verdict.arm, evidence.metric),
         readings=tuple(_readings(evidence, verdict)),
         runs=len(results),
         flops=sum(result["flops"] for result in results),

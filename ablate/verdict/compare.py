@@ -32,7 +32,7 @@ import numpy as np
 
 from ablate.run.ledger import Row
 from ablate.scores.metrics import Metric
-from ablate.verdict import history, registry
+from ablate.verdict import history, items, registry
 from ablate.verdict.evidence import Evidence
 from ablate.verdict.registry import Known, Past
 from ablate.verdict.statistics.looks import Noise
@@ -87,8 +87,9 @@ def verdicts(evidence: Evidence, past: Sequence[Past] | None = None) -> list[Ver
 
     past: arms of earlier studies; those of the same folder of records if not given.
     """
+    items.check(evidence, evidence.metric)
     differences = {arm: evidence.differences(arm, evidence.metric.name) for arm in evidence.arms}
-    declared, known = evidence.declaration, _known(evidence, past, evidence.metric.name)
+    declared, known = evidence.declaration, known_noise(evidence, past, evidence.metric.name)
     look, seen = history.look(evidence), evidence.history
     shares = {} if evidence.race else seen.shares(look)  # a race has looks of its own
     dropped = [] if evidence.race else seen.dropped(look)
@@ -126,7 +127,7 @@ def shown_mde(word: Word, effect: Judgement) -> float:
     return math.nan if word in ("better", "worse") and effect.mde > abs(effect.mean) else effect.mde
 
 
-def _known(evidence: Evidence, past: Sequence[Past] | None, metric: str) -> dict[str, Known]:
+def known_noise(evidence: Evidence, past: Sequence[Past] | None, metric: str) -> dict[str, Known]:
     """Of the noise of every arm that has two pairs."""
     others = registry.earlier(evidence) if past is None else past
     found, least = registry.noises(registry.arms_of(evidence), others, metric), step(evidence, metric) ** 2
@@ -275,7 +276,7 @@ class DomainEffect:
 def domain_effects(evidence: Evidence, past: Sequence[Past] | None = None) -> list[DomainEffect]:
     """The effect of every arm on every domain. Many numbers, not corrected for being many."""
     alpha, past = 1 - evidence.confidence, registry.earlier(evidence) if past is None else past
-    known = {domain: _known(evidence, past, domain) for domain in evidence.domains}
+    known = {domain: known_noise(evidence, past, domain) for domain in evidence.domains}
     effects = []
     for arm in evidence.arms:
         for domain in evidence.domains:

@@ -9,12 +9,15 @@ dropping it would leave the survivors to look like a fair sample.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from ablate.run.identity import in_words
 from ablate.run.record import Record, StudyRecord
+from ablate.scores import answers
 from ablate.scores.metrics import METRICS, Metric, Scope, Scores, metric_of, of_study
 from ablate.verdict import history
 from ablate.verdict.history import History
@@ -101,7 +104,10 @@ class Evidence:
 
     @cached_property
     def scope(self) -> Scope:
-        return Scope(self.domains, self.declaration.get("focus", ""))
+        declared = self.declaration
+        folders = {run.record.scores for run in (*self.runs, *self.controls) if run.outcome == "finished"}
+        left_out = cache(partial(_contaminated, folders))
+        return Scope(self.domains, declared.get("focus", ""), declared.get("tasks", {}), left_out)
 
     def with_focus(self, focus: str) -> "Evidence":
         """The same runs as a study sees them that varies another domain."""
@@ -182,6 +188,12 @@ class Evidence:
         return in_words(arms.get(arm, {}))
 
 
+def _contaminated(folders: Iterable[Path], task: str) -> frozenset[str]:
+    """Items of a task that stand in the training text of some run: none is judged by them, or arms would differ."""
+    found = (one for folder in folders for one in answers.found(folder, task))
+    return frozenset(key for one in found for key in one.header["contaminated"])
+
+
 def _same(base: Run, arm: Run) -> bool:
     weights = base.result.get("weights_sha256")
     return weights is not None and weights == arm.result.get("weights_sha256")
@@ -249,7 +261,7 @@ def _run(arm: str, seed: int, record: Record, scope: Scope) -> Run:
         loss = METRICS["micro"].value(result, scope)  # of all text, so that no domain is left out
         if outcome == "finished" and not (loss is None or math.isfinite(loss)):
             outcome, reason = "diverged", "the final loss is not a finite number"
-        return Run(arm, seed, record, outcome, reason, result)
+        return Run(arm, seed, record, outcome, reason, result | {"scores": record.scores})
     if failure := record.failure():
         return Run(arm, seed, record, failure["outcome"], failure.get("reason"), {})
     begun = (record.folder / "metrics.jsonl").exists()

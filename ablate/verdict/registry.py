@@ -30,7 +30,7 @@ from typing import Any
 
 from ablate.run.ledger import now
 from ablate.run.record import StudyRecord, study_record
-from ablate.scores.metrics import readings
+from ablate.scores.metrics import OF_TASK, Scores, metric_of, readings
 from ablate.verdict.evidence import Evidence, Run, recall
 from ablate.verdict.spread import Gain, Pairs, of_pairs
 from ablate.verdict.statistics import moderated
@@ -55,6 +55,7 @@ class Past:
     base: frozenset[str]  # those of the base
     pairs: dict[str, list[tuple[float, float]]]  # by metric: values of (base, arm), by seed
     digest: str = ""  # of the study's declaration
+    items: str = ""  # digest of those that the study's metric is of, if it is of a task
 
     @property
     def kind(self) -> frozenset[str]:
@@ -189,7 +190,7 @@ def _past(evidence: Evidence, arm: str) -> Past:
     arms = evidence.finished(arm)
     first = next(iter(arms.values())).result
     base = evidence.finished(evidence.base)
-    both = [[readings(run.result, evidence.scope) for run in pair] for _, pair in evidence.pairs(arm)]
+    both = [[_values(evidence, run) for run in pair] for _, pair in evidence.pairs(arm)]
     known = [name for name in both[0][0] if all(name in values for pair in both for values in pair)]
     return Past(
         study=evidence.declaration["name"],
@@ -201,8 +202,23 @@ def _past(evidence: Evidence, arm: str) -> Past:
         domains=tuple(evidence.domains),
         ids=_names(arms.values()),
         base=_names(base.values()),
+        items=_items(evidence, first),
         pairs={name: [(of_base[name], of_arm[name]) for of_base, of_arm in both] for name in known},
     )
+
+
+def _values(evidence: Evidence, run: Run) -> dict[str, float]:
+    """What the registry keeps of a run: all that its result says, and the study's metric if that is of a task."""
+    metric, known = evidence.declaration["metric"], readings(run.result, evidence.scope)
+    value = evidence.value(run.result, metric) if metric.startswith(OF_TASK) else None
+    return known if value is None else known | {metric: value}
+
+
+def _items(evidence: Evidence, result: Scores) -> str:
+    metric = evidence.declaration["metric"]
+    asked = metric_of(metric, evidence.domains).asked if metric.startswith(OF_TASK) else None
+    answers = asked.answers(result, evidence.scope) if asked else None
+    return answers.header["items_digest"] if answers else ""
 
 
 def _names(runs: Collection[Run]) -> frozenset[str]:
@@ -256,6 +272,8 @@ def regions(past: Iterable[Past], metric: str) -> list[Known]:
 def _earlier(one: Past, others: Sequence[Past], metric: str) -> Known:
     """By the narrowest region that has enough arms."""
     near = [other for other in others if other.like(one) and len(other.differences(metric)) > 1]
+    if metric.startswith(OF_TASK):  # other items have other noise
+        near = [other for other in near if other.items == one.items]
     found = [
         (one.keys, [other for other in near if other.keys == one.keys]),
         (one.keys, [other for other in near if other.keys >= one.keys]),

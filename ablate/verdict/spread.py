@@ -23,7 +23,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import fdtri, gammaincinv
 
-from ablate.scores.metrics import readings
 from ablate.verdict.evidence import Evidence
 from ablate.verdict.statistics.paired import Interval
 
@@ -101,4 +100,4 @@ def metrics(evidence: Evidence) -> list[str]:
 
 def _has(evidence: Evidence, metric: str) -> bool:
     finished = (run for run in evidence.runs if run.outcome == "finished")
-    return all(metric in readings(run.result, evidence.scope) for run in finished)
+    return all(evidence.value(run.result, metric) is not None for run in finished)

@@ -10,7 +10,7 @@ import pytest
 from candidates import candidate  # pyrefly: ignore  # beside this file
 
 from ablate.run.settings import UserError
-from ablate.scores import asked, protocols
+from ablate.scores import asked, items, protocols
 from ablate.scores.asked import ask
 from ablate.scores.items import Item, Sheet, read
 
@@ -72,7 +72,7 @@ def test_the_same_again_asks_nothing_and_anything_else_is_another_file(tmp_path,
 
 def test_another_version_of_the_protocols_asks_again(tmp_path, monkeypatch, counted):
     ask(candidate(), sheet(), tmp_path)
-    monkeypatch.setattr(asked, "VERSION", protocols.VERSION + 1)
+    monkeypatch.setattr(asked, "VERSION", items.VERSION + 1)
     ask(candidate(), sheet(), tmp_path)
     assert sum(counted) == 46
 

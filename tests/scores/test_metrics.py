@@ -159,3 +159,25 @@ def test_a_domain_of_an_older_study_is_no_metric_that_came_later(monkeypatch):
     assert metric_of("recall", ["recall"]).better == "lower"
     assert readings(record, Scope(["recall"], ""))["recall"] == before
     assert metric_of("recall", ["code"]).better == "higher"
+
+
+@pytest.mark.parametrize(
+    ("metric", "why"),
+    [
+        ("task:words:bpb", "must be of a task of evaluate.tasks; there are sums"),
+        ("task:sums:f1", "must be task:<name>:<reading>, or with :<protocol> behind it; readings are bpb, acc"),
+        ("task:sums:acc:generate", "must be of a protocol of evaluate.tasks.sums: cloze"),
+        ("task:sums", "must be task:<name>:<reading>"),
+    ],
+)
+def test_a_metric_of_a_task_is_of_one_that_is_asked(tiny, metric, why):
+    settings = tiny(evaluate={"tasks": {"sums": {"items": 3}}}, study={"metric": metric})
+    with pytest.raises(SettingsError, match=f"study.metric={metric}: {why}"):
+        check(settings)
+
+
+def test_a_metric_of_a_task_is_known_at_the_end_alone(tiny):
+    budget = {"race": "best", "looks": [2], "rungs": [0.5]}
+    study = {"metric": "task:sums:bpb", "budget": budget, "factor": ["optimizer.eps"]}
+    with pytest.raises(SettingsError, match=r"must be empty with study.metric=task:sums:bpb, which is measured at the"):
+        check(tiny(evaluate={"tasks": {"sums": {}}}, study=study))

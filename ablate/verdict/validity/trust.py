@@ -68,12 +68,13 @@ def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusi
     past: as in `compare.verdicts`.
     """
     past = registry.earlier(evidence) if past is None else past
+    judged = compare.verdicts(evidence, past)  # before what is checked: it says which runs lack the metric
     found = [finding for check in (_record, *CHECKS) for finding in check(evidence)]
     for phase in evidence.before:
         name = phase.declaration["phase"]
         of_phase = [*confounds.findings(phase), *scores.findings(phase)]
         found += [replace(one, text=f"{name}: {one.text}") for one in of_phase]
-    verdicts = withheld(compare.verdicts(evidence, past), found, evidence.base)
+    verdicts = withheld(judged, found, evidence.base)
     if first := under_first(evidence):
         words = {v.arm: v.word for v in withheld(compare.verdicts(first, past), found, first.base)}
         verdicts = [replace(v, notes=(*v.notes, _at_first(words.get(v.arm)))) for v in verdicts]

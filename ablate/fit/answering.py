@@ -1,0 +1,131 @@
+"""Runs asked for tasks: weights, items and protocol brought together, and a file for each in `runs/<id>/scores`.
+
+Items are made of the held-out text of the run (`scores.tasks`), and those that stand in its training text are noted
+(`scores.contamination`). An evaluation that was
+interrupted goes on where it was.
+"""
+
+import importlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ablate.data.heldout import HeldOut
+from ablate.data.tokenizer import end_of, load, pieces
+from ablate.data.tokens import Corpus, prepare, prepared
+from ablate.fit import saved
+from ablate.fit.asking import Ask, Foreign
+from ablate.model.convert import from_folder
+from ablate.run.evaluate import Task
+from ablate.run.failures import first_line
+from ablate.run.progress import Progress
+from ablate.run.record import Record
+from ablate.run.settings import Data, UserError
+from ablate.scores import answers, asked, contamination
+from ablate.scores.candidate import Candidate
+from ablate.scores.items import Item, Sheet
+from ablate.scores.tasks.table import KINDS, Drawn, drawn
+
+
+def answer(asks: Sequence[Ask], shown: bool) -> None:
+    """Ask all that is to be asked, run by run and step by step. Raises UserError for what cannot be."""
+    tasks = {ask.name: ask.task for ask in asks}
+    makers: dict[Path, Maker] = {}
+    with Progress(len(asks), shown=shown, unit="task") as progress:
+        for (record, step), group in itertools.groupby(asks, key=lambda ask: (ask.record, ask.step)):
+            corpus = _corpus(record)
+            if corpus.folder not in makers:
+                progress.tell(f"making items of {len(tasks)} tasks, and looking for them in the training text")
+                makers[corpus.folder] = Maker(corpus, tasks)
+            with _seated(record, step, corpus) as candidate:
+                for ask in group:
+                    progress.begin(f"{record.id}  step {step}  {ask.name}  {ask.protocol}")
+                    _answer(candidate, makers[corpus.folder], ask)
+
+
+def _corpus(record: Record) -> Corpus:
+    """Whose held-out text items are made of: of a foreign folder, that of the settings as they come."""
+    if isinstance(record, Foreign):
+        return prepare(Data(), record.outputs, progress=True)
+    return prepared(record.folder.parents[1], record.fingerprint)
+
+
+def _answer(candidate: Candidate, maker: "Maker", ask: Ask) -> None:
+    sha, folder, beat = ask.record.kept()[ask.step], ask.record.scores, ask.record.beat
+    if ask.name in maker.made:
+        shots, items = maker.made[ask.name]
+        out, settings = maker.contaminated[ask.name], answers.plain(ask.task)
+        asked.ask(candidate, Sheet(ask.name, ask.protocol, ask.step, sha, items, shots, out, settings), folder, beat)
+    else:  # of lm-eval, which takes seconds to import
+        harness = importlib.import_module("ablate.scores.harness")
+        harness.ask(candidate, ask.name, ask.task, ask.step, sha, folder, beat)
+    (ask.record.folder / "pulse").unlink(missing_ok=True)  # of the beats: the run itself takes no steps
+
+
+class Maker:
+    """The items of tasks, of the held-out text of one corpus, and which of them stand in its training text."""
+
+    def __init__(self, corpus: Corpus, tasks: Mapping[str, Task]) -> None:
+        text = HeldOut(corpus)
+        own = {name: drawn(name, task, text) for name, task in tasks.items() if KINDS[task.kind].make}
+        self.made = {name: Drawn(shots, joined(items)) for name, (shots, items) in own.items()}
+        found = contamination.search({name: one.items for name, one in self.made.items()}, corpus)
+        self.contaminated = {name: sorted({one.item for one in places}) for name, places in found.items()}
+
+
+def joined(items: Sequence[Item]) -> list[Item]:
+    """The items with one source for all that are asked the same, whatever they were made from, and for all that share
+    a source with one of them: what is there twice tells nothing new."""
+    leader: dict[str, str] = {}
+
+    def of(source: str) -> str:
+        while leader.get(source, source) != source:
+            source = leader[source]
+        return source
+
+    first: dict[tuple[str, frozenset[str], str], str] = {}
+    for item in items:
+        same = first.setdefault((item.context, frozenset(item.choices), item.choices[item.gold]), item.source)
+        leader[of(item.source)] = of(same)
+    return [replace(item, source=of(item.source)) for item in items]
+
+
+@contextmanager
+def _seated(record: Record, step: int, corpus: Corpus) -> Iterator[Candidate]:
+    """The model of a run after a step, where it can be asked as fast as it goes, with the types that it had."""
+    if isinstance(record, Foreign):
+        with torch.no_grad():
+            yield _foreign(record.folder)
+        return
+    settings = record.settings()
+    device = torch.device("cuda" if torch.cuda.is_available() and settings.where.device != "cpu" else "cpu")
+    tokenizer = corpus.tokenizer()
+    language = saved.load(record, step).to(device)
+    with saved.as_there(settings, record.environment()["threads"], device):
+        yield Candidate(
+            language,
+            lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
+            pieces(tokenizer, settings.data.vocabulary),
+            corpus.end,
+            settings.data.span,
+        )
+
+
+def _foreign(folder: Path) -> Candidate:
+    """The model of a folder that transformers loads. Raises UserError for one that cannot be ours."""
+    try:
+        tokenizer = load((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        language = from_folder(folder)
+        span = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
+    except Exception as error:  # safetensors, torch, tokenizers and transformers have error classes of their own
+        raise UserError(f"{folder}: cannot be loaded: {first_line(error)}") from None
+    if (end := end_of(tokenizer)) is None:
+        raise UserError(f"{folder}: its tokenizer has no token that ends a document")
+    language = language.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    parts = pieces(tokenizer, len(language.head_weight))
+    return Candidate(language, lambda text: tokenizer.encode(text, add_special_tokens=False).ids, parts, end, span)
