@@ -36,6 +36,7 @@ from bench.precision import precision
 from bench.races import races
 from bench.replay import replay
 from bench.rounds import Row
+from bench.scoring import scoring
 from bench.speed import speed
 from bench.startup import startup
 from bench.suggestions import suggestions
@@ -59,13 +60,14 @@ BENCHES: dict[str, Bench] = {
     "mixtures": mixtures,
     "suggestions": suggestions,
     "replay": replay,
+    "scoring": scoring,
     "planning": planning,
     "extrapolation": extrapolation,
     "confounds": confounds,
     "mutants": mutants,
 }
 
-OTHERS = ("transformers", "accelerate", "hydra-core", "wandb")  # litgpt's version: see the Makefile
+OTHERS = ("transformers", "accelerate", "lm-eval", "hydra-core", "wandb")  # litgpt's version: see the Makefile
 RESULTS = Path(__file__).parent / "results"
 BUSY = 0.3  # load average per core above which results should be taken with care
 

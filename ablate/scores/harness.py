@@ -16,6 +16,7 @@ import functools
 import importlib.metadata
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -150,15 +151,14 @@ def ask(
 
 def header_of(name: str, task: Task, step: int, weights_sha256: str) -> Row:
     """The first row, as far as it is known before lm-eval has read any data."""
-    asked = {"task": _name(name, task), "limit": task.items, "shots": task.shots, "seed": task.seed}
     return items.identified(
         {
             "task": name,
             "settings": answers.plain(task),
+            "files": [files.sums([path])[path.name] for path in _files(task)],
             "protocol": PROTOCOL,
             "step": step,
             "weights_sha256": weights_sha256,
-            "asked": asked | {"files": [files.sums([path])[path.name] for path in _files(task)]},
             "versions": {"lm_eval": importlib.metadata.version("lm_eval"), "harness": VERSION},
         }
     )
@@ -189,10 +189,12 @@ def _evaluated(candidate: Candidate, name: str, task: Task, beat: Beat) -> tuple
     language_model = AblateLM(candidate, beat)
     with _data_from(name, task):
         manager = _manager(shipped=not task.path)
+        loaded = _loaded(manager, name, task)
         found = simple_evaluate(
             language_model,
-            tasks=_loaded(manager, name, task),
+            tasks=loaded["groups"] or [*loaded["tasks"].values()],
             task_manager=manager,
+            confirm_run_unsafe_code=True,
             num_fewshot=task.shots,
             limit=task.items,
             bootstrap_iters=0,
@@ -202,7 +204,7 @@ def _evaluated(candidate: Candidate, name: str, task: Task, beat: Beat) -> tuple
             fewshot_random_seed=task.seed,
         )
     assert found is not None  # there is one process
-    pairs = list(_rows(found, language_model.cut))
+    pairs = list(_rows(found, loaded["tasks"], language_model.cut))
     return {"items_digest": items.digest(item for item, _ in pairs)}, [row for _, row in pairs]
 
 
@@ -212,8 +214,8 @@ def _manager(shipped: bool) -> TaskManager:
     return TaskManager(include_defaults=shipped)
 
 
-def _loaded(manager: TaskManager, name: str, task: Task) -> list[Any]:
-    """Raises UserError for a task that lm-eval does not have or cannot read."""
+def _loaded(manager: TaskManager, name: str, task: Task) -> dict[str, Any]:
+    """Its tasks by name, and groups. Raises UserError for what lm-eval does not have, cannot read or may not ask."""
     called = _name(name, task)
     try:
         loaded = manager.load([called])
@@ -223,7 +225,10 @@ def _loaded(manager: TaskManager, name: str, task: Task) -> list[Any]:
         raise UserError(f"evaluate.tasks.{name}: lm-eval has no task {called!r}; options.task names one") from None
     except Exception as error:  # of a file that is the user's, or of a task's own code
         raise UserError(f"evaluate.tasks.{name}: lm-eval cannot load {called}: {first_line(error)}") from None
-    return [*loaded.get("groups", {}).values()] or [*loaded["tasks"].values()]
+    unsafe = any(getattr(one, "UNSAFE_CODE", False) for one in loaded["tasks"].values())
+    if unsafe and os.environ.get("HF_ALLOW_CODE_EVAL") != "1":
+        raise UserError(f"evaluate.tasks.{name}: runs code that the model wrote; HF_ALLOW_CODE_EVAL=1 allows that")
+    return {"tasks": loaded["tasks"], "groups": [*loaded.get("groups", {}).values()]}
 
 
 @contextlib.contextmanager
@@ -256,45 +261,41 @@ def _local(folder: Path) -> dict[str, Any]:
     raise UserError(f"{folder}: has no data; there must be a file for each split: <split>.jsonl, .parquet or .csv")
 
 
-def _rows(found: dict[str, Any], cut: dict[tuple[str, str], int]) -> Iterator[tuple[Item, Row]]:
+def _rows(found: dict[str, Any], tasks: dict[str, Any], cut: dict[tuple[str, str], int]) -> Iterator[tuple[Item, Row]]:
     """An item and a row for each document, of the first filter if there are several."""
     for name, samples in found["samples"].items():
-        kind, filters = found["configs"][name]["output_type"], {sample["filter"]: None for sample in samples}
+        filters = {sample["filter"]: None for sample in samples}
         for sample in samples:
             if sample["filter"] == next(iter(filters)):
-                yield _row(f"{name}/{sample['doc_id']}", kind, sample, cut)
+                yield _row(f"{name}/{sample['doc_id']}", tasks[name], sample, cut)
 
 
-def _row(key: str, kind: str, sample: dict[str, Any], cut: dict[tuple[str, str], int]) -> tuple[Item, Row]:
-    asked = [tuple(arguments) for arguments in sample["arguments"]]
+def _row(key: str, task: Any, sample: dict[str, Any], cut: dict[tuple[str, str], int]) -> tuple[Item, Row]:
+    kind, asked = task.OUTPUT_TYPE, [tuple(arguments) for arguments in sample["arguments"]]
     if "acc_mutual_info" in sample["metrics"]:  # then each choice comes once more, without its context
         asked = asked[: len(asked) // 2]
     texts = [pair[1] if kind in CHOSEN else pair[0] for pair in asked]
-    gold = _gold(sample, asked) if kind == "multiple_choice" else 0
-    item = Item(key, key, asked[0][0], tuple(texts), gold)
-    row: Row = {"item": key, "source": key, "gold": gold}
+    gold = _gold(task, sample, texts) if kind == "multiple_choice" else [0]
+    row: Row = {"item": key, "source": key, "gold": gold[0]}
     if kind == "generate_until":
-        row |= {"text": str(sample["filtered_resps"][0]), "right": _right(sample)}
+        row |= {"text": str(sample["filtered_resps"][0]), "right": float(sample[sample["metrics"][0]]) > 0.5}
     else:
         answers = [answers[0] for answers in sample["resps"][: len(asked)]]
         row |= {"nats": [-(answer[0] if kind in CHOSEN else answer) for answer in answers]}
         row |= {"bytes": [len(text.encode()) for text in texts]}
     if kind == "loglikelihood":
         row |= {"right": bool(sample["resps"][0][0][1])}
+    if len(gold) > 1:  # any of these will do, which the least nats cannot say
+        row |= {"right": float(sample["acc"]) > 0.5}
     cuts = [cut.get((pair[0], pair[1] if kind in CHOSEN else ""), 0) for pair in asked]
+    item = Item(key, key, "", tuple("".join(map(str, pair)) for pair in asked), gold[0])
     return item, row | ({"cut": max(cuts)} if any(cuts) else {})
 
 
-def _gold(sample: dict[str, Any], asked: Sequence[tuple[Any, ...]]) -> int:
-    """The number of the right choice, which a task gives as a number or as text; of several the first."""
-    target = sample["target"]
-    target = target[0] if isinstance(target, list) else target
-    if len({pair[0] for pair in asked}) > 1:  # the contexts are the choices, and the target what follows them all
-        raise UserError(f"evaluate: {sample['doc_id']}: a task whose contexts are the choices cannot be kept as rows")
-    texts = [pair[1].strip() for pair in asked]
-    return texts.index(target.strip()) if isinstance(target, str) else int(target)
-
-
-def _right(sample: dict[str, Any]) -> bool:
-    """By the first metric of the task."""
-    return float(sample[sample["metrics"][0]]) > 0.5
+def _gold(task: Any, sample: dict[str, Any], texts: Sequence[str]) -> list[int]:
+    """Numbers of the right choices, of which a task may tell the text."""
+    among_contexts = getattr(task, "multiple_input", 0)  # then one text follows them all
+    told = task.doc_to_text(sample["doc"]) if among_contexts else sample["target"]
+    stripped = [text.strip() for text in texts]
+    several = told if isinstance(told, list) else [told]
+    return [stripped.index(one.strip()) if isinstance(one, str) else int(one) for one in several]

@@ -251,6 +251,31 @@ def test_what_a_task_has_the_model_write_becomes_rows_too(task, tmp_path):
     assert len({row["item"] for row in rows}) == header["items"] == len(rows)
 
 
+def test_contexts_may_be_the_choices(task, tmp_path):
+    """As in winogrande: one text follows each of several contexts, of which one is right."""
+    form = CHOICE.replace('"Question: What is the capital of {{{{country}}}}?\\nAnswer:"', '"{{{{gold}}}}"')
+    form = form.replace('"{{{{choices}}}}"', '"{{{{choices}}}}"').replace(
+        'doc_to_target: "{{{{gold}}}}"', 'doc_to_target: "stands"'
+    )
+    one = candidate()
+    _, rows = read(asked(one, tmp_path / "scores", path=task(form)))
+    docs = [json.loads(line) for line in (tmp_path / "capitals.jsonl").read_text().splitlines()]
+    assert [row["gold"] for row in rows] == [doc["gold"] for doc in docs]
+    [(nats, _)] = harness.AblateLM(one).loglikelihood(instances("loglikelihood", [("London", " stands")]))
+    assert rows[0]["nats"][2] == pytest.approx(-nats, abs=1e-5)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_code_that_a_model_wrote_runs_only_where_that_is_allowed(task, tmp_path, monkeypatch, allowed):
+    path = task(CHOICE + "unsafe_code: true\n")
+    monkeypatch.setenv("HF_ALLOW_CODE_EVAL", "1" if allowed else "")
+    if allowed:
+        assert asked(candidate(), tmp_path / "scores", path=path).exists()
+    else:
+        with pytest.raises(UserError, match="runs code that the model wrote; HF_ALLOW_CODE_EVAL=1 allows that"):
+            asked(candidate(), tmp_path / "scores", path=path)
+
+
 def test_the_same_task_again_asks_nothing_and_other_documents_do(task, tmp_path, monkeypatch):
     one, path = candidate(), task()
     first = asked(one, tmp_path / "scores", path=path, items=3)
