@@ -31,6 +31,7 @@ from ablate.scores.asked import kept
 from ablate.scores.candidate import Candidate
 from ablate.scores.items import Item, Row
 from ablate.scores.requests import Request, score
+from ablate.scores.tasks.lm_eval import Options
 
 try:
     import datasets
@@ -166,22 +167,19 @@ def header_of(name: str, task: Task, step: int, weights_sha256: str) -> Row:
 
 def _name(name: str, task: Task) -> str:
     """As lm-eval calls it: by its name, or the YAML of one of the user's own."""
-    return task.path or task.options.get("task") or name
+    return task.path or Options(**task.options).task or name
 
 
 def _files(task: Task) -> list[Path]:
     """Files of the user's own that the task is made of."""
-    found = [path for path in sorted(Path(_data(task)).rglob("*.*")) if path.is_file()] if _data(task) else []
+    folder = Options(**task.options).data
+    found = [path for path in sorted(Path(folder).rglob("*.*")) if path.is_file()] if folder else []
     if task.path:
         named = (load_yaml(Path(task.path), resolve_func=False).get("dataset_kwargs") or {}).get("data_files") or []
         lists = named.values() if isinstance(named, dict) else [named]
         flat = [Path(path) for paths in lists for path in ([paths] if isinstance(paths, str) else paths)]
         found += [Path(task.path), *(path for path in flat if path.is_file())]
     return found
-
-
-def _data(task: Task) -> str:
-    return task.options.get("data") or ""
 
 
 def _evaluated(candidate: Candidate, name: str, task: Task, beat: Beat) -> tuple[Row, list[Row]]:
@@ -234,7 +232,7 @@ def _loaded(manager: TaskManager, name: str, task: Task) -> dict[str, Any]:
 @contextlib.contextmanager
 def _data_from(name: str, task: Task) -> Iterator[None]:
     """Datasets as lm-eval loads them: from a folder that is laid out like the hub, if one is given."""
-    from_hub, folder, task_name = datasets.load_dataset, _data(task), name
+    from_hub, folder, task_name = datasets.load_dataset, Options(**task.options).data, name
 
     def load(path: str, name: str | None = None, **more: Any) -> Any:
         if folder and path not in FORMATS:

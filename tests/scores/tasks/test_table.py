@@ -31,6 +31,7 @@ CONF = Path(__file__).parents[3] / "conf" / "evaluate"
         ({"kind": "recall", "options": {"pairs": 3}}, "options.pairs=3: must be greater than or equal to 4"),
         ({"kind": "jsonl", "path": "none.jsonl"}, "path=none.jsonl: must be a file with a JSON object on every line"),
         ({"kind": "lm_eval", "path": "none.yaml"}, "path=none.yaml: must be the YAML file of a task of lm-eval"),
+        ({"kind": "lm_eval", "options": {"data": "none"}}, "options.data=none: must be a folder of data, or empty"),
     ],
 )
 def test_a_mistake_is_one_line(task, said):
