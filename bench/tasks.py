@@ -47,7 +47,7 @@ def tasks(quick: bool, outputs: Path = Path("outputs")) -> list[Line]:
         name = f"{items} items{', ties' * rounded}"
         for reading, words in _nulls(items, bool(rounded), QUICK if quick else STUDIES).items():
             rows.append(FalseClaims(name, f"false claims, {reading}", words, MOST))
-    return rows + _twice(quick) + _planted(outputs, QUICK if quick else DRAWS)
+    return rows + _twice() + _planted(outputs, QUICK if quick else DRAWS)
 
 
 def _nulls(items: int, rounded: bool, studies: int) -> dict[str, list[float]]:
@@ -88,11 +88,11 @@ def _claims(values: Sequence[Sequence[float]], margin: float = 1e-9) -> bool:
     return any(one.word != "inconclusive" for one in judge(d, margin, 0.95, dict.fromkeys(d, prior)).values())
 
 
-def _twice(quick: bool) -> list[Line]:
+def _twice() -> list[Line]:
     lines: list[Line] = []
     for reading in READINGS:
         ratios = []
-        for number in range(QUICK if quick else DRAWS):
+        for number in range(QUICK):
             rows = _study(np.random.default_rng(number), 40, False)[0][0]
             twice = [*rows, *(row | {"item": f"{row['item']} again"} for row in rows)]
             once, again = (np.diff(readings.interval(each, reading))[0] for each in (rows, twice))

@@ -14,14 +14,14 @@ from typing import Any
 
 from ablate.run.evaluate import Task
 from ablate.run.settings import SettingsError, UserError
-from ablate.scores import items
+from ablate.scores import items, readings
 from ablate.scores.items import VERSION, Row
 
 PROTOCOLS = ("likelihood", "cloze", "generate")  # the keys of `protocols.PROTOCOLS`, which needs torch
 LM_EVAL = "lm_eval"  # a kind of task, and the protocol of its own that it has
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each file is one object as long as it is not written anew
 class Answers:
     """One whole file: what was asked, and what became of each item."""
 
@@ -41,6 +41,12 @@ class Answers:
                 f"{self.path}: other weights than those of the run were asked; delete it and evaluate again"
             )
         return self
+
+
+@functools.lru_cache(2**16)
+def value(one: Answers, reading: str, left_out: frozenset[str]) -> float:
+    """Of the items that count: worked out once, though a verdict asks for it many times. Raises Unreadable."""
+    return readings.value(one.clean(left_out), reading)
 
 
 def found(folder: Path, task: str = "", protocol: str = "", step: int | None = None) -> list[Answers]:

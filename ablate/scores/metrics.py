@@ -28,7 +28,7 @@ from ablate.run.settings import Settings, SettingsError, UserError
 from ablate.scores import answers
 from ablate.scores.answers import Answers
 from ablate.scores.items import Row
-from ablate.scores.readings import READINGS, Better, Unreadable, value
+from ablate.scores.readings import READINGS, Better, Unreadable
 
 Scores = Mapping[str, Any]  # `result.json`, or an evaluation's row of the metrics
 GUESSED = {"nats": 8000.0, "tokens": 1000, "bytes": 4000}  # sums of a model that has learned nothing
@@ -67,8 +67,8 @@ class Asked:
         return found.clean(scope.left_out(self.task)) if found else None
 
     def read(self, scores: Scores, scope: Scope) -> float | None:
-        rows = self.rows(scores, scope)
-        return None if rows is None else value(rows, self.reading)
+        found = self.answers(scores, scope)
+        return answers.value(found, self.reading, frozenset(scope.left_out(self.task))) if found else None
 
 
 @dataclass(frozen=True)

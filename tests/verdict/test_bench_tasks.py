@@ -13,4 +13,4 @@ def test_null_studies_make_few_false_claims_also_where_choices_tie():
 
 
 def test_items_that_are_there_twice_narrow_no_interval():
-    assert [min(line.values) for line in _twice(True)] == [pytest.approx(1.0)] * len(READINGS)
+    assert [min(line.values) for line in _twice()] == [pytest.approx(1.0)] * len(READINGS)
