@@ -30,7 +30,7 @@ MODELS = {
 BEFORE = 512  # tokens
 LEAST_GAIN = 10
 TOKENS = {"cached": 64, "uncached": 8}  # a measurement
-WARMUP, ROUNDS = 2, 5
+WARMUP, ROUNDS = 2, 3
 
 
 def decode(quick: bool) -> list[Row]:
