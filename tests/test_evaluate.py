@@ -33,8 +33,8 @@ def test_a_run_is_asked_for_its_tasks_and_not_twice(trained, capsys, monkeypatch
     evaluate.main([trained.id, "--outputs", outputs])
     table = capsys.readouterr().out
     assert answered(trained) == ["sums-cloze-20", "sums-likelihood-20"]
-    assert "sums" in table
-    assert "likelihood" in table
+    assert [line.split()[0] for line in table.splitlines() if line.startswith("sums")] == ["sums", "sums"]
+    assert "likelihood, step 20" in table
     monkeypatch.setattr(answering, "answer", lambda *_, **__: pytest.fail("asked again"))
     evaluate.main([trained.id, "--outputs", outputs])
     again = capsys.readouterr().out

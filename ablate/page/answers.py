@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.page.tables import table
+from ablate.page.terminal import lines
 from ablate.scores import readings
 from ablate.scores.answers import Answers
 from ablate.scores.readings import READINGS, Unreadable
@@ -23,15 +24,15 @@ CHOSEN = "selected: the best of several checkpoints by the very test it is repor
 def answered(found: Mapping[str, Sequence[Answers]], confidence: float = 0.95) -> Table:
     """By what the rows are called; answers of several runs to one task, protocol and step are one row: their mean."""
     several = len(found) > 1
-    out = table(
-        *["arm"] * several, "task", "protocol", ">step", ">items", *(f">{name}" for name in READINGS), ">chance"
-    )
+    numbers = [f">{name}" for name in ("items", *READINGS, "chance")]
+    out = table(*["arm"] * several, "task", *numbers)
     for name, all_of_it in found.items():
         for (task, protocol, step), group in _groups(all_of_it).items():
             cells = [cell(group, reading, confidence) for reading in READINGS]
-            out.add_row(*[name] * several, task, protocol, str(step), counted(group), *cells, chance(group))
+            asked = lines(task, f"{protocol}, step {step}")
+            out.add_row(*[name] * several, asked, counted(group), *cells, chance(group))
     better = ", ".join(f"{name} {reading.better}" for name, reading in READINGS.items())
-    out.caption = f"intervals of {confidence:.0%} over the sources of items; better is: {better}"
+    out.caption = f"± half an interval of {confidence:.0%} over the sources of items; better is: {better}"
     return out
 
 
@@ -43,23 +44,23 @@ def _groups(found: Sequence[Answers]) -> dict[tuple[str, str, int], list[Answers
     return groups
 
 
-def counted(group: Sequence[Answers]) -> str:
-    """How many items count, and how many stand in the training text."""
+def counted(group: Sequence[Answers]) -> Text:
+    """How many items count, and how many more stand in the training text."""
     rows = group[0].clean()
     out = len(group[0].rows) - len(rows)
-    return f"{len(rows)} ({out} in training text)" if out else str(len(rows))
+    return lines(str(len(rows)), *[f"{out} in text"] * bool(out))
 
 
-def cell(group: Sequence[Answers], reading: str, confidence: float = 0.95) -> str:
-    """`0.312 [0.251, 0.373]`, with a word where guessing gives as much; a dash where the answers do not hold it."""
+def cell(group: Sequence[Answers], reading: str, confidence: float = 0.95) -> Text:
+    """`0.312 ±0.061`, with a word where guessing gives as much; a dash where the answers do not hold it."""
     try:
         left_out = {key for one in group for key in one.header["contaminated"]}
         value, (low, high) = readings.pooled([one.clean(left_out) for one in group], reading, confidence)
     except Unreadable:
-        return "–"
+        return Text("–")
     guess = readings.chance(group[0].clean(), reading)
-    word = f" {AT_CHANCE}" if guess is not None and low <= guess <= high else ""
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]{word}"
+    word = [AT_CHANCE] * (guess is not None and low <= guess <= high)
+    return lines(f"{value:.3f}", f"±{(high - low) / 2:.3f}", *word)
 
 
 def chance(group: Sequence[Answers]) -> str:
