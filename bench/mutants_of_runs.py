@@ -137,7 +137,7 @@ RUNS: list[Listed] = [
     ),
     *of(
         "ablate/fit/module.py",
-        "tests/fit/test_strategies.py::test_shares_are_of_one_size_and_count_each_row_once",
+        "tests/fit/parallel/test_strategies.py::test_shares_are_of_one_size_and_count_each_row_once",
         (
             "targets of the padding count",
             "padding = padding._replace(targets_BL=torch.full_like(padding.targets_BL, IGNORED))",

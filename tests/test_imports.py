@@ -43,7 +43,7 @@ INSIDE = {
             "fit.parts",
             "fit.pace",
         ],
-        *["fit.processes", "fit.mirror"],
+        *["fit.parallel.processes", "fit.mirror"],
     ],
     **{command: [ANY] for command in COMMANDS},
 }
@@ -64,7 +64,7 @@ OUTSIDE = {
         "export",
         "generate",
     ],
-    "deepspeed": ["fit.zero"],
+    "deepspeed": ["fit.parallel.zero"],
     "wandb": ["fit", "page.workspace"],
     "wandb_workspaces": ["page.workspace"],
     "matplotlib": ["page"],

@@ -25,8 +25,8 @@ from torch.optim import Optimizer
 from ablate.data.batches import Batch
 from ablate.data.shards import sha256_of
 from ablate.data.tokens import Corpus
-from ablate.fit import strategy
 from ablate.fit.module import Pretraining
+from ablate.fit.parallel import strategy
 from ablate.fit.probe import digest
 from ablate.model import linear
 from ablate.plan.order import Order

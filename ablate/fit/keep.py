@@ -8,8 +8,9 @@ file without a row is one that a killed run left, and is written again when the 
 
 import lightning as L
 
-from ablate.fit import checkpoint, strategy
+from ablate.fit import checkpoint
 from ablate.fit.module import Pretraining
+from ablate.fit.parallel import strategy
 from ablate.plan.timeline import Timeline
 from ablate.run.files import make_folder
 from ablate.run.record import Record

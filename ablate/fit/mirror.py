@@ -19,7 +19,7 @@ import wandb
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ablate.fit import strategy
+from ablate.fit.parallel import strategy
 from ablate.run.identity import flatten
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError

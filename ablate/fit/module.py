@@ -22,9 +22,9 @@ from ablate.data.batches import Batch
 from ablate.fit import optimizer as optimizers
 from ablate.fit.averaging import Average
 from ablate.fit.custody import Custody
-from ablate.fit.fsdp import FSDP
 from ablate.fit.objectives import OBJECTIVES
-from ablate.fit.zero import Zero
+from ablate.fit.parallel.fsdp import FSDP
+from ablate.fit.parallel.zero import Zero
 from ablate.model import match
 from ablate.model.language import LanguageModel, build
 from ablate.plan.timeline import Timeline

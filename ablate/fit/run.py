@@ -20,8 +20,9 @@ from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfile
 
 from ablate.data.batches import Batches, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepared
-from ablate.fit import callbacks, checkpoint, keep, mirror, parents, processes, strategy
+from ablate.fit import callbacks, checkpoint, keep, mirror, parents
 from ablate.fit.module import Diverged, Pretraining
+from ablate.fit.parallel import processes, strategy
 from ablate.fit.probe import Subject
 from ablate.fit.samples import Samples
 from ablate.fit.trace import Trace

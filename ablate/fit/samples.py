@@ -11,8 +11,8 @@ import torch
 
 from ablate.data.tokenizer import as_prompt, end_of, pieces
 from ablate.data.tokens import Corpus
-from ablate.fit import strategy
 from ablate.fit.module import Pretraining
+from ablate.fit.parallel import strategy
 from ablate.model.language import LanguageModel
 from ablate.run.settings import Settings
 from ablate.scores.sampling import generate

@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 
 from ablate.data.batches import validation_rows
 from ablate.data.tokens import Corpus, prepared
-from ablate.fit import strategy
 from ablate.fit.basis import basis
 from ablate.fit.checkpoint import sha256
 from ablate.fit.objectives import OBJECTIVES
+from ablate.fit.parallel import strategy
 from ablate.fit.watch import losses_by_row, sums_by_domain
 from ablate.model import match
 from ablate.model.language import LanguageModel

@@ -18,7 +18,7 @@ from typing import Any
 from ablate.data.tokens import opened, prepare_for
 from ablate.fit import parts
 from ablate.fit.asking import asks_of, unanswered
-from ablate.fit.processes import stop_with_parent
+from ablate.fit.parallel.processes import stop_with_parent
 from ablate.run import failures
 from ablate.run.failures import CLAIMED, Claimed, noting
 from ablate.run.files import make_folder

@@ -10,8 +10,8 @@ from torch import nn
 
 from ablate.data.batches import Batch, Steps, training_spans
 from ablate.data.tokens import prepare
-from ablate.fit import strategy
-from ablate.fit.processes import free_port
+from ablate.fit.parallel import strategy
+from ablate.fit.parallel.processes import free_port
 from ablate.model.language import build
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from ablate import export
 from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import prepare
-from ablate.fit import checkpoint, zero
+from ablate.fit import checkpoint
+from ablate.fit.parallel import zero
 from ablate.fit.parents import resolved
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline

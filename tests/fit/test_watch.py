@@ -8,7 +8,7 @@ import torch
 from runs import record_of, train_run
 
 from ablate.data.batches import Batch
-from ablate.fit import strategy
+from ablate.fit.parallel import strategy
 from ablate.fit.watch import Smoothed, Watch, losses_by_row, sums_by_domain
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline

@@ -9,7 +9,7 @@ import multiprocessing.connection
 import time
 from multiprocessing.context import ForkServerContext
 
-from ablate.fit.processes import GRACE
+from ablate.fit.parallel.processes import GRACE
 from ablate.run import failures
 from ablate.run.failures import Failure
 from ablate.run.record import Record

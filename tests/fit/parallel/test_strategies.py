@@ -18,8 +18,9 @@ from safetensors.torch import load_file
 from tiny import TINY, merged
 
 from ablate.data.batches import Batch
-from ablate.fit import checkpoint, processes, strategy, zero
+from ablate.fit import checkpoint
 from ablate.fit.module import share
+from ablate.fit.parallel import processes, strategy, zero
 from ablate.run.parse import from_config
 from ablate.run.record import Record
 from ablate.run.settings import Settings, SettingsError

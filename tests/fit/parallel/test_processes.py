@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ablate.fit.processes import together
+from ablate.fit.parallel.processes import together
 from ablate.run.failures import PAUSED, RanksFailed
 
 

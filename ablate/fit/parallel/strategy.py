@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
-from ablate.fit import zero
-from ablate.fit.fsdp import FSDP
+from ablate.fit.parallel import zero
+from ablate.fit.parallel.fsdp import FSDP
 from ablate.model import budget
 from ablate.plan.timeline import timeline
 from ablate.run.record import Record
