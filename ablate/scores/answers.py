@@ -63,7 +63,7 @@ def found(folder: Path, task: str = "", protocol: str = "", step: int | None = N
 
 def plain(task: Task) -> dict[str, Any]:
     """What a task is, as it stands in the first row of its files: under which protocol is told beside it."""
-    return _without_protocols(json.loads(json.dumps(dataclasses.asdict(task))))
+    return without_protocols(json.loads(json.dumps(dataclasses.asdict(task))))
 
 
 def protocols_of(task: Mapping[str, Any]) -> list[str]:
@@ -85,13 +85,13 @@ def is_current(found: Answers) -> bool:
     return found.header["versions"].get("protocols", VERSION) == VERSION
 
 
-def _without_protocols(settings: Mapping[str, Any]) -> dict[str, Any]:
+def without_protocols(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key != "protocols"}
 
 
 def of(folder: Path, task: str, settings: Mapping[str, Any], protocol: str, step: int) -> Answers | None:
     """Of a task with these settings, asked by the last version; None where nobody has asked so."""
-    wanted = _without_protocols(settings)
+    wanted = without_protocols(settings)
     same = [one for one in found(folder, task, protocol, step) if one.header["settings"] == wanted]
     return max(same, key=lambda one: sorted(one.header["versions"].items()), default=None)
 

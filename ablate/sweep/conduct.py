@@ -50,14 +50,11 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     from ablate.sweep.preview import preview
     from ablate.sweep.screen import Screen
     from ablate.sweep.wave import waves
-    from ablate.verdict.evidence import read
 
     found = preview(plan, console)
     if where.dry_run:
         return
     studies.announce(plan, record)
-    if plan.study.budget.race != "none":  # its looks read runs that another study has trained
-        ask(read(record))
     ways = trunk.branches(list(found.beginnings.values()), found.stored) if where.trunks else {}
     outcomes: dict[str, tuple[Executor, Outcome]] = {}
     for wave in waves(plan, record):

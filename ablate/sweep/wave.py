@@ -24,9 +24,10 @@ from ablate.model import budget
 from ablate.plan.timeline import timeline
 from ablate.run.record import StudyRecord, run_record
 from ablate.run.settings import Study
+from ablate.sweep.audit import ask
 from ablate.sweep.study import Arm, Plan, Run, announce
 from ablate.verdict import registry
-from ablate.verdict.evidence import POSITIVE, read
+from ablate.verdict.evidence import POSITIVE, Evidence, read
 from ablate.verdict.race import Decision, decide
 from ablate.verdict.registry import Past
 from ablate.verdict.standing import standing
@@ -107,11 +108,18 @@ def _positive(plan: Plan, record: StudyRecord) -> set[str]:
     runs = [run for run in plan.control_runs if run.arm == POSITIVE]
     if not runs:
         return set()
-    evidence = read(record)
+    evidence = _asked(record)
     found = trust.conclude(evidence)
     if found.void or all(word in FOUND for word in found.words):
         return set()
     return {run.id for run in runs if run.seed in evidence.finished(evidence.base)}
+
+
+def _asked(record: StudyRecord) -> Evidence:
+    """What there is to see now. Runs that another study has trained have not been asked the tasks of this one."""
+    evidence = read(record)
+    ask(evidence)
+    return evidence
 
 
 def _steps(run: Run, part: float) -> int:
@@ -121,7 +129,7 @@ def _steps(run: Run, part: float) -> int:
 
 
 def _decisions(plan: Plan, record: StudyRecord, tried: dict[str, float]) -> dict[str, Decision]:
-    evidence = read(record)
+    evidence = _asked(record)
     finals, curves = standing(evidence, {arm.name: arm.settings.steps for arm in plan.arms})
     for arm in plan.arms:
         for seed, value in list(finals.get(arm.name, {}).items()):

@@ -12,13 +12,14 @@ as if there were no such rule, and one that is looked at for ever makes a false 
 
     alpha (1 + LATER) = .065 at alpha = .05
 
-by Bonferroni's inequality, and alpha x LATER more for each time that arms were added (`History.bound`). An arm that
-was declared at a look stays in the family when it is dropped, and is the same arm under another name. So does a
-contrast of a grid, and alpha does not rise again after a look. The same runs read by
-another metric are another look. Nothing is assumed of the noise, of how looks hang together, or how many there will
-be, and Holm's procedure holds for the family at each of them. The inequality is for looks whose time does not depend on
-what was seen. Somebody who looks ahead when it pays most gains what its slack leaves: .059 with one arm and .064 with
-20, computed for known noise (dynamic programming over all times of four further looks, up to 60 seeds).
+by Bonferroni's inequality, and alpha x LATER more for each time that arms were added (`History.bound`). An arm that was
+declared at a look stays in the family when it is dropped, and is the same arm under another name. So does a contrast of
+a grid, and alpha does not rise again after a look. The same runs read by another metric, or by one of the same name
+that means something else (other items, another focus), are another look. Nothing is assumed of the noise, of how looks
+hang together, or how many there will be, and Holm's procedure holds for the family at each of them. The inequality is
+for looks whose time does not depend on what was seen. Somebody who looks ahead when it pays most gains what its slack
+leaves: .059 with one arm and .064 with 20, computed for known noise (dynamic programming over all times of four further
+looks, up to 60 seeds).
 
 False claims of any difference at any look, 2,000 to 40,000 null studies, paired t and Holm; nominal .05:
 
@@ -53,6 +54,7 @@ wider, in every study, for the sake of the few that are looked at again. Bounds 
 more power at the later ones than this rule leaves.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,16 +62,19 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ablate.run.ledger import Row
+from ablate.scores import answers
+from ablate.scores.metrics import OF_TASK, metric_of
 
 if TYPE_CHECKING:
     from ablate.verdict.evidence import Evidence
 
-Reading = tuple[str, dict[str, list[str]]]  # a metric, and the pairs of runs that it was read of, by seed
+Reading = tuple[str, str, dict[str, list[str]]]  # a metric, what it reads, and the pairs of runs, by seed
 
 LATER = 0.3  # of alpha, for all looks that were not planned
 # What an amendment is shown of, in full; of other keys that they changed
 SHOWN = ("question", "hypothesis", "metric", "margin", "confidence", "base", "factor", "focus", "seeds")
-BESIDE = ("name", "digest", "base_digest", "imports", "runs", "before", "control_runs", "control_arms", "arms", "grid")
+RUNS = ("runs", "before", "control_runs")
+BESIDE = (*RUNS, "name", "digest", "base_digest", "imports", "control_arms", "arms", "grid", "tasks")
 JUDGED = ("metric", "margin", "confidence", "base", "focus", "seeds", "arms")  # what a word depends on
 
 
@@ -104,7 +109,8 @@ class History:
         if not early:
             return None
         first, last = early[-1]["declaration"], self.declared[-1]["declaration"]
-        return first if any(first[key] != last[key] for key in JUDGED) else None
+        changed = any(first[key] != last[key] for key in JUDGED) or _reads(first) != _reads(last)
+        return first if changed else None
 
     @property
     def amendments(self) -> list[Amendment]:
@@ -191,7 +197,7 @@ class History:
     def earlier(self, arm: str, look: Row) -> list[tuple[int, str]]:
         """(seeds, word) of the other looks at an arm by this metric, as the words were printed."""
         seen = [(one, called) for one in self.looks if (called := _called(arm, look, one))]
-        others = [one["arms"][name] for one, name in seen if one["metric"] == look["metric"]]
+        others = [one["arms"][name] for one, name in seen if _measure(one) == _measure(look)]
         return [(len(one["pairs"]), one["word"]) for one in others if one["pairs"] != look["arms"][arm]["pairs"]]
 
     def _share(self, arm: str, look: Row) -> float:
@@ -208,7 +214,7 @@ class History:
             reading = _read(one, name)
             if planned in (None, reading) and _is_planned(name, one, looks[0]):
                 planned = reading
-            elif reading not in others and len(reading[1]) > 1:  # one pair shows no difference
+            elif reading not in others and len(reading[2]) > 1:  # one pair shows no difference
                 others.append(reading)
         return planned, others
 
@@ -217,9 +223,14 @@ def of(rows: Sequence[Row], base_digest: str | None) -> History:
     """The history of the runs of one base (`run.ledger`)."""
     mine = [row for row in rows if row["base_digest"] == base_digest]
     looks: list[Row] = []
+    reads = ""
     for row in mine:
-        if row["kind"] == "look" and not any(same(row, look) for look in looks):
-            looks.append(row)
+        if row["kind"] == "declared":
+            reads = _reads(row["declaration"])
+            continue
+        seen = row | {"reads": reads}
+        if not any(same(seen, one) for one in looks):
+            looks.append(seen)
     elsewhere = sum(row["kind"] == "look" and row["base_digest"] != base_digest for row in rows)
     return History(tuple(row for row in mine if row["kind"] == "declared"), tuple(looks), elsewhere)
 
@@ -235,20 +246,21 @@ def look(evidence: "Evidence") -> Row:
             arms[arm] = {"pairs": pairs, "whole": all(run.done for run in runs)}
     declared = evidence.declaration
     names = {"metric": declared["metric"], "seeds": declared["seeds"], "declared": evidence.arms}
-    return {**names, "arms": arms}
+    return {**names, "reads": _reads(declared), "arms": arms}
 
 
 def same(one: Row, other: Row) -> bool:
     """Whether two looks are at the same runs, by the same metric."""
-    return one["metric"] == other["metric"] and _pairs(one) == _pairs(other)
+    return _measure(one) == _measure(other) and _pairs(one) == _pairs(other)
 
 
 def take(evidence: "Evidence", said: dict[str, dict[str, Any]]) -> None:
     """Note a look, and what was said of each arm, unless these runs were looked at before or lie in a lab book."""
     row = look(evidence)
     if row["arms"] and not evidence.study.kept and not any(same(row, one) for one in evidence.history.looks):
-        arms = {arm: one | said[arm] for arm, one in row["arms"].items()}
-        evidence.study.ledger.add("look", base_digest=evidence.declaration.get("base_digest"), **row | {"arms": arms})
+        row["arms"] = {arm: one | said[arm] for arm, one in row["arms"].items()}
+        del row["reads"]  # the declaration before it says so
+        evidence.study.ledger.add("look", base_digest=evidence.declaration.get("base_digest"), **row)
 
 
 def counted(number: int, what: str) -> str:
@@ -261,7 +273,22 @@ def _pairs(look: Row) -> dict[str, Any]:
 
 
 def _read(look: Row, arm: str) -> Reading:
-    return look["metric"], look["arms"][arm]["pairs"]
+    return *_measure(look), look["arms"][arm]["pairs"]
+
+
+def _measure(look: Row) -> tuple[str, str]:
+    return look["metric"], look.get("reads", "")
+
+
+def _reads(declaration: dict[str, Any]) -> str:
+    """What a declared metric means beside its name: which items, asked how; or the domain that may be left out."""
+    name = declaration["metric"]
+    if not name.startswith(OF_TASK):
+        return "" if name in ("macro", "micro", *declaration["domains"]) else declaration.get("focus", "")
+    asked = metric_of(name, ()).asked
+    assert asked is not None
+    task = declaration["tasks"][asked.task]
+    return json.dumps([answers.without_protocols(task), asked.protocol or answers.protocols_of(task)[0]])
 
 
 def _called(arm: str, look: Row, other: Row) -> str:
@@ -273,7 +300,7 @@ def _called(arm: str, look: Row, other: Row) -> str:
 
 def _is_planned(arm: str, look: Row, first: Row) -> bool:
     """Whether the look is what was declared when the first was taken, as far as it is about the arm."""
-    as_declared = look["metric"] == first["metric"] and sorted(look["seeds"]) == sorted(first["seeds"])
+    as_declared = _measure(look) == _measure(first) and sorted(look["seeds"]) == sorted(first["seeds"])
     return look["arms"][arm]["whole"] and as_declared and arm in first["declared"]
 
 
@@ -283,13 +310,15 @@ def _series(k: int) -> float:
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str]]:
     found = [(key, f"{_text(before[key])} -> {_text(after[key])}") for key in SHOWN if before[key] != after[key]]
-    if arms := _changed_arms(before["arms"], after["arms"]):
+    if arms := _changed_entries(before["arms"], after["arms"]):
         found.append(("arms", arms))
+    if tasks := _changed_entries(before.get("tasks", {}), after.get("tasks", {})):
+        found.append(("tasks", tasks))
     others = [key for key in after if key not in (*SHOWN, *BESIDE) and before.get(key) != after[key]]
     return [*found, *((key, "changed") for key in others)]
 
 
-def _changed_arms(before: dict[str, Any], after: dict[str, Any]) -> str:
+def _changed_entries(before: dict[str, Any], after: dict[str, Any]) -> str:
     """+ added, - dropped, ~ changed"""
     signs = [f"+ {arm}" for arm in after if arm not in before] + [f"- {arm}" for arm in before if arm not in after]
     return ", ".join(signs + [f"~ {arm}" for arm in after if arm in before and after[arm] != before[arm]])

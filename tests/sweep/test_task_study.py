@@ -10,6 +10,7 @@ from ablate.run.record import study_record
 from ablate.run.settings import SettingsError
 from ablate.run.study import Controls, Study
 from ablate.sweep import conduct
+from ablate.sweep.controls import with_controls
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, plan
 from ablate.verdict.compare import verdicts
@@ -23,9 +24,11 @@ def study(tiny):
     def make(name: str, metric: str, **changes) -> Plan:
         base = tiny(**changes)
         frozen = dataclasses.replace(base, optimizer=dataclasses.replace(base.optimizer, eps=10.0))
-        none = Controls(null_seeds=0, positive=[])
-        declared = Study(name=name, factor=["optimizer.eps"], controls=none, seeds=[0, 1], metric=metric)
-        return prepared(plan(declared, base, {"frozen": frozen}))
+        few = Controls(null_seeds=0, positive=["tokens=5120"])  # wanted where the arm is not found to differ
+        declared = Study(name=name, factor=["optimizer.eps"], controls=few, seeds=[0, 1], metric=metric)
+        shorter = dataclasses.replace(base, tokens=5120)
+        whole = plan(declared, base, {"frozen": frozen})
+        return prepared(with_controls(whole, lambda phase, overrides: shorter))
 
     return make
 

@@ -8,12 +8,10 @@ import numpy as np
 
 from ablate.run.files import make_folder
 from ablate.run.record import Record, StudyRecord
-from ablate.scores import items
+from ablate.scores import answers, items
 from ablate.scores.items import Item, Row, Sheet
 
 SETTINGS = {"kind": "questions", "protocols": ["cloze", "likelihood"], "items": 60}
-
-ASKED = {key: value for key, value in SETTINGS.items() if key != "protocols"}  # as the first row of a file has them
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,7 @@ class Asked:
     contaminated: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # by arm, numbers of items
     other_items: tuple[str, ...] = ()  # arms that are asked others
     left_out: tuple[tuple[str, int], ...] = ()  # (arm, seed) of runs that nobody asked
+    settings: Mapping[str, Any] = field(default_factory=lambda: SETTINGS)  # of the task
 
 
 def answer(
@@ -41,7 +40,7 @@ def answer(
     steps: of kept weights, with the nats that each adds to all items.
     """
     how, declaration = how or Asked(), study.read()
-    study.write(declaration | {"tasks": {task: SETTINGS}})
+    study.write(declaration | {"tasks": {task: dict(how.settings)}})
     for arm, seed, record in (*study.records(), *study.controls()):
         result = record.result()
         if result and result["outcome"] == "finished" and (arm, seed) not in how.left_out:
@@ -54,7 +53,8 @@ def answer(
 def _write(record: Record, how: Asked, run: tuple[str, int], of: tuple[str, str, int, str], more: float = 0) -> None:
     asked = [_item(number, run[0] in how.other_items) for number in range(how.items)]
     out = [asked[number].key for number in how.contaminated.get(run[0], ())]
-    header = Sheet(*of, asked, contaminated=out, settings=ASKED).header({"protocols": 1})
+    settings = answers.without_protocols(how.settings)
+    header = Sheet(*of, asked, contaminated=out, settings=settings).header({"protocols": 1})
     make_folder(record.scores)
     items.keep(items.path_in(record.scores, header), header, _rows(asked, how, (*run, of[1]), more))
 

@@ -74,6 +74,22 @@ def test_another_name_or_another_metric_is_no_fresh_start():
     assert of(looks[:1], "b").shares(looks[0] | {"metric": "code"}) == {"a": SERIES[0]}
 
 
+def test_the_same_metric_of_other_items_or_another_focus_is_another_look():
+    def declared(task: dict, metric: str = "task:sums:acc", focus: str = "qa") -> dict:
+        declaration = {"metric": metric, "domains": ["code", "qa"], "focus": focus, "tasks": {"sums": task}}
+        return {"kind": "declared", "base_digest": "b", "runs": 0, "looks": 0, "declaration": declaration}
+
+    task = {"kind": "questions", "protocols": ["cloze", "likelihood"], "seed": 0}
+    for other in (task | {"seed": 1}, task | {"protocols": ["likelihood", "cloze"]}):
+        rows = [declared(task), seen(3) | {"metric": "task:sums:acc"}, declared(other)]
+        two = of([*rows, seen(3) | {"metric": "task:sums:acc"}], "b").looks
+        assert of(rows, "b").shares(two[1]) == {"a": SERIES[0]}
+    more = declared(task | {"protocols": ["cloze"]})  # read by the first, as before
+    assert len(of([declared(task), seen(3), more, seen(3)], "b").looks) == 1
+    rest = [declared(task, "rest"), seen(3), declared(task, "rest", "code"), seen(3)]
+    assert len(of(rest, "b").looks) == 2
+
+
 def test_arms_that_were_looked_at_stay_in_the_family():
     both, one = seen(3, arms=("a", "c")), seen(3)
     assert of([both], "b").dropped(one) == ["c"]

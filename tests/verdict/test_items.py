@@ -116,3 +116,20 @@ def test_the_settings_that_a_study_declares_find_the_answers(tmp_path):
     study.write(study.read() | {"tasks": {"sums": SETTINGS | {"items": 61}}})
     with pytest.raises(UserError, match="have no answers to sums"):
         verdicts(read(study), ())
+
+
+def test_the_same_words_of_other_items_are_another_look(tmp_path):
+    """Who asks one set of items after the other until an arm is better finds that each costs more."""
+    study = study_of(tmp_path, how=Asked())
+    shares = []
+    for number, seed in enumerate((0, 1, 2, 1, 0)):
+        declaration = study.read() | {"tasks": {"sums": SETTINGS | {"seed": seed}}, "base_digest": "b"}
+        study.write(declaration)
+        study.ledger.add("declared", base_digest="b", runs=9, looks=number, declaration=declaration)
+        answer(study, Asked(settings=SETTINGS | {"seed": seed}))
+        study.write(declaration)
+        seen = read(study)
+        conclusion = trust.conclude(seen, ())
+        trust.look(seen, conclusion)
+        shares.append(conclusion.verdicts[0].share)
+    assert shares == pytest.approx([1.0, 0.15, 0.05, 0.15, 1.0])

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ablate.run.settings import UserError
 from ablate.verdict import compare, history, registry
 from ablate.verdict.compare import Verdict
 from ablate.verdict.contrasts import Contrast, contrasts
@@ -76,8 +77,8 @@ def conclude(evidence: Evidence, past: Sequence[Past] | None = None) -> Conclusi
         found += [replace(one, text=f"{name}: {one.text}") for one in of_phase]
     verdicts = withheld(judged, found, evidence.base)
     if first := under_first(evidence):
-        words = {v.arm: v.word for v in withheld(compare.verdicts(first, past), found, first.base)}
-        verdicts = [replace(v, notes=(*v.notes, _at_first(words.get(v.arm)))) for v in verdicts]
+        at_first = _at_first(first, found, past)
+        verdicts = [replace(v, notes=(*v.notes, at_first(v.arm))) for v in verdicts]
     broken = {finding.arm for finding in found if not finding.held}
     grid = [one for one in contrasts(evidence) if not broken & {"", evidence.base, *one.terms}]
     return Conclusion(evidence.base, verdicts, found, past, grid)
@@ -128,8 +129,13 @@ def _damage(evidence: Evidence) -> list[Finding]:
     return found
 
 
-def _at_first(word: Word | None) -> str:
-    return f"{word} under the first declaration" if word else "not in the first declaration"
+def _at_first(first: Evidence, found: list[Finding], past: Sequence[Past]) -> Callable[[str], str]:
+    """What is said of an arm under the first declaration."""
+    try:
+        words = {v.arm: v.word for v in withheld(compare.verdicts(first, past), found, first.base)}
+    except UserError:  # its metric is of a task that nobody has asked, and that is declared no more
+        return lambda arm: "the metric of the first declaration was never measured"
+    return lambda arm: f"{words[arm]} under the first declaration" if arm in words else "not in the first declaration"
 
 
 def withheld(verdicts: list[Verdict], found: list[Finding], base: str) -> list[Verdict]:
