@@ -52,11 +52,14 @@ def value(one: Answers, reading: str, left_out: frozenset[str]) -> float:
 def found(folder: Path, task: str = "", protocol: str = "", step: int | None = None) -> list[Answers]:
     """The files of a folder, by name; of a task, a protocol and a step where these are given.
 
-    Raises UserError, naming the file, for one that was damaged.
+    folder: in the lab book, all of its files as one. Raises UserError, naming the file, for one that was damaged.
     """
     at = "*" if step is None else step
     pattern = f"{glob.escape(task) or '*'}-{glob.escape(protocol) or '*'}-{at}-*.jsonl"
-    read = [_read(path, path.stat().st_mtime_ns) for path in sorted(folder.glob(pattern))]
+    if folder.is_file():
+        read = _packed(folder, folder.stat().st_mtime_ns)
+    else:
+        read = [_read(path, path.stat().st_mtime_ns) for path in sorted(folder.glob(pattern))]
     wanted = {"task": task, "protocol": protocol, "step": step}
     return [one for one in read if all(value in ("", None, one.header[name]) for name, value in wanted.items())]
 
@@ -100,3 +103,8 @@ def of(folder: Path, task: str, settings: Mapping[str, Any], protocol: str, step
 def _read(path: Path, changed: int) -> Answers:
     header, rows = items.read(path)
     return Answers(path, header, tuple(rows))
+
+
+@functools.lru_cache(256)
+def _packed(path: Path, changed: int) -> list[Answers]:
+    return [Answers(path, header, tuple(rows)) for header, rows in items.unpacked(path)]

@@ -15,10 +15,12 @@ evaluation goes on from.
 The last form is that of `generate`. Where a row has "right", that decides, and not the least nats.
 """
 
+import gzip
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,13 +126,38 @@ def keep(path: Path, header: Row, rows: Sequence[Row]) -> None:
 def read(path: Path) -> tuple[Row, list[Row]]:
     """First row and rows of items. Raises UserError, naming the file, for one that was damaged or edited."""
     try:
-        header, *rows = files.read_rows(path)
-        told = header.pop("sha256")
-        if len(rows) == header["items"] and told == _sha256([header, *rows]) and path_in(path.parent, header) == path:
+        header, rows = _whole(list(files.read_rows(path)))
+        if path_in(path.parent, header) == path:
             return header, rows
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except (IndexError, KeyError, TypeError, AttributeError, ValueError):
         pass  # no such row, or none that is JSON
     raise UserError(f"{path}: damaged or edited since it was written; delete it and evaluate again")
+
+
+def pack(folder: Path, path: Path) -> None:
+    """All files of a folder as one, for the lab book: one behind the other, compressed."""
+    texts = [one.read_bytes() for one in sorted(folder.glob("*.jsonl"))]
+    files.make_folder(path.parent)
+    path.write_bytes(gzip.compress(b"".join(texts), mtime=0))
+
+
+def unpacked(path: Path) -> list[tuple[Row, list[Row]]]:
+    """As `read`, of every file that was packed."""
+    try:
+        rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+        starts = [number for number, row in enumerate(rows) if "task" in row]
+        return [_whole(rows[first:last]) for first, last in pairwise([*starts, len(rows)])]
+    except (OSError, EOFError, KeyError, TypeError, AttributeError, ValueError):
+        raise UserError(f"{path}: damaged or edited since it was kept") from None
+
+
+def _whole(file: list[Row]) -> tuple[Row, list[Row]]:
+    """First row and rows of items. Raises ValueError for other ones than were written."""
+    header, rows = dict(file[0]), file[1:]
+    told = header.pop("sha256")
+    if len(rows) != header["items"] or told != _sha256([header, *rows]):
+        raise ValueError
+    return header, rows
 
 
 def _sha256(rows: Sequence[Any]) -> str:

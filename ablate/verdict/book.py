@@ -11,6 +11,7 @@
                                 evaluations.csv.gz   a row an evaluation, with the rate at that time
                                 rescored.jsonl       what the saved weights of each run were found to score
                                 traces.jsonl.gz      digests of what each run took in, and the norms of its gradients
+                                scores/*.jsonl.gz    what each run answered to tasks
                                 environments.json    versions and machines; runs.csv says whose
 
     keep(read(study_record("outputs", "davinci_sweep")), Path("experiments/davinci_sweep"))
@@ -36,14 +37,16 @@ from ablate.run.files import make_folder, read_rows, write_atomically
 from ablate.run.parse import from_plain
 from ablate.run.record import Record, StudyRecord, study_record
 from ablate.run.settings import Settings, UserError, Where
+from ablate.scores.items import pack
 from ablate.verdict.evidence import Evidence, Run
 
 OF_STEP = ("lr", "weight_decay", "length")  # what an evaluation's row says of the step before it
 TABLES = {"runs": "runs.csv", "evaluations": "evaluations.csv.gz"}
 LISTS = ["validation"]  # of a result: numbers of each row of held-out text
-ENVIRONMENTS, TRACES = "environments.json", "traces.jsonl.gz"
+ENVIRONMENTS, TRACES, SCORES = "environments.json", "traces.jsonl.gz", "scores"
 CONFIG, CONFIGURATIONS, RESCORED = "config.yaml", "configurations.jsonl", "rescored.jsonl"
 AS_THEY_ARE = ("ledger.jsonl", "prior.json", "plans.json", "noise.json")
+ROWS = ("trace", "kept", "sample")  # of the metrics, as they are
 DIGESTS = ("weights_sha256", "grown_from.trunk")  # hexadecimal: may have no letter
 
 
@@ -74,7 +77,7 @@ class Kept(Record):
         if kind == "evaluation":
             return evaluations
         if self.book and (traced := self.book.traces.get(self.id)):
-            return traced[kind]
+            return traced.get(kind, [])
         return [
             {name: row.get(name) for name in ("step", "tokens", *OF_STEP)} for row in evaluations * (kind == "train")
         ]
@@ -91,7 +94,7 @@ class Kept(Record):
 
     @property
     def scores(self) -> Path:
-        return self.folder.parents[1] / "scores" / self.id
+        return self.folder.parents[1] / SCORES / f"{self.id}.jsonl.gz"
 
     def settings(self) -> Settings:
         """As they were but for `where.outputs`. Raises UserError where the book does not hold them."""
@@ -184,10 +187,9 @@ def keep(evidence: Evidence, folder: Path) -> None:
         if (path := evidence.study.folder / name).exists() and evidence.study.folder != folder:
             shutil.copyfile(path, folder / name)
     _keep_settings(evidence, folder)
-    for run in (run for run in _all_runs(evidence) if run.record.scores.exists()):
-        kept = make_folder(folder / "scores" / run.record.id)
-        for path in run.record.scores.glob("*.jsonl"):
-            shutil.copyfile(path, kept / path.name)
+    for scores, run in ((one.record.scores, one.record.id) for one in _all_runs(evidence)):
+        if scores.is_dir():  # those of a book are packed already
+            pack(scores, folder / SCORES / f"{run}.jsonl.gz")
     again = [run.record.rescored() | {"id": run.record.id} for run in _all_runs(evidence) if run.record.rescored()]
     texts = [json.dumps({key: value for key, value in row.items() if key != "basis"}) + "\n" for row in again]
     write_atomically(folder / RESCORED, "".join(texts))
@@ -224,7 +226,8 @@ def _plain(settings: Settings) -> dict[str, Any]:
 
 def _trace(run: Run) -> dict[str, Any]:
     steps = [{name: step.get(name) for name in ("step", "tokens", *OF_STEP, "grad_norm")} for step in run.steps]
-    return {"id": run.record.id, "starts": run.record.starts(), "trace": run.record.rows("trace"), "train": steps}
+    rows = {kind: run.record.rows(kind) for kind in ROWS}
+    return {"id": run.record.id, "starts": run.record.starts(), "train": steps} | rows
 
 
 def _run(run: Run, machines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,10 +7,13 @@ import pytest
 from ablate.laws import curves
 from ablate.page import page
 from ablate.report import main
+from ablate.run.files import write_json
 from ablate.verdict import compare, spread
 from ablate.verdict.book import TABLES, Book, keep
 from ablate.verdict.evidence import read
+from ablate.verdict.progress import progress
 from ablate.verdict.validity import trust
+from tests.verdict.answered import answer
 from tests.verdict.worlds import World, write
 
 OUTCOMES = {("qa_20", 1): "diverged", ("qa_40", 2): "crashed", ("qa_12", 3): "not started"}
@@ -102,3 +105,19 @@ def test_the_command_keeps_and_reads(tmp_path, capsys):
     table = first[first.index("macro") : first.index("page")]
     assert table in again
     assert page.write(Book(tmp_path / "book")).exists()
+
+
+def test_answers_and_checkpoints_are_kept_once_and_read_again(tmp_path):
+    study = write(tmp_path / "outputs", World(null_arm=None))
+    answer(study, steps={100: 1.0, 200: 0.5})
+    for _, _, record in study.records():
+        write_json(record.folder / "starts.json", [{"step": 0}])  # of a run of today: a book then keeps its rows
+        record.append("sample", step=100, texts=[{"prompt": "1 + 1 =", "text": " 3"}])
+    records = read(study)
+    keep(records, tmp_path / "book")
+    book = read(Book(tmp_path / "book"))
+    assert progress(book, "bpb") == progress(records, "bpb")
+    assert len({point.step for point in progress(book, "bpb")}) == 3
+    assert book.runs[0].record.rows("sample") == records.runs[0].record.rows("sample") != []
+    keep(book, tmp_path / "book")  # from the book into itself
+    assert progress(read(Book(tmp_path / "book")), "bpb") == progress(records, "bpb")
