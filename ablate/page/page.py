@@ -6,6 +6,7 @@ alone (it carries no date), so writing it again changes nothing unless the recor
 
     outputs/studies/mix_sweep/report/  index.html
                                        forest.png losses.png parallel.png saturation.png mixture.png schedule.png
+                                       abilities.png protocols.png
                                        verdicts.csv runs.csv curves.csv
 
 A study of hundreds of arms has a page that can still be read: the arms that matter most (`strips.foremost`) are shown
@@ -28,7 +29,7 @@ from matplotlib.figure import Figure
 from ablate.laws import curves
 from ablate.laws.saturation import saturation
 from ablate.page import spreadsheet as export
-from ablate.page.drawing import figures, parallel, recipe, strips, vector
+from ablate.page.drawing import abilities, figures, parallel, recipe, strips, vector
 from ablate.page.drawing.style import DARK, LIGHT
 from ablate.page.facts import facts
 from ablate.run.files import make_folder, write_atomically
@@ -93,6 +94,10 @@ def _drawings(
     }
     if parallel.drawable(evidence):
         found["parallel"] = partial(parallel.parallel, evidence)
+    if abilities.progressed(evidence):
+        found["abilities"] = partial(abilities.progression, evidence, shown=coloured)
+    if abilities.asked_in_several_ways(evidence):
+        found["protocols"] = partial(abilities.by_protocol, evidence, shown=coloured)
     return found
 
 
