@@ -8,6 +8,7 @@ from runs import record_of, train_run
 from ablate import evaluate, export
 from ablate.data.tokens import prepared
 from ablate.fit import answering, asking
+from ablate.run.evaluate import Task
 from ablate.run.settings import UserError
 from ablate.scores import answers
 from ablate.scores.items import Item
@@ -40,6 +41,19 @@ def test_a_run_is_asked_for_its_tasks_and_not_twice(trained, capsys, monkeypatch
     again = capsys.readouterr().out
     assert again.startswith("nothing to ask")
     assert table.endswith(again.partition("\n")[2])
+
+
+def test_a_task_that_the_text_makes_no_items_of_is_named_and_the_others_are_asked(trained, capsys):
+    corpus = prepared(trained.folder.parents[1], trained.fingerprint)
+    empty = Task(kind="last_word", domains=["code"], shots=10**6)
+    asks = [
+        asking.Ask(trained, name, task, "cloze", 20) for name, task in {"none": empty, "sums": Task(items=12)}.items()
+    ]
+    answering.answer(asks, shown=True)
+    assert answered(trained) == ["sums-cloze-20"]
+    assert "not asked: evaluate.tasks.none: last_word makes " in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"tasks\.none: last_word makes"):
+        answering.Maker(corpus, {"none": empty})
 
 
 def test_kept_weights_of_any_step_are_asked(trained, capsys):

@@ -1,8 +1,7 @@
 """Runs asked for tasks: weights, items and protocol brought together, and a file for each in `runs/<id>/scores`.
 
 Items are made of the held-out text of the run (`scores.tasks`), and those that stand in its training text are noted
-(`scores.contamination`). An evaluation that was
-interrupted goes on where it was.
+(`scores.contamination`). An evaluation that was interrupted goes on where it was.
 """
 
 import importlib
@@ -29,7 +28,7 @@ from ablate.run.settings import Data, UserError
 from ablate.scores import answers, asked, contamination
 from ablate.scores.candidate import Candidate
 from ablate.scores.items import Item, Sheet
-from ablate.scores.tasks.table import KINDS, Drawn, drawn
+from ablate.scores.tasks.table import KINDS, Drawn, NoItems, drawn
 
 
 def answer(asks: Sequence[Ask], shown: bool) -> None:
@@ -42,10 +41,13 @@ def answer(asks: Sequence[Ask], shown: bool) -> None:
             if corpus.folder not in makers:
                 progress.tell(f"making items of {len(tasks)} tasks, and looking for them in the training text")
                 makers[corpus.folder] = Maker(corpus, tasks)
+                for why in makers[corpus.folder].empty.values():
+                    progress.tell(f"not asked: {why}")
             with _seated(record, step, corpus) as candidate:
                 for ask in group:
                     progress.begin(f"{record.id}  step {step}  {ask.name}  {ask.protocol}")
-                    _answer(candidate, makers[corpus.folder], ask)
+                    if ask.name not in makers[corpus.folder].empty:
+                        _answer(candidate, makers[corpus.folder], ask)
 
 
 def _corpus(record: Record) -> Corpus:
@@ -68,12 +70,22 @@ def _answer(candidate: Candidate, maker: "Maker", ask: Ask) -> None:
 
 
 class Maker:
-    """The items of tasks, of the held-out text of one corpus, and which of them stand in its training text."""
+    """The items of tasks, of the held-out text of one corpus, and which of them stand in its training text.
+
+    `empty` says of which tasks the text makes none, and why. Raises UserError if that is so of all of them.
+    """
 
     def __init__(self, corpus: Corpus, tasks: Mapping[str, Task]) -> None:
-        text = HeldOut(corpus)
-        own = {name: drawn(name, task, text) for name, task in tasks.items() if KINDS[task.kind].make}
-        self.made = {name: Drawn(shots, joined(items)) for name, (shots, items) in own.items()}
+        text, self.made, self.empty = HeldOut(corpus), dict[str, Drawn](), dict[str, NoItems]()
+        for name, task in tasks.items():
+            try:
+                if KINDS[task.kind].make:
+                    shots, items = drawn(name, task, text)
+                    self.made[name] = Drawn(shots, joined(items))
+            except NoItems as error:
+                self.empty[name] = error
+        if len(self.empty) == len(tasks):
+            raise next(iter(self.empty.values()))
         found = contamination.search({name: one.items for name, one in self.made.items()}, corpus)
         self.contaminated = {name: sorted({one.item for one in places}) for name, places in found.items()}
 

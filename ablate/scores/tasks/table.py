@@ -45,8 +45,12 @@ class Drawn(NamedTuple):
     items: list[Item]
 
 
+class NoItems(UserError):
+    """There is too little held-out text to make items of."""
+
+
 def drawn(name: str, task: Task, text: Text) -> Drawn:
-    """The items of the task called `name`. Raises UserError for a file that will not do, and for no items."""
+    """The items of the task called `name`. Raises UserError for a file that will not do, and NoItems."""
     kind, options = KINDS[task.kind], options_of(name, task)
     assert kind.make, f"{task.kind} is asked by scores.harness"
     made = kind.make(task, options, text, task.shots + task.items)
@@ -54,7 +58,7 @@ def drawn(name: str, task: Task, text: Text) -> Drawn:
         texts = f"held-out text of {', '.join(task.domains or text.domains)}"
         where = {"domains": texts, "path": task.path}.get(kind.reads, "kind")
         shots = f", and shots={task.shots} stand before each" if task.shots else ""
-        raise UserError(f"evaluate.tasks.{name}: {task.kind} makes {len(made)} items of its {where}{shots}")
+        raise NoItems(f"evaluate.tasks.{name}: {task.kind} makes {len(made)} items of its {where}{shots}")
     return Drawn(made[: task.shots], made[task.shots :])
 
 
