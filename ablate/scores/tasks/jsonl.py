@@ -5,11 +5,13 @@
     {"question": "What is 2 + 3?", "answer": "5"}
 
 `context` is read by the model as it stands; `question` becomes "Question: ...\\nAnswer:", after `context` where there
-are both. The answer is the number of a choice from 0 on, its letter, its label, or its text. Rows of one `source` are
-one cluster; a row that stands twice is asked once.
+are both. The answer is the number of a choice from 0 on, its letter, its label, or its text; of choices with labels,
+a number that is a label means that. Rows of one `source` are one cluster. A row that stands twice is asked once, and a
+line says so; one that stands there with two answers is refused.
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,9 +47,15 @@ def check(key: str, task: Task, options: Options) -> None:
 def make(task: Task, options: Options, text: Text, wanted: int) -> list[Item]:
     """Raises UserError naming the file, the line, and what is allowed there."""
     found: dict[tuple[Any, ...], Item] = {}
+    twice = 0
     for number, row in _rows(Path(task.path)):
         made = _item(f"{task.path}:{number}", str(number), row)
-        found.setdefault((made.context, made.choices, made.gold), made)
+        first = found.setdefault((made.context, frozenset(made.choices)), made)
+        if made.choices[made.gold] != first.choices[first.gold]:
+            raise UserError(f"{task.path}:{number}: asks what line {first.key} asks, with another answer; keep one")
+        twice += first is not made
+    if twice:
+        print(f"note: {task.path}: {twice} rows stand there twice; each is asked once", file=sys.stderr)
     drawn = ordered([(made.key, made) for made in found.values()], task.seed)[:wanted]
     return [made for _, made in drawn]
 
@@ -64,7 +72,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             except json.JSONDecodeError as error:
                 raise UserError(f"{path}:{number}: not JSON ({error.msg}, column {error.colno})") from None
             if not isinstance(row, dict):
-                raise UserError(f"{path}:{number}: must be an object {{...}}, not {type(row).__name__}")
+                raise UserError(f"{path}:{number}: must be an object {{...}}, not {type(row).__name__}; one on every line")
             yield number, row
 
 
@@ -74,14 +82,18 @@ def _item(where: str, number: str, row: dict[str, Any]) -> Item:
     key, answer = _given(where, row, "answer", needed=True)
     if choices is None:
         _require(
-            isinstance(answer, str | int | float) and str(answer).strip() != "", where, key, answer, "the right text"
+            isinstance(answer, str | int | float) and clean(str(answer)) != "", where, key, answer, "the right text"
         )
         choices, gold = [str(answer)], 0
     else:
         gold = _gold(where, key, answer, choices, labels)
     _, source = _given(where, row, "source")
-    led = tuple(choice if choice[:1].isspace() else f" {choice}" for choice in choices)
+    led = tuple((_led_by(choice) or " ") + clean(choice) for choice in choices)
     return Item(number, f"line {number}" if source is None else str(source), context, led, gold)
+
+
+def _led_by(choice: str) -> str:
+    return choice[: len(choice) - len(choice.lstrip())]
 
 
 def _given(where: str, row: dict[str, Any], name: str, needed: bool = False) -> tuple[str, Any]:
@@ -117,10 +129,11 @@ def _choices(where: str, row: dict[str, Any]) -> tuple[list[str] | None, list[st
         given, labels = given["text"], given["label"]
     elif isinstance(given, dict):
         given, labels = list(given.values()), list(given)
-    texts = isinstance(given, list) and len(given) > 1 and all(isinstance(c, str) and c.strip() for c in given)
+    texts = isinstance(given, list) and len(given) > 1 and all(isinstance(c, str) and clean(c) for c in given)
     _require(texts, where, key, given, "a list of two texts or more, none of them empty")
-    _require(len({c.strip() for c in given}) == len(given), where, key, given, "texts that differ from one another")
-    _require(not labels or len(labels) == len(given), where, f"{key}.label", labels, "a label for every choice")
+    _require(len({clean(c) for c in given}) == len(given), where, key, given, "texts that differ from one another")
+    named = isinstance(labels, list) and len({str(label) for label in labels}) == len(labels) in (0, len(given))
+    _require(named, where, f"{key}.label", labels, "a list with another label for every choice")
     return given, [str(label) for label in labels]
 
 
@@ -128,7 +141,7 @@ def _gold(where: str, key: str, answer: Any, choices: list[str], labels: list[st
     """Which choice is meant; a text that may mean two of them is refused."""
     means = set()
     if isinstance(answer, int) and not isinstance(answer, bool):
-        means = {answer}
+        means = {labels.index(str(answer)) if str(answer) in labels else answer}
     elif isinstance(answer, str):
         texts, said = [choice.strip() for choice in choices], answer.strip()
         means |= {texts.index(said)} if said in texts else set()

@@ -27,6 +27,8 @@ CHOICES = ["Rome", "Milan", "2"]
         ({"question": "Q?", "endings": CHOICES, "label": "1"}, 1),  # as in HellaSwag
         ({"question": "Q?", "choices": CHOICES, "target": "Rome"}, 0),
         ({"question": "Q?", "choices": {"text": CHOICES, "label": ["1", "2", "3"]}, "answerKey": "3"}, 2),  # as in ARC
+        ({"question": "Q?", "choices": {"text": CHOICES, "label": [1, 2, 3]}, "answerKey": 2}, 1),
+        ({"question": "Q?", "choices": {"text": CHOICES, "label": ["A", "B", "C"]}, "answerKey": 2}, 2),
         ({"question": "Q?", "choices": {"a": "Rome", "b": "Milan", "c": "2"}, "answer": "b"}, 1),
     ],
 )
@@ -49,6 +51,23 @@ def test_contexts_choices_and_sources(tmp_path):
     assert (found["1"].source, found["2"].source) == ("page 3", "line 2")
     assert found["2"].context == "It rained.\nQuestion: Was it dry?\nAnswer:"
     assert found["2"].choices == (" no",)
+
+
+def test_choices_are_text_as_contexts_are(tmp_path):
+    """Training text is NFC, and no text has half of a pair of UTF-16."""
+    [item] = items(tmp_path, {"question": "Q?", "choices": ["cafe\u0301\r\n", "\n  x\ud800"], "answer": 0})
+    assert item.choices == (" café", "\n  x")
+
+
+def test_rows_that_stand_twice_are_said_and_two_answers_refused(tmp_path, capsys):
+    row = {"question": "Q?", "choices": ["a", "b"], "answer": 0}
+    assert len(items(tmp_path, row, row, row, {"question": "P?", "answer": "x"})) == 2
+    assert "mine.jsonl: 2 rows stand there twice; each is asked once" in capsys.readouterr().err
+    assert len(items(tmp_path, row, {"question": "P?", "answer": "x"})) == 2
+    assert capsys.readouterr().err == ""
+    turned = {"question": "Q?", "choices": ["b", "a"], "answer": 0}
+    with pytest.raises(UserError, match=r"mine\.jsonl:2: asks what line 1 asks, with another answer"):
+        items(tmp_path, row, turned)
 
 
 def test_a_part_of_the_set_is_drawn_by_seed(tmp_path):
@@ -78,6 +97,7 @@ def test_a_part_of_the_set_is_drawn_by_seed(tmp_path):
             ":2: answer='1': must be one choice",
         ),  # text or place
         ({"question": "Q?", "choices": ["a", "b"], "answer": True}, ":2: answer=True: must be one choice"),
+        ({"question": "Q?", "choices": {"text": ["a", "b"], "label": ["A", "A"]}, "answer": "A"}, ":2: choices.label="),
         ({"question": "Q?", "answer": None}, ":2: answer=None: must be the right text"),
     ],
 )
