@@ -175,10 +175,21 @@ def _files(task: Task) -> list[Path]:
     folder = Options(**task.options).data
     found = [path for path in sorted(Path(folder).rglob("*.*")) if path.is_file()] if folder else []
     if task.path:
-        named = (load_yaml(Path(task.path), resolve_func=False).get("dataset_kwargs") or {}).get("data_files") or []
+        named = (_declared(task.path).get("dataset_kwargs") or {}).get("data_files") or []
         lists = named.values() if isinstance(named, dict) else [named]
         flat = [Path(path) for paths in lists for path in ([paths] if isinstance(paths, str) else paths)]
         found += [Path(task.path), *(path for path in flat if path.is_file())]
+    return found
+
+
+def _declared(path: str) -> dict[str, Any]:
+    """What the YAML of a task says. Raises UserError for a file that is not that of one task."""
+    try:
+        found = load_yaml(Path(path), resolve_func=False)
+    except Exception as error:  # of a parser, a file system, or a file that it includes
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
+    if "group" in found or not isinstance(found.get("task"), str):
+        raise UserError(f"{path}: must be the YAML of one task, with task: NAME; declare each task of a group")
     return found
 
 
@@ -219,9 +230,9 @@ def _loaded(manager: TaskManager, name: str, task: Task) -> dict[str, Any]:
         loaded = manager.load([called])
     except UserError:
         raise
-    except KeyError:
-        raise UserError(f"evaluate.tasks.{name}: lm-eval has no task {called!r}; options.task names one") from None
     except Exception as error:  # of a file that is the user's, or of a task's own code
+        if isinstance(error, KeyError) and not task.path:
+            raise UserError(f"evaluate.tasks.{name}: lm-eval has no task {called!r}; options.task names one") from None
         raise UserError(f"evaluate.tasks.{name}: lm-eval cannot load {called}: {first_line(error)}") from None
     unsafe = any(getattr(one, "UNSAFE_CODE", False) for one in loaded["tasks"].values())
     if unsafe and os.environ.get("HF_ALLOW_CODE_EVAL") != "1":
@@ -276,7 +287,7 @@ def _row(key: str, task: Any, sample: dict[str, Any], cut: dict[tuple[str, str],
     gold = _gold(task, sample, texts) if kind == "multiple_choice" else [0]
     row: Row = {"item": key, "source": key, "gold": gold[0]}
     if kind == "generate_until":
-        row |= {"text": str(sample["filtered_resps"][0]), "right": float(sample[sample["metrics"][0]]) > 0.5}
+        row |= {"text": str(sample["filtered_resps"][0])} | _right(sample[sample["metrics"][0]])
     else:
         answers = [answers[0] for answers in sample["resps"][: len(asked)]]
         row |= {"nats": [-(answer[0] if kind in CHOSEN else answer) for answer in answers]}
@@ -295,5 +306,13 @@ def _gold(task: Any, sample: dict[str, Any], texts: Sequence[str]) -> list[int]:
     among_contexts = getattr(task, "multiple_input", 0)  # then one text follows them all
     told = task.doc_to_text(sample["doc"]) if among_contexts else sample["target"]
     stripped = [text.strip() for text in texts]
-    several = told if isinstance(told, list) else [told]
-    return [stripped.index(one.strip()) if isinstance(one, str) else int(one) for one in several]
+    several = [one.strip() if isinstance(one, str) else int(one) for one in (told if isinstance(told, list) else [told])]
+    for one in several:
+        if one not in (stripped if isinstance(one, str) else range(len(texts))):
+            raise UserError(f"{task.task_name}: document {sample['doc_id']}: answer {one!r} is none of {stripped}")
+    return [stripped.index(one) if isinstance(one, str) else one for one in several]
+
+
+def _right(found: Any) -> Row:
+    """By the first metric of a task, where that judges an answer by itself: BLEU judges them all together."""
+    return {} if isinstance(found, list | tuple) else {"right": float(found) > 0.5}

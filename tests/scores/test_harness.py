@@ -251,6 +251,28 @@ def test_what_a_task_has_the_model_write_becomes_rows_too(task, tmp_path):
     assert len({row["item"] for row in rows}) == header["items"] == len(rows)
 
 
+def test_a_metric_of_all_answers_together_says_of_none_whether_it_is_right(task, tmp_path):
+    _, rows = read(asked(candidate(), tmp_path / "scores", path=task(WRITTEN.replace("exact_match", "bleu"))))
+    assert all("right" not in row and row["text"] is not None for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        (CHOICE.replace("{{{{gold}}}}", "{{{{country}}}}"), "capitals: document 0: answer 'Italy' is none of"),
+        (CHOICE.replace("{{{{gold}}}}", "{{{{gold + 9 * (country != 'Italy')}}}}"), ": answer 9 is none of"),
+        (CHOICE.replace("test_split: test", "test_split: nope"), "lm-eval cannot load"),
+        (CHOICE.replace("task: capitals", "group: all\ntask: [capitals]"), "must be the YAML of one task"),
+        ("task: [", "capitals.yaml: cannot be read"),
+    ],
+)
+def test_a_task_that_cannot_be_meant_is_one_line(task, tmp_path, form, said):
+    with pytest.raises(UserError) as caught:
+        asked(candidate(), tmp_path / "scores", path=task(form))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_contexts_may_be_the_choices(task, tmp_path):
     """As in winogrande: one text follows each of several contexts, of which one is right."""
     form = CHOICE.replace('"Question: What is the capital of {{{{country}}}}?\\nAnswer:"', '"{{{{gold}}}}"')
