@@ -46,31 +46,38 @@ NOT_FIRST = "and|or|nor|of|than|as|if"  # before the subject: it may then be par
 # Nouns of which both are said (the rest is, the rest are), and words that stand for either
 EITHER = "following|rest|former|latter|first|second|third|last|next|other|same|remainder|majority|minority|number|half"
 EITHER += "|data|media|criteria|police|people|staff|team|family|group|pair|couple|crew|public|government|company"
+EITHER += "|committee|board|council|army|audience|club|crowd|enemy|firm|jury|band|faculty|cast|parliament|opposition"
+EITHER += "|fish|sheep|deer|aircraft|spacecraft|offspring|youth|population|generation|percentage|poor|rich|dead"
 ENGLISH_ONE = _verbs(f"[Hh]e|[Ss]he|[Ii]t|[Tt]his|[Tt]h(?:e|is) (?!(?:{EITHER})\\b)[a-z]*[a-rt-z]", ONE, NOT_FIRST)
 PLURAL = r"(?!series|species|means|\w*ics\b)[a-z]+s"
 ENGLISH_MANY = _verbs(f"[Tt]hey|[Ww]e|[Yy]ou|[Tt]hese|[Tt]h(?:e|ese|ose) {PLURAL}", MANY, NOT_FIRST)
+# Behind any word but these it may be no subject: after "in questo", "secondo lui", "dopo ciò" both "è" and "sono"
+# (I am) are right
+NO_SUBJECT = r"(?!(?:che|perché|poiché|ma|se|quando|mentre|come|anche|non)\b)\w+"
 # "questa sono io" is right; so is "questi è" of old, which has no place here
 ITALIAN_ONE = _verbs(
     "[Ee]gli|[Ee]lla|[Ll]ui|[Ee]sso|[Ee]ssa|[Cc]iò|[Qq]uesto|[Qq]uesta|[Qq]uello|[Qq]uella|[Nn]essuno|[Oo]gnuno",
     {"è": "sono"},
-    "e|ed|o|né|di|da|a|con|per|tra|fra",
+    NO_SUBJECT,
     "io|tutti|tutte",
 )
 ITALIAN_MANY = _verbs(
-    "[Ii]o|[Ee]ssi|[Ee]sse|[Qq]uelli|[Qq]uelle|[Tt]utti|[Tt]utte|[Mm]olti|[Mm]olte", {"sono": "è"}, "e|ed|o|né|di|da|a"
+    "[Ii]o|[Ee]ssi|[Ee]sse|[Qq]uelli|[Qq]uelle|[Tt]utti|[Tt]utte|[Mm]olti|[Mm]olte", {"sono": "è"}, NO_SUBJECT
 )
-# Nouns by endings that tell their gender: -zione is feminine; -ore is masculine, but for comparatives (maggiore).
+# Nouns by endings that tell their gender: -zione is feminine; -ore is masculine, but for comparatives (maggiore, minore).
 # After `la` an ending must not be a verb's ("la commento" is "I comment on it"); `una` stands before no verb.
-# `-ista` and its like are of both genders.
-COMMON = r"\w*(?:ista|iatra|cida|arca|eta)\b|collega|belga|indigena|eco\b|auto\b|radio\b|foto\b|moto\b"
+# `-ista` and its like are of both genders, and so are callings that were men's (una medico, una ministro).
+COMMON = r"\w*(?:[ai]sta|iatra|cida|arca|eta|ota|euta|crata|glotta|datta|acrobata|ipocrita|cosmopolita)\b|collega|belga"
+COMMON += r"|indigena|(?:eco|auto|radio|foto|moto|metro|dinamo|soprano|contralto|medico|chirurgo|avvocato|ministro)\b"
+COMMON += r"|(?:architetto|sindaco|notaio|magistrato|deputato|soldato|capo|membro|modello|boa|lama|rosa|viola)\b"
 VERBS = "tormento|lamento|commento|aumento|alimento|cemento|fermento|sperimento|ornamento|documento|rammento|assaggio"
 FEMININE = re.compile(
     r"\b(?:(la) (?!podestà|avanza|\w+iore\b)\w+(?:zione|sione|gione|tà|tù|trice|tudine|aggine|enza|anza)"
     rf"|(una) (?!{COMMON})\w+(?:a|zione|sione|gione|tà|tù|trice|tudine|aggine))\b"
 )
 MASCULINE = re.compile(
-    rf"\b(?:(il) (?!(?:{VERBS}|folgore)\b|\w+iore\b)\w+(?:ore|ismo|aggio|mento)"
-    rf"|(un) (?!{COMMON}|\w+iore\b|folgore\b)\w+(?:o|ore))\b"
+    rf"\b(?:(il) (?!(?:{VERBS}|folgore|minore)\b|\w+iore\b)\w+(?:ore|ismo|aggio|mento)"
+    rf"|(un) (?!{COMMON}|\w+iore\b|folgore\b|minore\b)\w+(?:o|ore))\b"
 )
 ARTICLES = {"il": "la", "la": "il", "un": "una", "una": "un"}
 
@@ -103,7 +110,7 @@ def _order(first: str, second: str) -> Rule:
 
 ENGLISH_PREPOSITIONS = _order("of|into|during", "the|a|an|its|their|his|our")
 ENGLISH_AUXILIARIES = _order("has|have|had|will|would|should|can|could|may|might|must", "be|been")
-ITALIAN_PREPOSITIONS = _order("per|con|tra", "il|lo|la|i|gli|le|un|una|uno")
+ITALIAN_PREPOSITIONS = _order("per|con|tra", "il|lo|la|i|gli|le")  # "una per volta" and "uno con" are right
 
 
 def word_order_en(text: str) -> Iterator[Change]:

@@ -17,6 +17,7 @@ CASES = {
         ("The rest is easy.", None),
         ("The number of the lists are given.", None),
         ("Bob and he have left.", None),
+        ("The committee was there, and the fish is red.", None),
     ],
     "agreement_it": [
         ("Nasce una bella passione.", "Nasce un bella passione."),
@@ -28,6 +29,11 @@ CASES = {
         ("Questa è io non so.", None),
         ("Il peggio è il maggiore danno, il commento.", None),
         ("Era una artista.", None),
+        ("Una ginnasta, una entusiasta, un minore, una pilota, un soprano e il minore.", None),
+        ("Secondo lui è pronto, e in questo è bravo.", None),  # sono
+        ("Nonostante ciò è partito.", None),
+        ("Ma per molti sono un problema.", None),  # è
+        ("Disse che ciò è vero.", "Disse che ciò sono vero."),
         ("Vide la casa.", None),
     ],
     "word_order_en": [
@@ -35,7 +41,7 @@ CASES = {
         ("It can be done soon.", "It be can done soon."),
         ("Look for the loop.", None),
     ],
-    "word_order_it": [("Uscì con la madre.", "Uscì la con madre."), ("Andò a Roma di notte.", None)],
+    "word_order_it": [("Uscì con la madre.", "Uscì la con madre."), ("Andò a Roma di notte, per una volta.", None)],
     "digits": [
         ("So 12 * 3 = 36.", "So 12 * 3 = 63."),
         ("So 100 + 20 = 120 in all.", "So 100 + 20 = 102 in all."),
