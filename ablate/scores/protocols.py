@@ -33,6 +33,7 @@ from ablate.scores.candidate import Candidate
 from ablate.scores.items import Item, Row
 from ablate.scores.requests import Request, score
 
+OUTER_SIGNS = r"^(?:[ ,;:!?\"'`*]|\.(?!\d))+|[ .,;:!?\"'`*]+$"  # the full stop of .5 is none
 SPARE_TOKENS = 8  # that an answer may have beyond the longest right one
 
 Beat = Callable[[], None]
@@ -84,7 +85,7 @@ def normalised(answer: str) -> str:
     """What of an answer is compared: its first line, without case, outer signs and commas in numbers."""
     line = unicodedata.normalize("NFKC", answer).strip().split("\n")[0]
     plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", " ".join(line.casefold().split()))
-    return plain.strip(" .,;:!?\"'`*")
+    return re.sub(OUTER_SIGNS, "", plain) or plain
 
 
 def _before(solved: Iterable[str]) -> str:

@@ -200,6 +200,11 @@ def test_what_is_generated_ends_with_the_end_token_too():
         (" -4", " 4", False),
         (" Rome or London", " Rome", False),
         ("", " Rome", False),
+        ("", " !", False),  # an answer that is a sign is not nothing
+        (" !", " !", True),
+        (" .5", " 5", False),
+        ("... Rome", " Rome", True),
+        ("...5", " 5", False),
         (" ｃａｆé", " café", True),
     ],
 )

@@ -1,7 +1,8 @@
 """The next sentence of held-out text, against three of its domain from other sources, or at least other documents.
 
 All four are of one class of lengths, whose longest is at most 10 % longer than its shortest, and drawn from one pool:
-lengths and common words say nothing about which is right. A sentence that stands in the pool twice is left out.
+lengths and common words say nothing about which is right. A sentence that stands in the pool twice is left out. Each
+stands on one line, as how far its lines were set in would tell which document it is from.
 """
 
 import math
@@ -55,7 +56,7 @@ def _pieces(place: Place, unit: str) -> Iterator[Piece]:
     whole, (least, most) = place.document.text, BYTES[unit]
     found = sentences(whole) if unit == "sentence" else re.finditer(r"\S.*", whole)
     for match in found:
-        text = match[0].rstrip()
+        text = " ".join(match[0].split()) if unit == "sentence" else match[0].rstrip()
         if match.start() >= LEAST_CONTEXT and least <= len(text.encode()) <= most:
             name = f"{place.name}/{match.start()}"
             yield Piece(name, place.name, place.document.source, before(whole, match.start()), text)

@@ -32,7 +32,8 @@ class Options:
     """Which questions, and how much of them is told."""
 
     kinds: list[str] = dataclasses.field(default_factory=list)  # of `data.questions.KINDS`; empty: all ten
-    steps: bool = True  # whether the worked steps stand before the answer, as in text to train on
+    # Whether the worked steps stand before the answer, as in text to train on: then it is the last number above
+    steps: bool = True
 
 
 def check(key: str, task: Task, options: Options) -> None:
