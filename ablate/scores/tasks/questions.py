@@ -32,7 +32,7 @@ class Options:
     """Which questions, and how much of them is told."""
 
     kinds: list[str] = dataclasses.field(default_factory=list)  # of `data.questions.KINDS`; empty: all ten
-    # Whether the worked steps stand before the answer, as in text to train on: then it is the last number above
+    # Whether the worked steps stand before the answer, as in text to train on: then it is what they end in
     steps: bool = True
 
 

@@ -64,7 +64,7 @@ ITALIAN_ONE = _verbs(
 ITALIAN_MANY = _verbs(
     "[Ii]o|[Ee]ssi|[Ee]sse|[Qq]uelli|[Qq]uelle|[Tt]utti|[Tt]utte|[Mm]olti|[Mm]olte", {"sono": "è"}, NO_SUBJECT
 )
-# Nouns by endings that tell their gender: -zione is feminine; -ore is masculine, but for comparatives (maggiore, minore).
+# Nouns by endings that tell their gender: -zione is feminine; -ore is masculine, but for comparatives (minore).
 # After `la` an ending must not be a verb's ("la commento" is "I comment on it"); `una` stands before no verb.
 # `-ista` and its like are of both genders, and so are callings that were men's (una medico, una ministro).
 COMMON = r"\w*(?:[ai]sta|iatra|cida|arca|eta|ota|euta|crata|glotta|datta|acrobata|ipocrita|cosmopolita)\b|collega|belga"
