@@ -93,21 +93,26 @@ def _tasks(options: Namespace, study: StudyRecord | None, first: Record) -> dict
         protocols = options.protocol.split(",")
         known = {name: dataclasses.replace(task, protocols=protocols) for name, task in known.items()}
         answers.check(known)
-    if options.limit:
+    if options.limit is not None:
+        if options.limit < 1:
+            raise UserError(f"--limit {options.limit}: must be 1 or more")
         known = {name: dataclasses.replace(task, items=min(task.items, options.limit)) for name, task in known.items()}
     return known
 
 
 def _chosen(text: str, known: dict[str, Task]) -> dict[str, Task]:
-    """Of a group of conf/evaluate, or by name."""
-    if (path := _groups().get(text)) and text not in known:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return fitted(Evaluate, plain, f"evaluate={text}").tasks
-    names = text.split(",")
-    if unknown := [name for name in names if name not in known]:
-        there = ", ".join([*known, *sorted(_groups())])
-        raise UserError(f"--tasks {unknown[0]}: no such task or group; there are {there}")
-    return {name: known[name] for name in names}
+    """By name, or all of a group of conf/evaluate."""
+    chosen, groups = dict[str, Task](), _groups()
+    for name in text.split(","):
+        if name in known:
+            chosen[name] = known[name]
+        elif name in groups:
+            plain = yaml.safe_load(groups[name].read_text(encoding="utf-8"))
+            chosen |= fitted(Evaluate, plain, f"evaluate={name}").tasks
+        else:
+            there = ", ".join([*known, *sorted(groups)])
+            raise UserError(f"--tasks {name}: no such task or group; there are {there}")
+    return chosen
 
 
 def _groups() -> dict[str, Path]:
@@ -126,7 +131,7 @@ def _steps(text: str) -> Steps:
 def _parser() -> Parser:
     parser = Parser("evaluate", WHAT, EXAMPLES)
     parser.add_argument("name", metavar="NAME", help="a run, a study, or a folder that transformers loads")
-    parser.add_argument("--tasks", metavar="NAME,...", help="some of its tasks, or a group of conf/evaluate")
+    parser.add_argument("--tasks", metavar="NAME,...", help="some of its tasks, or groups of conf/evaluate")
     parser.add_argument("--steps", default="last", help="last (default), all that are kept, or steps: 12000,24000")
     parser.add_argument("--protocol", metavar="NAME,...", help="how to ask, if not as the tasks say")
     parser.add_argument("--limit", type=int, metavar="N", help="items of each task, at most")

@@ -71,6 +71,9 @@ def test_kept_weights_of_any_step_are_asked(trained, capsys):
     ("flags", "said"),
     [
         (["--tasks", "words"], "--tasks words: no such task or group; there are sums, "),
+        (["--tasks", "sums,words"], "--tasks words: no such task or group; there are sums, "),
+        (["--limit", "0"], "--limit 0: must be 1 or more"),
+        (["--limit", "-1"], "--limit -1: must be 1 or more"),
         (["--steps", "soon"], "--steps soon: must be last, all, or steps: 12000,24000"),
         (["--protocol", "shouted"], "protocols=shouted: must be one of likelihood, cloze, generate"),
     ],

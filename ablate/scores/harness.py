@@ -306,7 +306,8 @@ def _gold(task: Any, sample: dict[str, Any], texts: Sequence[str]) -> list[int]:
     among_contexts = getattr(task, "multiple_input", 0)  # then one text follows them all
     told = task.doc_to_text(sample["doc"]) if among_contexts else sample["target"]
     stripped = [text.strip() for text in texts]
-    several = [one.strip() if isinstance(one, str) else int(one) for one in (told if isinstance(told, list) else [told])]
+    each = told if isinstance(told, list) else [told]
+    several = [one.strip() if isinstance(one, str) else int(one) for one in each]
     for one in several:
         if one not in (stripped if isinstance(one, str) else range(len(texts))):
             raise UserError(f"{task.task_name}: document {sample['doc_id']}: answer {one!r} is none of {stripped}")

@@ -72,7 +72,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             except json.JSONDecodeError as error:
                 raise UserError(f"{path}:{number}: not JSON ({error.msg}, column {error.colno})") from None
             if not isinstance(row, dict):
-                raise UserError(f"{path}:{number}: must be an object {{...}}, not {type(row).__name__}; one on every line")
+                raise UserError(f"{path}:{number}: must be an object {{...}}, not {type(row).__name__}; one a line")
             yield number, row
 
 
