@@ -6,8 +6,10 @@ import pytest
 from runs import record_of, train_run
 
 from ablate import evaluate, export
+from ablate.data.heldout import texts_of
 from ablate.data.tokens import prepared
 from ablate.fit import answering, asking
+from ablate.fit.parents import resolved
 from ablate.run.evaluate import Task
 from ablate.run.settings import UserError
 from ablate.scores import answers
@@ -54,6 +56,22 @@ def test_a_task_that_the_text_makes_no_items_of_is_named_and_the_others_are_aske
     assert "not asked: evaluate.tasks.none: last_word makes " in capsys.readouterr().out
     with pytest.raises(UserError, match=r"tasks\.none: last_word makes"):
         answering.Maker(corpus, {"none": empty})
+
+
+def test_what_a_phase_before_has_read_is_contaminated_too(tiny, tmp_path):
+    train_run(first := tiny())
+    parent = record_of(first)
+    texts = next(texts_of(prepared(tmp_path / "outputs", parent.fingerprint), "general", "train"))
+    words = next(words for text in texts if len(words := text.split()) > 60)[:60]
+    row = {"context": " ".join(words[:50]), "answer": " ".join(words[50:])}
+    (path := tmp_path / "mine.jsonl").write_text(json.dumps(row))
+    asked = {"tasks": {"mine": {"kind": "jsonl", "path": str(path)}}}
+    changes = {"data": {"domains": ["code", "qa"]}, "tokens": 4096, "evaluate": asked}
+    train_run(child := resolved(tiny(start=f"run:{parent.id}", **changes)))
+    (ask,) = asking.asks_of(record_of(child), child.evaluate.tasks)
+    answering.answer([ask], shown=False)
+    assert ask.answers is not None
+    assert ask.answers.header["contaminated"] == ["1"]
 
 
 def test_kept_weights_of_any_step_are_asked(trained, capsys):

@@ -22,6 +22,7 @@ from ablate.fit.asking import Ask, Foreign
 from ablate.model.convert import from_folder
 from ablate.run.evaluate import Task
 from ablate.run.failures import first_line
+from ablate.run.lineage import lineage
 from ablate.run.progress import Progress
 from ablate.run.record import Record
 from ablate.run.settings import Data, UserError
@@ -34,27 +35,33 @@ from ablate.scores.tasks.table import KINDS, Drawn, NoItems, drawn
 def answer(asks: Sequence[Ask], shown: bool) -> None:
     """Ask all that is to be asked, run by run and step by step. Raises UserError for what cannot be."""
     tasks = {ask.name: ask.task for ask in asks}
-    makers: dict[Path, Maker] = {}
+    makers: dict[tuple[Path, ...], Maker] = {}
     with Progress(len(asks), shown=shown, unit="task") as progress:
         for (record, step), group in itertools.groupby(asks, key=lambda ask: (ask.record, ask.step)):
-            corpus = _corpus(record)
-            if corpus.folder not in makers:
+            corpus, *before = _corpora(record)
+            folders = tuple(one.folder for one in (corpus, *before))
+            if folders not in makers:
                 progress.tell(f"making items of {len(tasks)} tasks, and looking for them in the training text")
-                makers[corpus.folder] = Maker(corpus, tasks)
-                for why in makers[corpus.folder].empty.values():
+                makers[folders] = Maker(corpus, tasks, before)
+                for why in makers[folders].empty.values():
                     progress.tell(f"not asked: {why}")
             with _seated(record, step, corpus) as candidate:
                 for ask in group:
                     progress.begin(f"{record.id}  step {step}  {ask.name}  {ask.protocol}")
-                    if ask.name not in makers[corpus.folder].empty:
-                        _answer(candidate, makers[corpus.folder], ask)
+                    if ask.name not in makers[folders].empty:
+                        _answer(candidate, makers[folders], ask)
 
 
-def _corpus(record: Record) -> Corpus:
-    """Whose held-out text items are made of: of a foreign folder, that of the settings as they come."""
+def _corpora(record: Record) -> list[Corpus]:
+    """The one whose held-out text items are made of, and those that the phases before were trained on.
+
+    Of a foreign folder, that of the settings as they come.
+    """
     if isinstance(record, Foreign):
-        return prepare(Data(), record.outputs, progress=True)
-    return prepared(record.folder.parents[1], record.fingerprint)
+        return [prepare(Data(), record.outputs, progress=True)]
+    chain = [link.record for link in reversed(lineage(record)) if link.record]
+    fingerprints = dict.fromkeys(one.fingerprint for one in chain)
+    return [prepared(record.folder.parents[1], fingerprint) for fingerprint in fingerprints]
 
 
 def _answer(candidate: Candidate, maker: "Maker", ask: Ask) -> None:
@@ -70,12 +77,13 @@ def _answer(candidate: Candidate, maker: "Maker", ask: Ask) -> None:
 
 
 class Maker:
-    """The items of tasks, of the held-out text of one corpus, and which of them stand in its training text.
+    """The items of tasks, of the held-out text of one corpus, and which of them stand in its training text, or in that
+    of the phases before.
 
     `empty` says of which tasks the text makes none, and why. Raises UserError if that is so of all of them.
     """
 
-    def __init__(self, corpus: Corpus, tasks: Mapping[str, Task]) -> None:
+    def __init__(self, corpus: Corpus, tasks: Mapping[str, Task], before: Sequence[Corpus] = ()) -> None:
         text, self.made, self.empty = HeldOut(corpus), dict[str, Drawn](), dict[str, NoItems]()
         for name, task in tasks.items():
             try:
@@ -86,8 +94,9 @@ class Maker:
                 self.empty[name] = error
         if len(self.empty) == len(tasks):
             raise next(iter(self.empty.values()))
-        found = contamination.search({name: one.items for name, one in self.made.items()}, corpus)
-        self.contaminated = {name: sorted({one.item for one in places}) for name, places in found.items()}
+        made = {name: one.items for name, one in self.made.items()}
+        found = [contamination.search(made, one) for one in (corpus, *before)]
+        self.contaminated = {name: sorted({place.item for one in found for place in one[name]}) for name in made}
 
 
 def joined(items: Sequence[Item]) -> list[Item]:

@@ -122,4 +122,4 @@ def _flip(flip: Flip) -> str:
     turns = "turns" if flip.turned else "does not turn"
     (a, b), (p, q) = flip.differences, flip.protocols
     of = f"{second} minus {first} is {a:+.3f} under {p} and {b:+.3f} under {q}"
-    return f"{of}: the order {turns}; by other items it would with probability {flip.probability:.2f}"
+    return f"{of}: the order {turns}; of all such items it would with probability {flip.probability:.2f}"

@@ -2,7 +2,7 @@
 
     search({"stories": items}, corpus)       {"stories": [Found("stories", "weekdays/1000000005", "qa", ...)]}
 
-Words are compared without case, punctuation and line breaks. What is looked for is the context of an item with its
+Words are compared without case, punctuation and line breaks, in whatever form of Unicode they are written. What is looked for is the context of an item with its
 right choice, and the item is contaminated where one training document holds
 
     half of the 13-grams that no other item of the task has, and five of them if it has as many; or,
@@ -28,9 +28,9 @@ from ablate.data.tokens import Corpus
 from ablate.run import files
 from ablate.run.progress import Progress
 from ablate.scores.items import Item, digest
-from ablate.scores.ngrams import WORD, Gram, Index, grams, words_of
+from ablate.scores.ngrams import WORD, Gram, Index, grams, normal, words_of
 
-RULE = 1  # raise it when other items are found; what was kept under another number is searched for again
+RULE = 2  # raise it when other items are found; what was kept under another number is searched for again
 GRAM = 13  # words, as in GPT-3 (arXiv 2005.14165)
 SHARE, LEAST_GRAMS = 0.5, 5  # of an item's own 13-grams
 SHORT = 2 * GRAM  # words of a context below which it is looked for as a whole too
@@ -137,6 +137,7 @@ class Trace:
 
     def _note(self, number: int, domain: str, text: str, begin: int, end: int, share: float) -> None:
         if number not in self.found or share > self.found[number].share:
+            text = normal(text)
             places = list(WORD.finditer(text.lower()))
             span = text[places[begin].start() : places[end - 1].end()]
             self.found[number] = Found(*self.traced[number][:2], domain, span[:SPAN], round(share, 3))

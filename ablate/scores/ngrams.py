@@ -5,20 +5,27 @@ up by a hash of the run that begins there, and then compared word by word.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 # Words; signs of Chinese and Japanese one by one; operators between numbers, or 5 + 3 would be 5 - 3
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+|(?<=[\d) ])[-+*/^%×](?= ?[\d(])")
+INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))  # soft hyphens, widths of zero
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 Gram = tuple[int, ...]
 
 
+def normal(text: str) -> str:
+    """One way of writing for all: accents as one sign with their letter, ligatures as letters, nothing invisible."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", text).translate(INVISIBLE)
+
+
 def words_of(text: str) -> list[str]:
     """Without case, punctuation and white space."""
-    return WORD.findall(text.lower())
+    return WORD.findall(normal(text).lower())
 
 
 def grams(words: Gram, length: int) -> frozenset[Gram]:

@@ -9,7 +9,7 @@ dropping it would leave the survivors to look like a fair sample.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -106,8 +106,9 @@ class Evidence:
     def scope(self) -> Scope:
         declared = self.declaration
         folders = {run.record.scores for run in (*self.runs, *self.controls) if run.outcome == "finished"}
-        left_out = cache(partial(_contaminated, folders))
-        return Scope(self.domains, declared.get("focus", ""), declared.get("tasks", {}), left_out)
+        tasks = declared.get("tasks", {})
+        left_out = cache(partial(_contaminated, folders, tasks))
+        return Scope(self.domains, declared.get("focus", ""), tasks, left_out)
 
     def with_focus(self, focus: str) -> "Evidence":
         """The same runs as a study sees them that varies another domain."""
@@ -188,10 +189,11 @@ class Evidence:
         return in_words(arms.get(arm, {}))
 
 
-def _contaminated(folders: Iterable[Path], task: str) -> frozenset[str]:
+def _contaminated(folders: Iterable[Path], tasks: Mapping[str, Any], task: str) -> frozenset[str]:
     """Items of a task that stand in the training text of some run: none is judged by them, or arms would differ."""
     found = (one for folder in folders for one in answers.found(folder, task))
-    return frozenset(key for one in found for key in one.header["contaminated"])
+    settings = answers.without_protocols(tasks[task])  # another task of that name has other items of the same keys
+    return frozenset(key for one in found if one.header["settings"] == settings for key in one.header["contaminated"])
 
 
 def _same(base: Run, arm: Run) -> bool:

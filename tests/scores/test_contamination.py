@@ -2,6 +2,7 @@
 
 import json
 import random
+import unicodedata
 
 import pytest
 
@@ -56,6 +57,27 @@ def wrapped(text: str, width: int = 30) -> str:
 )
 def test_an_item_is_found_however_it_is_set(text):
     assert found([LONG, SHORT], "First document.", text, "Last document.") == {"long"}
+
+
+ITALIAN = item(
+    "italian",
+    "Perché la città era così difficile da raggiungere, l’ufficiale partì più tardi e, finché poté, camminò lungo il",
+    " caffè della virtù",
+)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda text: unicodedata.normalize("NFD", text),  # as files from macOS have it
+        lambda text: text.replace("’", "'"),
+        lambda text: text.replace("ffi", "ﬃ").replace("fi", "ﬁ"),  # as PDFs have it
+        lambda text: text.replace("difficile", "diffi\u00adci\u00adle").replace(" ", " \u200b"),
+    ],
+)
+def test_an_item_is_found_in_whatever_form_of_unicode(how):
+    text = how(f"{ITALIAN.context}{ITALIAN.choices[0]}")
+    assert found([ITALIAN, LONG], f"È stato detto: {text}.") == {"italian"}
 
 
 def test_a_question_is_found_with_its_answer_a_little_later():

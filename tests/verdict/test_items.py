@@ -71,6 +71,14 @@ def test_what_one_arm_has_read_is_left_out_for_all(tmp_path):
     assert [row["item"] for row in rows or []] == [str(number) for number in range(4, 60)]
 
 
+def test_what_another_task_of_that_name_found_leaves_nothing_out(tmp_path):
+    study = study_of(tmp_path)
+    declared = study.read()
+    answer(study, Asked(contaminated={"base": (0, 1, 2)}, settings=SETTINGS | {"seed": 1}))
+    study.write(declared)
+    assert read(study).scope.left_out("sums") == frozenset()
+
+
 def test_edited_answers_and_those_of_other_weights_are_refused_by_name(tmp_path):
     study = study_of(tmp_path)
     (_, _, record), *_ = study.records()
