@@ -62,6 +62,8 @@ def _asked(name: str, outputs: str) -> tuple[StudyRecord | None, dict[str, Recor
     """The finished runs that a name means, by what they are called. Raises UserError where there is none."""
     if (Path(name) / "config.json").exists():
         return None, {Path(name).name: Foreign(Path(name).resolve(), Path(outputs))}
+    if (Path(name) / "study.json").exists():
+        raise UserError(f"{name}: a lab book keeps answers and no weights: ablate report {name} --progress")
     study = study_record(outputs, name)
     if not study.exists:
         record = lookup.find(name, outputs)

@@ -2,8 +2,9 @@
 
     search({"stories": items}, corpus)       {"stories": [Found("stories", "weekdays/1000000005", "qa", ...)]}
 
-Words are compared without case, punctuation and line breaks, in whatever form of Unicode they are written. What is looked for is the context of an item with its
-right choice, and the item is contaminated where one training document holds
+Words are compared without case, punctuation and line breaks, in whatever form of Unicode they are written. What is
+looked for is the context of an item with its right choice, and the item is contaminated where one training document
+holds
 
     half of the 13-grams that no other item of the task has, and five of them if it has as many; or,
     of a context of less than 26 words, all of it, and the right choice behind it: at once, or up to 50 words later

@@ -25,7 +25,7 @@ from ablate.run.record import Record
 from ablate.run.settings import SettingsError, UserError
 from ablate.sweep.study import Arm, Plan, Run, inherited
 from ablate.verdict import items
-from ablate.verdict.evidence import Evidence
+from ablate.verdict.evidence import Evidence, under_first
 from ablate.verdict.validity import scores
 
 # Factors that explain other text, and text that is cut otherwise
@@ -80,15 +80,21 @@ def rescore(evidence: Evidence, again: bool = False) -> None:
 
 
 def ask(evidence: Evidence) -> None:
-    """Ask the finished runs for those tasks of the study that nobody has asked them. Raises UserError where that is not
-    possible, and the study's metric is of a task."""
+    """Ask the finished runs for those tasks of the study that nobody has asked them, and for those that it declared at
+    first. Raises UserError where that is not possible, and the study's metric is of a task."""
+    _ask(evidence, needed=evidence.metric.asked is not None)
+    if first := under_first(evidence):
+        _ask(first, needed=False)
+
+
+def _ask(evidence: Evidence, needed: bool) -> None:
     tasks = fitted(Evaluate, {"tasks": evidence.declaration.get("tasks", {})}).tasks
     records = [run.record for run in items.asked_of(evidence) if run.record.weights.exists()]
     try:
         if asks := unanswered(one for record in records for one in asks_of(record, tasks)):
             importlib.import_module("ablate.fit.answering").answer(asks, shown=True)
     except UserError as error:
-        if evidence.metric.asked:
+        if needed:
             raise
         print(f"not asked: {error}", flush=True)
 

@@ -2,8 +2,8 @@
 
 The interval is over the sources of items, of the mean over seeds: it says what other items would give, not what other
 seeds would. A checkpoint that is the best of several by the very test that it is reported for was *selected* on it:
-its number is the largest of several noisy ones, and looks better than it is. It is marked, unless it is the last one,
-which nobody chose.
+its number is the largest of several noisy ones, and looks better than it is. It is marked, unless the last one,
+which nobody chose, is as good.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Point:
     interval: Interval  # over items
     chance: float | None  # what guessing gives
     runs: int
-    selected: bool = False  # the best of its steps, and not the last
+    selected: bool = False  # the best of its steps, and better than the last
 
     @property
     def at_chance(self) -> bool:
@@ -74,4 +74,4 @@ def _marked(line: Sequence[Point], better: str) -> list[Point]:
     if len(line) < 2:
         return list(line)
     best = (min if better == "lower" else max)(line, key=lambda point: point.value)
-    return [replace(point, selected=point is best and point is not line[-1]) for point in line]
+    return [replace(point, selected=point is best and point.value != line[-1].value) for point in line]

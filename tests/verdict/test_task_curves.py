@@ -5,7 +5,9 @@ from rich.console import Console
 
 from ablate.page import answers as tables
 from ablate.page import page, terminal
-from ablate.verdict import protocols
+from ablate.run.files import write_json
+from ablate.verdict import book, protocols
+from ablate.verdict.book import Book
 from ablate.verdict.evidence import read
 from ablate.verdict.progress import progress
 from ablate.verdict.task_effects import task_effects
@@ -33,6 +35,21 @@ def test_the_best_of_several_checkpoints_is_marked_unless_it_is_the_last(study):
     assert points[0].value > points[2].value > points[1].value
     text = printed(tables.progress(read(study)))
     assert "^ selected: the best of several checkpoints" in text
+
+
+def test_a_checkpoint_that_is_no_better_than_the_last_was_not_selected(study):
+    answer(study, Asked(item_noise=0.0, seed_noise=0.0), steps={100: 0.0, 200: 0.1})
+    points = [point for point in progress(read(study), "bpb") if point.arm == "qa_20"]
+    assert points[0].value == points[2].value < points[1].value
+    assert not any(point.selected for point in points)
+
+
+def test_a_kept_study_has_its_checkpoints(study, tmp_path):
+    answer(study, steps={100: 1.0, 200: -0.4})
+    for _, _, record in study.records():
+        write_json(record.folder / "starts.json", [{"step": 0}])
+    book.keep(read(study), tmp_path / "book")
+    assert progress(read(Book(tmp_path / "book")), "bpb") == progress(read(study), "bpb")
 
 
 def test_where_guessing_gives_as_much_it_is_said(study):
