@@ -4,6 +4,7 @@ Items are made of the held-out text of the run (`scores.tasks`), and those that 
 (`scores.contamination`). An evaluation that was interrupted goes on where it was.
 """
 
+import functools
 import importlib
 import itertools
 import json
@@ -72,7 +73,8 @@ def _answer(candidate: Candidate, maker: "Maker", ask: Ask) -> None:
         asked.ask(candidate, Sheet(ask.name, ask.protocol, ask.step, sha, items, shots, out, settings), folder, beat)
     else:  # of lm-eval, which takes seconds to import
         harness = importlib.import_module("ablate.scores.harness")
-        harness.ask(candidate, ask.name, ask.task, ask.step, sha, folder, beat)
+        search = functools.partial(maker.contaminated_of, ask.name)
+        harness.ask(candidate, ask.name, ask.task, ask.step, sha, folder, beat, search)
     (ask.record.folder / "pulse").unlink(missing_ok=True)  # of the beats: the run itself takes no steps
 
 
@@ -94,9 +96,16 @@ class Maker:
                 self.empty[name] = error
         if len(self.empty) == len(tasks):
             raise next(iter(self.empty.values()))
-        made = {name: one.items for name, one in self.made.items()}
-        found = [contamination.search(made, one) for one in (corpus, *before)]
-        self.contaminated = {name: sorted({place.item for one in found for place in one[name]}) for name in made}
+        self.read = (corpus, *before)
+        self.contaminated = self._found({name: one.items for name, one in self.made.items()})
+
+    def contaminated_of(self, name: str, items: Sequence[Item]) -> list[str]:
+        """Keys of items that another hand has made."""
+        return self._found({name: items})[name]
+
+    def _found(self, made: Mapping[str, Sequence[Item]]) -> dict[str, list[str]]:
+        found = [contamination.search(made, corpus) for corpus in self.read]
+        return {name: sorted({place.item for one in found for place in one[name]}) for name in made}
 
 
 def joined(items: Sequence[Item]) -> list[Item]:

@@ -34,6 +34,8 @@ def ask(candidate: Candidate, sheet: Sheet, folder: Path, beat: Callable[[], Non
 def kept(folder: Path, header: Row, found: Callable[[Path], tuple[Row, list[Row]]]) -> Path:
     """The file with that header; without one, `found` gives more of the header, and the rows.
 
+    A header that tells which items are contaminated replaces what the file says of it.
+
     It may keep what is not whole yet under the path that it is given.
     """
     path = items.path_in(folder, header)
@@ -45,8 +47,9 @@ def kept(folder: Path, header: Row, found: Callable[[Path], tuple[Row, list[Row]
             items.keep(path, header | more, rows)
             part.unlink(missing_ok=True)
         there, rows = items.read(path)
-        if there["contaminated"] != header["contaminated"]:  # told by other text or by a better search since
-            items.keep(path, there | {"contaminated": header["contaminated"]}, rows)
+        told = header.get("contaminated", there["contaminated"])
+        if there["contaminated"] != told:  # by other text or by a better search since
+            items.keep(path, there | {"contaminated": told}, rows)
     return path
 
 

@@ -49,6 +49,7 @@ MOST_TOKENS = 256  # of an answer, where a task does not say: as in HFLM
 FORMATS = ("json", "csv", "parquet", "text")  # names of datasets that are files of the user's own
 CHOSEN = ("multiple_choice", "loglikelihood")  # kinds of requests that have a continuation
 Beat = Callable[[], None]
+Search = Callable[[Sequence[Item]], list[str]]  # keys of the items that stand in the training text
 
 
 class AblateLM(TemplateLM):
@@ -144,15 +145,16 @@ def ask(
     weights_sha256: str,
     folder: Path,
     beat: Beat = lambda: None,
+    search: Search = lambda _: [],
 ) -> Path:
     """The file of a task of lm-eval, as `asked.ask` gives that of another; nothing of it is kept before it is whole."""
     header = header_of(name, task, step, weights_sha256)
-    return kept(folder, header, lambda _: _evaluated(candidate, name, task, beat))
+    return kept(folder, header, lambda _: _evaluated(candidate, name, task, beat, search))
 
 
 def header_of(name: str, task: Task, step: int, weights_sha256: str) -> Row:
     """The first row, as far as it is known before lm-eval has read any data."""
-    return items.identified(
+    return items.named(
         {
             "task": name,
             "settings": answers.plain(task),
@@ -193,8 +195,8 @@ def _declared(path: str) -> dict[str, Any]:
     return found
 
 
-def _evaluated(candidate: Candidate, name: str, task: Task, beat: Beat) -> tuple[Row, list[Row]]:
-    """What lm-eval finds, as rows; and the digest of what it asked."""
+def _evaluated(candidate: Candidate, name: str, task: Task, beat: Beat, search: Search) -> tuple[Row, list[Row]]:
+    """What lm-eval finds, as rows; the digest of what it asked, and which of it stands in the training text."""
     language_model = AblateLM(candidate, beat)
     with _data_from(name, task):
         manager = _manager(shipped=not task.path)
@@ -214,7 +216,8 @@ def _evaluated(candidate: Candidate, name: str, task: Task, beat: Beat) -> tuple
         )
     assert found is not None  # there is one process
     pairs = list(_rows(found, loaded["tasks"], language_model.cut))
-    return {"items_digest": items.digest(item for item, _ in pairs)}, [row for _, row in pairs]
+    made = [item for item, _ in pairs]
+    return {"items_digest": items.digest(made), "contaminated": sorted(search(made))}, [row for _, row in pairs]
 
 
 @functools.cache
@@ -297,7 +300,11 @@ def _row(key: str, task: Any, sample: dict[str, Any], cut: dict[tuple[str, str],
     if len(gold) > 1:  # any of these will do, which the least nats cannot say
         row |= {"right": float(sample["acc"]) > 0.5}
     cuts = [cut.get((pair[0], pair[1] if kind in CHOSEN else ""), 0) for pair in asked]
-    item = Item(key, key, "", tuple("".join(map(str, pair)) for pair in asked), gold[0])
+    shared = kind in CHOSEN and len({pair[0] for pair in asked}) == 1  # one context before all choices
+    context, choices = (asked[0][0], texts) if shared else ("", ["".join(map(str, pair[:2])) for pair in asked])
+    if kind == "generate_until":
+        context, choices = asked[0][0], [f" {sample['target']}"]
+    item = Item(key, key, context, tuple(choices), gold[0])
     return item, row | ({"cut": max(cuts)} if any(cuts) else {})
 
 

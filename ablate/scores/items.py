@@ -73,12 +73,12 @@ class Sheet:
             "shots": digest(self.shots) if self.shots else "",
             "versions": versions,
         }
-        return identified(asked, self.contaminated)
+        return named(asked) | {"contaminated": sorted(self.contaminated)}
 
 
-def identified(asked: Row, contaminated: Sequence[str] = ()) -> Row:
-    """The beginning of a first row: what names an evaluation, its digest, and what does not count in it."""
-    return asked | {"digest": _sha256([asked]), "contaminated": sorted(contaminated)}
+def named(asked: Row) -> Row:
+    """The beginning of a first row: what names an evaluation, and its digest."""
+    return asked | {"digest": _sha256([asked])}
 
 
 def digest(items: Iterable[Item]) -> str:

@@ -244,6 +244,19 @@ def test_a_task_has_the_scores_that_hflm_gets_to_the_last_digit(task, tmp_path, 
     assert rows[0]["bytes"] == [len(f" {capital}") for _, capital in CAPITALS]
 
 
+@pytest.mark.parametrize("form", [CHOICE, WRITTEN])
+def test_items_of_a_task_are_looked_for_in_the_training_text(task, tmp_path, form):
+    def search(made):
+        return [item.key for item in made if "Italy" in item.context and item.choices[item.gold] == " Rome"]
+
+    capitals = Task(kind="lm_eval", path=task(form), items=4)
+    for _ in range(2):  # the second time the file is found as it is
+        path = harness.ask(candidate(), "capitals", capitals, 40, "ab" * 32, tmp_path / "scores", search=search)
+        header, rows = read(path)
+        assert header["contaminated"] == ["capitals/0"]
+        assert [row["item"] for row in rows][:2] == ["capitals/0", "capitals/1"]
+
+
 def test_what_a_task_has_the_model_write_becomes_rows_too(task, tmp_path):
     header, rows = read(asked(candidate(), tmp_path / "scores", path=task(WRITTEN)))
     assert {type(row["right"]) for row in rows} == {bool}
