@@ -85,7 +85,8 @@ def _tasks(options: Namespace, study: StudyRecord | None, first: Record) -> dict
     declared = study.read().get("tasks", {}) if study else {}
     known = fitted(Evaluate, {"tasks": declared}).tasks
     if not declared and not isinstance(first, Foreign):
-        known = first.settings().evaluate.tasks
+        told = first.settings().evaluate.tasks  # of files as they are now: no study holds to what they were
+        known = {name: dataclasses.replace(task, sha256="") for name, task in told.items()}
     if options.tasks:
         known = _chosen(options.tasks, known)
     if not known:

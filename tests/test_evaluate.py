@@ -74,6 +74,24 @@ def test_what_a_phase_before_has_read_is_contaminated_too(tiny, tmp_path):
     assert ask.answers.header["contaminated"] == ["1"]
 
 
+def test_an_edited_file_is_asked_again_and_not_for_what_was_declared_of_it(tiny, tmp_path, capsys):
+    (path := tmp_path / "mine.jsonl").write_text('{"question": "What is 2 + 3?", "answer": "5"}')
+    train_run(settings := tiny(evaluate={"tasks": {"mine": {"kind": "jsonl", "path": str(path)}}}))
+    record = record_of(settings)
+    asked = [record.id, "--outputs", str(record.folder.parents[1])]
+    evaluate.main(asked)
+    path.write_text('{"question": "What is 2 + 3?", "answer": "five"}')
+    evaluate.main(asked)
+    assert "nothing to ask" not in capsys.readouterr().out
+    assert len(list(record.scores.glob("mine-*.jsonl"))) == 2
+    evaluate.main(asked)
+    assert "nothing to ask" in capsys.readouterr().out
+    for one in record.scores.glob("mine-*.jsonl"):
+        one.unlink()
+    with pytest.raises(UserError, match="was edited since the task was declared"):
+        answering.answer(asking.asks_of(record, settings.evaluate.tasks), shown=False)
+
+
 def test_kept_weights_of_any_step_are_asked(trained, capsys):
     outputs = str(trained.folder.parents[1])
     evaluate.main([trained.id, "--outputs", outputs, "--steps", "all", "--protocol", "cloze"])

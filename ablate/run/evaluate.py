@@ -1,9 +1,16 @@
 """What a trained model is asked besides its held-out text: tasks and samples. Never part of what a run is."""
 
 import dataclasses
+import hashlib
+from pathlib import Path
 from typing import Any
 
 from ablate.run.fields import Count, NotNegative, strict
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @strict
@@ -18,7 +25,12 @@ class Task:
     seed: NotNegative = 0  # draws the items
     domains: list[str] = dataclasses.field(default_factory=list)  # whose held-out text they are of; empty: all
     path: str = ""  # of a set of your own: its file
+    sha256: str = ""  # of that file, noted when the task is declared: an edited file has other items
     options: dict[str, Any] = dataclasses.field(default_factory=dict)  # of the kind
+
+    def __post_init__(self) -> None:
+        if not self.sha256 and self.path and Path(self.path).is_file():
+            object.__setattr__(self, "sha256", file_sha256(Path(self.path)))
 
 
 @strict

@@ -27,7 +27,7 @@ from typing import Any
 from ablate.run import files
 from ablate.run.settings import UserError
 
-# Raise it when a protocol asks or counts otherwise: files of another version are not read for it
+# Raise it when a protocol asks or counts otherwise, or a kind makes other items: what was asked before is asked again
 VERSION = 1
 Row = dict[str, Any]
 
