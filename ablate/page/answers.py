@@ -107,14 +107,14 @@ def _point(point: Point) -> Text:
     return found.append(f" [{low:.3f}, {high:.3f}]{f' {AT_CHANCE}' if point.at_chance else ''}", style="dim")
 
 
-def _protocols(found: Compared) -> Table:
+def _protocols(found: Compared) -> Group:
     """Values by arm and protocol, and how likely the order of two arms turns with the protocol."""
-    title = f"{found.task}, {found.reading} by protocol, {found.items} items"
-    out = table("arm", *(f">{protocol}" for protocol in found.values), title=title)
+    title = Text(f"{found.task}, {found.reading} by protocol, {found.items} items", style="italic")
+    out = table("arm", *(f">{protocol}" for protocol in found.values))
     for arm in next(iter(found.values.values())):
         out.add_row(Text(arm, style="bold"), *(f"{of_arm[arm]:.3f}" for of_arm in found.values.values()))
-    out.caption = "\n".join(map(_flip, found.flips))
-    return out
+    # lines of their own: a title or caption folds at the width of the table, which is narrow
+    return Group(title, out, *(Text(_flip(flip)) for flip in found.flips))
 
 
 def _flip(flip: Flip) -> str:

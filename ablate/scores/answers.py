@@ -74,6 +74,12 @@ def protocols_of(task: Mapping[str, Any]) -> list[str]:
     return [LM_EVAL] if task["kind"] == LM_EVAL else list(task["protocols"])
 
 
+def protocols_for(task: Mapping[str, Any], reading: str) -> list[str]:
+    """Those of a declared task that give a number of their own: the nats of `generate` are those of `cloze`."""
+    protocols = protocols_of(task)
+    return [one for one in protocols if (reading, one) != ("bpb", "generate") or "cloze" not in protocols]
+
+
 def check(tasks: Mapping[str, Task]) -> None:
     """Raises SettingsError for a protocol that there is not."""
     for name, task in tasks.items():

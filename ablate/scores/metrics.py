@@ -231,5 +231,6 @@ def names_of_tasks(scope: Scope) -> list[str]:
         first, *_ = protocols = answers.protocols_of(settings)
         for protocol in protocols:
             behind = "" if protocol == first else f":{protocol}"
-            found += [f"{OF_TASK}{task}:{reading}{behind}" for reading in READINGS]
+            own = [reading for reading in READINGS if protocol in answers.protocols_for(settings, reading)]
+            found += [f"{OF_TASK}{task}:{reading}{behind}" for reading in own]
     return found

@@ -81,6 +81,9 @@ READINGS = {
 }
 
 
+BITS = "bpb"  # the reading that all answers hold
+
+
 def value(rows: Sequence[Row], reading: str) -> float:
     """Of items. Raises Unreadable where they do not hold the reading, or there is none."""
     x, w = parts(rows, reading)

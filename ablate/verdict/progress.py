@@ -41,7 +41,7 @@ def progress(evidence: Evidence, reading: str) -> list[Point]:
     found = []
     for arm in evidence.by_arm:
         for task, settings in evidence.scope.tasks.items():
-            for protocol in answers.protocols_of(settings):
+            for protocol in answers.protocols_for(settings, reading):
                 line = _line(evidence, arm, task, protocol, reading)
                 found += _marked(line, READINGS[reading].better)
     return found

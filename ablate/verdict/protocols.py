@@ -51,7 +51,7 @@ def compared(evidence: Evidence, task: str, reading: str) -> Compared | None:
     found: dict[tuple[str, str], Parts] = {}
     sources: dict[str, str] = {}
     protocols = []
-    for protocol in answers.protocols_of(evidence.scope.tasks[task]):
+    for protocol in answers.protocols_for(evidence.scope.tasks[task], reading):
         of_arms = {arm: _parts(evidence, arm, task, protocol, reading, sources) for arm in evidence.by_arm}
         if all(of_arms.values()):
             protocols.append(protocol)

@@ -6,13 +6,14 @@ from rich.console import Console
 from ablate.page import answers as tables
 from ablate.page import page, terminal
 from ablate.run.files import write_json
+from ablate.scores.metrics import Scope, names_of_tasks
 from ablate.verdict import book, protocols
 from ablate.verdict.book import Book
 from ablate.verdict.evidence import read
 from ablate.verdict.progress import progress
 from ablate.verdict.task_effects import task_effects
 from ablate.verdict.validity import trust
-from tests.verdict.answered import Asked, answer
+from tests.verdict.answered import SETTINGS, Asked, answer
 from tests.verdict.worlds import World, write
 
 
@@ -72,6 +73,25 @@ def test_a_turn_of_two_arms_between_protocols_has_a_probability_over_items(study
     assert flips["base", "qa_20"].turned
     assert flips["base", "qa_20"].probability > 0.99
     assert 0.1 < flips["base", "qa_40"].probability < 0.9  # nobody knows
+
+
+def test_what_is_said_of_a_turn_stands_on_a_line_of_its_own(study):
+    answer(study)
+    answer(study, protocol="likelihood")
+    text = printed(tables.progress(read(study)))
+    lines = [line for line in text.splitlines() if "under likelihood: the order" in line]
+    assert len(lines) == 4 * 3  # readings, pairs of arms
+    assert all("with probability" in line for line in lines)
+
+
+def test_bits_of_generated_answers_are_those_of_cloze_and_count_once():
+    scope = Scope(["code"], "", {"sums": SETTINGS | {"protocols": ["cloze", "likelihood", "generate"]}})
+    names = names_of_tasks(scope)
+    assert "task:sums:acc:generate" in names
+    assert "task:sums:bpb:likelihood" in names
+    assert "task:sums:bpb:generate" not in names
+    alone = Scope(["code"], "", {"sums": SETTINGS | {"protocols": ["generate"]}})
+    assert "task:sums:bpb" in names_of_tasks(alone)
 
 
 def test_one_protocol_turns_nothing(study):

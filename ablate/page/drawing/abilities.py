@@ -8,6 +8,7 @@ a ring marks a checkpoint that was selected.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from matplotlib.ticker import NullLocator
 
 from ablate.page.drawing.figures import nice, tokens_axis
 from ablate.page.drawing.style import LIGHT, Style, grid, paired_grid
+from ablate.scores.readings import BITS
 from ablate.verdict import progress as checkpoints
 from ablate.verdict.evidence import Evidence
 from ablate.verdict.progress import Point
@@ -22,12 +24,13 @@ from ablate.verdict.progress import Point
 WIDTH, HEIGHT = 9.6, 3.0  # inches, of the figure and of a panel
 PANELS = 12  # of the first tasks; more would not be read
 BESIDE = 0.08  # how far arms stand apart, of the distance of two protocols
+CHANCE: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (2, 2))}
 Panels = dict[tuple[str, str], list[Point]]  # by task and protocol
 
 
 def progressed(evidence: Evidence) -> bool:
     """Whether some arm was asked at more than one checkpoint."""
-    points = checkpoints.progress(evidence, "bpb") if evidence.scope.tasks else []
+    points = checkpoints.progress(evidence, BITS) if evidence.scope.tasks else []
     return len({point.step for point in points}) > 1
 
 
@@ -42,7 +45,7 @@ def progression(
     """tasks: those that have a panel; if not given, the first PANELS with several checkpoints. shown: arms beside the
     base."""
     colours = _colours(evidence, shown, style)
-    loss, right = _panels(evidence, "bpb"), _panels(evidence, "acc") | _panels(evidence, "acc_norm")
+    loss, right = _panels(evidence, BITS), _panels(evidence, "acc") | _panels(evidence, "acc_norm")
     curves = [name for name, points in loss.items() if len({point.step for point in points}) > 1]
     names = [name for name in curves if not tasks or name[0] in tasks][:PANELS]
     several = {task for task, panels in _by_task(loss).items() if len(panels) > 1}
@@ -58,7 +61,7 @@ def progression(
             if above.get_subplotspec().is_first_col():  # pyrefly: ignore
                 above.set_ylabel("bits per byte")
                 below.set_ylabel("accuracy")
-        _legend(figure, colours)
+        _legend(figure, colours, style)
     return figure
 
 
@@ -75,7 +78,7 @@ def by_protocol(
             ax.set(title=name, ylim=(-0.03, 1.03))
             if ax.get_subplotspec().is_first_col():  # pyrefly: ignore
                 ax.set_ylabel("accuracy")
-        _legend(figure, colours)
+        _legend(figure, colours, style)
     return figure
 
 
@@ -116,9 +119,7 @@ def _draw_line(ax: Axes, points: Sequence[Point], colours: dict[str, str]) -> No
 
 def _draw_chance(ax: Axes, points: Sequence[Point], style: Style) -> None:
     for chance in {point.chance for point in points if point.chance is not None}:
-        ax.axhline(chance, color=style.muted, linewidth=1, linestyle=(0, (2, 2)))
-        how = {"xytext": (2, 2), "textcoords": "offset points", "fontsize": 7.5, "color": style.muted}
-        ax.annotate("chance", (0, chance), xycoords=ax.get_yaxis_transform(), **how)
+        ax.axhline(chance, color=style.muted, **CHANCE)
 
 
 def _draw_protocols(ax: Axes, by_protocol: dict[str, list[Point]], colours: dict[str, str], style: Style) -> None:
@@ -130,7 +131,7 @@ def _draw_protocols(ax: Axes, by_protocol: dict[str, list[Point]], colours: dict
         ax.plot(places, [point.value for _, point in line], marker="o", markersize=4, linewidth=1, color=colour)
     for x, points in enumerate(by_protocol.values()):
         if (chance := points[0].chance) is not None:
-            ax.plot([x - 0.35, x + 0.35], [chance, chance], color=style.muted, linewidth=1, linestyle=(0, (2, 2)))
+            ax.plot([x - 0.35, x + 0.35], [chance, chance], color=style.muted, **CHANCE)
     ax.set_xticks(range(len(by_protocol)), list(by_protocol))
     ax.set_xlim(-0.45, len(by_protocol) - 0.55)
     ax.yaxis.set_major_locator(nice(4))
@@ -140,6 +141,8 @@ def _last(points: Sequence[Point], arm: str) -> Point | None:
     return max((point for point in points if point.arm == arm), key=lambda point: point.step, default=None)
 
 
-def _legend(figure: Figure, colours: dict[str, str]) -> None:
-    lines = [figure.axes[0].plot([], [], color=colour, linewidth=2.4)[0] for colour in colours.values()]
-    figure.legend(lines, list(colours), loc="outside upper left", ncols=min(len(colours), 8))
+def _legend(figure: Figure, colours: dict[str, str], style: Style) -> None:
+    first = figure.axes[0]
+    lines = [first.plot([], [], color=colour, linewidth=2.4)[0] for colour in colours.values()]
+    lines += first.plot([], [], color=style.muted, **CHANCE)
+    figure.legend(lines, [*colours, "chance"], loc="outside upper left", ncols=min(len(lines), 8))

@@ -35,13 +35,13 @@ def test_every_checkpoint_is_drawn_where_its_number_is_and_a_peak_has_a_ring(stu
         drawn, *rings = lines(figure, panel, colour)
         assert drawn == told(evidence, reading, "qa_20")
         assert rings[0] == [drawn[1]]
-    assert [text.get_text() for text in figure.axes[1].texts] == ["chance"]
+    assert lines(figure, 1, LIGHT.muted) == [[(0.0, 0.5), (1.0, 0.5)]]  # chance, of two choices
 
 
 def test_the_arms_and_tasks_that_are_shown_can_be_chosen(study):
     answer(study, steps={100: 1.0})
     figure = abilities.progression(read(study), tasks=["sums"], shown=["qa_40"])
-    assert [text.get_text() for text in figure.legends[0].texts] == ["base", "qa_40"]
+    assert [text.get_text() for text in figure.legends[0].texts] == ["base", "qa_40", "chance"]
 
 
 def test_one_checkpoint_is_no_curve(study):
