@@ -28,7 +28,7 @@ from ablate.run import files
 from ablate.run.settings import UserError
 
 # Raise it when a protocol asks or counts otherwise, or a kind makes other items: what was asked before is asked again
-VERSION = 1
+VERSION = 2
 Row = dict[str, Any]
 
 

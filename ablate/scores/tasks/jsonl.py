@@ -55,7 +55,7 @@ def make(task: Task, options: Options, text: Text, wanted: int) -> list[Item]:
             raise UserError(f"{task.path}:{number}: asks what line {first.key} asks, with another answer; keep one")
         twice += first is not made
     if twice:
-        print(f"note: {task.path}: {twice} rows stand there twice; each is asked once", file=sys.stderr)
+        print(f"note: {task.path}: rows that stand there again, and are asked once: {twice}", file=sys.stderr)
     drawn = ordered([(made.key, made) for made in found.values()], task.seed)[:wanted]
     return [made for _, made in drawn]
 

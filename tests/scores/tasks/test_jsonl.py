@@ -62,7 +62,7 @@ def test_choices_are_text_as_contexts_are(tmp_path):
 def test_rows_that_stand_twice_are_said_and_two_answers_refused(tmp_path, capsys):
     row = {"question": "Q?", "choices": ["a", "b"], "answer": 0}
     assert len(items(tmp_path, row, row, row, {"question": "P?", "answer": "x"})) == 2
-    assert "mine.jsonl: 2 rows stand there twice; each is asked once" in capsys.readouterr().err
+    assert "mine.jsonl: rows that stand there again, and are asked once: 2" in capsys.readouterr().err
     assert len(items(tmp_path, row, {"question": "P?", "answer": "x"})) == 2
     assert capsys.readouterr().err == ""
     turned = {"question": "Q?", "choices": ["b", "a"], "answer": 0}
