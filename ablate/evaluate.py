@@ -73,8 +73,6 @@ def _asked(name: str, outputs: str) -> tuple[StudyRecord | None, dict[str, Recor
     done = {called: record for called, record in records.items() if _is_finished(record)}
     if not done:
         raise UserError(f"{name}: no run of it has finished; the command that started it goes on with it")
-    if without := [called for called, record in records.items() if called not in done]:
-        print(f"not asked: {', '.join(without)}: not finished, or no weights are left")
     return (study if study.exists else None), done
 
 

@@ -10,9 +10,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+from ablate.scores.readings import READINGS
 from ablate.verdict.book import keep
 from ablate.verdict.evidence import read
 from bench.curves import TABLES
+from tests.verdict.answered import Asked, answer
 from tests.verdict.worlds import World, write
 from tests.worlds.study import design, validated
 from tests.worlds.study import write as write_mixtures
@@ -127,7 +129,25 @@ def test_noise_runs_on_the_lab_book(run):
     assert pictures(notebook) == 3 + TABLES.exists() + len(books)
 
 
-@pytest.mark.parametrize("name", ["architectures", "noise"])
+def test_capabilities_tells_what_was_planted_from_what_cannot_be_seen(tmp_path, run):
+    study = write(tmp_path, World(seeds=(0, 1, 2), null_arm=None), name="planted")
+    answer(study, Asked(effects={"qa_40": -0.6}), steps={100: 1.0, 200: 0.5})
+    answer(study, Asked(effects={"qa_40": 0.6}), "likelihood")
+    notebook = run("capabilities.ipynb", ABLATE_OUTPUTS=str(tmp_path), ABLATE_STUDY="planted missing")
+    assert pictures(notebook) == 3  # checkpoints, protocols, limits
+    assert re.search(r"bpb: 2 of 2 above 1, median \d", text(notebook))
+    tables = [output.data["text/html"] for output in outputs(notebook) if "text/html" in output.get("data", {})]
+    assert "turns" in tables[0]
+    assert all(reading in tables[1] for reading in READINGS)
+
+
+def test_capabilities_runs_on_the_lab_book(run):
+    notebook = run("capabilities.ipynb")
+    assert pictures(notebook) >= 4
+    assert all(f"{name}: " in text(notebook) for name in ("mix_tasks", "protocol_sweep"))
+
+
+@pytest.mark.parametrize("name", ["architectures", "capabilities", "noise"])
 def test_a_notebook_is_kept_with_its_pictures(name):
     path = NOTEBOOKS / f"{name}.ipynb"
     notebook = nbformat.v4.reads(path.read_text(encoding="utf-8"))

@@ -52,9 +52,7 @@ def check(evidence: Evidence, metric: Metric) -> None:
     if missing := [id for id, one in found.items() if one is None]:
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         command = f"ablate evaluate {evidence.study.name} --tasks {asked.task}"
-        gone = [run.record.id for run in runs if run.record.id in missing and not run.record.weights.exists()]
-        how_to = f"and no weights are left of {gone[0]}" if gone else f"{command} asks them"
-        raise UserError(f"{', '.join(missing[:NAMED])}{more} have no answers to {asked.task}; {how_to}")
+        raise UserError(f"{', '.join(missing[:NAMED])}{more} have no answers to {asked.task}; {command} asks them")
     how: dict[str, list[str]] = {}
     for run in runs:
         if (answers := found[run.record.id]) is not None:

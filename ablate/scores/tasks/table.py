@@ -54,7 +54,7 @@ def drawn(name: str, task: Task, text: Text) -> Drawn:
     """The items of the task called `name`. Raises UserError for a file that will not do, and NoItems."""
     kind, options = KINDS[task.kind], options_of(name, task)
     assert kind.make, f"{task.kind} is asked by scores.harness"
-    if Path(task.path).is_file() and file_sha256(Path(task.path)) != task.sha256:
+    if task.path and file_sha256(Path(task.path)) != task.sha256:
         raise UserError(
             f"evaluate.tasks.{name}.path={task.path}: was edited since the task was declared; declare it anew"
         )
