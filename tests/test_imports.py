@@ -73,6 +73,7 @@ OUTSIDE = {
     "markupsafe": ["page"],
     "sklearn": ["laws.surrogate"],  # its import takes a second
     "tokenizers": ["data"],
+    "tiktoken": ["data.fast"],
     "lm_eval": ["scores.harness"],  # its import takes seconds
     "bitsandbytes": ["fit.eightbit"],  # its import takes a second
 }

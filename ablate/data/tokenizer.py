@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from ablate.run.settings import UserError
@@ -83,11 +82,6 @@ def as_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
     end = end_of(tokenizer)
     assert end is not None  # `read` says it politely
     return [end, *tokenizer.encode(text, add_special_tokens=False).ids]
-
-
-def bytes_per_token(tokenizer: Tokenizer, vocabulary: int) -> np.ndarray:
-    """int32[vocabulary]: UTF-8 bytes of text that each token stands for; 0 for special and unused ones."""
-    return np.array([len(piece) for piece in pieces(tokenizer, vocabulary)], dtype=np.int32)
 
 
 def pieces(tokenizer: Tokenizer, vocabulary: int) -> list[bytes]:
