@@ -1,6 +1,7 @@
 """What models answered to tasks, as tables: a row a task, protocol and step, a column a reading."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,6 +11,7 @@ from ablate.page.tables import table
 from ablate.page.terminal import lines
 from ablate.scores import readings
 from ablate.scores.answers import Answers
+from ablate.scores.items import Row
 from ablate.scores.readings import READINGS, Unreadable
 from ablate.verdict import progress as curves
 from ablate.verdict import protocols
@@ -22,15 +24,23 @@ CHOSEN = "selected: the best of several checkpoints by the very test it is repor
 
 
 def answered(found: Mapping[str, Sequence[Answers]], confidence: float = 0.95) -> Table:
-    """By what the rows are called; answers of several runs to one task, protocol and step are one row: their mean."""
+    """By what the rows are called; answers of several runs to one task, protocol and step are one row: their mean.
+
+    What stands in the training text of one of them is left out for all: rows are of the same items.
+    """
     several = len(found) > 1
     numbers = [f">{name}" for name in ("items", *READINGS, "chance")]
     out = table(*["arm"] * several, "task", *numbers)
+    left_out: dict[str, set[str]] = {}
+    for one in chain(*found.values()):
+        left_out.setdefault(one.header["task"], set()).update(one.header["contaminated"])
     for name, all_of_it in found.items():
         for (task, protocol, step), group in _groups(all_of_it).items():
-            cells = [cell(group, reading, confidence) for reading in READINGS]
+            runs = [one.clean(left_out[task]) for one in group]
             asked = lines(task, f"{protocol}, step {step}")
-            out.add_row(*[name] * several, asked, counted(group), *cells, chance(group))
+            count = lines(str(len(runs[0])), *[f"{len(left_out[task])} in text"] * bool(left_out[task]))
+            cells = [cell(runs, reading, confidence) for reading in READINGS]
+            out.add_row(*[name] * several, asked, count, *cells, chance(runs[0]))
     better = ", ".join(f"{name} {reading.better}" for name, reading in READINGS.items())
     out.caption = f"± half an interval of {confidence:.0%} over the sources of items; better is: {better}"
     return out
@@ -44,27 +54,19 @@ def _groups(found: Sequence[Answers]) -> dict[tuple[str, str, int], list[Answers
     return groups
 
 
-def counted(group: Sequence[Answers]) -> Text:
-    """How many items count, and how many more stand in the training text."""
-    rows = group[0].clean()
-    out = len(group[0].rows) - len(rows)
-    return lines(str(len(rows)), *[f"{out} in text"] * bool(out))
-
-
-def cell(group: Sequence[Answers], reading: str, confidence: float = 0.95) -> Text:
+def cell(runs: Sequence[Sequence[Row]], reading: str, confidence: float = 0.95) -> Text:
     """`0.312 ±0.061`, with a word where guessing gives as much; a dash where the answers do not hold it."""
     try:
-        left_out = {key for one in group for key in one.header["contaminated"]}
-        value, (low, high) = readings.pooled([one.clean(left_out) for one in group], reading, confidence)
+        value, (low, high) = readings.pooled(runs, reading, confidence)
     except Unreadable:
         return Text("–")
-    guess = readings.chance(group[0].clean(), reading)
+    guess = readings.chance(runs[0], reading)
     word = [AT_CHANCE] * (guess is not None and low <= guess <= high)
     return lines(f"{value:.3f}", f"±{(high - low) / 2:.3f}", *word)
 
 
-def chance(group: Sequence[Answers]) -> str:
-    guess = readings.chance(group[0].clean(), "acc") if group[0].clean() else None
+def chance(rows: Sequence[Row]) -> str:
+    guess = readings.chance(rows, "acc") if rows else None
     return "–" if guess is None else f"{guess:.3f}"
 
 

@@ -105,8 +105,8 @@ def interval(rows: Sequence[Row], reading: str, confidence: float = 0.95) -> Int
 def pooled(runs: Sequence[Sequence[Row]], reading: str, confidence: float = 0.95) -> tuple[float, Interval]:
     """Of the same items asked of several runs: the mean over runs, and its interval over the choice of items."""
     x, w = np.mean([parts(rows, reading) for rows in runs], axis=0)
-    value = float(x.sum() / w.sum())
-    return value, around(value, *ratio_error(x, w, [row["source"] for row in runs[0]]), confidence)
+    value, found = float(x.sum() / w.sum()), ratio_error(x, w, [row["source"] for row in runs[0]])
+    return value, (_of_share if READINGS[reading].has_chance else around)(value, *found, confidence)
 
 
 def parts(rows: Sequence[Row], reading: str) -> np.ndarray:
@@ -130,6 +130,21 @@ def ratio_error(x: np.ndarray, w: np.ndarray, sources: Sequence[str]) -> tuple[f
         return math.inf, 1.0
     left = np.bincount(which, x - x.sum() / w.sum() * w)
     return math.sqrt(clusters / (clusters - 1) * float((left**2).sum())) / float(w.sum()), clusters - 1.0
+
+
+def _of_share(share: float, error: float, df: float, confidence: float = 0.95) -> Interval:
+    """Wilson's interval, of as many independent items as would have that error; where there is none, as sources.
+
+    A share of 0 or 1 has no spread to be read off, and is not known exactly. (Dean and Pagano 2015, on clusters.)
+    """
+    if not math.isfinite(error):
+        return around(share, error, df, confidence)
+    from scipy.special import stdtrit  # as in `around`
+
+    items = share * (1 - share) / error**2 if error else df + 1
+    z2 = float(stdtrit(df, (1 + confidence) / 2)) ** 2 / items
+    centre, half = (share + z2 / 2) / (1 + z2), math.sqrt(z2 * share * (1 - share) + z2**2 / 4) / (1 + z2)
+    return centre - half, centre + half
 
 
 def around(mean: float, error: float, df: float, confidence: float = 0.95) -> Interval:

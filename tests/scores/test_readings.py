@@ -87,3 +87,17 @@ def test_items_that_are_there_twice_narrow_nothing(reading):
 
 def test_protocols_are_known_without_the_models_that_they_ask():
     assert set(answers.PROTOCOLS) == set(PROTOCOLS)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.25, 0.98])
+def test_a_share_near_its_end_is_not_taken_for_exact(share):
+    """Where all of 40 answers are wrong, as small models have it, the interval is not 0 wide: it would miss in 45 %."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(400):
+        right = (rng.random(40) < share).astype(int).tolist()
+        rows = [{"item": str(i), "source": str(i), "right": one, "text": ""} for i, one in enumerate(right)]
+        low, high = readings.interval(rows, "acc")
+        held.append(low <= share <= high)
+    assert 0.92 <= np.mean(held) <= 0.99
+    assert readings.interval([row | {"right": 0} for row in rows], "acc")[0] == pytest.approx(0)

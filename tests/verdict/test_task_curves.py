@@ -6,6 +6,7 @@ from rich.console import Console
 from ablate.page import answers as tables
 from ablate.page import page, terminal
 from ablate.run.files import write_json
+from ablate.scores import answers
 from ablate.scores.metrics import Scope, names_of_tasks
 from ablate.verdict import book, protocols
 from ablate.verdict.book import Book
@@ -51,6 +52,15 @@ def test_a_kept_study_has_its_checkpoints(study, tmp_path):
         write_json(record.folder / "starts.json", [{"step": 0}])
     book.keep(read(study), tmp_path / "book")
     assert progress(read(Book(tmp_path / "book")), "bpb") == progress(read(study), "bpb")
+
+
+def test_arms_are_shown_on_the_same_items(study):
+    answer(study, Asked(contaminated={"qa_20": (0, 1, 2)}))
+    found: dict[str, list] = {}
+    for arm, _, record in study.records():
+        found.setdefault(arm, []).extend(answers.found(record.scores, "sums"))
+    rows = [line.split() for line in printed(tables.answered(found)).splitlines() if " sums " in line]
+    assert {row[0]: row[2] for row in rows} == {"base": "57", "qa_20": "57", "qa_40": "57"}
 
 
 def test_where_guessing_gives_as_much_it_is_said(study):
