@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.run.record import Record
-from ablate.scores.metrics import Scope, Scores, metric_of
+from ablate.scores.metrics import Scores, metric_of, scope_of
 from ablate.sweep.cost import Alike, Prospect, drawn
 from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.trunk import Segment, growth
@@ -216,14 +216,15 @@ def _end(outcome: Outcome, record: Record) -> Text:
     name, result = _name(outcome), record.result() or {}
     if result["outcome"] != "finished":
         return Text(f"diverged  {name}{result['reason']}", style="yellow")
-    return Text(f"done      {name}{_value(outcome, result)}  {result['seconds']:.0f} s")
+    value = _value(outcome, result | {"scores": record.scores})
+    return Text(f"done      {name}{value}  {result['seconds']:.0f} s")
 
 
 def _value(outcome: Outcome, scores: Scores) -> str:
     """The study's metric, of a result or an evaluation: `rest 2.4819 bits per byte`."""
-    data = outcome.run.settings.data
-    metric = metric_of(outcome.run.settings.study.metric, data.domains)
-    value = metric.value(scores, Scope(data.domains, data.focus))
+    settings = outcome.run.settings
+    metric = metric_of(settings.study.metric, settings.data.domains)
+    value = metric.value(scores, scope_of(settings))
     return f"{metric.name} {value:.4f} {metric.unit}" if value is not None else f"{metric.name} not measured yet"
 
 

@@ -1,6 +1,7 @@
 """A study of a task is asked, judged and asked again by one command, also of runs that were trained before."""
 
 import dataclasses
+import re
 import shutil
 
 import pytest
@@ -47,6 +48,9 @@ def test_one_command_trains_asks_and_judges(study):
     (frozen,) = verdicts(read(record))
     assert frozen.effect.mean > 0  # an arm that hardly learns
     assert "task:sums:bpb: bits per byte, lower is better" in printed
+    ends = [line for line in printed.splitlines() if line.startswith("done")]
+    assert len(ends) == 4
+    assert all(re.search(r"task:sums:bpb \d\.\d{4} bits per byte", line) for line in ends)
     assert all(len(list(run.scores.glob("*.jsonl"))) == 2 for _, _, run in record.records())
     # runs that another study has trained have not been asked its tasks
     for _, _, run in record.records():
