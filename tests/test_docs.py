@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ablate.__main__ import COMMANDS
 from ablate.console import compose
@@ -118,3 +119,11 @@ def test_every_command_is_understood(page):
                 )
                 line.words = compose.loaded(line)[-1][0]  # of a multirun, the first of its combinations
                 compose.single(line, lambda settings: None)
+
+
+def test_tasks_that_pages_judge_by_are_in_their_group():
+    judged = re.compile(r"evaluate=(\w+) study\.metric=task:(\w+):")
+    found = [pair for page in DOCS for pair in judged.findall(page.read_text(encoding="utf-8"))]
+    assert found
+    for group, task in found:
+        assert task in yaml.safe_load((ROOT / "conf" / "evaluate" / f"{group}.yaml").read_text())["tasks"]

@@ -55,6 +55,7 @@ BAD = {
     "model=nope": "model=nope: no such choice; there are",
     "optimizer.lr=-1": "optimizer.lr=-1: must be greater than or equal to 0",
     "+anything=1": "anything: no such setting",
+    "evaluate.tasks.sums.seed=1": "sums.seed: is not set there; it is added with +evaluate.tasks.sums.seed=",
     "tokens=many": "tokens=many: must be a valid integer",
     "tokens=10": "tokens=10: must be at least one step of step_tokens",
     "+mixture.weights.nope=1": "mixture.weights.nope=1.0: must be for one of data.domains: general",

@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from ablate.console.errors import leave
-from ablate.run.fields import declared
+from ablate.run.fields import declared, is_key
 from ablate.run.parse import check_choices, from_config, unknown_key
 from ablate.run.settings import Settings, UserError
 
@@ -124,6 +124,8 @@ def one_line(error: HydraException) -> str:
         name = key.group(1).split("@")[0].strip(".")
         if Path(CONF, name).is_dir():
             return f"{name}: is chosen with a plus, +{name}=..."
+        if is_key(Settings, name) and name not in declared(Settings):  # below a key of names of the user's own
+            return f"{name}: is not set there; it is added with +{name}=..."
         return _no_entry(name) if name in declared(Settings) else unknown_key(name)
     return " ".join(text.split())
 
