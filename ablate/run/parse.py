@@ -7,6 +7,7 @@ Nothing is written to disk before this has passed.
 """
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from ablate.run.checks import check
 from ablate.run.fields import Mark, declared
 from ablate.run.settings import Settings, SettingsError
 
+ONE_OF = re.compile(r"(constrained-|list\[|dict\[)")
 T = TypeVar("T")
 # What a key is called in the configurations of other trainers
 USUAL = {
@@ -94,7 +96,8 @@ def unknown_key(key: str) -> str:
 
 
 def _one_line(error: Any, group: str) -> str:
-    key = ".".join(str(part) for part in (group, *error["loc"]) if part != "")
+    # pydantic names the one of several types of a value that did not fit, as if it were a key
+    key = ".".join(str(part) for part in (group, *error["loc"]) if part != "" and not ONE_OF.match(str(part)))
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return unknown_key(key)
     wanted = error["msg"].replace("Input should be", "must be")

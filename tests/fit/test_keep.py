@@ -28,6 +28,8 @@ def test_moments_are_parts_or_steps_and_the_last_weights_need_no_second_file(tin
     assert keep.steps(timeline(tiny(**TIMES, where={"keep": [0.25, 7, 1.0, 0.35]}))) == (5, 7)
     with pytest.raises(SettingsError, match=r"where.keep=\[30.0\]: must be moments of the run: its 20 steps"):
         tiny(where={"keep": [30]})
+    with pytest.raises(SettingsError, match=r"^where.keep=-1: must be"):
+        tiny(where={"keep": -1})
 
 
 @pytest.mark.parametrize("averaging", [{}, {"averaging": {"kind": "ema", "start": 0.2, "decay": 0.8}}])
