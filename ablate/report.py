@@ -82,7 +82,10 @@ def _progress(study: StudyRecord) -> None:
     if not seen.scope.tasks:
         raise UserError(f"--progress: {study.name} asks no tasks; declare some with evaluate=small or evaluate.tasks")
     ask(seen)
-    Console(highlight=False).print(answers.progress(seen))
+    shown = answers.progress(seen)
+    if not shown.renderables:
+        raise UserError(f"--progress: nobody has asked the runs of {study.name}; ablate evaluate {study.name} does")
+    Console(highlight=False).print(shown)
 
 
 def _workspace(study: StudyRecord, path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from ablate import report
 from ablate.verdict.evidence import flops_text
+from tests.verdict.answered import SETTINGS
 from tests.verdict.worlds import World, write
 
 QUICK = World(evaluations=12, tokens=600_000)
@@ -77,6 +78,14 @@ def test_a_damaged_study_is_listed_with_its_reason_beside_the_others(tmp_path, c
     assert first.startswith("broken ")
     assert "study.json: damaged" in first
     assert second.startswith("one ")
+
+
+def test_progress_of_runs_that_nobody_asked_says_who_asks_them(tmp_path, capsys):
+    study = write(tmp_path, World())
+    study.write(study.read() | {"tasks": {"sums": SETTINGS}})
+    with pytest.raises(SystemExit):
+        report.main(["mix_sweep", "--outputs", str(tmp_path), "--progress"])
+    assert "nobody has asked the runs of mix_sweep; ablate evaluate mix_sweep does" in capsys.readouterr().err
 
 
 def test_a_folder_of_a_lab_book_that_is_not_there_is_named(tmp_path):
