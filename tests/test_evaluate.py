@@ -1,6 +1,7 @@
 """Trained runs are asked for tasks by one command, once, at any step of which weights are kept; and in a study."""
 
 import json
+import shutil
 
 import pytest
 from runs import record_of, train_run
@@ -101,6 +102,11 @@ def test_kept_weights_of_any_step_are_asked(trained, capsys):
     with pytest.raises(SystemExit):
         evaluate.main([trained.id, "--outputs", outputs, "--steps", "11"])
     assert "no weights are kept of step 11; there are those of 10, 20" in capsys.readouterr().err
+    (path := trained.weights_after(10)).unlink()
+    shutil.rmtree(trained.scores)
+    with pytest.raises(SystemExit):
+        evaluate.main([trained.id, "--outputs", outputs, "--steps", "10"])
+    assert f"{path.name}: is gone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,9 @@ def load(record: Record, step: int | None = None) -> LanguageModel:
     settings, kept, last = record.settings(), record.kept(), (record.result() or {})["step"]
     step = last if step is None else step
     path = record.weights if step == last else record.weights_after(step)
-    if step not in kept or not path.exists():
+    if step in kept and not path.exists():
+        raise UserError(f"{path}: is gone")
+    if step not in kept:
         there = ", ".join(map(str, sorted(kept))) or "none"
         raise UserError(f"{record.id}: no weights are kept of step {step}; there are those of {there}")
     parts.load(settings.where.imports)
