@@ -55,8 +55,9 @@ def generate(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item],
     """The nats are those of the right choice, as in cloze."""
     rows = cloze(candidate, [replace(item, choices=(item.choices[item.gold],), gold=0) for item in items], shots, beat)
     before = _before(shot.context + shot.choices[shot.gold] for shot in shots)
-    prompts = [candidate.tokens(before + item.context) for item in items]
     golds = [item.choices[item.gold] for item in items]
+    asked = (before + item.context + _new_line(gold) for item, gold in zip(items, golds, strict=True))
+    prompts = [candidate.tokens(text) for text in asked]
     tokens = max(len(candidate.encode(gold)) for gold in golds) + SPARE_TOKENS
     room = candidate.span - tokens
     if room < 1:
@@ -86,6 +87,12 @@ def normalised(answer: str) -> str:
     line = unicodedata.normalize("NFKC", answer).strip().split("\n")[0]
     plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", " ".join(line.casefold().split()))
     return re.sub(OUTER_SIGNS, "", plain) or plain
+
+
+def _new_line(choice: str) -> str:
+    """What ends the context's last line, where a choice begins on a line of its own: no answer is found before it."""
+    space = choice[: len(choice) - len(choice.lstrip())]
+    return space[: space.rfind("\n") + 1]
 
 
 def _before(solved: Iterable[str]) -> str:

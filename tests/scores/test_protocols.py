@@ -180,6 +180,14 @@ def test_generate_compares_the_first_line_with_the_right_choice():
     assert (other["text"], other["right"], other["bytes"]) == (" Rome.", False, [7])
 
 
+def test_an_answer_on_a_line_of_its_own_can_be_right():
+    """The new line before it is no end of it."""
+    one, item = candidate(tied=False), Item("k", "s", "The house", ("\n  Rome", "\n  London"), 0)
+    teach(one, "The house\n", " Rome.")
+    [row] = generate(one, [item], [], quiet)
+    assert (row["text"], row["right"]) == (" Rome.", True)
+
+
 def test_what_is_generated_ends_with_the_end_token_too():
     one = candidate(tied=False)
     with torch.no_grad():
