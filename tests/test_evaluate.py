@@ -181,3 +181,16 @@ def test_a_folder_of_transformers_agrees_with_the_run_that_it_is_of(trained, tmp
     (ours,), (theirs,) = (answers.found(folder, "sums") for folder in (trained.scores, tmp_path / "model" / "scores"))
     for a, b in zip(ours.rows, theirs.rows, strict=True):
         assert a["nats"] == pytest.approx(b["nats"], abs=1e-4)
+
+
+def test_edited_data_of_a_task_of_lm_eval_make_another_task(tmp_path):
+    data, path = tmp_path / "a.jsonl", tmp_path / "a.yaml"
+    data.write_text("1")
+    path.write_text(f"task: a\nprocess_docs: !function code.f\ndataset_kwargs: {{data_files: {{test: {data}}}}}\n")
+    folder = {"data": str(tmp_path)}
+    before = Task(kind="lm_eval", path=str(path)), Task(kind="lm_eval", options=folder)
+    data.write_text("2")
+    after = Task(kind="lm_eval", path=str(path)), Task(kind="lm_eval", options=folder)
+    assert len({task.sha256 for task in (*before, *after)}) == 4
+    path.write_text("task: [")
+    assert Task(kind="lm_eval", path=str(path)).sha256  # what is wrong with it says who asks for it

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ablate.run import files
 from ablate.run.evaluate import Task
 from ablate.run.failures import first_line
 from ablate.run.settings import UserError
@@ -158,7 +157,6 @@ def header_of(name: str, task: Task, step: int, weights_sha256: str) -> Row:
         {
             "task": name,
             "settings": answers.plain(task),
-            "files": [files.sums([path])[path.name] for path in _files(task)],
             "protocol": PROTOCOL,
             "step": step,
             "weights_sha256": weights_sha256,
@@ -172,27 +170,14 @@ def _name(name: str, task: Task) -> str:
     return task.path or Options(**task.options).task or name
 
 
-def _files(task: Task) -> list[Path]:
-    """Files of the user's own that the task is made of."""
-    folder = Options(**task.options).data
-    found = [path for path in sorted(Path(folder).rglob("*.*")) if path.is_file()] if folder else []
-    if task.path:
-        named = (_declared(task.path).get("dataset_kwargs") or {}).get("data_files") or []
-        lists = named.values() if isinstance(named, dict) else [named]
-        flat = [Path(path) for paths in lists for path in ([paths] if isinstance(paths, str) else paths)]
-        found += [Path(task.path), *(path for path in flat if path.is_file())]
-    return found
-
-
-def _declared(path: str) -> dict[str, Any]:
-    """What the YAML of a task says. Raises UserError for a file that is not that of one task."""
+def _check(path: str) -> None:
+    """Raises UserError for a file that is not the YAML of one task."""
     try:
         found = load_yaml(Path(path), resolve_func=False)
     except Exception as error:  # of a parser, a file system, or a file that it includes
         raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
     if "group" in found or not isinstance(found.get("task"), str):
         raise UserError(f"{path}: must be the YAML of one task, with task: NAME; declare each task of a group")
-    return found
 
 
 def _evaluated(candidate: Candidate, name: str, task: Task, beat: Beat, search: Search) -> tuple[Row, list[Row]]:
@@ -229,6 +214,8 @@ def _manager(shipped: bool) -> TaskManager:
 def _loaded(manager: TaskManager, name: str, task: Task) -> dict[str, Any]:
     """Its tasks by name, and groups. Raises UserError for what lm-eval does not have, cannot read or may not ask."""
     called = _name(name, task)
+    if task.path:
+        _check(task.path)
     try:
         loaded = manager.load([called])
     except UserError:

@@ -7,10 +7,9 @@ more, as a function of these alone and equal on every machine. A module of the u
 import dataclasses
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ablate.run.evaluate import Task, file_sha256
+from ablate.run.evaluate import Task, sha256_of
 from ablate.run.parse import fitted
 from ablate.run.parts import require_member
 from ablate.run.settings import Settings, SettingsError, UserError
@@ -54,7 +53,7 @@ def drawn(name: str, task: Task, text: Text) -> Drawn:
     """The items of the task called `name`. Raises UserError for a file that will not do, and NoItems."""
     kind, options = KINDS[task.kind], options_of(name, task)
     assert kind.make, f"{task.kind} is asked by scores.harness"
-    if task.path and file_sha256(Path(task.path)) != task.sha256:
+    if task.path and sha256_of(task.path, task.options) != task.sha256:
         raise UserError(
             f"evaluate.tasks.{name}.path={task.path}: was edited since the task was declared; declare it anew"
         )
