@@ -34,7 +34,8 @@ def encoder(tokenizer: "Tokenizer", pieces: list[bytes]) -> Callable[[str], np.n
     import tiktoken  # needed where text is prepared alone
 
     ranks = {piece: index for index, piece in enumerate(pieces) if piece}
-    return tiktoken.Encoding("", pat_str=WORDS, mergeable_ranks=ranks, special_tokens={}).encode_to_numpy
+    encoding = tiktoken.Encoding("", pat_str=WORDS, mergeable_ranks=ranks, special_tokens={})
+    return lambda text: np.array(encoding.encode_ordinary(text), dtype=np.uint32)  # sooner than `encode_to_numpy`
 
 
 def _is_plain(parts: dict[str, Any]) -> bool:
