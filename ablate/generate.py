@@ -61,34 +61,14 @@ def _say(language: "LanguageModel", tokenizer: "Tokenizer", text: str, span: int
 
 def _model(run: str, outputs: Path) -> tuple["LanguageModel", "Tokenizer", int]:
     """The model, its tokenizer, and the length of the rows that it was trained on."""
-    if (Path(run) / "config.json").exists():
-        return _of_folder(Path(run))
-    record = export.find(run, outputs)
     from ablate.data.tokens import prepared
     from ablate.fit import saved
 
+    if (Path(run) / "config.json").exists():
+        return saved.of_folder(Path(run))
+    record = export.find(run, outputs)
     corpus = prepared(record.folder.parent.parent, record.fingerprint)
     return saved.load(record), corpus.tokenizer(), record.settings().data.span
-
-
-def _of_folder(folder: Path) -> tuple["LanguageModel", "Tokenizer", int]:
-    import json
-
-    from ablate.data.tokenizer import end_of, load
-    from ablate.model.convert import from_folder
-
-    try:
-        tokenizer = load((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        language = from_folder(folder)
-        span = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
-    except Exception as error:  # safetensors, torch, tokenizers and transformers have error classes of their own
-        raise UserError(f"{folder}: cannot be loaded: {(str(error).splitlines() or [''])[0]}") from None
-    if end_of(tokenizer) is None:
-        raise UserError(f"{folder}: its tokenizer has no token that ends a document")
-    size, rows = max(tokenizer.get_vocab().values()) + 1, len(language.head_weight)
-    if size > rows:
-        raise UserError(f"{folder}: its tokenizer has {size} tokens, and its model {rows}")
-    return language, tokenizer, span
 
 
 def _parser() -> Parser:

@@ -7,7 +7,6 @@ Items are made of the held-out text of the run (`scores.tasks`), and those that 
 import functools
 import importlib
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,17 +15,15 @@ from pathlib import Path
 import torch
 
 from ablate.data.heldout import HeldOut
-from ablate.data.tokenizer import end_of, load, pieces
+from ablate.data.tokenizer import end_of, pieces
 from ablate.data.tokens import Corpus, prepare, prepared
 from ablate.fit import saved
 from ablate.fit.asking import Ask, Foreign
-from ablate.model.convert import from_folder
 from ablate.run.evaluate import Task
-from ablate.run.failures import first_line
 from ablate.run.lineage import lineage
 from ablate.run.progress import Progress
 from ablate.run.record import Record
-from ablate.run.settings import Data, UserError
+from ablate.run.settings import Data
 from ablate.scores import answers, asked, contamination
 from ablate.scores.candidate import Candidate
 from ablate.scores.items import Item, Sheet
@@ -148,14 +145,8 @@ def _seated(record: Record, step: int, corpus: Corpus) -> Iterator[Candidate]:
 
 def _foreign(folder: Path) -> Candidate:
     """The model of a folder that transformers loads. Raises UserError for one that cannot be ours."""
-    try:
-        tokenizer = load((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        language = from_folder(folder)
-        span = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
-    except Exception as error:  # safetensors, torch, tokenizers and transformers have error classes of their own
-        raise UserError(f"{folder}: cannot be loaded: {first_line(error)}") from None
-    if (end := end_of(tokenizer)) is None:
-        raise UserError(f"{folder}: its tokenizer has no token that ends a document")
+    language, tokenizer, span = saved.of_folder(folder)
     language = language.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    parts = pieces(tokenizer, len(language.head_weight))
+    parts, end = pieces(tokenizer, len(language.head_weight)), end_of(tokenizer)
+    assert end is not None  # `of_folder` says it politely
     return Candidate(language, lambda text: tokenizer.encode(text, add_special_tokens=False).ids, parts, end, span)

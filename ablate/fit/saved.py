@@ -1,6 +1,7 @@
 """A finished run from what it saved: its model, and its scores once more.
 
     load(record)        the model with its final weights, or with those kept after some step
+    of_folder(path)     the model of a folder that transformers loads, with its tokenizer
     rescore(records)    outputs/runs/<id>/rescored.json, read by `verdict.validity.scores`
 
 A run reports what its own process worked out while it trained, and files can be edited. So the weights of all runs of a
@@ -9,13 +10,16 @@ study are scored again, in one process, with the code as it is there, and the ve
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from ablate.data import tokenizer as tokenizers
 from ablate.data.batches import validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.fit.basis import basis
@@ -24,8 +28,10 @@ from ablate.fit.objectives import OBJECTIVES
 from ablate.fit.parallel import strategy
 from ablate.fit.watch import losses_by_row, sums_by_domain
 from ablate.model import match
+from ablate.model.convert import from_folder
 from ablate.model.language import LanguageModel
 from ablate.run import parts
+from ablate.run.failures import first_line
 from ablate.run.progress import Progress
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
@@ -58,6 +64,22 @@ def load(record: Record, step: int | None = None) -> LanguageModel:
     if sha256(weights) != kept[step]:
         raise UserError(f"{path}: not the weights that the run had after step {step}, by their sha256")
     return _model(settings, weights)
+
+
+def of_folder(folder: Path) -> tuple[LanguageModel, tokenizers.Tokenizer, int]:
+    """The model, on the CPU, its tokenizer, and the positions that it has. Raises UserError for what cannot be ours."""
+    try:
+        tokenizer = tokenizers.load((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        language = from_folder(folder)
+        positions = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
+    except Exception as error:  # safetensors, torch, tokenizers and transformers have error classes of their own
+        raise UserError(f"{folder}: cannot be loaded: {first_line(error)}") from None
+    if tokenizers.end_of(tokenizer) is None:
+        raise UserError(f"{folder}: its tokenizer has no token that ends a document")
+    size, rows = max(tokenizer.get_vocab().values()) + 1, len(language.head_weight)
+    if size > rows:
+        raise UserError(f"{folder}: its tokenizer has {size} tokens, and its model {rows}")
+    return language, tokenizer, positions
 
 
 def rescore(records: Sequence[Record]) -> None:

@@ -52,7 +52,6 @@ def with_text(plan: Plan) -> Plan:
 
 def other_text(base: Corpus, arm: Corpus) -> dict[str, tuple[str, str]]:
     """The domains of both whose training text differs, or the tokenizer if it does, by their sha256."""
-
     if base.of_tokenizer != arm.of_tokenizer:  # then all tokens differ
         return {"data.tokens": (base.of_tokenizer[:8], arm.of_tokenizer[:8])}
     shared = [domain for domain in base.domains if domain in arm.domains]

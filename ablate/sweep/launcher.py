@@ -23,7 +23,7 @@ from ablate.data.tokens import prepare_for
 from ablate.run.identity import canonical, difference, digest
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.sweep import study as studies
-from ablate.sweep.audit import audit, with_text
+from ablate.sweep.audit import OF_TEXT, audit, with_text
 from ablate.sweep.composition import Composer
 from ablate.sweep.controls import with_controls
 from ablate.sweep.phases import cut_alike, phased
@@ -102,7 +102,7 @@ def _plan_of_points(study: Study, base: Settings, points: dict[str, Settings], s
     first = (equal or list(points))[0]
     # a group or key may change any key below it, so what differs is the factor
     changed = {key for settings in points.values() for key in difference(points[first], settings)}
-    factor = sorted(changed) or swept
+    factor = sorted(changed | (OF_TEXT & set(swept))) or swept  # what is at a path differs, and not the key of it
     study = dataclasses.replace(study, base=first, factor=factor)
     others = {name: settings for name, settings in points.items() if name != first}
     return studies.plan(study, points[first], others)

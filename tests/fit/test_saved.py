@@ -8,12 +8,15 @@ import torch
 from runs import KINDS, elsewhere, record_of, train_run
 from safetensors.torch import load_file, save_file
 
+from ablate.data.tokenizer import train
 from ablate.data.tokens import prepared
 from ablate.fit import saved
 from ablate.fit.module import Pretraining
+from ablate.model.language import build
 from ablate.run.files import write_json
 from ablate.run.identity import SEMANTICS
 from ablate.run.record import run_record, study_record
+from ablate.run.settings import Model, Size, UserError
 from ablate.scores.loss import IGNORED
 from ablate.sweep import audit
 from ablate.verdict.evidence import Evidence, Run
@@ -175,3 +178,11 @@ def test_of_a_record_that_cannot_be_read_any_more_the_reason_is_noted(tiny):
     environment.unlink()
     assert wrong(record) == ""
     assert "environment.json: " in record.rescored()["why"]
+
+
+def test_a_folder_whose_tokenizer_has_more_tokens_than_its_model_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "tokenizer.json").write_text(train(["some text"], 300).to_str())
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 64}')
+    monkeypatch.setattr(saved, "from_folder", lambda _: build(Model(), Size(width=8, depth=1, heads=2), 200, 0))
+    with pytest.raises(UserError, match=r"its tokenizer has \d+ tokens, and its model 200"):
+        saved.of_folder(tmp_path)

@@ -67,6 +67,11 @@ def test_each_combination_of_swept_parameters_is_an_arm():
     assert plan.study.name.startswith("sweep-")
 
 
+def test_a_swept_path_of_text_is_a_factor_beside_others():
+    jobs = [[f"data.root={root}", f"optimizer.lr={lr}"] for root in ("a", "b") for lr in (0.003, 0.01)]
+    assert plan_of(jobs, compose({})).study.factor == ["data.root", "optimizer.lr"]
+
+
 def test_the_base_is_the_unswept_configuration_wherever_it_stands():
     jobs = [[f"optimizer.lr={lr}"] for lr in (0.01, 0.003)]
     assert plan_of(jobs, compose({})).arms[0].name == "optimizer.lr=0.003"
