@@ -40,7 +40,9 @@ def answer(asks: Sequence[Ask], shown: bool) -> None:
             folders = tuple(one.folder for one in (corpus, *before))
             if folders not in makers:
                 progress.tell(f"making items of {len(tasks)} tasks, and looking for them in the training text")
-                makers[folders] = Maker(corpus, tasks, before)
+                progress.stop()  # there is one bar at a time, and a search of much text has its own
+                makers[folders] = Maker(corpus, tasks, before, shown)
+                progress.start()
                 for why in makers[folders].empty.values():
                     progress.tell(f"not asked: {why}")
             with _seated(record, step, corpus) as candidate:
@@ -82,7 +84,9 @@ class Maker:
     `empty` says of which tasks the text makes none, and why. Raises UserError if that is so of all of them.
     """
 
-    def __init__(self, corpus: Corpus, tasks: Mapping[str, Task], before: Sequence[Corpus] = ()) -> None:
+    def __init__(
+        self, corpus: Corpus, tasks: Mapping[str, Task], before: Sequence[Corpus] = (), shown: bool = False
+    ) -> None:
         text, self.made, self.empty = HeldOut(corpus), dict[str, Drawn](), dict[str, NoItems]()
         for name, task in tasks.items():
             try:
@@ -94,14 +98,14 @@ class Maker:
         if len(self.empty) == len(tasks):
             raise next(iter(self.empty.values()))
         self.read = (corpus, *before)
-        self.contaminated = self._found({name: one.items for name, one in self.made.items()})
+        self.contaminated = self._found({name: one.items for name, one in self.made.items()}, shown)
 
     def contaminated_of(self, name: str, items: Sequence[Item]) -> list[str]:
         """Keys of items that another hand has made."""
-        return self._found({name: items})[name]
+        return self._found({name: items}, shown=False)[name]
 
-    def _found(self, made: Mapping[str, Sequence[Item]]) -> dict[str, list[str]]:
-        found = [contamination.search(made, corpus) for corpus in self.read]
+    def _found(self, made: Mapping[str, Sequence[Item]], shown: bool) -> dict[str, list[str]]:
+        found = [contamination.search(made, corpus, shown) for corpus in self.read]
         return {name: sorted({place.item for one in found for place in one[name]}) for name in made}
 
 

@@ -39,6 +39,7 @@ LEAST_WORDS = 5
 LEAST_CONTEXT = 4  # words of a context that an answer is looked for behind
 NEAR = 50  # words from a question to its answer
 SPAN = 300  # characters of evidence
+SILENT = 50_000_000  # bytes of text that are searched without a bar: some ten seconds
 TEMPLATE = re.compile(r"^Question: |\s*Answer:$")  # put around questions by `scores.tasks`
 
 
@@ -82,7 +83,7 @@ def search(tasks: Mapping[str, Sequence[Item]], corpus: Corpus, progress: bool =
 def _read(trace: "Trace", corpus: Corpus, progress: bool) -> None:
     total = sum(corpus.manifest["domains"][domain]["train"]["bytes"] for domain in corpus.domains)
     done = 0
-    with Progress(total, progress, "byte") as bar:
+    with Progress(total, progress and total > SILENT, "byte") as bar:
         for domain in corpus.domains:
             for texts in texts_of(corpus, domain, "train"):
                 bar.at(done, f"searching {domain} for items of tasks")
