@@ -265,9 +265,9 @@ def test_a_system_is_compared_in_a_study(outputs):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the corpora are not here")
-def test_a_system_reads_text_of_yours(outputs):
+def test_a_system_reads_text_of_yours(tmp_path):
     sources = "data.sources={english: english, italian: european, pdf: european, code: code}"
     words = ["+system=zagreus", *WORDS, "data.source=folder", f"data.root={REAL}", sources]
-    assert "european" not in done(ablate("prepare", *words, f"where.outputs={outputs}"))
-    manifest = json.loads(next((outputs / "data").glob("folder-*/manifest.json")).read_text())
+    assert "european" not in done(ablate("prepare", *words, f"where.outputs={tmp_path}"))
+    manifest = json.loads(next((tmp_path / "data").glob("folder-*/manifest.json")).read_text())
     assert set(manifest["domains"]) == {"english", "italian", "pdf", "code"}
