@@ -19,9 +19,10 @@ READ = ["scores.metrics", "scores.answers", "scores.items", "scores.readings"]
 INSIDE = {
     "run": ["run"],
     "plan": ["run.fields", "run.parts", "run.identity", "run.settings", "run.steps", "plan"],
-    "data": ["run", "plan", "data"],
+    "corpus": ["run", "corpus"],
+    "data": ["run", "plan", "corpus", "data"],
     "model": ["run.settings", "run.parse", "model"],
-    "scores": ["run", "model", "scores", "data.documents", "data.heldout", "data.questions", "data.tokens"],
+    "scores": ["run", "model", "scores", "corpus.document", "data.heldout", "data.questions", "data.tokens"],
     "fit": ["run", "plan", "data", "model", "scores", "fit"],
     "verdict": ["run", *READ, "verdict"],
     "laws": ["run", *READ, "verdict", "laws"],

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import nn
 
-from ablate.data.documents import Document
+from ablate.corpus.document import Document
 from ablate.data.text import SOURCES
 from ablate.model.mixers import MIXERS
 from ablate.plan.schedule import SHAPES

@@ -13,43 +13,16 @@ larger than twice what is still missing stays in train.
 """
 
 import hashlib
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ablate.corpus.document import Document, clean, order_key
 from ablate.run.settings import UserError
-
-# Newlines and tabs are text. Other control characters, byte-order marks and halves of surrogate
-# pairs (legal in JSON, not in UTF-8) are not.
-_NEWLINES = re.compile("\r\n?|[\x85\u2028\u2029]")
-_NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")
-
-
-class Document(NamedTuple):
-    text: str
-    source: str  # what it was taken from, such as "numpy:linalg/_linalg.py"; the unit of the split
-
-    @property
-    def bytes(self) -> int:
-        """Length of the text in UTF-8."""
-        return len(self.text.encode())
 
 
 class Split(NamedTuple):
     train: list[Document]
     validation: list[Document]
-
-
-def order_key(name: str) -> bytes:
-    """Sorts names into an order that is fixed and has nothing to do with their meaning."""
-    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
-
-
-def clean(text: str) -> str:
-    """NFC, newlines as one character, no control characters, no space around."""
-    text = _NOT_TEXT.sub("", _NEWLINES.sub("\n", text))
-    return unicodedata.normalize("NFC", text).strip()
 
 
 def cleaned(documents: Iterable[Document]) -> Iterator[Document]:
@@ -60,7 +33,7 @@ def cleaned(documents: Iterable[Document]) -> Iterator[Document]:
         identity = hashlib.sha256(text.encode()).digest()
         if text and identity not in seen:
             seen.add(identity)
-            yield Document(text, document.source)
+            yield document._replace(text=text)
 
 
 def capped(documents: Iterable[Document], limit_bytes: int) -> Iterator[Document]:
@@ -70,7 +43,7 @@ def capped(documents: Iterable[Document], limit_bytes: int) -> Iterator[Document
         if document.bytes > left:
             start = document.text.encode()[: int(left)].decode(errors="ignore").strip()
             if start:
-                yield Document(start, document.source)
+                yield document._replace(text=start)
             return
         yield document
         left -= document.bytes

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ablate.data.documents import Document, order_key
+from ablate.corpus.document import Document, order_key
 from ablate.run.failures import first_line
 from ablate.run.settings import Data, UserError
 

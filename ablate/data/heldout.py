@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ablate.data.documents import Document
+from ablate.corpus.document import Document
 from ablate.data.tokens import SOURCES, Corpus
 from ablate.run.settings import UserError
 

@@ -23,7 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ablate.data.documents import Document, capped, order_key
+from ablate.corpus.document import Document, order_key
+from ablate.data.documents import capped
 from ablate.data.questions import TRAINED, question
 from ablate.run.settings import Data, UserError
 

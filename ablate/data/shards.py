@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate.data.documents import Document, Split
+from ablate.corpus.document import Document
+from ablate.data.documents import Split
 from ablate.run.settings import UserError
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ documents out between them, whole sources at a time, so that no text is in two d
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from ablate.data.documents import Document, cleaned, order_key
+from ablate.corpus.document import Document, order_key
+from ablate.data.documents import cleaned
 from ablate.data.folder import Folder
 from ablate.data.hub import Hub
 from ablate.data.installed import Installed

@@ -40,7 +40,15 @@ if TYPE_CHECKING:
 RECIPE = 1  # raise it when equal text and settings give other files
 SAMPLE_BYTES = 2_000_000  # per domain, to train the tokenizer on: all domains count alike
 SOURCES = "sources.json"  # `data.heldout` reads it; names of sources are not content
-UNKEYED = ("root", "tokenizer", "focus", "span")  # settings that do not change what is written, or not by their name
+UNKEYED = (
+    "root",
+    "tokenizer",
+    "focus",
+    "span",
+    "level",
+    "columns",
+    "held_out",
+)  # settings that do not change what is written, or not by their name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ablate.run.corpus import Prepare, Processing
 from ablate.run.evaluate import Evaluate
 from ablate.run.fields import Count, Fraction, Mark, Moment, Moves, NonNegative, NotNegative, Positive, Weights, strict
 from ablate.run.steps import ramp_steps, steps_of
@@ -57,6 +58,14 @@ class Data:
     sources: Annotated[dict[str, str], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)
     # The domain whose share a study varies; the metric `rest` leaves it out
     focus: Annotated[str, Mark.NOT_HASHED] = "qa"
+    # How far text is processed (`corpus.levels.LEVELS`), by domain: {web: 2, math: 3}, and {all: 2} for those that are
+    # not named. A domain without a level is as it is read, but has no document twice. What comes of it counts
+    level: Annotated[dict[str, int], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)
+    # Columns of rows that hold text, source, url, licence, where they have other names: {text: content}
+    columns: Annotated[dict[str, str], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)
+    # A prepared text whose tokenizer and held-out documents are this text's too: a folder of outputs/data. A study sets
+    # it for arms of other text
+    held_out: Annotated[str, Mark.NOT_HASHED] = ""
     vocabulary: Annotated[int, Field(ge=300, lt=2**31)] = 2048  # tokens that the tokenizer knows
     # A tokenizer.json to load; empty: train a byte-level BPE of that vocabulary
     tokenizer: Annotated[str, Mark.NOT_HASHED] = ""
@@ -292,6 +301,8 @@ class Settings:
     ] = "fp32"
     # Of the initial weights and of the order of rows: runs of one seed are compared in pairs
     seed: Annotated[int, Field(ge=0, lt=2**63), INITIAL, READ, Moves("windows", "function", "update", "twin")] = 0
+    corpus: Annotated[Processing, Mark.NOT_HASHED] = dataclasses.field(default_factory=Processing)
+    prepare: Annotated[Prepare, Mark.NOT_HASHED] = dataclasses.field(default_factory=Prepare)
     evaluate: Annotated[Evaluate, Mark.NOT_HASHED] = dataclasses.field(default_factory=Evaluate)
     where: Annotated[Where, Mark.NOT_HASHED] = dataclasses.field(default_factory=Where)
     study: Annotated[Study, Mark.NOT_HASHED] = dataclasses.field(default_factory=Study)

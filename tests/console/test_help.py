@@ -71,5 +71,5 @@ def test_what_is_no_group_is_one_line(capsys):
     with pytest.raises(SystemExit):
         train.main(["--help", "shedule"])
     error = capsys.readouterr().err
-    assert error.startswith("error: --help shedule: no such group or key; groups are averaging, controls, data, ")
+    assert error.startswith("error: --help shedule: no such group or key; groups are averaging, controls, corpus, ")
     assert error.count("\n") == 1

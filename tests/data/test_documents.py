@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.data.documents import Document, capped, clean, cleaned, held_out, split
+from ablate.corpus.document import Document, clean
+from ablate.data.documents import capped, cleaned, held_out, split
 from ablate.run.settings import UserError
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate pairs included

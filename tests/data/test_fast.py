@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from ablate.corpus.document import Document, clean
 from ablate.data import fast
-from ablate.data.documents import Document, clean
 from ablate.data.questions import question
 from ablate.data.shards import Encoder
 from ablate.data.tokenizer import load, pieces, train

@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 from small import write_jsonl  # pyrefly: ignore  # beside this file
 
-from ablate.data.documents import Document
+from ablate.corpus.document import Document
 from ablate.data.folder import Folder, read_file
 from ablate.run.settings import Data, UserError
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from ablate.data.documents import clean
+from ablate.corpus.document import clean
 from ablate.data.questions import question
 from ablate.data.tokenizer import END, as_prompt, end_of, load, pieces, read, train
 from ablate.run.settings import UserError

@@ -58,6 +58,13 @@ OTHER: dict[str, Any] = {
     "study.grid": {"rate": {"low": [], "high": ["optimizer.lr=0.1"]}},
     "study.controls.positive": ["optimizer.lr*=0.5"],
     "where.slurm.options": {"qos": "low"},
+    "data.level": {"all": 1},
+    "data.columns": {"text": "content"},
+    "corpus.kinds": {"general": "prose"},
+    "corpus.languages": {"general": ["en"]},
+    "corpus.bounds": {"repetition": {"lines": 0.5}},
+    "corpus.score.options": {"words": "bad.txt"},
+    "prepare.options": {"executor": "slurm"},
     "study.budget.looks": [2, 4],
     "study.budget.rungs": None,  # needs race=best
     "study.budget.noise": None,  # need one another

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from ablate.data.documents import Document
+from ablate.corpus.document import Document
 from ablate.data.questions import question
 from ablate.data.tokens import Corpus, prepare
 from ablate.run.evaluate import Task

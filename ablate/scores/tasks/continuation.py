@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from ablate.data.documents import order_key
+from ablate.corpus.document import order_key
 from ablate.run.evaluate import Task
 from ablate.run.fields import strict
 from ablate.scores.items import Item

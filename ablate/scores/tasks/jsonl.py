@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ablate.data.documents import clean
+from ablate.corpus.document import clean
 from ablate.run.evaluate import Task
 from ablate.run.fields import strict
 from ablate.run.settings import SettingsError, UserError

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ablate.data.documents import order_key
+from ablate.corpus.document import order_key
 from ablate.run.evaluate import Task
 from ablate.run.fields import strict
 from ablate.scores.items import Item

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from ablate.data.documents import Document, order_key
+from ablate.corpus.document import Document, order_key
 from ablate.run.evaluate import Task
 from ablate.scores.items import Item
 

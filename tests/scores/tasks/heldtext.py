@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ablate.data.documents import Document
+from ablate.corpus.document import Document
 from ablate.scores.items import Item
 
 

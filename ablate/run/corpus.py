@@ -1,0 +1,72 @@
+"""How text is processed before it is cut into tokens, level by level, and who does the work.
+
+Nothing of it is part of what a run is: what comes of it is, the text itself (`data.tokens.Corpus.fingerprint`).
+"""
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ablate.run.fields import Count, Fraction, NotNegative, strict
+
+
+@strict
+class Teacher:
+    """The model that refines text (level 4) and completes it (level 5), behind an endpoint."""
+
+    maker: str = "endpoint"  # who writes: an entry of `corpus.complete.MAKERS`
+    model: str = ""  # its name at the endpoint
+    prompt: str = ""  # what it is told before the document; empty: the prompt of the level
+    tokens: Count = 1024  # the longest reply
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0  # of its sampling; 0: its likeliest words
+    seed: NotNegative = 0  # of its sampling, sent along
+    chunk: Count = 1024  # characters of a document that are sent at once
+
+
+@strict
+class Scorer:
+    """What level 3 keeps: documents that a small model scores well."""
+
+    kind: str = "classifier"  # an entry of `corpus.score.SCORERS`
+    keep: Fraction = 0.5  # share of each domain's bytes that stays, the best first
+    # Of the kind: {like: <file or folder of good text>} of a classifier, {run: <id>} of perplexity, {words: <file>}
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@strict
+class Processing:
+    """What the levels of `data.level` do."""
+
+    # What a domain holds, where its name does not say (`corpus.levels.KINDS`); thresholds follow it
+    kinds: dict[str, str] = dataclasses.field(default_factory=dict)
+    # Languages that a domain is to be of, {english: [en]}; a domain that is not named keeps all
+    languages: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    rules: list[str] = dataclasses.field(default_factory=list)  # of level 2, from `corpus.rules.RULES`; empty: all
+    # Thresholds of your own: {repetition: {lines: 0.5}}
+    bounds: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    allow: list[str] = dataclasses.field(default_factory=list)  # rules that may remove most of a domain
+    against: list[str] = dataclasses.field(default_factory=list)  # files of evaluation sets whose text is to go
+    score: Scorer = dataclasses.field(default_factory=Scorer)
+    teacher: Teacher = dataclasses.field(default_factory=Teacher)
+    # A control: of each domain as many bytes as the level leaves, but documents drawn at random from the level below
+    random: bool = False
+    # The level that held-out text has in every arm: what a good document looks like
+    held_out: Annotated[int, Field(ge=0, le=2)] = 1
+    # What arms of other text have in common: the tokens they train on, the unique tokens, or the documents they are of
+    volume: Literal["tokens", "unique", "documents"] = "tokens"
+
+
+@strict
+class Prepare:
+    """Who prepares text."""
+
+    engine: Literal["local", "datatrove"] = "local"  # who runs the parts
+    workers: NotNegative = 0  # processes; 0: one a core
+    part_mb: Count = 32  # text of a part: what a killed process does again, and what a worker holds
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)  # of datatrove's executor: {executor: slurm, ...}
+    url: str = ""  # endpoint of the teacher, http://host:port/v1
+    key: str = "OPENAI_API_KEY"  # environment variable of its key
+    concurrency: Count = 8  # requests at once
+    timeout: Count = 120  # seconds of one request
+    requests: NotNegative = 0  # most requests paid for; 0: no limit

@@ -1,0 +1,27 @@
+"""Documents come back from disk as they went."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablate.corpus import parts
+from ablate.corpus.document import Document
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+DOCUMENTS = st.builds(Document, TEXTS, TEXTS, st.dictionaries(st.sampled_from(["id", "url", "scores"]), TEXTS))
+
+
+@given(st.lists(DOCUMENTS, max_size=8))
+def test_documents_come_back(tmp_path_factory, documents):
+    folder = tmp_path_factory.mktemp("parts")
+    one, other = folder / parts.name_of(0), folder / parts.name_of(1)
+    assert parts.write(one, documents) == parts.write(other, iter(documents)) == len(documents)
+    assert list(parts.read(one)) == documents
+    assert one.read_bytes() == other.read_bytes()
+    assert parts.paths_of(folder) == [one, other]
+
+
+def test_more_documents_than_a_group_holds(tmp_path):
+    documents = [Document(f"text {number}", "source") for number in range(2 * parts.ROWS + 1)]
+    parts.write(tmp_path / "part-00000.parquet", documents)
+    assert list(parts.read(tmp_path / "part-00000.parquet")) == documents
+    assert not list(tmp_path.glob("*.unfinished"))
