@@ -44,7 +44,7 @@ INSIDE = {
             "fit.parts",
             "fit.pace",
         ],
-        *["fit.parallel.processes", "fit.mirror"],
+        "fit.mirror",
     ],
     **{command: [ANY] for command in COMMANDS},
 }
@@ -75,6 +75,7 @@ OUTSIDE = {
     "sklearn": ["laws.surrogate"],  # its import takes a second
     "tokenizers": ["data"],
     "tiktoken": ["data.fast"],
+    "datatrove": ["corpus.trove"],
     "lm_eval": ["scores.harness"],  # its import takes seconds
     "bitsandbytes": ["fit.eightbit"],  # its import takes a second
 }

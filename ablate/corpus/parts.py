@@ -3,10 +3,14 @@
 A part gets its name only when whole and synced; equal documents give equal bytes.
 """
 
+import contextlib
 import json
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import pyarrow
 import pyarrow.parquet
@@ -25,21 +29,53 @@ def paths_of(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
 
 
+class Writer:
+    """A parquet file of rows, written as they come; it gets its name when all are written."""
+
+    def __init__(self, path: Path, schema: pyarrow.Schema) -> None:
+        # two processes may be at one part for a while, where one is taken for dead and is not
+        self.path, self.unfinished = path, path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+        self.schema, self.rows, self.count = schema, list[tuple[Any, ...]](), 0
+
+    def __enter__(self) -> Self:
+        self.file = self.unfinished.open("wb")
+        self.table = pyarrow.parquet.ParquetWriter(self.file, self.schema, compression="zstd")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind:
+            with contextlib.suppress(OSError):  # of a full disk; pyarrow would close it later, and say so
+                self.table.close()
+            self.file.close()
+            self.unfinished.unlink()
+            return
+        self._flush()
+        self.table.close()
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        self.unfinished.rename(self.path)
+
+    def add(self, *row: Any) -> None:
+        self.rows.append(row)
+        self.count += 1
+        if len(self.rows) == ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.rows:
+            columns = zip(*self.rows, strict=True)
+            arrays = [pyarrow.array(list(column), f.type) for column, f in zip(columns, self.schema, strict=True)]
+            self.table.write_batch(pyarrow.record_batch(arrays, schema=self.schema))
+            self.rows = []
+
+
 def write(path: Path, documents: Iterable[Document]) -> int:
     """Write a part; returns the number of its documents."""
-    unfinished, count = path.with_suffix(".unfinished"), 0
-    with unfinished.open("wb") as file:
-        with pyarrow.parquet.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-            for rows in _batches(documents):
-                meta = [json.dumps(row.meta, sort_keys=True) if row.meta else "" for row in rows]
-                columns = [[row.text for row in rows], [row.source for row in rows], meta]
-                arrays = [pyarrow.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-                writer.write_batch(pyarrow.record_batch(arrays, schema=SCHEMA))
-                count += len(rows)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(path)
-    return count
+    with Writer(path, SCHEMA) as part:
+        for text, source, meta in documents:
+            part.add(text, source, json.dumps(meta, sort_keys=True) if meta else "")
+    return part.count
 
 
 def read(path: Path) -> Iterator[Document]:
@@ -50,12 +86,6 @@ def read(path: Path) -> Iterator[Document]:
                 yield Document(text, source, json.loads(meta)) if meta else Document(text, source)
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    for document in documents:
-        batch.append(document)
-        if len(batch) == ROWS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def count(path: Path) -> int:
+    """How many documents a part has."""
+    return pyarrow.parquet.read_metadata(path).num_rows

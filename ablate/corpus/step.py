@@ -1,13 +1,15 @@
 """A step: documents in, documents out, and why the others went.
 
-    flow      part by part, in any process:   look(round, documents, told) -> a note      of steps that need the whole
-              all notes, in order of parts:   decide(round, notes, told)   -> told        corpus; once a round
-              part by part, in any process:   apply(documents, told)       -> results
+    flow      batch by batch, in any process:   look(round, documents, told) -> a note      of steps that need the whole
+              all notes, in order:              decide(round, notes, told)   -> told        corpus; once a round
+              batch by batch, in any process:   apply(documents, told, first) -> results
 
 A step is a pure function of its documents and its `key`: no clock, no order of arrival, no random state. What `look`,
-`decide` and `apply` give must be picklable, and a note small: it stays in memory while the others are made.
+`decide` and `apply` give must be picklable, and a note small: all of them are in memory at once. Every document has an
+`id`, which stays while it is changed; those made of it have ids of their own, and name it among their `parents`.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +27,8 @@ class Measured(NamedTuple):
     @property
     def reached(self) -> float:
         """How near the bound: 0 far off, 1 at it. Of a lower bound (`value` must not be below) give negated numbers."""
+        if self.bound < 0:
+            return self.bound / self.value if self.value else math.inf
         return self.value / self.bound if self.bound else float(self.value > 0)
 
 
@@ -38,8 +42,13 @@ class Result(NamedTuple):
 
 
 class Step(Protocol):
-    name: str
-    rounds: int  # of `look`; 0: documents are judged one by one
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def rounds(self) -> int:
+        """How often it looks at all documents before it decides; 0: they are judged one by one."""
+        ...
 
     def key(self) -> dict[str, Any]:
         """Everything that decides what it does, plain JSON: name, version, thresholds, digests of files, models."""
@@ -50,5 +59,6 @@ class Step(Protocol):
     def decide(self, round: int, notes: Sequence[Any], told: Any) -> Any: ...
 
     def apply(self, documents: Sequence[Document], told: Any, first: int) -> list[Result]:
-        """One result a document, in order. `first`: the number of the first of them, counted over all parts."""
+        """One result a document, in order. `first`: the number of the first of them, counted over all parts as `look`
+        saw them; of no use to a step without rounds."""
         ...

@@ -18,11 +18,11 @@ from typing import Any
 from ablate.data.tokens import opened, prepare_for
 from ablate.fit import parts
 from ablate.fit.asking import asks_of, unanswered
-from ablate.fit.parallel.processes import stop_with_parent
 from ablate.run import failures
 from ablate.run.failures import CLAIMED, Claimed, noting
 from ablate.run.files import make_folder
 from ablate.run.identity import record_name
+from ablate.run.processes import stop_with_parent
 from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings, UserError
 from ablate.run.start import NONE

@@ -24,4 +24,4 @@ def test_more_documents_than_a_group_holds(tmp_path):
     documents = [Document(f"text {number}", "source") for number in range(2 * parts.ROWS + 1)]
     parts.write(tmp_path / "part-00000.parquet", documents)
     assert list(parts.read(tmp_path / "part-00000.parquet")) == documents
-    assert not list(tmp_path.glob("*.unfinished"))
+    assert [path.name for path in tmp_path.iterdir()] == ["part-00000.parquet"]

@@ -2,18 +2,15 @@
 
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ablate.run.failures import PAUSED, RanksFailed
-
-GRACE = 30.0  # seconds that processes have to save once another has stopped
+from ablate.run.processes import GRACE, stop_with_parent
 
 
 def together(target: Callable[..., None], count: int, *arguments: Any) -> None:
@@ -81,20 +78,6 @@ def _join(ranks: list[Any]) -> None:
 def _alone(target: Callable[..., None], *arguments: Any) -> None:
     stop_with_parent()
     target(*arguments)
-
-
-def stop_with_parent() -> None:
-    """Have this process stopped, with SIGTERM and later SIGKILL, when the one that started it is gone."""
-    threading.Thread(target=_outlive, daemon=True).start()
-
-
-def _outlive() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)  # one that hangs does not hear
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def free_port() -> int:

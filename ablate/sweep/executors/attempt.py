@@ -9,9 +9,9 @@ import multiprocessing.connection
 import time
 from multiprocessing.context import ForkServerContext
 
-from ablate.fit.parallel.processes import GRACE
 from ablate.run import failures
 from ablate.run.failures import Failure
+from ablate.run.processes import GRACE
 from ablate.run.record import Record
 from ablate.run.settings import Where
 from ablate.sweep.worker import Task, work
