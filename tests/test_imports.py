@@ -78,6 +78,7 @@ OUTSIDE = {
     "datatrove": ["corpus.trove"],
     "lm_eval": ["scores.harness"],  # its import takes seconds
     "bitsandbytes": ["fit.eightbit"],  # its import takes a second
+    "httpx": ["corpus.exchange"],
 }
 # The rooms that need nothing but these besides the standard library
 ONLY = {"plan": {"numpy"}, "model": {"torch", "numpy", "transformers", "mamba_ssm", "causal_conv1d"}}

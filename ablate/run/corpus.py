@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ablate.run.fields import Count, Fraction, NotNegative, strict
+from ablate.run.fields import Count, NotNegative, strict
 
 
 @strict
@@ -17,11 +17,13 @@ class Teacher:
 
     maker: str = "endpoint"  # who writes: an entry of `corpus.complete.MAKERS`
     model: str = ""  # its name at the endpoint
+    chat: bool = True  # whether it is asked as a chat; false: as a base model, which goes on with a text
     prompt: str = ""  # what it is told before the document; empty: the prompt of the level
     tokens: Count = 1024  # the longest reply
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0  # of its sampling; 0: its likeliest words
     seed: NotNegative = 0  # of its sampling, sent along
     chunk: Count = 1024  # characters of a document that are sent at once
+    parents: bool = False  # whether level 5 leaves documents beside those that it makes of them
 
 
 @strict
@@ -29,7 +31,7 @@ class Scorer:
     """What level 3 keeps: documents that a small model scores well."""
 
     kind: str = "classifier"  # an entry of `corpus.score.SCORERS`
-    keep: Fraction = 0.5  # share of each domain's bytes that stays, the best first
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.5  # share of each domain's bytes that stays, the best first
     # Of the kind: {like: <file or folder of good text>} of a classifier, {run: <id>} of perplexity, {words: <file>}
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 

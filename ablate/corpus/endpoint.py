@@ -1,0 +1,203 @@
+"""The teacher: a model behind an OpenAI-compatible endpoint (vLLM, llama.cpp, `transformers serve`, a paid one).
+
+    endpoint = Endpoint.of(teacher, prepare, outputs / "corpus" / "replies.sqlite")    once a command, for all processes
+    requests = [endpoint.request(prompt, text) for text in texts]
+    replies = endpoint.ask(requests)                                                   in order
+
+Every reply is kept when it arrives (`corpus.replies`), so that the same command goes on where it was killed, and equal
+requests are paid for once, whoever makes them. What goes wrong:
+
+    no answer, 408, 409, 425, 429, 5xx   asked again, later and later, or when it says; then one line, and an end
+    no JSON, no text, another 4xx        asked again; then kept as wrong, and whoever asked does without the reply; of a
+                                         model that never answered well, one line, and an end
+    401, 402, 403, 404, 3xx              one line, and an end
+    cut at `corpus.teacher.tokens`       a reply that is cut: asked again, it would be cut again
+
+No key and no prompt is written anywhere, into messages neither.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import random
+import re
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ablate.corpus.exchange import Failure, Wire, tokens_of
+from ablate.corpus.replies import Replies, Reply
+from ablate.run.corpus import Prepare, Teacher
+from ablate.run.settings import SettingsError, UserError
+
+ATTEMPTS, FIRST_ATTEMPTS = 8, 3  # of one request; while the server has not answered once, fewer
+WRONG_ATTEMPTS = 3  # of one that is answered, and not well
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds between two attempts: twice as many each time
+PATIENCE = 600.0  # seconds that a server may ask to wait
+POLL = 0.1  # seconds between two looks at what another process is asking for
+
+
+class Stopped(Exception):
+    """Another request has failed for good."""
+
+
+class Spent(Exception):
+    """As many requests are made as may be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    teacher: Teacher
+    prepare: Prepare
+    path: Path  # of the replies
+    command: str  # whose requests are counted together
+
+    @classmethod
+    def of(cls, teacher: Teacher, prepare: Prepare, path: Path) -> Self:
+        """Raises SettingsError for what cannot be asked."""
+        if not re.fullmatch(r"https?://[^\s@]+", prepare.url):
+            raise SettingsError(
+                f"prepare.url={prepare.url.rpartition('@')[2]}: must be that of a teacher, http://host:port/v1"
+            )
+        if prepare.key and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", prepare.key):
+            raise SettingsError("prepare.key: must be the name of an environment variable, such as OPENAI_API_KEY")
+        if not teacher.model:
+            raise SettingsError(f"corpus.teacher.model={teacher.model}: must be the name of a model at {prepare.url}")
+        return cls(teacher, prepare, path, uuid.uuid4().hex)
+
+    def request(self, prompt: str, text: str) -> dict[str, Any]:
+        """What is sent, and what the reply is kept under."""
+        asked: dict[str, Any] = {"prompt": f"{prompt}\n\n{text}\n\n"}
+        if self.teacher.chat:
+            asked = {"messages": [{"role": "system", "content": prompt}, {"role": "user", "content": text}]}
+        settings = {
+            "max_tokens": self.teacher.tokens,
+            "temperature": self.teacher.temperature,
+            "seed": self.teacher.seed,
+        }
+        return {"model": self.teacher.model} | asked | settings
+
+    def ask(self, requests: Sequence[dict[str, Any]], of_all: np.ndarray | None = None) -> list[Reply]:
+        """`of_all`: short keys of all that a domain asks for, to tell how much is missing where the budget ends."""
+        keys = [key_of(request) for request in requests]
+        with Replies(self.path) as replies:
+            found = replies.find(list(dict.fromkeys(keys)))
+            missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in found}
+            try:
+                found |= _Asking(self, replies).all(missing) if missing else {}
+            except Spent:
+                every = short(keys) if of_all is None else of_all
+                left = len(np.setdiff1d(every, short(replies.keys())))
+                told = f"as many are made, and {left:,} of {len(every):,} replies are missing"
+                raise UserError(f"prepare.requests={self.prepare.requests}: {told}; the same command goes on") from None
+        return [found[key] for key in keys]
+
+
+def key_of(request: dict[str, Any]) -> bytes:
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).digest()
+
+
+def short(keys: Iterable[bytes]) -> np.ndarray:
+    """The beginnings of keys, enough to tell them apart: uint64, sorted, each once."""
+    return np.unique(np.array([int.from_bytes(key[:8]) for key in keys], np.uint64))
+
+
+def costs(replies: Sequence[Reply]) -> dict[str, float]:
+    """What replies took, to be summed; a reply that several documents share counts in each."""
+    found = {
+        "teacher.requests": sum(reply.requests for reply in replies),
+        "teacher.prompt_tokens": sum(reply.prompt_tokens for reply in replies),
+        "teacher.reply_tokens": sum(reply.reply_tokens for reply in replies),
+        "teacher.estimated_tokens": sum(
+            reply.prompt_tokens + reply.reply_tokens for reply in replies if reply.estimated
+        ),
+        "teacher.seconds": round(sum(reply.seconds for reply in replies), 3),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+class _Asking:
+    """Threads that ask at once, until all is answered or one has failed for good."""
+
+    def __init__(self, endpoint: Endpoint, replies: Replies) -> None:
+        self.teacher, self.prepare, self.command = endpoint.teacher, endpoint.prepare, endpoint.command
+        self.replies, self.stop, self.answered = replies, threading.Event(), threading.Event()
+
+    def all(self, missing: dict[bytes, dict[str, Any]]) -> dict[bytes, Reply]:
+        path = "chat/completions" if self.teacher.chat else "completions"
+        url, most = f"{self.prepare.url.rstrip('/')}/{path}", self.prepare.concurrency
+        secret = os.environ.get(self.prepare.key, "")
+        with Wire(url, secret, self.prepare.timeout, most) as self.wire, ThreadPoolExecutor(most) as pool:
+            futures = {key: pool.submit(self._one, key, request) for key, request in missing.items()}
+            try:
+                wait(futures.values(), return_when=FIRST_EXCEPTION)
+            finally:  # those under way are waited for: they are paid
+                self.stop.set()
+                pool.shutdown(cancel_futures=True)
+        errors = [error for future in futures.values() if not future.cancelled() and (error := future.exception())]
+        for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
+            raise error
+        return {key: future.result() for key, future in futures.items()}
+
+    def _one(self, key: bytes, request: dict[str, Any]) -> Reply:
+        """Ask, unless another thread or process does so or has done so."""
+        while not self.stop.is_set():
+            claim = self.replies.claim(key, self.prepare.concurrency, self._lease)
+            if claim.reply:
+                return claim.reply
+            if claim.granted:
+                try:
+                    reply = self._insisting(key, request)
+                    self.replies.keep(key, self.teacher.model, reply)
+                    return reply
+                except BaseException:
+                    self.stop.set()
+                    self.replies.release(key)
+                    raise
+            self.stop.wait(POLL)
+        raise Stopped
+
+    @property
+    def _lease(self) -> float:
+        """Seconds from one attempt to the next, at most."""
+        return self.prepare.timeout + PATIENCE + LONGEST_WAIT
+
+    def _insisting(self, key: bytes, request: dict[str, Any]) -> Reply:
+        """The reply, after several attempts if need be. Raises UserError, Spent or Stopped."""
+        start, wrongs = time.monotonic(), 0
+        for attempt in itertools.count(1):
+            got = self._attempt(request)
+            if isinstance(got, Reply):
+                return got._replace(requests=attempt, seconds=round(time.monotonic() - start, 3))
+            wrongs += bool(got.wrong)
+            most = ATTEMPTS if self.answered.is_set() else FIRST_ATTEMPTS
+            if got.final or got.wait > PATIENCE or (attempt >= most and not got.wrong):
+                raise UserError(f"{self.wire.url}: {got.said}, at attempt {attempt}; the same command goes on")
+            if wrongs >= WRONG_ATTEMPTS:
+                if not self.replies.has_good(self.teacher.model):
+                    raise UserError(f"{self.wire.url}: {got.said}; {self.teacher.model} has never answered well")
+                tokens = attempt * tokens_of(json.dumps(request))
+                return Reply("", got.wrong, attempt, tokens, 0, True, round(time.monotonic() - start, 3))
+            pause = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5)
+            if self.stop.wait(max(pause, got.wait)):
+                raise Stopped
+            self.replies.renew(key, self._lease)
+        raise AssertionError
+
+    def _attempt(self, request: dict[str, Any]) -> Reply | Failure:
+        if not self.replies.spend(self.command, self.prepare.requests):
+            raise Spent
+        got = self.wire.send(request)
+        if isinstance(got, Reply) or got.answered:
+            self.answered.set()
+        if isinstance(got, Failure) and not got.paid:
+            self.replies.refund(self.command)
+        return got
