@@ -26,7 +26,7 @@ INSIDE = {
     "fit": ["run", "plan", "data", "model", "scores", "fit"],
     "verdict": ["run", *READ, "verdict"],
     "laws": ["run", *READ, "verdict", "laws"],
-    "page": ["run", *READ, "verdict", "laws", "page"],
+    "page": ["run", *READ, "verdict", "laws", "page", "corpus.report"],
     "console": ["run", "console"],
     "sweep": [
         *["run", "plan", "verdict", "page", "console", "sweep"],
@@ -70,7 +70,7 @@ OUTSIDE = {
     "wandb_workspaces": ["page.workspace"],
     "matplotlib": ["page"],
     "rich": ["page", "sweep", *COMMANDS, "run.progress"],  # the last is the one bar of a run and of its text
-    "jinja2": ["page.page"],
+    "jinja2": ["page.page", "page.corpus"],
     "markupsafe": ["page"],
     "sklearn": ["laws.surrogate"],  # its import takes a second
     "tokenizers": ["data"],

@@ -57,6 +57,10 @@ class Processing:
     held_out: Annotated[int, Field(ge=0, le=2)] = 1
     # What arms of other text have in common: the tokens they train on, the unique tokens, or the documents they are of
     volume: Literal["tokens", "unique", "documents"] = "tokens"
+    # Of a domain, bytes of text that are drawn at random from what its level leaves; a study sets it for unique tokens
+    draw: dict[str, NotNegative] = dataclasses.field(default_factory=dict)
+    # Of a domain, a file with the ids of the documents that may stay (`corpus.draw`); a study sets it for documents
+    only: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @strict

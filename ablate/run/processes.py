@@ -43,8 +43,8 @@ def spread(work: Callable[[int], object], numbers: Sequence[int], workers: int) 
         pool.shutdown()
     except BrokenProcessPool:
         raise UserError(
-            "a process that prepares text was killed, perhaps for its memory: fewer prepare.workers or smaller parts "
-            "(prepare.part_mb) need less; the same command goes on from here"
+            "a process that prepares text was killed or could not begin, perhaps for want of memory: fewer "
+            "prepare.workers or smaller parts (prepare.part_mb) need less; the same command goes on from here"
         ) from None
     finally:  # interrupted, or one has failed: what the others are at is not waited for
         for process in set(multiprocessing.active_children()) - before:

@@ -16,7 +16,7 @@ TEXTS = [" ".join(WORDS[: 1 + number % 7]) + f" {number % 11}" * (number % 3) fo
 
 
 def written(folder: Path, texts: list[str], each: int = 16) -> list[Path]:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number, of_part in enumerate(cut(texts, each)):
         parts.write(folder / parts.name_of(number), [Document(text, f"s{len(text)}") for text in of_part])
     return parts.paths_of(folder)
