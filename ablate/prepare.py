@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def describe(corpus: Corpus) -> Table:
     """One row per domain: what was read, and the tokens that it became."""
-    numbers = (">documents", ">sources", ">MB", ">train tokens", ">held-out tokens", ">bytes a token")
+    numbers = [">documents", ">sources", ">MB", ">train tokens", ">held-out tokens", ">bytes a token"]
+    numbers += [">copies cut", ">kB cut"]
     table = tables.table("domain", *numbers, title=f"{corpus.folder}\n{corpus.fingerprint}")
     for domain in corpus.domains:
         table.add_row(domain, *_row(corpus, domain))
@@ -49,11 +50,14 @@ def describe(corpus: Corpus) -> Table:
 
 
 def _row(corpus: Corpus, domain: str) -> list[str]:
-    """Documents, sources and MB of both splits together, tokens of each, bytes per token (ends counted)."""
+    """Documents, sources and MB of both splits together, tokens of each, bytes per token (ends counted); training
+    documents that held text which is held out, and what was cut out of them."""
     documents, sources, size_bytes = (corpus.total(domain, what) for what in ("documents", "sources", "bytes"))
     tokens = [corpus.num_tokens(domain, split) for split in SPLITS]
     counts = [f"{documents:,}", f"{sources:,}", f"{size_bytes / 1e6:.2f}"]
-    return [*counts, *(f"{count:,}" for count in tokens), f"{size_bytes / sum(tokens):.2f}"]
+    copies, copied_bytes = (corpus.manifest["domains"][domain]["train"][what] for what in ("copies", "copied_bytes"))
+    cut = [f"{copies:,}", f"{copied_bytes / 1e3:,.0f}"]
+    return [*counts, *(f"{count:,}" for count in tokens), f"{size_bytes / sum(tokens):.2f}", *cut]
 
 
 def show(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Documents: cleaned, without exact duplicates, split into train and validation by source.
+"""Documents as they stream by: clean, none twice, up to a limit; and which sources are held out.
 
 A document is one piece of text and the name of what it was taken from. Chapters of one book share
 a source, so the split moves whole sources: no book is half trained on and half validated on.
@@ -9,31 +9,79 @@ the documents came:
     held out of the asked 5%              c        -        d        -      ...
 
 A source is held out when that brings the held-out bytes nearer to the share asked for; one that is
-larger than twice what is still missing stays in train.
+larger than twice what is still missing stays in train. No more is asked for than HELD_OUT_BYTES.
+
+Texts and sources are known by the first 8 bytes of their hash (`key`): names of many millions would not fit in memory.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+
+import numpy as np
 
 from ablate.corpus.document import Document, clean, order_key
-from ablate.run.settings import UserError
+
+HELD_OUT_BYTES = 16_000_000  # of a domain: more text makes no score surer, and near copies of all of it are looked for
+BATCH_BYTES = 1_000_000  # of documents that are looked at together
+BATCH = 1000
 
 
-class Split(NamedTuple):
-    train: list[Document]
-    validation: list[Document]
+class Seen:
+    """Keys that have come by, 8 bytes each, in sorted runs of which each is at most half as long as the one before."""
+
+    def __init__(self) -> None:
+        self.runs: list[np.ndarray] = []
+
+    def new(self, keys_D: np.ndarray) -> np.ndarray:
+        """Which of these keys had not come by, of equal ones the first; from now on all have."""
+        new_D = np.zeros(len(keys_D), dtype=bool)
+        new_D[np.unique(keys_D, return_index=True)[1]] = True
+        for run in self.runs:
+            places_D = np.minimum(np.searchsorted(run, keys_D), len(run) - 1)
+            new_D &= run[places_D] != keys_D
+        run = np.sort(keys_D[new_D])
+        while self.runs and len(self.runs[-1]) < 2 * len(run):
+            run = np.sort(np.concatenate([self.runs.pop(), run]))
+        if len(run):
+            self.runs.append(run)
+        return new_D
+
+
+def key(name: str) -> int:
+    """What a text or a source is known by; sorts as `order_key` does."""
+    return int.from_bytes(order_key(name)[:8])
+
+
+def keys(names: Iterable[str]) -> np.ndarray:
+    return np.array([key(name) for name in names], dtype=np.uint64)
 
 
 def cleaned(documents: Iterable[Document]) -> Iterator[Document]:
     """Clean documents; those that are then empty or a repetition of an earlier one are dropped."""
-    seen = set()
+    seen = Seen()
+    for batch in batches(documents):
+        yield from first_seen(batch, seen)[0]
+
+
+def first_seen(documents: Iterable[Document], seen: Seen) -> tuple[list[Document], np.ndarray]:
+    """Those that are not empty once clean, and had not come by; and the keys of their texts."""
+    clean_D = [document._replace(text=clean(document.text)) for document in documents]
+    clean_D = [document for document in clean_D if document.text]
+    keys_D = keys(document.text for document in clean_D)
+    [new] = seen.new(keys_D).nonzero()
+    return [clean_D[place] for place in new.tolist()], keys_D[new]
+
+
+def batches(documents: Iterable[Document], size: int = BATCH_BYTES) -> Iterator[list[Document]]:
+    """Consecutive documents, about `size` bytes at a time."""
+    batch, size_bytes = [], 0
     for document in documents:
-        text = clean(document.text)
-        identity = hashlib.sha256(text.encode()).digest()
-        if text and identity not in seen:
-            seen.add(identity)
-            yield document._replace(text=text)
+        batch.append(document)
+        size_bytes += len(document.text)
+        if size_bytes >= size or len(batch) == BATCH:
+            yield batch
+            batch, size_bytes = [], 0
+    if batch:
+        yield batch
 
 
 def capped(documents: Iterable[Document], limit_bytes: int) -> Iterator[Document]:
@@ -51,36 +99,15 @@ def capped(documents: Iterable[Document], limit_bytes: int) -> Iterator[Document
             return
 
 
-def split(domain: str, documents: list[Document], share: float) -> Split:
-    """Train and validation, with about `share` of the bytes and at least one source in each.
+def held_out(keys_S: np.ndarray, sizes_S: np.ndarray, share: float) -> np.ndarray:
+    """Keys of the sources to validate on, sorted: some, never all.
 
-    Raises UserError for a domain without documents or with a single source.
+    `keys_S`: of two sources or more, sorted; `sizes_S`: bytes of each.
     """
-    sizes: dict[str, int] = {}
-    for document in documents:
-        sizes[document.source] = sizes.get(document.source, 0) + document.bytes
-    _check_sources(domain, sizes)
-    held = held_out(sizes, share)
-    train = [document for document in documents if document.source not in held]
-    return Split(train, [document for document in documents if document.source in held])
-
-
-def held_out(sizes: dict[str, int], share: float) -> set[str]:
-    """Names of the sources to validate on: some, never all. `sizes`: bytes by source, two or more."""
-    missing = share * sum(sizes.values())
-    held = set()
-    for name in sorted(sizes, key=order_key):
-        if len(held) < len(sizes) - 1 and sizes[name] < 2 * missing:
-            held.add(name)
-            missing -= sizes[name]
-    return held or {min(sizes, key=lambda name: (sizes[name], order_key(name)))}
-
-
-def _check_sources(domain: str, sizes: dict[str, int]) -> None:
-    if not sizes:
-        raise UserError(f"domain {domain}: no text; every document is empty or there is none")
-    if len(sizes) == 1:
-        raise UserError(
-            f"domain {domain}: all text is of one source ({next(iter(sizes))}), and train and validation "
-            "are split by source: give the documents a `source`, use more files, or raise data.domain_bytes"
-        )
+    missing = min(share * int(sizes_S.sum()), HELD_OUT_BYTES)
+    held = []
+    for place, size in enumerate(sizes_S):
+        if size < 2 * missing and len(held) < len(keys_S) - 1:
+            held.append(place)
+            missing -= int(size)
+    return keys_S[held or [int(np.argmin(sizes_S))]]

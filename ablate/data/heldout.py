@@ -7,12 +7,16 @@ A stream is cut at the end tokens and decoded, which gives back the text to the 
 
 import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ablate.corpus.document import Document
-from ablate.data.tokens import SOURCES, Corpus
+from ablate.data.shards import SOURCES
 from ablate.run.settings import UserError
+
+if TYPE_CHECKING:
+    from ablate.data.tokens import Corpus
 
 CHUNK_TOKENS = 1 << 20  # decoded at once
 
@@ -20,7 +24,7 @@ CHUNK_TOKENS = 1 << 20  # decoded at once
 class HeldOut:
     """The validation split of a prepared corpus."""
 
-    def __init__(self, corpus: Corpus) -> None:
+    def __init__(self, corpus: "Corpus") -> None:
         self.corpus = corpus
         self.read: dict[str, list[Document]] = {}
 
@@ -42,7 +46,7 @@ class HeldOut:
         return json.loads(path.read_text(encoding="utf-8"))[domain] if path.exists() else []
 
 
-def texts_of(corpus: Corpus, domain: str, split: str) -> Iterator[list[str]]:
+def texts_of(corpus: "Corpus", domain: str, split: str) -> Iterator[list[str]]:
     """The documents of a stream, some at a time. Raises UserError for a tokenizer that does not decode to the text."""
     tokenizer, tokens = corpus.tokenizer(), corpus.tokens(domain, split)
     begin = 0

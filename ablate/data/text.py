@@ -16,11 +16,10 @@ documents out between them, whole sources at a time, so that no text is in two d
                                                 english     italian     english
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from ablate.corpus.document import Document, order_key
-from ablate.data.documents import cleaned
 from ablate.data.folder import Folder
 from ablate.data.hub import Hub
 from ablate.data.installed import Installed
@@ -53,13 +52,14 @@ def open_source(data: Data) -> Source:
     return SOURCES[data.source](data)
 
 
-def domain_documents(source: Source, data: Data, domain: str) -> Iterator[Document]:
-    """Clean documents of one domain: all of its name in the source, or its share of them."""
+def share_of(data: Data, domain: str) -> Callable[[Document], bool]:
+    """Which clean documents of its name in the source are the domain's: all, or its share of them.
+
+    Asked once repetitions are dropped: of two equal texts one is left, in one of the domains.
+    """
     name = data.names[domain]
     sharing = sorted(other for other in data.domains if data.names[other] == name)
-    for document in cleaned(source.documents(name)):  # before sharing out: of two equal texts one is left
-        if sharing[_share(document.source, len(sharing))] == domain:
-            yield document
+    return lambda document: sharing[_share(document.source, len(sharing))] == domain
 
 
 def _share(source: str, shares: int) -> int:

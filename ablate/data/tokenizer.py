@@ -11,7 +11,7 @@ data with it fails rather than reports a loss that means something else (`ablate
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -20,13 +20,16 @@ from ablate.run.settings import UserError
 
 END = "<|end|>"  # ends every document
 END_NAMES = (END, "<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "<|eos|>", "<end_of_text>")
+LONGEST = 256  # characters of a word that it is trained on: the time goes with their square
+_LONGER = re.compile("|".join(f"{kind}{{{LONGEST}}}(?={kind})" for kind in (r"[^\W\d_]", r"\s", r"(?:[^\w\s]|_)")))
 _BYTE = re.compile("<0x[0-9A-F]{2}>")  # how tokenizers with byte fallback write a single byte
 
 
 def train(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     """A byte-level BPE of at most `vocabulary` tokens (fewer when the text is too small), END being 0.
 
-    Digits stay single, so that numbers are read alike wherever they stand. Equal texts give equal tokenizers.
+    Digits stay single, so that numbers are read alike wherever they stand. Words without end are learnt from in
+    pieces. Equal texts give equal tokenizers.
     """
     tokenizer = Tokenizer(models.BPE())
     by_word = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -38,8 +41,17 @@ def train(texts: Iterable[str], vocabulary: int) -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((piece for text in texts for piece in _pieces_of(text)), trainer)
     return tokenizer
+
+
+def _pieces_of(text: str) -> Iterator[str]:
+    """The text, cut inside of words that are longer than LONGEST."""
+    begin = 0
+    for found in _LONGER.finditer(text):
+        yield text[begin : found.end()]
+        begin = found.end()
+    yield text[begin:]
 
 
 def read(path: Path, vocabulary: int) -> str:
@@ -62,12 +74,15 @@ def read(path: Path, vocabulary: int) -> str:
 
 
 def load(text: str) -> Tokenizer:
-    """A tokenizer from the text of its tokenizer.json, for whole documents as they are."""
+    """A tokenizer from the text of its tokenizer.json, for whole documents as they are, which it cuts the same way
+    every time."""
     tokenizer = Tokenizer.from_str(text)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     # "<|end|>" in a document about tokenizers is eight characters of text, not its end.
     tokenizer.encode_special_tokens = True
+    if isinstance(tokenizer.model, models.BPE):
+        tokenizer.model.dropout = None
     return tokenizer
 
 

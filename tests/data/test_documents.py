@@ -1,15 +1,17 @@
 """Cleaning, duplicates, the cap and the split of documents."""
 
+import itertools
 import random
 import unicodedata
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small import held  # pyrefly: ignore  # beside this file
 
-from ablate.corpus.document import Document, clean
-from ablate.data.documents import capped, cleaned, held_out, split
-from ablate.run.settings import UserError
+from ablate.corpus.document import Document, clean, order_key
+from ablate.data.documents import HELD_OUT_BYTES, Seen, capped, cleaned, keys
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate pairs included
 SIZES = st.dictionaries(st.text(min_size=1), st.integers(1, 10_000), min_size=2)
@@ -50,48 +52,49 @@ def test_no_cap():
 
 @given(SIZES, SHARES)
 def test_held_out_share(sizes, share):
-    held = held_out(sizes, share)
-    assert 0 < len(held) < len(sizes)
-    error = sum(sizes[name] for name in held) - share * sum(sizes.values())
+    chosen = held(sizes, share)
+    assert 0 < len(chosen) < len(sizes)
+    error = sum(sizes[name] for name in chosen) - share * sum(sizes.values())
     assert abs(error) <= max(sizes.values())
 
 
 def test_a_source_is_held_out_where_that_comes_nearer_to_the_share():
     """100 of 1,000 bytes are asked for, and the hash has d before f before c. With d 50 are too many, without 100 too
     few; a source of 200 and more would be further off than none."""
-    assert held_out({"c": 760, "d": 150, "f": 90}, 0.1) == {"d"}
-    assert held_out({"c": 710, "d": 200, "f": 90}, 0.1) == {"f"}
+    assert held({"c": 760, "d": 150, "f": 90}, 0.1) == {"d"}
+    assert held({"c": 710, "d": 200, "f": 90}, 0.1) == {"f"}
 
 
 @given(SIZES, SHARES, st.randoms())
 def test_held_out_ignores_order(sizes, share, rng):
     names = list(sizes)
     rng.shuffle(names)
-    assert held_out({name: sizes[name] for name in names}, share) == held_out(sizes, share)
+    assert held({name: sizes[name] for name in names}, share) == held(sizes, share)
 
 
 def test_many_sources_give_the_share_asked_for():
     rng = random.Random(0)
     sizes = {f"book {i}": rng.randint(100, 2000) for i in range(500)}
-    held = sum(sizes[name] for name in held_out(sizes, 0.05))
-    assert held / sum(sizes.values()) == pytest.approx(0.05, rel=0.02)
+    chosen = sum(sizes[name] for name in held(sizes, 0.05))
+    assert chosen / sum(sizes.values()) == pytest.approx(0.05, rel=0.02)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.text(min_size=1)), min_size=1), SHARES)
-def test_split_never_straddles_a_source(pairs, share):
-    documents = [Document(text, source) for source, text in [*pairs, ("a", "x"), ("b", "y")]]
-    train, validation = split("d", documents, share)
-    assert {d.source for d in train}.isdisjoint({d.source for d in validation})
-    assert train
-    assert validation
-    assert sorted(train + validation) == sorted(documents)
+def test_a_domain_holds_out_no_more_than_helps():
+    """64 MB in sources of 1 MB: half of them would be 32 MB."""
+    assert len(held({f"s{i}": 1_000_000 for i in range(64)}, 0.5)) == HELD_OUT_BYTES // 1_000_000
 
 
-def test_one_source_is_refused():
-    with pytest.raises(UserError, match=r"^domain d: .*one source \(s\)"):
-        split("d", [Document("a", "s"), Document("b", "s")], 0.1)
+@given(st.lists(st.lists(st.integers(0, 50), min_size=1), max_size=12))
+def test_what_has_come_by_is_known(batches):
+    seen, known = Seen(), set[int]()
+    for batch in batches:
+        new = seen.new(np.array(batch, dtype=np.uint64))
+        assert new.tolist() == [number not in known and number not in batch[:i] for i, number in enumerate(batch)]
+        known |= set(batch)
+    assert sum(len(run) for run in seen.runs) == len(known)
+    assert all(len(a) >= 2 * len(b) for a, b in itertools.pairwise(seen.runs))
 
 
-def test_no_text_is_refused():
-    with pytest.raises(UserError, match=r"^domain d: no text"):
-        split("d", [], 0.1)
+def test_keys_sort_as_hashes_do():
+    names = [f"source {number}" for number in range(200)]
+    assert sorted(names, key=order_key) == [name for _, name in sorted(zip(keys(names).tolist(), names, strict=True))]

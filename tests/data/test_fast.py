@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from ablate.corpus.document import Document, clean
+from ablate.corpus.document import clean
 from ablate.data import fast
+from ablate.data.encoder import Encoder
 from ablate.data.questions import question
-from ablate.data.shards import Encoder
 from ablate.data.tokenizer import load, pieces, train
 
 TEXTS = [question(i).text for i in range(300)] + ["na\u00efve \u4e2d\u6587 caf\u00e9\n\n\tindented  code it's we'll"]
@@ -72,7 +72,6 @@ def test_words_that_are_cut_otherwise_are_seen_before_a_batch_is_believed(monkey
     monkeypatch.setattr(fast, "WORDS", r"[\s\S]")
     encoder = Encoder(OURS, 600)
     assert encoder.fast
-    found = encoder.encode([Document(text, "x") for text in TEXTS])
-    assert encoder.fast is None
+    found = encoder.encode(TEXTS)
     wanted = [[*OURS.encode(text, add_special_tokens=False).ids, encoder.end] for text in TEXTS]
     assert found.tolist() == [token for document in wanted for token in document]

@@ -4,12 +4,10 @@ import hashlib
 import json
 
 import pytest
-from small import small_data, write_jsonl  # pyrefly: ignore  # beside this file
+from small import small_data, splits_of, write_jsonl  # pyrefly: ignore  # beside this file
 
 from ablate.data import heldout
-from ablate.data.documents import cleaned, split
 from ablate.data.heldout import HeldOut, texts_of
-from ablate.data.text import open_source
 from ablate.data.tokens import prepare
 from ablate.run.settings import UserError
 
@@ -34,9 +32,10 @@ def test_documents_come_back_to_the_byte_with_their_sources(odd_data, tmp_path, 
     monkeypatch.setattr(heldout, "CHUNK_TOKENS", chunk)  # below the length of the longest document
     corpus = prepare(odd_data, tmp_path)
     for domain in odd_data.domains:
-        parts = split(domain, list(cleaned(open_source(odd_data).documents(domain))), odd_data.validation)
-        assert HeldOut(corpus).documents(domain) == parts.validation
-        assert [text for texts in texts_of(corpus, domain, "train") for text in texts] == [d.text for d in parts.train]
+        parts = splits_of(odd_data)[domain]
+        assert HeldOut(corpus).documents(domain) == parts["validation"]
+        train = [text for texts in texts_of(corpus, domain, "train") for text in texts]
+        assert train == [document.text for document in parts["train"]]
 
 
 def test_names_of_sources_are_no_content(corpora, tmp_path):

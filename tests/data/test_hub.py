@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import intact, write_jsonl  # pyrefly: ignore  # beside this file
+from small import documents_of, intact, write_jsonl  # pyrefly: ignore  # beside this file
 
 from ablate.data.hub import Dataset, Hub
 from ablate.data.questions import question
-from ablate.data.text import domain_documents, open_source
 from ablate.data.tokens import prepare
 from ablate.run.settings import Data, UserError
 
@@ -83,7 +82,7 @@ def test_a_corpus_holds_no_more_than_it_was_asked_for(dataset, tmp_path):
 
 def test_two_domains_of_one_dataset_share_no_text(dataset):
     both = data({"a": str(dataset), "b": str(dataset)})
-    a, b = ({d.text for d in domain_documents(open_source(both), both, name)} for name in ("a", "b"))
+    a, b = ({d.text for d in documents_of(both, name)} for name in ("a", "b"))
     assert not a & b
     assert a | b == {question(i).text for i in range(3 * ROWS)}
 

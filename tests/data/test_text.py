@@ -3,17 +3,16 @@
 import itertools
 
 import pytest
-from small import small_data, write_corpora, write_jsonl  # pyrefly: ignore  # beside this file
+from small import documents_of, small_data, write_corpora, write_jsonl  # pyrefly: ignore  # beside this file
 
 from ablate.data.documents import cleaned
-from ablate.data.text import domain_documents, open_source
+from ablate.data.text import open_source
 from ablate.data.tokens import prepare
 from ablate.run.settings import Data, UserError
 
 
 def documents(data: Data) -> dict[str, list]:
-    source = open_source(data)
-    return {domain: list(domain_documents(source, data, domain)) for domain in data.domains}
+    return {domain: list(documents_of(data, domain)) for domain in data.domains}
 
 
 def test_a_domain_reads_what_its_source_calls_otherwise(corpora):
@@ -26,7 +25,7 @@ def test_a_domain_alone_has_every_clean_document_in_the_order_of_the_source(corp
     data = small_data(corpora)
     source = open_source(data)
     for domain in data.domains:
-        assert list(domain_documents(source, data, domain)) == list(cleaned(source.documents(domain)))
+        assert list(documents_of(data, domain)) == list(cleaned(source.documents(domain)))
 
 
 @pytest.mark.parametrize("domains", [["one", "two"], ["one", "two", "three"]])
@@ -67,8 +66,7 @@ def test_shares_do_not_depend_on_the_order_of_domains(corpora):
 def test_installed_text_under_other_names_and_shared():
     sources = {"italian": "science", "english": "science", "asked": "qa"}
     data = Data(domains=[*sources, "code"], sources=sources, domain_bytes=100_000)
-    source = open_source(data)
-    some = {d: list(itertools.islice(domain_documents(source, data, d), 30)) for d in data.domains}
+    some = {d: list(itertools.islice(documents_of(data, d), 30)) for d in data.domains}
     assert {d.source.split(":")[0] for d in some["asked"]} == {"questions"}
     assert {d.source.split(":")[0] for d in some["code"]} == {"stdlib"}
     assert not {d.source for d in some["italian"]} & {d.source for d in some["english"]}

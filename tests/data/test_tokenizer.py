@@ -1,5 +1,8 @@
 """The tokenizer: bytes add up, equal texts give equal tokenizers, and unfit files are refused in one line."""
 
+import json
+import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from ablate.corpus.document import clean
 from ablate.data.questions import question
-from ablate.data.tokenizer import END, as_prompt, end_of, load, pieces, read, train
+from ablate.data.tokenizer import END, LONGEST, _pieces_of, as_prompt, end_of, load, pieces, read, train
 from ablate.run.settings import UserError
 
 TEXTS = [question(i).text for i in range(300)] + ["na\u00efve \u4e2d\u6587 caf\u00e9\n\n\tindented  code"]
@@ -50,6 +53,32 @@ def test_equal_texts_give_equal_tokenizers():
     assert train(TEXTS, 500).to_str() != train(TEXTS[:200], 500).to_str()
 
 
+@pytest.mark.parametrize("kind", ["ACGT", "-", " ", "\n\t", "\u4e2d\u6587\u5b57", "_=+"])
+def test_a_word_without_end_is_learnt_from_in_pieces(kind):
+    """Trained on as a whole, 400 kB of letters take minutes, and four times as many 16 times as long."""
+    word = "".join(random.Random(0).choices(kind, k=400_000))
+    pieces = list(_pieces_of(f"a b{word}. c"))
+    assert "".join(pieces) == f"a b{word}. c"
+    assert max(len(piece) for piece in pieces) < 2 * LONGEST
+    begun = time.monotonic()
+    vocabulary = train([*TEXTS, word], 500).get_vocab()
+    assert time.monotonic() - begun < 20  # 0.3 seconds alone on a machine
+    assert max(len(token) for token in vocabulary) <= 4 * LONGEST  # bytes
+
+
+def test_text_of_ordinary_words_is_learnt_from_whole():
+    text = f"{'x' * LONGEST} {'-' * LONGEST}\n{' ' * (LONGEST - 1)}{'7' * 1000}" + "a-" * 1000
+    assert list(_pieces_of(text)) == [text]
+
+
+def test_a_tokenizer_that_draws_lots_does_not():
+    """`dropout` of BPE leaves out merges at random."""
+    parts = json.loads(gpt2_like().to_str())
+    drawing = load(json.dumps(parts | {"model": parts["model"] | {"dropout": 0.5}}))
+    wanted = gpt2_like().encode(TEXTS[0], add_special_tokens=False).ids
+    assert all(ids(drawing, TEXTS[0]) == wanted for _ in range(10))
+
+
 def gpt2_like(end: str = "<|endoftext|>") -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -75,10 +104,11 @@ def llama2_like() -> Tokenizer:
 @pytest.mark.parametrize("make", [gpt2_like, llama2_like])
 def test_bytes_of_other_tokenizers(make):
     tokenizer = load(make().to_str())
-    table = np.array([len(piece) for piece in pieces(tokenizer, 512)])
+    of_tokens = pieces(tokenizer, 512)
+    table = np.array([len(piece) for piece in of_tokens])
     for text in [*TEXTS, "\u00fc\U0001f600 \u00df"]:
         assert table[ids(tokenizer, text)].sum() == len(text.encode())
-        assert b"".join(pieces(tokenizer, 512)[token] for token in ids(tokenizer, text)) == text.encode()
+        assert b"".join(of_tokens[token] for token in ids(tokenizer, text)) == text.encode()
 
 
 def test_a_prompt_begins_where_a_document_ended():

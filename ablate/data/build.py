@@ -1,0 +1,224 @@
+"""A corpus made, in passes over parts on disk; what is whole is found again when a preparation that was killed begins
+anew.
+
+    <corpus>.part/tokenizer.json, code.train.bin ...    as in the corpus
+                  manifest.json                         the last of them
+                  work/code/part-00000.parquet ...      the text of a domain (`spool`)
+                       copies.npz                       what is held out, to be looked for in training text
+                       code.train/00000.bin ...         tokens of a part (`cutting`)
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.corpus.copies import Copies
+from ablate.corpus.document import Document
+from ablate.data import spool, tokenizer
+from ablate.data.cutting import Cutting, Task, joined
+from ablate.data.documents import batches, capped, keys
+from ablate.data.encoder import Encoder
+from ablate.data.heldout import HeldOut
+from ablate.data.request import digest
+from ablate.data.shards import SOURCES, SPLITS, join, sha256_of, shard_name, write, write_table
+from ablate.data.spool import Split
+from ablate.data.text import Source, share_of
+from ablate.run.corpus import Prepare
+from ablate.run.processes import cores, spread
+from ablate.run.progress import Progress
+from ablate.run.settings import Data, UserError
+
+if TYPE_CHECKING:
+    from ablate.data.tokens import Corpus
+
+SAMPLE_BYTES = 2_000_000  # per domain, to train the tokenizer on: all domains count alike
+WORTH_BYTES = 8_000_000  # of text, for which another process is started
+
+
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """What is to be made. `held_out`: the corpus whose tokenizer and held-out text are those of this one too."""
+
+    folder: Path
+    data: Data
+    source: Source
+    request: dict[str, Any]
+    held_out: "Corpus | None"
+    by: Prepare
+    shown: bool
+
+    def __call__(self) -> None:
+        """Make it, unless it is there. Any number of processes may want it at once: one works, the others wait."""
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with _alone(self.folder, self.shown):
+                if not self.folder.exists():
+                    self.part.mkdir(exist_ok=True)
+                    for path in self.part.glob(".*"):  # of a process that was killed
+                        path.unlink()
+                    self._make()
+        except OSError as error:
+            kept = "; what is done is kept, and the same command goes on from there" if self.part.exists() else ""
+            raise UserError(f"cannot prepare data in {self.folder}: {error.strerror or error}{kept}") from None
+
+    @property
+    def part(self) -> Path:
+        return self.folder.with_name(self.folder.name + ".part")
+
+    @property
+    def work(self) -> Path:
+        return self.part / "work"
+
+    def _make(self) -> None:
+        try:
+            if not (self.part / "manifest.json").exists():
+                self._fill()
+            shutil.rmtree(self.work, ignore_errors=True)
+            self.part.rename(self.folder)
+        except UserError:  # of text or settings that have to change, and then nothing of this is looked for again
+            shutil.rmtree(self.part, ignore_errors=True)
+            raise
+
+    def _fill(self) -> None:
+        """Write all files of a corpus."""
+        # Said aloud, the library does not warn at every later fork; the children never tokenise.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        with Progress(len(self.data.domains) + 2, self.shown, "part") as bar:
+            splits = {}
+            for domain in self.data.domains:
+                bar.begin(f"reading {domain}")
+                splits[domain] = self._read(domain)
+            bar.begin("looking at held-out text")
+            copies = self._copies(splits)
+            bar.begin("loading the tokenizer" if self.data.tokenizer or self.held_out else "training the tokenizer")
+            end = self._tokenizer(splits, copies)
+        tasks = self._tokenised(splits)
+        self._conclude(tasks, splits, end)
+
+    def _read(self, domain: str) -> Split:
+        """The text of a domain on disk, without what is held out, and that."""
+        folder = self.work / domain
+        documents, mine = self.source.documents(self.data.names[domain]), share_of(self.data, domain)
+        spool.fill(folder, documents, mine, self.data.domain_bytes, self.by.part_mb * 1_000_000)
+        if self.held_out is None:
+            return spool.split(folder, domain, self.data.validation)
+        sources = json.loads((self.held_out.folder / SOURCES).read_text(encoding="utf-8"))[domain]
+        write_table(folder / "held.npy", keys(sorted(set(sources))))
+        return spool.without(folder, domain)
+
+    def _copies(self, splits: dict[str, Split]) -> Copies:
+        """What is held out, of all domains: it leaves the training text of all."""
+        path = self.work / "copies.npz"
+        if not path.exists():
+            Copies.of(self._held_out_texts(splits)).save(path.with_suffix(".unfinished"))
+            path.with_suffix(".unfinished").rename(path)
+        return Copies.load(path)
+
+    def _held_out_texts(self, splits: dict[str, Split]) -> Iterator[str]:
+        if self.held_out:
+            held_out = HeldOut(self.held_out)
+            return (document.text for domain in self.held_out.domains for document in held_out.documents(domain))
+        portions = (portion for split in splits.values() for portion in split.validation)
+        return (document.text for portion in portions for document in portion.documents())
+
+    def _tokenizer(self, splits: dict[str, Split], copies: Copies) -> int:
+        """Write it and its table of bytes; the id of its end token."""
+        paths = self.part / "tokenizer.json", self.part / "bytes_per_token.npy"
+        if self.held_out:
+            for path in paths:
+                _copy(self.held_out.folder / path.name, path)
+            return self.held_out.end
+        if not paths[0].exists():
+            given, vocabulary = self.data.tokenizer, self.data.vocabulary
+            text = tokenizer.read(Path(given), vocabulary) if given else self._trained(splits, copies)
+            write(paths[0], [text.encode()])
+        encoder = Encoder(tokenizer.load(paths[0].read_text(encoding="utf-8")), self.data.vocabulary)
+        write_table(paths[1], encoder.bytes_per_token)
+        assert encoder.end is not None  # `tokenizer.read` says it politely
+        return encoder.end
+
+    def _trained(self, splits: dict[str, Split], copies: Copies) -> str:
+        """The text of a tokenizer trained on equal parts of every domain's training text."""
+
+        def sample(domain: str) -> Iterator[Document]:
+            documents = (document for portion in splits[domain].train for document in portion.documents())
+            return capped((left for batch in batches(documents) for left in copies.cut(batch).documents), SAMPLE_BYTES)
+
+        # Sorted, so that domains listed in another order give the same tokenizer.
+        texts = (document.text for domain in sorted(self.data.domains) for document in sample(domain))
+        return tokenizer.train(texts, self.data.vocabulary).to_str()
+
+    def _tokenised(self, splits: dict[str, Split]) -> list[Task]:
+        tasks = [
+            Task(domain, name, portion, self.work / f"{domain}.{name}" / f"{number:05d}.bin")
+            for domain, split in splits.items()
+            for name, portions in zip(SPLITS, split, strict=True)
+            for number, portion in enumerate(portions)
+        ]
+        for task in tasks:
+            task.into.parent.mkdir(exist_ok=True)
+        cutting = Cutting(tasks, self.part / "tokenizer.json", self.data.vocabulary, self.work / "copies.npz")
+        size = sum(spool.size_of(self.work / domain) for domain in splits)
+        workers = min(self.by.workers or cores(), size // WORTH_BYTES)
+        left = [number for number in range(len(tasks)) if not cutting.done(number)]
+        with Progress(len(left), self.shown, "part") as bar:
+            bar.tell("tokenising")
+            for done, number in enumerate(spread(cutting, left, workers), start=1):
+                bar.at(done, f"tokenised {tasks[number].domain}")
+        return tasks
+
+    def _conclude(self, tasks: list[Task], splits: dict[str, Split], end: int) -> None:
+        """Write the streams of tokens, the sources of held-out documents, and the manifest."""
+        domains: dict[str, Any] = {}
+        for domain in self.data.domains:
+            domains[domain] = {name: self._joined(tasks, domain, name) for name in SPLITS}
+        if self.held_out:
+            _copy(self.held_out.folder / SOURCES, self.part / SOURCES)
+        else:
+            portions = {domain: split.validation for domain, split in splits.items()}
+            sources = {domain: [d.source for p in held for d in p.documents()] for domain, held in portions.items()}
+            write(self.part / SOURCES, [json.dumps(sources).encode()])
+        self._write_manifest({"request": self.request, "end": end, "domains": domains})
+
+    def _joined(self, tasks: list[Task], domain: str, name: str) -> dict[str, int]:
+        """Write a stream of tokens; how much text it is."""
+        into = self.part / shard_name(domain, name)
+        if self.held_out and name == "validation":
+            _copy(self.held_out.folder / into.name, into)
+            return self.held_out.manifest["domains"][domain][name]
+        return joined([task for task in tasks if (task.domain, task.split) == (domain, name)], into)
+
+    def _write_manifest(self, results: dict[str, Any]) -> None:
+        paths = sorted(path for path in self.part.iterdir() if path.is_file())
+        files = {path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in paths}
+        # Of content alone: the request holds paths' mtimes, and domains may be listed in any order.
+        contents = {name: written["sha256"] for name, written in files.items() if name != SOURCES}
+        manifest = {"fingerprint": digest(contents), **results, "files": files}
+        write(self.part / "manifest.json", [json.dumps(manifest, indent=1).encode()])
+
+
+@contextmanager
+def _alone(folder: Path, shown: bool) -> Iterator[None]:
+    """Hold the lock of a folder. The system lets go of it when its holder dies."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if shown:
+            print(f"waiting for another run that prepares {folder}", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _copy(path: Path, into: Path) -> None:
+    join([path], into)

@@ -1,0 +1,117 @@
+"""Parts of documents cut into tokens, each part by itself, in any process; then joined in their order.
+
+00007.bin    tokens of a part, each document closed by the end token: what is there is whole
+00007.npz    written before it: how much text it is, of which sources
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ablate.corpus.copies import Copies
+from ablate.corpus.document import Document
+from ablate.data.documents import batches, keys
+from ablate.data.encoder import Encoder
+from ablate.data.shards import join, write, write_tables
+from ablate.data.spool import Portion
+from ablate.data.tokenizer import load
+from ablate.run.settings import UserError
+
+BATCH_BYTES = 4_000_000  # of text tokenised at once
+
+
+class Task(NamedTuple):
+    """A part to be cut into tokens."""
+
+    domain: str
+    split: str
+    portion: Portion
+    into: Path
+
+
+@dataclass
+class Counts:
+    """Of documents that were cut into tokens, and of what was cut out of them before, for it is held out."""
+
+    documents: int = 0
+    bytes: int = 0
+    tokens: int = 0
+    copies: int = 0  # documents of which something went
+    copied_bytes: int = 0
+
+    def add(self, other: dict[str, int]) -> None:
+        for name, value in other.items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """The work, part by part. `copies`: of the held-out text, which leaves training text."""
+
+    tasks: Sequence[Task]
+    tokenizer: Path
+    vocabulary: int
+    copies: Path
+
+    def __call__(self, number: int) -> None:
+        if not self.done(number):
+            task = self.tasks[number]
+            write(task.into, self._blocks(task))
+
+    def done(self, number: int) -> bool:
+        return self.tasks[number].into.exists()
+
+    def _blocks(self, task: Task) -> Iterator[bytes]:
+        encoder = _encoder(self.tokenizer, self.tokenizer.stat().st_mtime_ns, self.vocabulary)
+        counts, sources, token_bytes = Counts(), [np.empty(0, dtype=np.uint64)], 0
+        for read in batches(task.portion.documents(), BATCH_BYTES):
+            documents = self._without_copies(task, read, counts)
+            tokens = encoder.encode([document.text for document in documents], task.domain)
+            token_bytes += int(encoder.bytes_per_token[tokens].sum(dtype=np.int64))
+            size = sum(document.bytes for document in documents)
+            counts.add({"documents": len(documents), "bytes": size, "tokens": len(tokens)})
+            sources.append(np.unique(keys(document.source for document in documents)))
+            yield tokens.tobytes()
+        _check_bytes(task.domain, counts.bytes, token_bytes)
+        write_tables(task.into.with_suffix(".npz"), sources=np.unique(np.concatenate(sources)), **vars(counts))
+
+    def _without_copies(self, task: Task, documents: list[Document], counts: Counts) -> list[Document]:
+        if task.split != "train":
+            return documents
+        cut = _copies(self.copies, self.copies.stat().st_mtime_ns).cut(documents)
+        counts.add({"copies": cut.touched, "copied_bytes": cut.bytes})
+        return cut.documents
+
+
+def joined(tasks: Sequence[Task], into: Path) -> dict[str, int]:
+    """Write the tokens of all parts of a split, one after the other; how much text they are."""
+    counts, sources = Counts(), [np.empty(0, dtype=np.uint64)]
+    for task in tasks:
+        with np.load(task.into.with_suffix(".npz")) as file:
+            counts.add({name: int(file[name]) for name in vars(counts)})
+            sources.append(file["sources"])
+    if not into.exists():
+        join([task.into for task in tasks], into)
+    return {**vars(counts), "sources": len(np.unique(np.concatenate(sources)))}
+
+
+@functools.lru_cache(maxsize=1)
+def _encoder(tokenizer: Path, _: int, vocabulary: int) -> Encoder:
+    return Encoder(load(tokenizer.read_text(encoding="utf-8")), vocabulary)
+
+
+@functools.lru_cache(maxsize=1)
+def _copies(path: Path, _: int) -> Copies:
+    return Copies.load(path)
+
+
+def _check_bytes(domain: str, text_bytes: int, token_bytes: int) -> None:
+    if text_bytes != token_bytes:
+        raise UserError(
+            f"data.tokenizer: its tokens stand for {token_bytes} of the {text_bytes} bytes of domain {domain}, so "
+            "bits per byte would be wrong; use a byte-level tokenizer that does not rewrite text"
+        )

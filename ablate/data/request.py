@@ -1,0 +1,54 @@
+"""What was asked of a preparation, as plain data: equal requests come to one folder, and to equal bytes in it."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ablate.data.shards import sha256_of
+from ablate.data.text import Source, open_source
+from ablate.run.settings import Data, UserError
+
+RECIPE = 2  # raise it when equal text and settings give other files
+# Settings that do not change what is written, or not by their name
+UNKEYED = ("root", "tokenizer", "focus", "span", "level", "columns", "held_out")
+
+
+def asked(data: Data, held_out: str) -> tuple[Source, dict[str, Any]]:
+    """The source of the text, and everything that decides what will be written, as plain JSON data.
+
+    `held_out`: the fingerprint of the text that `data.held_out` names, or nothing.
+    """
+    settings = {key: value for key, value in dataclasses.asdict(data).items() if key not in UNKEYED}
+    given = tokenizer_digest(data.tokenizer) if data.tokenizer else ""
+    try:
+        source = open_source(data)
+        signature = source.signature()
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
+    described = {"recipe": RECIPE, "settings": settings, "signature": signature, "tokenizer": given}
+    return source, described | {"held_out": held_out}
+
+
+def folder_of(data: Data, outputs: Path, request: dict[str, Any]) -> Path:
+    return Path(outputs) / "data" / f"{data.source}-{data.vocabulary}-{digest(request)[:8]}"
+
+
+def tokenizer_digest(path: str) -> str:
+    try:
+        return sha256_of(Path(path))
+    except OSError as error:
+        raise UserError(f"data.tokenizer={path}: {error.strerror}") from None
+
+
+def first_difference(found: Any, wanted: Any, key: str = "") -> str:
+    """Where two plain values differ, such as "settings.vocabulary: 4096 instead of 2048"."""
+    if not isinstance(found, dict) or not isinstance(wanted, dict):
+        return f"{key}: {found} instead of {wanted}"
+    name = next(name for name in [*wanted, *found] if found.get(name) != wanted.get(name))
+    return first_difference(found.get(name), wanted.get(name), f"{key}.{name}" if key else name)
+
+
+def digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
