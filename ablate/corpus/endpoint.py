@@ -73,17 +73,21 @@ class Endpoint:
             raise SettingsError(f"corpus.teacher.model={teacher.model}: must be the name of a model at {prepare.url}")
         return cls(teacher, prepare, path, uuid.uuid4().hex)
 
+    def key(self) -> dict[str, Any]:
+        """All that decides a reply, besides the prompt; where it is from does not."""
+        return {"chat": self.teacher.chat, "model": self.teacher.model} | self._sampling
+
+    @property
+    def _sampling(self) -> dict[str, Any]:
+        of = self.teacher
+        return {"max_tokens": of.tokens, "temperature": of.temperature, "seed": of.seed}
+
     def request(self, prompt: str, text: str) -> dict[str, Any]:
         """What is sent, and what the reply is kept under."""
         asked: dict[str, Any] = {"prompt": f"{prompt}\n\n{text}\n\n"}
         if self.teacher.chat:
             asked = {"messages": [{"role": "system", "content": prompt}, {"role": "user", "content": text}]}
-        settings = {
-            "max_tokens": self.teacher.tokens,
-            "temperature": self.teacher.temperature,
-            "seed": self.teacher.seed,
-        }
-        return {"model": self.teacher.model} | asked | settings
+        return {"model": self.teacher.model} | asked | self._sampling
 
     def ask(self, requests: Sequence[dict[str, Any]], of_all: np.ndarray | None = None) -> list[Reply]:
         """`of_all`: short keys of all that a domain asks for, to tell how much is missing where the budget ends."""
