@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ablate.corpus.document import Document, clean, order_key
+from ablate.corpus.document import BINARY, Document, cleaned_text, order_key
 
 HELD_OUT_BYTES = 16_000_000  # of a domain: more text makes no score surer, and near copies of all of it are looked for
 BATCH_BYTES = 1_000_000  # of documents that are looked at together
@@ -64,7 +64,7 @@ def cleaned(documents: Iterable[Document]) -> Iterator[Document]:
 
 def first_seen(documents: Iterable[Document], seen: Seen) -> tuple[list[Document], np.ndarray]:
     """Those that are not empty once clean, and had not come by; and the keys of their texts."""
-    clean_D = [document._replace(text=clean(document.text)) for document in documents]
+    clean_D = [document._replace(text=cleaned_text(document)) for document in documents]
     clean_D = [document for document in clean_D if document.text]
     keys_D = keys(document.text for document in clean_D)
     [new] = seen.new(keys_D).nonzero()
@@ -85,12 +85,12 @@ def batches(documents: Iterable[Document], size: int = BATCH_BYTES) -> Iterator[
 
 
 def capped(documents: Iterable[Document], limit_bytes: int) -> Iterator[Document]:
-    """The first `limit_bytes` of text, the last document cut to fit; 0: all of it."""
+    """The first `limit_bytes` of text, the last document cut to fit unless it is bytes; 0: all of it."""
     left = limit_bytes or float("inf")
     for document in documents:
         if document.bytes > left:
-            start = document.text.encode()[: int(left)].decode(errors="ignore").strip()
-            if start:
+            start = document.text.encode()[: int(left)].decode(errors="ignore").rstrip()
+            if start and document.meta.get("format") not in BINARY:
                 yield document._replace(text=start)
             return
         yield document

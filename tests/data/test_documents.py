@@ -31,6 +31,42 @@ def test_clean_keeps_what_is_text():
     assert clean("\ufeffa\r\nb\rc\td\x00\x1b e\u0301\n\n") == "a\nb\nc\td \u00e9"
 
 
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("end of page\x0cNext page", "end of page\nNext page"),
+        ("a\x0bb\x1cc\x1dd\x1ee\u2028f\x85g", "a\nb\nc\nd\ne\nf\ng"),
+        ("a\x1fb", "a b"),
+        ("\x1b[31mred\x1b[0m \x1b[1;38;5;4mblue\x1b(B\x1b[m", "red blue"),
+        ("\x1b]0;title\x07a \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "a link"),
+        ("\x1b[31m\x00\x1b", ""),
+        ("\x1b]never closed\nb", "]never closed\nb"),
+        ("N\x08NA\x08AM\x08ME\x08E _\x08u_\x08p", "NAME up"),  # bold and underlined of nroff
+        ("\x93it\x92s\x94 1\x962\x81", "\u201cit\u2019s\u201d 1\u20132"),
+        (" \n\t\n    if a:\n        b\n \n", "    if a:\n        b"),
+        ("\u3000\u3000\u4e2d", "\u3000\u3000\u4e2d"),
+    ],
+)
+def test_separators_become_newlines_and_sequences_of_terminals_go_whole(text, right):
+    assert clean(text) == right
+
+
+@given(st.text(st.sampled_from("ab \t\n\r\x0b\x0c\x08\x1b\x1c\x1f\x07\x93\x00[]0;m(B\\\u0301e\u2028")))
+def test_cleaning_twice_changes_nothing(text):
+    assert clean(clean(text)) == clean(text)
+
+
+@given(st.text(st.sampled_from("ab \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029\u3000")))
+def test_cleaning_fuses_no_words(text):
+    assert clean(text).split() == text.split()
+
+
+def test_bytes_are_left_alone():
+    pdf = Document("%PDF\r\n\x00\x0c\x93", "a", {"format": "pdf"})
+    assert list(cleaned([pdf])) == [pdf]
+    assert list(capped([pdf], 4)) == []
+
+
 def test_empty_and_repeated_documents_are_dropped():
     documents = [Document("one", "a"), Document(" \x00\n", "a"), Document("one\r\n", "b"), Document("two", "b")]
     assert list(cleaned(documents)) == [Document("one", "a"), Document("two", "b")]

@@ -169,10 +169,8 @@ def test_empty_domain(corpora, tmp_path):
 
 
 def test_domain_of_one_source(corpora, tmp_path):
-    write_jsonl(corpora / "book" / "x.jsonl", [{"text": "chapter one"}, {"text": "chapter two"}])
-    assert "domain book: all text is of one source (x.jsonl)" in refused(
-        small_data(corpora, domains=["book"]), tmp_path
-    )
+    write_jsonl(corpora / "book" / "x.jsonl", [{"text": f"chapter {n}", "source": "book"} for n in "ab"])
+    assert "domain book: all text is of one source (book)" in refused(small_data(corpora, domains=["book"]), tmp_path)
 
 
 @pytest.mark.parametrize(("share", "part"), [(0.01, "validation"), (0.5, "train")])

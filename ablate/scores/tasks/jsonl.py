@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ablate.corpus.document import clean
+from ablate.corpus import document
 from ablate.run.evaluate import Task
 from ablate.run.fields import strict
 from ablate.run.settings import SettingsError, UserError
@@ -90,6 +90,11 @@ def _item(where: str, number: str, row: dict[str, Any]) -> Item:
     _, source = _given(where, row, "source")
     led = tuple((_led_by(choice) or " ") + clean(choice) for choice in choices)
     return Item(number, f"line {number}" if source is None else str(source), context, led, gold)
+
+
+def clean(text: str) -> str:
+    """Of an item, where no indentation begins the text."""
+    return document.clean(text).strip()
 
 
 def _led_by(choice: str) -> str:
