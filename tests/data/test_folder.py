@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from small import write_jsonl  # pyrefly: ignore  # beside this file
 
-from ablate.data.documents import split
 from ablate.data.folder import Folder
+from ablate.data.questions import question
+from ablate.data.tokens import prepare
 from ablate.run.settings import Data, UserError
 
 ROWS = [{"text": "one", "source": "a"}, {"text": "zwei \u00e9\u4e2d", "source": "b"}, {"text": "three"}]
@@ -25,10 +26,12 @@ def test_documents_do_not_depend_on_names_or_order_of_files(tmp_path):
 
 
 def test_one_file_of_rows_without_sources_can_be_split(tmp_path):
-    write_jsonl(tmp_path / "d" / "x.jsonl", [{"text": f"row {i}"} for i in range(50)])
-    parts = split("d", list(folder(tmp_path, "d").documents("d")), 0.2)
-    assert len(parts.train) + len(parts.validation) == 50
-    assert len(parts.validation) == pytest.approx(10, abs=1)
+    rows = [{"text": question(i).text} for i in range(400)]
+    write_jsonl(tmp_path / "d" / "x.jsonl", rows)
+    corpus = prepare(
+        Data(source="folder", root=str(tmp_path), domains=["d"], vocabulary=400, span=64), tmp_path / "out"
+    )
+    assert corpus.total("d", "sources") == corpus.total("d", "documents") == len(rows)
 
 
 def test_files_of_one_name_in_two_folders_are_two_sources(tmp_path):
