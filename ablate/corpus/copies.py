@@ -10,24 +10,21 @@ words be left at the ends of one. What is left of a document goes on in pieces; 
 and so does one that is a held-out document itself.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from ablate.corpus.document import Document
-from ablate.corpus.words import Words, runs, wholes, words
+from ablate.corpus.words import Words, batches, runs, wholes, words
 
 WINDOW = 50  # words in a row that training and held-out text never have in common
 RUN = 25  # words compared at once
 LEFT = 0.5  # share of a document that must be left of it
 PIECE_BYTES = 200  # what is left in smaller pieces is no document
 LINE_BYTES = 1000  # a cut is widened to the ends of a line that are as near as this
-BATCH_BYTES = 500_000  # of text, or characters of it, read at once
 TABLE_BITS = 24  # of a run's number: most runs are none of those kept, as one look tells
-
-T = TypeVar("T")
 
 
 class Cut(NamedTuple):
@@ -50,7 +47,7 @@ class Copies:
     @classmethod
     def of(cls, texts: Iterable[str]) -> Self:
         kept, documents = [], []
-        for batch in _batches(texts, str):
+        for batch in batches(texts, str):
             found = words(batch)
             documents.append(wholes(found))
             kept += [np.unique(_winnowed(runs(one, RUN))) for one in _tellings(found)]
@@ -69,7 +66,7 @@ class Copies:
     def cut(self, documents: Iterable[Document]) -> Cut:
         """The documents without what is held out."""
         kept, touched, cut_bytes = [], 0, 0
-        for batch in _batches(documents, lambda document: document.text):
+        for batch in batches(documents, lambda document: document.text):
             found = words([document.text for document in batch])
             same_D, ranges = np.isin(wholes(found), self.documents), self._ranges(found)
             for number, document in enumerate(batch):
@@ -143,15 +140,3 @@ def _widened(text: bytes, start: int, stop: int) -> tuple[int, int]:
     if after < 0:
         after = len(text) if len(text) - stop <= LINE_BYTES else stop
     return before + 1, after
-
-
-def _batches(items: Iterable[T], text_of: Callable[[T], str]) -> Iterator[list[T]]:
-    batch, size = [], 0
-    for item in items:
-        batch.append(item)
-        size += len(text_of(item))
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

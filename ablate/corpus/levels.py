@@ -121,5 +121,12 @@ def _scored(wanted: Wanted) -> list[Step]:
     return score.steps(wanted.processing, wanted.reader_of)
 
 
+def _ruled(wanted: Wanted) -> list[Step]:
+    from ablate.corpus import rules
+
+    processing = wanted.processing
+    return rules.steps(processing, wanted.kind, processing.languages.get(wanted.domain, []))
+
+
 # Of each level what makes it of the one below
-STEPS: dict[int, Callable[[Wanted], list[Step]]] = {3: _scored}
+STEPS: dict[int, Callable[[Wanted], list[Step]]] = {2: _ruled, 3: _scored}

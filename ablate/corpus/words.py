@@ -10,8 +10,8 @@ same one with a chance of 2**-64 or so.
 Shapes: B bytes, W words, D documents.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ FACTOR = 0x9E3779B97F4A7C15  # odd, so that it has an inverse
 INVERSE = pow(FACTOR, -1, 1 << 64)
 MIXER = np.uint64(0xD6E8FEB86659FD93)
 GAP, LETTER, SIGN = range(3)  # classes of bytes
+BATCH = 500_000  # of text, or characters of it, read at once
+
+T = TypeVar("T")
 
 
 class Words(NamedTuple):
@@ -36,6 +39,19 @@ class Words(NamedTuple):
     def _of(self, kept_W: np.ndarray) -> "Words":
         of_words = {name: part[kept_W] for name, part in self._asdict().items() if name.endswith("_W")}
         return self._replace(**of_words)
+
+
+def batches(items: Iterable[T], text_of: Callable[[T], str]) -> Iterator[list[T]]:
+    """Items in lists of about BATCH characters of text, which is quickest."""
+    batch, size = [], 0
+    for item in items:
+        batch.append(item)
+        size += len(text_of(item))
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def words(texts: Sequence[str]) -> Words:
@@ -64,10 +80,15 @@ def runs(found: Words, length: int) -> np.ndarray:
     return numbers_W
 
 
+def spans(found: Words, first_N: np.ndarray, next_N: np.ndarray) -> np.ndarray:
+    """The numbers of runs of any lengths, from their first words to those before `next`: uint64[N]."""
+    return _sums(found.numbers_W, first_N, next_N)
+
+
 def wholes(found: Words) -> np.ndarray:
     """The number of each document as the run of all its words: uint64[D]."""
     borders = np.searchsorted(found.documents_W, np.arange(len(found.offsets_D) + 1))
-    return _sums(found.numbers_W, borders[:-1], borders[1:])
+    return spans(found, borders[:-1], borders[1:])
 
 
 def _lower(text: str) -> bytes:
@@ -107,7 +128,7 @@ _POWERS: dict[int, np.ndarray] = {}
 
 def _powers(factor: int, count: int) -> np.ndarray:
     """factor ** 0, 1, ... modulo 2 ** 64, kept: uint64[count]."""
-    if len(_POWERS.get(factor, ())) < count:
+    if factor not in _POWERS or len(_POWERS[factor]) < count:
         factors = np.full(max(count, 1 << 20), factor, dtype=np.uint64)
         factors[0] = 1
         _POWERS[factor] = np.multiply.accumulate(factors)

@@ -1,0 +1,150 @@
+"""What names or reaches a person is masked: mail addresses, numbers of telephones, cards, accounts.
+
+    Write to ann@acme.org or +39 06 1234 5678.  ->  Write to <EMAIL> or <PHONE>.
+
+Only forms that are hardly anything else: of card and account numbers those whose check digits are right, of network
+addresses public ones that look like no version. Mathematics keeps its numbers; code keeps all but mail addresses of
+well-known endings, since `x @ layer.weight` is none and a test may stand on a number.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ablate.corpus.document import Document
+from ablate.corpus.step import Result
+
+EMAIL = re.compile(r"(?<![\w.+%@/-])[A-Za-z0-9][\w.+%-]{0,63}@(?:[A-Za-z0-9-]+\.)+([A-Za-z]{2,24})(?![\w@-])", re.ASCII)
+IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w/]|\.\d)", re.ASCII)
+IPV6 = re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]{0,4}(?![\w:])")
+PHONE = re.compile(
+    r"(?<![\w+(.,-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,5}(?:[ .-]?\d{2,5}){2,4}"
+    r"|\(\d{3}\) ?\d{3}-\d{4}|\d{3}-\d{3}-\d{4})(?![\w-]|[.,]\d)",
+    re.ASCII,
+)
+CARD = re.compile(
+    r"(?<![\w.,-])(?:\d{13,16}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}|\d{4}([ -])\d{6}\2\d{5})(?![\w-]|[.,]\d)", re.ASCII
+)
+IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)", re.ASCII)
+PARTS = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d|[23][0-9A-Fa-f]{3}:[0-9A-Fa-f]{0,4}:", re.ASCII)
+VERSION = re.compile(r"(?:version|release|section|chapter|clause|build|ver|rev|firmware|§)\W*$", re.IGNORECASE)
+ENDINGS = {
+    *["com", "org", "net", "edu", "gov", "info", "io", "dev", "de", "fr", "uk", "nl", "ch", "pl", "cz", "se", "dk"],
+    *["ru", "cn", "jp", "kr", "br", "au", "ca", "es", "eu"],
+}
+CARDS = re.compile(r"4|5[1-5]|2[2-7]|3[4-7]|6011|65")
+
+
+def _address(match: re.Match[str]) -> bool:
+    return not re.search(r"@(?:[\w-]+\.)*example\.", match[0])
+
+
+def _address_in_code(match: re.Match[str]) -> bool:
+    return _address(match) and match[1] in ENDINGS
+
+
+def _public(match: re.Match[str]) -> bool:
+    try:
+        address = ipaddress.ip_address(match[0])
+    except ValueError:
+        return False
+    if address.version == 4 and (max(address.packed) < 32 or VERSION.search(match.string[: match.start()][-12:])):
+        return False  # 1.4.2.10 is a version or a section
+    return address.is_global
+
+
+def _long(match: re.Match[str]) -> bool:
+    return 10 <= sum(map(str.isdigit, match[0])) <= 15
+
+
+def _luhn(match: re.Match[str]) -> bool:
+    digits = [int(digit) for digit in match[0] if digit.isdigit()]
+    doubled = [
+        digit if place % 2 == 0 else (2 * digit) // 10 + (2 * digit) % 10 for place, digit in enumerate(digits[::-1])
+    ]
+    return CARDS.match(match[0]) is not None and len(set(digits)) > 1 and sum(doubled) % 10 == 0
+
+
+def _checked(match: re.Match[str]) -> bool:
+    account = match[0].replace(" ", "")
+    return int("".join(str(int(letter, 36)) for letter in account[4:] + account[:4])) % 97 == 1
+
+
+def _at(text: str) -> bool:
+    return "@" in text
+
+
+def _numbers(text: str) -> bool:
+    """Whether nine digits stand close together anywhere."""
+    bytes_B = np.frombuffer(text.encode(), dtype=np.uint8)
+    places = np.flatnonzero(bytes_B - np.uint8(48) < 10)
+    return len(places) >= 9 and bool((places[8:] - places[:-8] < 40).any())
+
+
+def _parts(text: str) -> bool:
+    """Whether there is an address in quick sight: digits between dots, or colons before hexadecimal ones."""
+    return PARTS.search(text) is not None
+
+
+class _Mask(NamedTuple):
+    name: str
+    sign: Callable[[str], bool]  # told quickly: whether a text can have any
+    form: re.Pattern[str]
+    real: Callable[[re.Match[str]], bool]
+
+    def __call__(self, text: str) -> tuple[str, int]:
+        count = 0
+
+        def put(match: re.Match[str]) -> str:
+            nonlocal count
+            if not self.real(match):
+                return match[0]
+            count += 1
+            return f"<{self.name.upper()}>"
+
+        return self.form.sub(put, text), count
+
+
+ALL = [
+    *[
+        _Mask("email", _at, EMAIL, _address),
+        _Mask("iban", _numbers, IBAN, _checked),
+        _Mask("card", _numbers, CARD, _luhn),
+    ],
+    *[_Mask("phone", _numbers, PHONE, _long), _Mask("ip", _parts, IPV4, _public), _Mask("ip", _parts, IPV6, _public)],
+]
+MASKS = {"prose": ALL, "qa": ALL, "math": ALL[:2], "code": [_Mask("email", _at, EMAIL, _address_in_code)]}
+
+
+class Masks:
+    name, rounds = "masks", 0
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def key(self) -> dict[str, Any]:
+        return {"name": self.name, "version": 1, "kind": self.kind}
+
+    def look(self, round: int, documents: Sequence[Document], told: Any) -> None: ...
+
+    def decide(self, round: int, notes: Sequence[Any], told: Any) -> None: ...
+
+    def apply(self, documents: Sequence[Document], told: Any, first: int) -> list[Result]:
+        return [_masked(document, MASKS[self.kind]) for document in documents]
+
+
+def _masked(document: Document, masks: Sequence[_Mask]) -> Result:
+    text, noted = document.text, dict[str, float]()
+    likely = {mask.sign for mask in masks if mask.sign(text)}
+    again = bool(likely)
+    while again:  # what is masked may uncover what stood against it
+        again = False
+        for mask in masks:
+            text, count = mask(text) if mask.sign in likely else (text, 0)
+            if count:
+                noted[f"masked.{mask.name}"] = noted.get(f"masked.{mask.name}", 0) + count
+                again = True
+    return Result((document._replace(text=text),), noted=noted) if noted else Result((document,))

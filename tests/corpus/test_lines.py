@@ -1,0 +1,60 @@
+"""Lines that many documents have go; what people write again and again stays, and so do copies."""
+
+import numpy as np
+from level2 import results
+from test_near import prose
+
+from ablate.corpus.document import Document
+from ablate.corpus.lines import LONG, Lines
+
+LIMITS = {"lines.documents": 12.0, "lines.words": 3.0}
+MENU, NOTICE = "Home | News | About us | Contact", "© 2024 The Daily Page. All rights reserved, in all countries."
+
+
+def pages(count: int, *lines: str) -> list[Document]:
+    rng = np.random.default_rng(0)
+    return [Document("\n".join([MENU, prose(rng), prose(rng), *lines]), str(number)) for number in range(count)]
+
+
+def cut(documents: list[Document], kind: str = "prose", parts: int = 3) -> list[str]:
+    return [one.text for result in results(Lines(kind, LIMITS), documents, parts) for one in result.documents]
+
+
+def test_a_line_of_many_documents_goes():
+    documents = pages(12, NOTICE)
+    assert cut(documents) == ["\n".join(document.text.split("\n")[1:3]) for document in documents]
+    assert cut(documents[:11]) == [document.text for document in documents[:11]]
+    assert cut(documents, parts=1) == cut(documents, parts=12) == cut(documents[::-1])[::-1]
+
+
+def test_what_went_is_counted():
+    documents = pages(12, NOTICE)
+    [noted] = {tuple(result.noted.items()) for result in results(Lines("prose", LIMITS), documents)}
+    assert noted == (("lines.removed", 2), ("lines.bytes", len(f"{MENU}\n\n{NOTICE}".encode())))
+
+
+def test_copies_of_a_document_are_one_document():
+    [page] = pages(1, NOTICE)
+    copies = [page._replace(text=f"{page.text}\n{number}", source=str(number)) for number in range(50)]
+    assert cut(copies) == [copy.text for copy in copies]
+
+
+def test_a_document_that_is_mostly_lines_of_others_keeps_them():
+    documents = [*pages(20, NOTICE), Document(f"{MENU}\n{NOTICE}\nshort", "menu")]
+    assert cut(documents)[-1] == documents[-1].text
+
+
+def test_a_short_line_must_be_in_a_share_of_all():
+    documents = [*pages(20), *(document._replace(text=document.text.replace(MENU, "x")) for document in pages(11_000))]
+    assert len(MENU) < LONG
+    assert cut(documents)[:20] == [document.text for document in documents[:20]]
+    longer = [document._replace(text=f"{document.text}\n{NOTICE}") for document in documents[:20]]
+    assert all(NOTICE not in text and MENU in text for text in cut([*longer, *documents[20:]])[:20])
+
+
+def test_a_line_of_two_words_and_lines_of_code_stay():
+    documents = pages(20, "Read more")
+    assert all("Read more" in text for text in cut(documents))
+    assert cut(documents, "code") == [document.text for document in documents]
+    chinese = [document._replace(text=f"{document.text}\n版权所有，未经许可不得转载。") for document in documents]
+    assert all("版权" not in text for text in cut(chinese))
