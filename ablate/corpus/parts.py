@@ -18,7 +18,7 @@ import pyarrow.parquet
 from ablate.corpus.document import Document
 
 SCHEMA = pyarrow.schema([("text", pyarrow.large_string()), ("source", pyarrow.string()), ("meta", pyarrow.string())])
-ROWS = 1000  # of a group: what a reader holds
+ROWS, GROUP_CHARS = 1000, 4_000_000  # of a group at most, or one row: what a reader holds
 
 
 def name_of(number: int) -> str:
@@ -35,7 +35,7 @@ class Writer:
     def __init__(self, path: Path, schema: pyarrow.Schema) -> None:
         # two processes may be at one part for a while, where one is taken for dead and is not
         self.path, self.unfinished = path, path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
-        self.schema, self.rows, self.count = schema, list[tuple[Any, ...]](), 0
+        self.schema, self.rows, self.chars, self.count = schema, list[tuple[Any, ...]](), 0, 0
 
     def __enter__(self) -> Self:
         self.file = self.unfinished.open("wb")
@@ -59,7 +59,8 @@ class Writer:
     def add(self, *row: Any) -> None:
         self.rows.append(row)
         self.count += 1
-        if len(self.rows) == ROWS:
+        self.chars += sum(len(value) for value in row if isinstance(value, str))
+        if len(self.rows) == ROWS or self.chars >= GROUP_CHARS:
             self._flush()
 
     def _flush(self) -> None:
@@ -67,7 +68,7 @@ class Writer:
             columns = zip(*self.rows, strict=True)
             arrays = [pyarrow.array(list(column), f.type) for column, f in zip(columns, self.schema, strict=True)]
             self.table.write_batch(pyarrow.record_batch(arrays, schema=self.schema))
-            self.rows = []
+            self.rows, self.chars = [], 0
 
 
 def write(path: Path, documents: Iterable[Document]) -> int:
@@ -81,8 +82,9 @@ def write(path: Path, documents: Iterable[Document]) -> int:
 def read(path: Path) -> Iterator[Document]:
     """The documents of a part, a group in memory at a time."""
     with pyarrow.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=ROWS):
-            for text, source, meta in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+        for number in range(file.num_row_groups):
+            group = file.read_row_group(number)
+            for text, source, meta in zip(*(column.to_pylist() for column in group.columns), strict=True):
                 yield Document(text, source, json.loads(meta)) if meta else Document(text, source)
 
 

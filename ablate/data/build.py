@@ -139,7 +139,6 @@ class Build:
             write(paths[0], [text.encode()])
         encoder = Encoder(tokenizer.load(paths[0].read_text(encoding="utf-8")), self.data.vocabulary)
         write_table(paths[1], encoder.bytes_per_token)
-        assert encoder.end is not None  # `tokenizer.read` says it politely
         return encoder.end
 
     def _trained(self, splits: dict[str, Split], copies: Copies) -> str:

@@ -18,9 +18,9 @@ from ablate.run.settings import UserError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-PROOFS, PROOF = 40, 1000  # passages of a batch that are read back and tokenised both ways, and their characters
+PROOFS, PROOF = 40, 500  # passages of a batch that are read back and tokenised both ways, and their characters
 SHOWN = 12  # characters of a text that is rewritten, from where it begins to differ
-EMPTY = re.compile(r"\s{10000}")  # spaces in a row for which tiktoken may have no room
+EMPTY = 10_000  # spaces in a row: for many more tiktoken has no room, and ends the process
 
 
 class Encoder:
@@ -28,7 +28,9 @@ class Encoder:
 
     def __init__(self, tokenizer: "Tokenizer", vocabulary: int) -> None:
         self.tokenizer = tokenizer
-        self.end = end_of(tokenizer)
+        end = end_of(tokenizer)
+        assert end is not None  # `tokenizer.read` says it politely
+        self.end = end
         self.dtype = dtype_of(vocabulary)
         self.pieces = pieces(tokenizer, vocabulary)
         self.bytes_per_token = np.array([len(piece) for piece in self.pieces], dtype=np.int32)
@@ -45,18 +47,20 @@ class Encoder:
         proofs = self._own(passages)
         for passage, ids in zip(passages, proofs, strict=True):
             self._check_same(passage, ids, domain)
-        quick = self.fast if not any(map(EMPTY.search, texts)) else None
-        agree = quick and all(map(np.array_equal, map(quick, passages), proofs))
-        found = map(quick, texts) if quick and agree else self._own(texts)
-        end = np.array([self.end])
-        return np.concatenate([part for ids in found for part in (ids, end)]).astype(self.dtype)
+        quick = self.fast if not any(map(_is_empty, texts)) else None
+        agree = quick and list(map(quick, passages)) == proofs
+        ids = list[int]()
+        for found in map(quick, texts) if quick and agree else self._own(texts):
+            ids += found
+            ids.append(self.end)
+        return np.array(ids, dtype=self.dtype)
 
-    def _own(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def _own(self, texts: Sequence[str]) -> list[list[int]]:
         """By the tokenizer itself, which spreads a batch over all cores."""
-        return [np.array(found.ids) for found in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        return [found.ids for found in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
-    def _check_same(self, text: str, ids: np.ndarray, domain: str) -> None:
-        found, wanted = b"".join(map(self.pieces.__getitem__, ids.tolist())), text.encode()
+    def _check_same(self, text: str, ids: list[int], domain: str) -> None:
+        found, wanted = b"".join(map(self.pieces.__getitem__, ids)), text.encode()
         if found != wanted:
             place = next((i for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b), len(wanted))
             before, after = (side[place : place + SHOWN].decode(errors="replace") for side in (wanted, found))
@@ -64,6 +68,10 @@ class Encoder:
                 f"data.tokenizer: it rewrites text of domain {domain} ({before!r} becomes {after!r}), so bits per byte "
                 "would be wrong; use a byte-level tokenizer that does not rewrite text"
             )
+
+
+def _is_empty(text: str) -> bool:
+    return len(text) >= EMPTY and re.search(rf"\s{{{EMPTY}}}", text) is not None
 
 
 def _passages(texts: Sequence[str]) -> list[str]:

@@ -12,13 +12,12 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# A digit ends what is before it: spaces in front of one are a word, as they are at the end of the text
-WORDS = r"\p{N}|'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+"
+# A digit ends what is before it: spaces in front of one are a word, as they are at the end of the text. In brackets is
+# what needs no look ahead, which is a fifth sooner
+WORDS = r"(?:\p{N}|'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?[^\s\p{L}\p{N}]+)|\s+(?![^\s\p{N}])|\s+"
 CUTS = [
     {"type": "Digits", "individual_digits": True},
     {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
@@ -26,16 +25,15 @@ CUTS = [
 PLAIN = {"type": "BPE", "dropout": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False}
 
 
-def encoder(tokenizer: "Tokenizer", pieces: list[bytes]) -> Callable[[str], np.ndarray] | None:
-    """Text to ids (uint32), or None if tiktoken would cut it otherwise. `pieces`: the bytes of each token."""
+def encoder(tokenizer: "Tokenizer", pieces: list[bytes]) -> Callable[[str], list[int]] | None:
+    """Text to ids, or None if tiktoken would cut it otherwise. `pieces`: the bytes of each token."""
     parts = json.loads(tokenizer.to_str())
     if not _is_plain(parts) or not _is_ranked(parts["model"]):
         return None
     import tiktoken  # needed where text is prepared alone
 
     ranks = {piece: index for index, piece in enumerate(pieces) if piece}
-    encoding = tiktoken.Encoding("", pat_str=WORDS, mergeable_ranks=ranks, special_tokens={})
-    return lambda text: np.array(encoding.encode_ordinary(text), dtype=np.uint32)  # sooner than `encode_to_numpy`
+    return tiktoken.Encoding("", pat_str=WORDS, mergeable_ranks=ranks, special_tokens={}).encode_ordinary
 
 
 def _is_plain(parts: dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Documents come back from disk as they went."""
 
+import pyarrow.parquet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,3 +26,11 @@ def test_more_documents_than_a_group_holds(tmp_path):
     parts.write(tmp_path / "part-00000.parquet", documents)
     assert list(parts.read(tmp_path / "part-00000.parquet")) == documents
     assert [path.name for path in tmp_path.iterdir()] == ["part-00000.parquet"]
+
+
+def test_a_group_of_long_documents_holds_few(tmp_path):
+    documents = [Document("word " * (parts.GROUP_CHARS // 10), str(number)) for number in range(5)]
+    parts.write(tmp_path / "part-00000.parquet", documents)
+    with pyarrow.parquet.ParquetFile(tmp_path / "part-00000.parquet") as file:
+        assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [2, 2, 1]
+    assert list(parts.read(tmp_path / "part-00000.parquet")) == documents

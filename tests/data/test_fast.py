@@ -26,13 +26,13 @@ WORDS = st.sampled_from([*SPACES, *DIGITS, "'s", "'ll", "'", "\u4e2d", "\u00e9",
 def test_every_text_has_the_same_tokens(text):
     text = clean(text)
     assert FAST
-    assert FAST(text).tolist() == OURS.encode(text, add_special_tokens=False).ids
+    assert FAST(text) == OURS.encode(text, add_special_tokens=False).ids
 
 
 def test_a_word_without_end_has_the_same_tokens():
     assert FAST
     text = "".join(np.random.default_rng(0).choice(list("ACGT"), 100_000))
-    assert FAST(text).tolist() == OURS.encode(text, add_special_tokens=False).ids
+    assert FAST(text) == OURS.encode(text, add_special_tokens=False).ids
 
 
 def changed(**of_model: Any) -> dict[str, Any]:
