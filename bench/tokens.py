@@ -34,6 +34,7 @@ from ablate.data import text, tokenizer
 from ablate.data.cutting import BATCH_BYTES, Cutting, Task
 from ablate.data.documents import batches, cleaned
 from ablate.data.encoder import Encoder
+from ablate.data.request import Levels
 from ablate.data.shards import write
 from ablate.data.spool import Portion
 from ablate.data.tokens import prepare
@@ -174,7 +175,7 @@ def memory(folder: Path) -> dict[str, float]:
     data = Data(source="folder", root=str(folder / "text"), domains=["drawn"], focus="drawn", vocabulary=2048)
     begin = time.monotonic()
     with Watch() as watch:
-        corpus = prepare(data, folder, by=Prepare(workers=2))
+        corpus = prepare(data, folder, how=Levels(by=Prepare(workers=2)))
     megabytes = corpus.total("drawn", "bytes") / 1e6
     return {"peak": watch.peak, "alone": watch.alone, "seconds": time.monotonic() - begin, "megabytes": megabytes}
 

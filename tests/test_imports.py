@@ -23,7 +23,7 @@ INSIDE = {
     "data": ["run", "plan", "corpus", "data"],
     "model": ["run.settings", "run.parse", "model"],
     "scores": ["run", "model", "scores", "corpus.document", "data.heldout", "data.questions", "data.tokens"],
-    "fit": ["run", "plan", "data", "model", "scores", "fit"],
+    "fit": ["run", "plan", "corpus", "data", "model", "scores", "fit"],
     "verdict": ["run", *READ, "verdict"],
     "laws": ["run", *READ, "verdict", "laws"],
     "page": ["run", *READ, "verdict", "laws", "page", "corpus.report"],

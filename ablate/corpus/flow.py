@@ -35,7 +35,6 @@ from ablate.run.settings import UserError
 
 VERSION = 1  # raised when equal steps come to write other parts
 MANIFEST = "manifest.json"
-MOST = 0.5  # share of a domain's bytes that a rule may remove before someone is asked
 
 
 class How(NamedTuple):
@@ -45,7 +44,7 @@ class How(NamedTuple):
     level: int
     prepare: Prepare
     allow: Sequence[str] = ()
-    most: float = MOST
+    most: float = 1.0
     progress: bool = False
 
 
@@ -194,7 +193,7 @@ def _check_rules(counts: list[Counts], how: How) -> None:
     whole = counts[0].bytes
     for count in counts:
         for rule, (_, went) in sorted(count.removed.items()):
-            if went > how.most * whole and rule not in how.allow:
+            if went > how.most * whole and not {rule, rule.partition(".")[0]} & set(how.allow):
                 raise UserError(
                     f"domain {how.domain}: rule {rule} removes {went / whole:.0%} of its text; set its bound "
                     f"(corpus.bounds), leave it out (corpus.rules), or allow it: corpus.allow=[{rule}]"

@@ -1,6 +1,6 @@
 """How far text is processed: ten levels, after daVinci-LLM (Data Darwinism), of which six can be made here.
 
-    reached(parts, 2, wanted)      the parts of level 0 through the steps of levels 1 and 2, a folder each
+    reached(first, 2, wanted)      the parts of level 0 through the steps of levels 1 and 2, a folder each
 
 A level is made of the one below it, so that arms of several levels share what they have in common. What a study holds
 fixed comes last: as many bytes drawn at random (`corpus.draw`), only documents that all arms have (`corpus.only`).
@@ -8,14 +8,15 @@ fixed comes last: as many bytes drawn at random (`corpus.draw`), only documents 
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ablate.corpus import flow, parts
 from ablate.corpus.draw import Draw, Only
-from ablate.corpus.flow import How
 from ablate.corpus.step import Step
 from ablate.run.corpus import Prepare, Processing
 from ablate.run.settings import Data, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from ablate.corpus.endpoint import Endpoint
 
 LEVELS = (
     "acquired",
@@ -32,7 +33,8 @@ LEVELS = (
 ALL = "all"  # in `data.level`: the domains that are not named
 KINDS = {"code": "code", "math": "math", "mathematics": "math", "qa": "qa", "questions": "qa"}  # others are prose
 NORMALISED = 1  # the highest level that selects nothing
-STOPS = 2  # the highest level at which a rule that removes most of a domain is taken for a mistake
+# The highest level at which a rule is taken for a mistake that removes more than this share of a domain's bytes
+STOPS, MOST = 2, 0.5
 
 
 class Wanted(NamedTuple):
@@ -76,37 +78,59 @@ def steps_of(level: int, wanted: Wanted) -> list[Step]:
     return STEPS[level](wanted)
 
 
-def reached(found: Sequence[Path], level: int, wanted: Wanted, held_out: bool = False) -> list[Path]:
-    """The folders that take the parts of level 0 to a level, in their order; of the last one, the parts are the text.
+class Leg(NamedTuple):
+    """A part of the way: steps to a level, and the name of the folder that they end in."""
 
-    Raises UserError. Of `held_out` text all is kept that the steps leave, whatever is drawn of the rest.
+    name: str
+    level: int
+    steps: Sequence[Step]
+    most: float = 1.0  # share of the text that a rule may remove before someone is asked
+
+
+def keys(level: int, wanted: Wanted, held_out: bool = False) -> list[Any]:
+    """Everything that decides what `reached` makes of text, plain data."""
+    steps = [[leg.level, step.name, step.key()] for leg in _legs(level, wanted, held_out) for step in leg.steps]
+    drawn = [wanted.processing.random and level] if not held_out else []
+    return [*steps, *drawn, *([step.name, step.key()] for step in _fixed(wanted) if not held_out)]
+
+
+def reached(first: Callable[[], Sequence[Path]], level: int, wanted: Wanted, held_out: bool = False) -> list[Path]:
+    """The folders that take text from level 0 to a level, in their order: of the last, the parts are the text.
+
+    `first`: gives the parts of level 0, if they are needed. Of `held_out` text all is kept that the steps leave,
+    whatever is drawn of the rest. Raises UserError.
     """
-    folders, below = list[Path](), (0, found)
-    name, random = f"{wanted.domain}{'-held' * held_out}", wanted.processing.random and not held_out
-    for number in range(1, level + 1):
-        found = _extended(folders, found, f"{name}-l{number}", number, steps_of(number, wanted), wanted)
-        if number == NORMALISED:
-            below = len(folders), found
-    if random and level > NORMALISED:
-        whole = flow.manifest_of(folders[-1])["bytes"]
-        kept, found = below
-        del folders[kept:]
-        found = _extended(folders, found, f"{name}-l{level}-random", level, [Draw(whole)], wanted)
-    if not held_out and (steps := _fixed(wanted)):
-        _extended(folders, found, f"{name}-l{level}-fixed", level, steps, wanted)
+    from ablate.corpus import flow  # with pyarrow, which who finds what is wanted does not need
+
+    legs, fixed = _legs(level, wanted, held_out), [] if held_out else _fixed(wanted)
+    if not legs and not fixed:
+        return []
+    found, folders = [first()], list[Path]()
+    for leg in legs:
+        _go(leg, found, folders, wanted)
+    if wanted.processing.random and not held_out and level > NORMALISED:
+        whole, kept = flow.manifest_of(folders[-1])["bytes"], sum(leg.level <= NORMALISED for leg in legs)
+        del folders[kept:], found[kept + 1 :]
+        _go(Leg(f"{wanted.domain}-l{level}-random", level, [Draw(whole)]), found, folders, wanted)
+    if fixed:
+        _go(Leg(f"{wanted.domain}-l{level}-fixed", level, fixed), found, folders, wanted)
     return folders
 
 
-def _extended(
-    folders: list[Path], found: Sequence[Path], name: str, level: int, steps: Sequence[Step], wanted: Wanted
-) -> Sequence[Path]:
-    """The parts after some more steps, whose folder is added to those that there are."""
-    if not steps:
-        return found
-    most = flow.MOST if level <= STOPS and "random" not in name and "fixed" not in name else 1.0
-    how = How(wanted.domain, level, wanted.prepare, wanted.processing.allow, most, wanted.progress)
-    folders.append(flow.run(found, wanted.outputs / "corpus" / name, steps, how))
-    return parts.paths_of(folders[-1])
+def _legs(level: int, wanted: Wanted, held_out: bool) -> list[Leg]:
+    name = f"{wanted.domain}-held" if held_out else wanted.domain
+    by_level = ((number, steps_of(number, wanted)) for number in range(1, level + 1))
+    most = dict.fromkeys(range(1, STOPS + 1), MOST)
+    return [Leg(f"{name}-l{number}", number, steps, most.get(number, 1.0)) for number, steps in by_level if steps]
+
+
+def _go(leg: Leg, found: list[Sequence[Path]], folders: list[Path], wanted: Wanted) -> None:
+    """Add the folder that a leg ends in, and its parts."""
+    from ablate.corpus import flow, parts
+
+    how = flow.How(wanted.domain, leg.level, wanted.prepare, wanted.processing.allow, leg.most, wanted.progress)
+    folders.append(flow.run(found[-1], wanted.outputs / "corpus" / leg.name, leg.steps, how))
+    found.append(parts.paths_of(folders[-1]))
 
 
 def _fixed(wanted: Wanted) -> list[Step]:
@@ -115,18 +139,36 @@ def _fixed(wanted: Wanted) -> list[Step]:
     return [*only, *([Draw(processing.draw[domain])] if domain in processing.draw else [])]
 
 
+def _ruled(wanted: Wanted) -> list[Step]:
+    from ablate.corpus import rules
+
+    return rules.steps(wanted.processing, wanted.kind, wanted.processing.languages.get(wanted.domain, []))
+
+
 def _scored(wanted: Wanted) -> list[Step]:
     from ablate.corpus import score
 
     return score.steps(wanted.processing, wanted.reader_of)
 
 
-def _ruled(wanted: Wanted) -> list[Step]:
-    from ablate.corpus import rules
+def _refined(wanted: Wanted) -> list[Step]:
+    from ablate.corpus import refine
 
-    processing = wanted.processing
-    return rules.steps(processing, wanted.kind, processing.languages.get(wanted.domain, []))
+    return refine.steps(_teacher(wanted))
 
 
-# Of each level what makes it of the one below
-STEPS: dict[int, Callable[[Wanted], list[Step]]] = {2: _ruled, 3: _scored}
+def _completed(wanted: Wanted) -> list[Step]:
+    from ablate.corpus import complete
+
+    teacher = wanted.processing.teacher
+    return complete.steps(teacher, _teacher(wanted) if complete.needs_endpoint(teacher) else None)
+
+
+def _teacher(wanted: Wanted) -> "Endpoint":
+    from ablate.corpus.endpoint import Endpoint
+
+    return Endpoint.of(wanted.processing.teacher, wanted.prepare, wanted.outputs / "corpus" / "replies.sqlite")
+
+
+# Of each level what makes it of the one below. Their rooms are loaded where they are needed
+STEPS: dict[int, Callable[[Wanted], list[Step]]] = {2: _ruled, 3: _scored, 4: _refined, 5: _completed}

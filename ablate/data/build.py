@@ -13,23 +13,25 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ablate.corpus.copies import Copies
 from ablate.corpus.document import Document
+from ablate.corpus.levels import level_of
 from ablate.data import spool, tokenizer
 from ablate.data.cutting import Cutting, Task, joined
 from ablate.data.documents import batches, capped, keys
 from ablate.data.encoder import Encoder
 from ablate.data.heldout import HeldOut
-from ablate.data.request import digest
+from ablate.data.levelled import Reached, reached
+from ablate.data.request import Levels, digest
 from ablate.data.shards import SOURCES, SPLITS, join, sha256_of, shard_name, write, write_table
 from ablate.data.spool import Split
 from ablate.data.text import Source, share_of
-from ablate.run.corpus import Prepare
-from ablate.run.processes import cores, spread
+from ablate.run.processes import alone, cores, spread
 from ablate.run.progress import Progress
 from ablate.run.settings import Data, UserError
 
@@ -49,14 +51,14 @@ class Build:
     source: Source
     request: dict[str, Any]
     held_out: "Corpus | None"
-    by: Prepare
+    how: Levels
     shown: bool
 
     def __call__(self) -> None:
         """Make it, unless it is there. Any number of processes may want it at once: one works, the others wait."""
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(self.folder, self.shown):
+            with alone(self.folder, self.shown):
                 if not self.folder.exists():
                     self.part.mkdir(exist_ok=True)
                     for path in self.part.glob(".*"):  # of a process that was killed
@@ -89,27 +91,49 @@ class Build:
         # Said aloud, the library does not warn at every later fork; the children never tokenise.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         with Progress(len(self.data.domains) + 2, self.shown, "part") as bar:
-            splits = {}
+            found = {}
             for domain in self.data.domains:
                 bar.begin(f"reading {domain}")
-                splits[domain] = self._read(domain)
+                found[domain] = self._levelled(domain, self._read(domain))
+            splits = {domain: one.split for domain, one in found.items()}
             bar.begin("looking at held-out text")
             copies = self._copies(splits)
             bar.begin("loading the tokenizer" if self.data.tokenizer or self.held_out else "training the tokenizer")
             end = self._tokenizer(splits, copies)
         tasks = self._tokenised(splits)
-        self._conclude(tasks, splits, end)
+        self._conclude(tasks, splits, {"end": end} | self._of_levels(found))
 
     def _read(self, domain: str) -> Split:
         """The text of a domain on disk, without what is held out, and that."""
         folder = self.work / domain
         documents, mine = self.source.documents(self.data.names[domain]), share_of(self.data, domain)
-        spool.fill(folder, documents, mine, self.data.domain_bytes, self.by.part_mb * 1_000_000)
+        once = level_of(self.data, domain) is None
+        spool.fill(folder, documents, mine, self.data.domain_bytes, self.how.by.part_mb * 1_000_000, once)
         if self.held_out is None:
             return spool.split(folder, domain, self.data.validation)
-        sources = json.loads((self.held_out.folder / SOURCES).read_text(encoding="utf-8"))[domain]
-        write_table(folder / "held.npy", keys(sorted(set(sources))))
+        write_table(folder / spool.HELD, self._held_sources(self.held_out, domain))
         return spool.without(folder, domain)
+
+    def _held_sources(self, corpus: "Corpus", domain: str) -> np.ndarray:
+        """Keys of the sources that another corpus holds out, those among them of which no document is left."""
+        known = corpus.manifest.get("held sources", {}).get(domain)
+        sources = json.loads((corpus.folder / SOURCES).read_text(encoding="utf-8"))[domain] if known is None else []
+        return keys(sorted(set(sources))) if known is None else np.array(known, dtype=np.uint64)
+
+    def _levelled(self, domain: str, split: Split) -> Reached:
+        """The text of a domain at the level that it is to have."""
+        if not self.how.applies(self.data, domain):
+            return Reached(split)
+        outputs = self.folder.parents[1]
+        return reached(
+            split, self.work / domain, level_of(self.data, domain), self.how.wanted(domain, outputs, self.shown)
+        )
+
+    def _of_levels(self, found: dict[str, Reached]) -> dict[str, Any]:
+        """What the manifest says of levels: folders that text came through, and all sources that are held out."""
+        made = {domain: one.names for domain, one in found.items() if self.how.applies(self.data, domain)}
+        held = {domain: np.load(self.work / domain / spool.HELD).tolist() for domain in made}
+        return {"corpus": made, "held sources": held} if made else {}
 
     def _copies(self, splits: dict[str, Split]) -> Copies:
         """What is held out, of all domains: it leaves the training text of all."""
@@ -163,7 +187,7 @@ class Build:
             task.into.parent.mkdir(exist_ok=True)
         cutting = Cutting(tasks, self.part / "tokenizer.json", self.data.vocabulary, self.work / "copies.npz")
         size = sum(spool.size_of(self.work / domain) for domain in splits)
-        workers = min(self.by.workers or cores(), size // WORTH_BYTES)
+        workers = min(self.how.by.workers or cores(), size // WORTH_BYTES)
         left = [number for number in range(len(tasks)) if not cutting.done(number)]
         with Progress(len(left), self.shown, "part") as bar:
             bar.tell("tokenising")
@@ -171,7 +195,7 @@ class Build:
                 bar.at(done, f"tokenised {tasks[number].domain}")
         return tasks
 
-    def _conclude(self, tasks: list[Task], splits: dict[str, Split], end: int) -> None:
+    def _conclude(self, tasks: list[Task], splits: dict[str, Split], told: dict[str, Any]) -> None:
         """Write the streams of tokens, the sources of held-out documents, and the manifest."""
         domains: dict[str, Any] = {}
         for domain in self.data.domains:
@@ -182,7 +206,7 @@ class Build:
             portions = {domain: split.validation for domain, split in splits.items()}
             sources = {domain: [d.source for p in held for d in p.documents()] for domain, held in portions.items()}
             write(self.part / SOURCES, [json.dumps(sources).encode()])
-        self._write_manifest({"request": self.request, "end": end, "domains": domains})
+        self._write_manifest({"request": self.request, **told, "domains": domains})
 
     def _joined(self, tasks: list[Task], domain: str, name: str) -> dict[str, int]:
         """Write a stream of tokens; how much text it is."""
@@ -199,24 +223,6 @@ class Build:
         contents = {name: written["sha256"] for name, written in files.items() if name != SOURCES}
         manifest = {"fingerprint": digest(contents), **results, "files": files}
         write(self.part / "manifest.json", [json.dumps(manifest, indent=1).encode()])
-
-
-@contextmanager
-def _alone(folder: Path, shown: bool) -> Iterator[None]:
-    """Hold the lock of a folder. The system lets go of it when its holder dies."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(f"{folder}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if shown:
-            print(f"waiting for another run that prepares {folder}", flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _copy(path: Path, into: Path) -> None:

@@ -46,6 +46,13 @@ class Seen:
         return new_D
 
 
+class Repeats(Seen):
+    """Nothing has come by: texts that are there twice are left, for level 2 to find."""
+
+    def new(self, keys_D: np.ndarray) -> np.ndarray:
+        return np.ones(len(keys_D), dtype=bool)
+
+
 def key(name: str) -> int:
     """What a text or a source is known by; sorts as `order_key` does."""
     return int.from_bytes(order_key(name)[:8])

@@ -3,16 +3,49 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ablate.corpus import levels
+from ablate.corpus.levels import Wanted, level_of
 from ablate.data.shards import sha256_of
 from ablate.data.text import Source, open_source
+from ablate.run.corpus import Prepare, Processing
 from ablate.run.settings import Data, UserError
 
 RECIPE = 2  # raise it when equal text and settings give other files
 # Settings that do not change what is written, or not by their name
 UNKEYED = ("root", "tokenizer", "focus", "span", "level", "columns", "held_out")
+
+
+class Levels(NamedTuple):
+    """What becomes of the text of each domain, and who sees to it. `reader_of`: what reads text under one of our runs
+    (`corpus.score.Reader`), by the run's id."""
+
+    processing: Processing = Processing()
+    by: Prepare = Prepare()
+    reader_of: Callable[[str], Any] | None = None
+
+    def wanted(self, domain: str, outputs: Path, shown: bool = False) -> Wanted:
+        return Wanted(domain, self.processing, self.by, outputs, shown, self.reader_of)
+
+    def asked(self, data: Data, outputs: Path) -> dict[str, Any]:
+        """Everything that decides what becomes of the text, plain JSON data; nothing if that is nothing."""
+        found = {domain: self._asked(data, domain, outputs) for domain in data.domains if self.applies(data, domain)}
+        return {"levels": json.loads(json.dumps(found))} if found else {}
+
+    def applies(self, data: Data, domain: str) -> bool:
+        """Whether the text of the domain is more than read: it has a level, or a study holds something fixed."""
+        of_study = domain in self.processing.draw or domain in self.processing.only
+        return level_of(data, domain) is not None or of_study
+
+    def _asked(self, data: Data, domain: str, outputs: Path) -> dict[str, Any]:
+        level, wanted = level_of(data, domain), self.wanted(domain, outputs)
+        found: dict[str, Any] = {"level": level, "training": levels.keys(level or 0, wanted)}
+        if level is not None and not data.held_out:
+            found["held out"] = levels.keys(self.processing.held_out, wanted, held_out=True)
+        return found
 
 
 def asked(data: Data, held_out: str) -> tuple[Source, dict[str, Any]]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ablate.corpus import parts
 from ablate.corpus.document import Document
-from ablate.data.documents import Seen, batches, capped, first_seen, held_out, key
+from ablate.data.documents import Repeats, Seen, batches, capped, first_seen, held_out, key
 from ablate.data.shards import write_table, write_tables
 from ablate.run.settings import UserError
 
@@ -60,14 +60,22 @@ class Table(NamedTuple):
 
 
 def fill(
-    folder: Path, documents: Iterable[Document], mine: Callable[[Document], bool], limit: int, part_bytes: int
+    folder: Path,
+    documents: Iterable[Document],
+    mine: Callable[[Document], bool],
+    limit: int,
+    part_bytes: int,
+    once: bool = True,
 ) -> None:
-    """Write the documents that are `mine` as parts of about `part_bytes` of text; `limit` bytes in all, 0: no limit."""
+    """Write the documents that are `mine` as parts of about `part_bytes` of text; `limit` bytes in all, 0: no limit.
+
+    `once`: a text that comes again is left out.
+    """
     if (folder / "whole").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     tables = _tables(folder)
-    reader = _Reader(documents, mine, limit or NO_LIMIT, tables)
+    reader = _Reader(documents, mine, limit or NO_LIMIT, tables, once)
     for number in itertools.count(len(tables)):
         stream = reader.part(part_bytes)
         if (first := next(stream, None)) is None:
@@ -112,10 +120,15 @@ class _Reader:
     """What a source gives, from where the last table was written."""
 
     def __init__(
-        self, documents: Iterable[Document], mine: Callable[[Document], bool], limit: int, tables: list[Table]
+        self,
+        documents: Iterable[Document],
+        mine: Callable[[Document], bool],
+        limit: int,
+        tables: list[Table],
+        once: bool,
     ) -> None:
         self.read, self.left = (tables[-1].read, tables[-1].left) if tables else (0, limit)
-        self.mine, self.seen = mine, Seen()
+        self.mine, self.seen = mine, Seen() if once else Repeats()
         for table in tables:
             self.seen.new(table.seen)
         self.batches = batches(itertools.islice(documents, self.read, None))

@@ -16,15 +16,15 @@ no date, no name of a source): it is what identifies the data of a run, on any m
 
 import dataclasses
 import json
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate.data.request import asked, first_difference, folder_of, tokenizer_digest
+from ablate.data.request import Levels, asked, first_difference, folder_of, tokenizer_digest
 from ablate.data.shards import SOURCES, SPLITS, dtype_of, sha256_of, shard_name
-from ablate.run.corpus import Prepare
 from ablate.run.settings import Data, Settings, SettingsError, UserError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def num_spans(num_tokens: int, span: int) -> int:
     return max(num_tokens - 1, 0) // span
 
 
-def prepare(data: Data, outputs: Path, progress: bool = False, by: Prepare = Prepare()) -> Corpus:  # noqa: B008
+def prepare(data: Data, outputs: Path, progress: bool = False, how: Levels = Levels()) -> Corpus:  # noqa: B008
     """The corpus of these settings from `outputs/data`, made there first when it is missing.
 
     Any number of processes may ask at once: one works, the others wait. Raises UserError for text that
@@ -104,11 +104,12 @@ def prepare(data: Data, outputs: Path, progress: bool = False, by: Prepare = Pre
     """
     held_out = _held_out_of(data, outputs)
     source, request = asked(data, held_out.fingerprint if held_out else "")
+    request |= how.asked(data, Path(outputs))
     folder = folder_of(data, outputs, request)
     if not folder.exists():
         from ablate.data.build import Build  # with tokenizers, of which every run but the first needs none
 
-        Build(folder, data, source, request, held_out, by, progress)()
+        Build(folder, data, source, request, held_out, how, progress)()
     corpus = opened(folder)
     if corpus.manifest["request"] != request:
         raise _damaged(folder, f"manifest.json differs in {first_difference(corpus.manifest['request'], request)}")
@@ -116,10 +117,13 @@ def prepare(data: Data, outputs: Path, progress: bool = False, by: Prepare = Pre
     return corpus
 
 
-def prepare_for(settings: Settings) -> Corpus:
-    """The corpus of a run, as `prepare` makes it, with enough text held out for the run's evaluations."""
-    where = settings.where
-    corpus = prepare(settings.data, Path(where.outputs), where.progress, settings.prepare)
+def prepare_for(settings: Settings, reader_of: Callable[[str], Any] | None = None) -> Corpus:
+    """The corpus of a run, as `prepare` makes it, with enough text held out for the run's evaluations.
+
+    `reader_of`: what scores text under one of our runs, for those who have that (`data.request.Levels`).
+    """
+    where, how = settings.where, Levels(settings.corpus, settings.prepare, reader_of)
+    corpus = prepare(settings.data, Path(where.outputs), where.progress, how)
     check_held_out(corpus, settings.data.span, settings.evaluation.spans)
     return corpus
 

@@ -3,6 +3,7 @@
 Nothing here loads torch: a mistake is one line before anything is prepared or written.
 """
 
+from ablate.corpus import levels
 from ablate.data import text
 from ablate.fit import callbacks, objectives, optimizer
 from ablate.model import mixers
@@ -18,6 +19,7 @@ def check(settings: Settings) -> None:
     parts.load(settings.where.imports)
     schedule.check(settings.schedule)
     text.check(settings.data)
+    levels.check(settings)
     mixers.check(settings.model, settings.size)
     optimizer.check(settings.optimizer)
     objectives.check(settings)

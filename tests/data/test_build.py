@@ -19,6 +19,7 @@ from ablate.data import build, documents, spool
 from ablate.data.documents import capped, cleaned
 from ablate.data.heldout import texts_of
 from ablate.data.questions import question
+from ablate.data.request import Levels
 from ablate.data.tokens import Corpus, prepare
 from ablate.run.corpus import Prepare
 from ablate.run.settings import Data
@@ -44,7 +45,7 @@ def files_of(corpus: Corpus) -> dict[str, bytes]:
 def test_equal_bytes_for_any_number_of_processes_and_parts(large, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "WORTH_BYTES", 1)
     ways = [Prepare(workers=1, part_mb=1), Prepare(workers=2, part_mb=1), Prepare(workers=4, part_mb=2), Prepare()]
-    corpora = [prepare(small_data(large), tmp_path / str(n), by=by) for n, by in enumerate(ways)]
+    corpora = [prepare(small_data(large), tmp_path / str(n), how=Levels(by=by)) for n, by in enumerate(ways)]
     assert all(files_of(corpus) == files_of(corpora[0]) for corpus in corpora[1:])
     domains = [corpus.manifest["domains"] for corpus in corpora]
     assert domains.count(domains[0]) == len(ways)
@@ -70,8 +71,9 @@ def killed(data: Data, outputs: Path, until: Callable[[Path], bool], workers: in
     """A preparation in another process, killed as soon as its folder of parts is as said."""
     script = (
         "from pathlib import Path\nfrom ablate.data import build\nfrom ablate.data.tokens import prepare\n"
-        "from ablate.run.corpus import Prepare\nfrom ablate.run.settings import Data\nbuild.WORTH_BYTES = 1\n"
-        f"prepare({data!r}, Path({str(outputs)!r}), by=Prepare(part_mb=1, workers={workers}))"
+        "from ablate.data.request import Levels\nfrom ablate.run.corpus import Prepare\n"
+        "from ablate.run.settings import Data\nbuild.WORTH_BYTES = 1\n"
+        f"prepare({data!r}, Path({str(outputs)!r}), how=Levels(by=Prepare(part_mb=1, workers={workers})))"
     )
     process = subprocess.Popen([sys.executable, "-c", script])
     try:
@@ -99,7 +101,7 @@ def test_what_was_whole_when_it_was_killed_is_not_made_again(large, tmp_path, wo
     kinds = ("part-*.npz", "*.bin", "whole", "held.npy")
     before = {path.relative_to(left).as_posix(): path.stat().st_mtime_ns for kind in kinds for path in left.rglob(kind)}
     assert before
-    corpus = prepare(small_data(large), tmp_path / "killed", by=Prepare(part_mb=1))
+    corpus = prepare(small_data(large), tmp_path / "killed", how=Levels(by=Prepare(part_mb=1)))
     assert before.items() <= work.items()
     assert files_of(corpus) == files_of(prepare(small_data(large), tmp_path / "whole"))
     assert intact(corpus)
