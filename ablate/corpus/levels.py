@@ -139,6 +139,12 @@ def _fixed(wanted: Wanted) -> list[Step]:
     return [*only, *([Draw(processing.draw[domain])] if domain in processing.draw else [])]
 
 
+def _normalised(wanted: Wanted) -> list[Step]:
+    from ablate.corpus.normal import Normalise
+
+    return [Normalise(wanted.processing.html)]
+
+
 def _ruled(wanted: Wanted) -> list[Step]:
     from ablate.corpus import rules
 
@@ -171,4 +177,4 @@ def _teacher(wanted: Wanted) -> "Endpoint":
 
 
 # Of each level what makes it of the one below. Their rooms are loaded where they are needed
-STEPS: dict[int, Callable[[Wanted], list[Step]]] = {2: _ruled, 3: _scored, 4: _refined, 5: _completed}
+STEPS: dict[int, Callable[[Wanted], list[Step]]] = {1: _normalised, 2: _ruled, 3: _scored, 4: _refined, 5: _completed}

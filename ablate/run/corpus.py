@@ -44,6 +44,8 @@ class Processing:
     kinds: dict[str, str] = dataclasses.field(default_factory=dict)
     # Languages that a domain is to be of, {english: [en]}; a domain that is not named keeps all
     languages: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    # What makes text of html (`corpus.normal.HTML`): all that is visible, or what is taken for the main part
+    html: Literal["whole", "main", "trafilatura"] = "whole"
     rules: list[str] = dataclasses.field(default_factory=list)  # of level 2, from `corpus.rules.RULES`; empty: all
     # Thresholds of your own: {repetition: {lines: 0.5}}
     bounds: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
