@@ -17,6 +17,7 @@ No key and no prompt is written anywhere, into messages neither.
 """
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -42,6 +43,7 @@ ATTEMPTS, FIRST_ATTEMPTS = 8, 3  # of one request; while the server has not answ
 WRONG_ATTEMPTS = 3  # of one that is answered, and not well
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds between two attempts: twice as many each time
 PATIENCE = 600.0  # seconds that a server may ask to wait
+A_URL = "must be that of a teacher, http://host:port/v1"
 POLL = 0.1  # seconds between two looks at what another process is asking for
 
 
@@ -62,16 +64,14 @@ class Endpoint:
 
     @classmethod
     def of(cls, teacher: Teacher, prepare: Prepare, path: Path) -> Self:
-        """Raises SettingsError for what cannot be asked."""
-        if not re.fullmatch(r"https?://[^\s@]+", prepare.url):
-            raise SettingsError(
-                f"prepare.url={prepare.url.rpartition('@')[2]}: must be that of a teacher, http://host:port/v1"
-            )
+        """Raises SettingsError for what cannot be asked. Without a URL there are the replies that are kept."""
+        if prepare.url and not re.fullmatch(r"https?://[^\s@]+", prepare.url):
+            raise SettingsError(f"prepare.url={prepare.url.rpartition('@')[2]}: {A_URL}")
         if prepare.key and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", prepare.key):
             raise SettingsError("prepare.key: must be the name of an environment variable, such as OPENAI_API_KEY")
         if not teacher.model:
-            raise SettingsError(f"corpus.teacher.model={teacher.model}: must be the name of a model at {prepare.url}")
-        return cls(teacher, prepare, path, uuid.uuid4().hex)
+            raise SettingsError(f"corpus.teacher.model={teacher.model}: must be the name of a model at prepare.url")
+        return cls(teacher, prepare, path, _command())
 
     def key(self) -> dict[str, Any]:
         """All that decides a reply, besides the prompt; where it is from does not."""
@@ -95,6 +95,8 @@ class Endpoint:
         with Replies(self.path) as replies:
             found = replies.find(list(dict.fromkeys(keys)))
             missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in found}
+            if missing and not self.prepare.url:
+                raise SettingsError(f"prepare.url=: {A_URL}")
             try:
                 found |= _Asking(self, replies).all(missing) if missing else {}
             except Spent:
@@ -103,6 +105,12 @@ class Endpoint:
                 told = f"as many are made, and {left:,} of {len(every):,} replies are missing"
                 raise UserError(f"prepare.requests={self.prepare.requests}: {told}; the same command goes on") from None
         return [found[key] for key in keys]
+
+
+@functools.cache
+def _command() -> str:
+    """A name for this process; those that it starts are told."""
+    return uuid.uuid4().hex
 
 
 def key_of(request: dict[str, Any]) -> bytes:

@@ -158,9 +158,10 @@ def _scored(wanted: Wanted) -> list[Step]:
 
 
 def _refined(wanted: Wanted) -> list[Step]:
-    from ablate.corpus import refine
+    """Nothing where level 5 is made by rule: then there is no teacher."""
+    from ablate.corpus import complete, refine
 
-    return refine.steps(_teacher(wanted))
+    return refine.steps(_teacher(wanted)) if complete.needs_endpoint(wanted.processing.teacher) else []
 
 
 def _completed(wanted: Wanted) -> list[Step]:

@@ -27,6 +27,8 @@ def impatient(monkeypatch):
 
 
 def endpoint_of(url: str, folder: Path, of_teacher: dict | None = None, **changes: object) -> Endpoint:
+    """Of a command of its own."""
+    endpoint._command.cache_clear()
     return Endpoint.of(teacher(**of_teacher or {}), prepare(url, **changes), folder / "replies.sqlite")
 
 
@@ -53,8 +55,10 @@ def test_replies_come_in_order_and_equal_requests_are_made_once(tmp_path, chat):
         assert {headers["path"] for headers in server.headers} == {f"/v1/{'chat/' if chat else ''}completions"}
         body = server.bodies[0]
         assert (body["model"], body["max_tokens"], body["seed"], body["temperature"]) == ("wise", 77, 3, 0.5)
-    again = endpoint_of("http://127.0.0.1:1/v1", tmp_path, {"chat": chat, "seed": 3, "temperature": 0.5, "tokens": 77})
-    assert ask(again, TEXTS) == replies[: len(TEXTS)]  # from another server: none is asked
+    again = endpoint_of("", tmp_path, {"chat": chat, "seed": 3, "temperature": 0.5, "tokens": 77})
+    assert ask(again, TEXTS) == replies[: len(TEXTS)]  # without a server: none is asked
+    with pytest.raises(SettingsError, match=r"prepare\.url=: must be that of a teacher, http://host:port/v1"):
+        ask(again, ["another"])
 
 
 def test_another_model_prompt_or_parameter_is_another_request(tmp_path):
@@ -301,7 +305,6 @@ def test_without_a_key_none_is_sent(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"url": ""}, "prepare.url=: must be that of a teacher, http://host:port/v1"),
         ({"url": "localhost:8000"}, "prepare.url=localhost:8000: must be that of a teacher"),
         ({"url": "http://me:hidden@host/v1"}, "prepare.url=host/v1: must be that of a teacher"),
         ({"key": SECRET}, "prepare.key: must be the name of an environment variable, such as OPENAI_API_KEY"),
@@ -316,7 +319,7 @@ def test_settings_that_cannot_be_asked_are_one_line(tmp_path, changes, said):
 
 
 def test_a_model_must_be_named(tmp_path):
-    with pytest.raises(SettingsError, match=r"corpus\.teacher\.model=: must be the name of a model at http://x/v1"):
+    with pytest.raises(SettingsError, match=r"corpus\.teacher\.model=: must be the name of a model at prepare.url"):
         Endpoint.of(teacher(model=""), prepare("http://x/v1"), tmp_path)
 
 
