@@ -24,11 +24,13 @@ import json
 import os
 import random
 import re
+import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -107,6 +109,27 @@ class Endpoint:
         return [found[key] for key in keys]
 
 
+@contextmanager
+def _terminated_late() -> Iterator[None]:
+    """SIGTERM, which would end this process at once, lets it keep the replies under way first."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        asked_to = signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if asked_to:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _terminate(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough
+    raise SystemExit
+
+
 @functools.cache
 def _command() -> str:
     """A name for this process; those that it starts are told."""
@@ -146,8 +169,8 @@ class _Asking:
     def all(self, missing: dict[bytes, dict[str, Any]]) -> dict[bytes, Reply]:
         path = "chat/completions" if self.teacher.chat else "completions"
         url, most = f"{self.prepare.url.rstrip('/')}/{path}", self.prepare.concurrency
-        secret = os.environ.get(self.prepare.key, "")
-        with Wire(url, secret, self.prepare.timeout, most) as self.wire, ThreadPoolExecutor(most) as pool:
+        self.wire = Wire(url, os.environ.get(self.prepare.key, ""), self.prepare.timeout, most)
+        with _terminated_late(), self.wire, ThreadPoolExecutor(most) as pool:
             futures = {key: pool.submit(self._one, key, request) for key, request in missing.items()}
             try:
                 wait(futures.values(), return_when=FIRST_EXCEPTION)

@@ -105,17 +105,19 @@ def test_what_passes_is_asked_again(tmp_path, trouble):
     assert server.requests == sum(reply.requests for reply in replies) == 6
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("0.3", 0.3), (lambda: email.utils.formatdate(time.time() + 2), 1)])
-def test_a_server_that_says_when_is_not_asked_before(tmp_path, header, seconds):
-    header, times = header() if callable(header) else header, []
+def test_a_server_that_says_when_is_not_asked_before(tmp_path):
+    date = email.utils.formatdate(time.time() + 2)
+    until, times = email.utils.parsedate_to_datetime(date).timestamp(), list[float]()
+    for text, header in (("t", "0.3"), ("u", date)):
+        times.clear()
 
-    def answer(body, number):
-        times.append(time.monotonic())
-        return failed(429, Retry_After=header) if number == 1 else echo(body, number)
+        def answer(body, number, header=header):
+            times.append(time.time())
+            return failed(429, Retry_After=header) if number == 1 else echo(body, number)
 
-    with serving(answer) as (_, url):
-        ask(endpoint_of(url, tmp_path), ["t"])
-    assert times[1] - times[0] >= seconds * 0.99
+        with serving(answer) as (_, url):
+            ask(endpoint_of(url, tmp_path), [text])
+        assert times[1] >= (until if text == "u" else times[0] + 0.3)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +250,22 @@ def test_a_killed_job_loses_no_reply_that_has_come(tmp_path):
         assert [reply.text for reply in ask(of, texts)] == [f"reply to {text}" for text in texts]
         again = server.requests - len(texts)
     assert 0 <= again <= kills * 4  # those under way, whose replies never came
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_that_is_asked_to_stop_keeps_replies_under_way(tmp_path, number):
+    with serving(lambda body, number: slowly(body, number, 0.1)) as (server, url):
+        of = endpoint_of(url, tmp_path)
+        process = _started(of, TEXTS)
+        while server.requests < 6:
+            time.sleep(0.001)
+        os.kill(process.pid or 0, number)
+        process.join()
+        requests = server.requests
+        assert process.exitcode != 0
+        assert requests < len(TEXTS)
+        assert [reply.text for reply in ask(of, TEXTS)] == REPLIES
+        assert server.requests == len(TEXTS)
 
 
 def test_the_lease_of_a_dead_process_is_void_and_that_of_a_live_one_holds(tmp_path):

@@ -17,9 +17,7 @@ from ablate.run.corpus import Processing, Scorer
 from ablate.run.settings import UserError
 from ablate.sweep.worker import alone
 
-CODE = (
-    "def add(first, second):\n    return first + second\n\n\nclass Sum:\n    def __init__(self):\n        n = 0\n"
-)
+CODE = "def add(first, second):\n    return first + second\n\n\nclass Sum:\n    def __init__(self):\n        n = 0\n"
 
 
 @pytest.fixture
