@@ -57,11 +57,19 @@ def level_of(data: Data, domain: str) -> int | None:
     return data.level.get(domain, data.level.get(ALL))
 
 
+def held_level(wanted: Wanted) -> int:
+    """The level of held-out text, in every arm."""
+    named = wanted.processing.held_out
+    return named.get(wanted.domain, named.get(ALL, NORMALISED))
+
+
 def check(settings: Settings) -> None:
     """Raises SettingsError for a level that there is not, and for domains that there are not."""
     data, processing = settings.data, settings.corpus
-    for key, named in (("data.level", data.level), ("corpus.kinds", processing.kinds)):
-        if unknown := [name for name in named if name not in (*data.domains, *([ALL] if key == "data.level" else []))]:
+    tables = {"data.level": data.level, "corpus.held_out": processing.held_out, "corpus.kinds": processing.kinds}
+    for key, named in tables.items():
+        allowed = (*data.domains, *([] if key == "corpus.kinds" else [ALL]))
+        if unknown := [name for name in named if name not in allowed]:
             raise SettingsError(f"{key}.{unknown[0]}: must be one of data.domains: {', '.join(data.domains)}")
     for name, level in data.level.items():
         if not 0 <= level < len(LEVELS):
@@ -119,9 +127,14 @@ def reached(first: Callable[[], Sequence[Path]], level: int, wanted: Wanted, hel
 
 def _legs(level: int, wanted: Wanted, held_out: bool) -> list[Leg]:
     name = f"{wanted.domain}-held" if held_out else wanted.domain
-    by_level = ((number, steps_of(number, wanted)) for number in range(1, level + 1))
+    by_level = ((number, steps_of(number, wanted)) for number in _way(level, wanted))
     most = dict.fromkeys(range(1, STOPS + 1), MOST)
     return [Leg(f"{name}-l{number}", number, steps, most.get(number, 1.0)) for number, steps in by_level if steps]
+
+
+def _way(level: int, wanted: Wanted) -> list[int]:
+    """The levels on the way to one; the last is never left out."""
+    return [number for number in range(1, level + 1) if number == level or number not in wanted.processing.skip]
 
 
 def _go(leg: Leg, found: list[Sequence[Path]], folders: list[Path], wanted: Wanted) -> None:

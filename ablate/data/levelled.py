@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ablate.corpus import levels, parts
-from ablate.corpus.levels import Wanted
+from ablate.corpus.levels import Wanted, held_level
 from ablate.data.spool import Portion, Split
 
 
@@ -33,8 +33,8 @@ def reached(split: Split, folder: Path, level: int | None, wanted: Wanted) -> Re
     training = levels.reached(lambda: _written(split.train, folder / "train"), level or 0, wanted)
     if level is None:
         return Reached(split._replace(train=_portions(training) or split.train), training)
-    held_level = wanted.processing.held_out if split.validation else 0
-    held = levels.reached(lambda: [one.path for one in split.validation], held_level, wanted, held_out=True)
+    level_held = held_level(wanted) if split.validation else 0
+    held = levels.reached(lambda: [one.path for one in split.validation], level_held, wanted, held_out=True)
     text = Split(_portions(training) or split.train, _portions(held) or split.validation)
     return Reached(text, training, held)
 

@@ -44,7 +44,7 @@ class Levels(NamedTuple):
         level, wanted = level_of(data, domain), self.wanted(domain, outputs)
         found: dict[str, Any] = {"level": level, "training": levels.keys(level or 0, wanted)}
         if level is not None and not data.held_out:
-            found["held out"] = levels.keys(self.processing.held_out, wanted, held_out=True)
+            found["held out"] = levels.keys(levels.held_level(wanted), wanted, held_out=True)
         return found
 
 

@@ -55,8 +55,11 @@ class Processing:
     teacher: Teacher = dataclasses.field(default_factory=Teacher)
     # A control: of each domain as many bytes as the level leaves, but documents drawn at random from the level below
     random: bool = False
-    # The level that held-out text has in every arm: what a good document looks like
-    held_out: Annotated[int, Field(ge=0, le=2)] = 1
+    # Levels that are left out on the way, [3, 4]: levels are no ladder that has to be climbed rung by rung
+    skip: list[int] = dataclasses.field(default_factory=list)
+    # The level that held-out text of a domain has in every arm: what a good document looks like. {all: 2}; 1 where no
+    # other is named
+    held_out: dict[str, Annotated[int, Field(ge=0, le=5)]] = dataclasses.field(default_factory=dict)
     # What arms of other text have in common: the tokens they train on, the unique tokens, or the documents they are of
     volume: Literal["tokens", "unique", "documents"] = "tokens"
     # Of a domain, bytes of text that are drawn at random from what its level leaves; a study sets it for unique tokens

@@ -130,6 +130,17 @@ def test_the_random_control_has_as_much_text_as_the_level_and_other_documents(co
     assert set(trained_on(random)) < set(trained_on(low))
 
 
+def test_levels_are_left_out_on_the_way_and_held_out_text_may_have_one_of_its_own(corpora, tmp_path):
+    made_of = made(corpora, tmp_path, level={"all": 5}, skip=[2], held_out={"asked": 2}).manifest["corpus"]
+    ways = {
+        name: [folder.rpartition("-")[0] for some in of.values() for folder in some] for name, of in made_of.items()
+    }
+    assert ways == {
+        "told": ["told-l1", "told-l5", "told-held-l1"],
+        "asked": ["asked-l1", "asked-l5", "asked-held-l1", "asked-held-l2"],
+    }
+
+
 def test_drawn_text_and_listed_documents_hold_for_training_text_alone(corpora, tmp_path):
     whole = made(corpora, tmp_path, level={"asked": 5})
     part = made(corpora, tmp_path, level={"asked": 5}, draw={"asked": 5000})
@@ -157,7 +168,7 @@ class Unlucky(Each):
 
 def test_sources_that_are_held_out_stay_so_when_their_last_document_goes(corpora, tmp_path, monkeypatch):
     monkeypatch.setitem(levels.STEPS, 2, lambda _: [Unlucky()])
-    base = made(corpora, tmp_path, level={"asked": 0}, held_out=2, allow=["unlucky"])
+    base = made(corpora, tmp_path, level={"asked": 0}, held_out={"all": 2}, allow=["unlucky"])
     held = {document.source for document in HeldOut(base).documents("asked")}
     assert len(held) < len(base.manifest["held sources"]["asked"])
     arm = prepare(small_data(corpora, level={"asked": 0}, held_out=base.fingerprint), tmp_path)
