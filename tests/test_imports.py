@@ -33,6 +33,8 @@ INSIDE = {
         *[
             "data.tokens",
             "data.promised",
+            "data.request",
+            "corpus",
             "model.budget",
             "scores.metrics",
             "fit.run",
@@ -41,6 +43,7 @@ INSIDE = {
             "fit.answering",
             "fit.parents",
             "fit.saved",
+            "fit.perplexity",
             "fit.parts",
             "fit.pace",
         ],

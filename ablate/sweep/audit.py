@@ -10,6 +10,8 @@ The audit of keys (`study.plan`) compares what was asked for; this compares what
 
 import dataclasses
 import importlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,14 +25,16 @@ from ablate.run.identity import in_words
 from ablate.run.parse import fitted
 from ablate.run.record import Record
 from ablate.run.settings import SettingsError, UserError
-from ablate.sweep.study import Arm, Plan, Run, inherited
+from ablate.sweep.study import Arm, Plan, Run, inherited, within
+from ablate.sweep.texts import settings_of_text
 from ablate.verdict import items
 from ablate.verdict.evidence import Evidence, under_first
 from ablate.verdict.validity import scores
 
-# Factors that explain other text, and text that is cut otherwise
-OF_TEXT = {"data", "data.source", "data.root", "data.sources", "data.domain_bytes", "data.validation"}
-OF_TOKENS = {"data", "data.tokenizer", "data.vocabulary", "start"}
+# Factors that explain other text, with all keys below them, and text that is cut otherwise
+OF_TEXT = ["corpus", "data.columns", "data.domain_bytes", "data.level", "data.root", "data.source", "data.sources"]
+OF_TEXT += ["data.validation"]
+OF_TOKENS = ["data.tokenizer", "data.vocabulary", "start"]
 
 
 def with_text(plan: Plan) -> Plan:
@@ -41,13 +45,31 @@ def with_text(plan: Plan) -> Plan:
     arms = []
     for arm in plan.arms:
         changed = other_text(plan.arms[0].corpus, arm.corpus)
-        allowed = OF_TOKENS if "data.tokens" in changed else OF_TEXT
-        if changed and not allowed & set(plan.study.factor):
-            factor = f"the factor {plan.study.factor}, which would be one of {', '.join(sorted(allowed))}"
-            raise SettingsError(f"{_name(plan, arm)}: differs outside {factor}: {in_words(changed)}")
+        if changed:
+            changed = _declared(plan, arm, changed)
         difference = inherited(plan.before, arm.name) | arm.difference | changed
         arms.append(dataclasses.replace(arm, difference=difference))
     return dataclasses.replace(plan, arms=arms)
+
+
+def is_of_text(factor: str, which: Sequence[str] = OF_TEXT) -> bool:
+    """Whether a factor says that the text differs."""
+    return factor == "data" or any(within(factor, key) for key in which)
+
+
+def _declared(plan: Plan, arm: Arm, changed: dict[str, tuple[str, str]]) -> dict[str, tuple[Any, Any]]:
+    """Other text, and how it was made another. Raises SettingsError where the factor says nothing of it."""
+    factors, which = plan.study.factor, OF_TOKENS if "data.tokens" in changed else OF_TEXT
+    ours, theirs = (settings_of_text(one.settings) for one in (arm, plan.arms[0]))
+    pairs = {key: (theirs.get(key), ours.get(key)) for key in sorted({*ours, *theirs})}
+    keys = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    outside = {key: pair for key, pair in keys.items() if not any(within(key, factor) for factor in factors)}
+    if outside or not any(is_of_text(factor, which) for factor in factors):
+        would_be = "" if outside else f", which would be one of {', '.join(which)}"
+        raise SettingsError(
+            f"{_name(plan, arm)}: differs outside the factor {factors}{would_be}: {in_words(changed | outside)}"
+        )
+    return changed | {key: pair for key, pair in keys.items() if is_of_text(key, ["corpus", "data.level"])}
 
 
 def other_text(base: Corpus, arm: Corpus) -> dict[str, tuple[str, str]]:

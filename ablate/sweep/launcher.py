@@ -19,14 +19,14 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
 from ablate.console.compose import loaded, user_errors
-from ablate.data.tokens import prepare_for
 from ablate.run.identity import canonical, difference, digest
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.sweep import study as studies
-from ablate.sweep.audit import OF_TEXT, audit, with_text
+from ablate.sweep.audit import audit, is_of_text, with_text
 from ablate.sweep.composition import Composer
 from ablate.sweep.controls import with_controls
 from ablate.sweep.phases import cut_alike, phased
+from ablate.sweep.texts import with_corpora
 from ablate.sweep.worker import looked_up
 
 # Sweepers that give the launcher all combinations at once, and need nothing back
@@ -89,9 +89,7 @@ def prepared(plan: studies.Plan) -> studies.Plan:
     """
     if plan.before:
         plan = cut_alike(dataclasses.replace(plan, before=prepared(plan.before)))
-    text = [repr((arm.settings.data, arm.settings.evaluation.spans)) for arm in plan.arms]
-    corpora = {key: prepare_for(arm.settings) for key, arm in dict(zip(text, plan.arms, strict=True)).items()}
-    plan = with_text(studies.with_corpora(plan, [corpora[key] for key in text]))
+    plan = with_text(with_corpora(plan))
     audit(plan)
     return plan
 
@@ -102,7 +100,8 @@ def _plan_of_points(study: Study, base: Settings, points: dict[str, Settings], s
     first = (equal or list(points))[0]
     # a group or key may change any key below it, so what differs is the factor
     changed = {key for settings in points.values() for key in difference(points[first], settings)}
-    factor = sorted(changed | (OF_TEXT & set(swept))) or swept  # what is at a path differs, and not the key of it
+    of_text = set(filter(is_of_text, swept))  # what is at a path differs, and not the key of it
+    factor = sorted(changed | of_text) or swept
     study = dataclasses.replace(study, base=first, factor=factor)
     others = {name: settings for name, settings in points.items() if name != first}
     return studies.plan(study, points[first], others)

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ablate.data.tokens import opened, prepare_for
+from ablate.data.tokens import Corpus, opened, prepare_for
 from ablate.fit import parts
 from ablate.fit.asking import asks_of, unanswered
 from ablate.run import failures
@@ -54,11 +54,16 @@ def looked_up(settings: Settings) -> Settings:
     return importlib.import_module("ablate.fit.parents").resolved(settings)
 
 
+def text_of(settings: Settings) -> Corpus:
+    """The text of a run, prepared where it is not there yet. Raises UserError."""
+    return prepare_for(settings)
+
+
 def alone(settings: Settings) -> Task:
     """A run that no study asks for. Prepares its text; raises UserError when that or its parent cannot be had."""
     parts.check(settings)
     settings = looked_up(settings)
-    corpus = prepare_for(settings)
+    corpus = text_of(settings)
     record = run_record(settings.where.outputs, record_name(settings, corpus.fingerprint))
     return Task(settings, corpus.folder, record, branches_of(settings, record.id, corpus.fingerprint))
 

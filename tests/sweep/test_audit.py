@@ -3,7 +3,10 @@
 from typing import Any
 
 import pytest
+from corpus.steps import Short, Upper
+from tiny import merged
 
+from ablate.corpus import levels
 from ablate.data.questions import question
 from ablate.run.settings import SettingsError
 from ablate.run.study import Study
@@ -108,6 +111,12 @@ def folders(written, tiny, tmp_path):
     return make
 
 
+@pytest.fixture
+def small_steps(monkeypatch):
+    """Level 1 raises letters, level 2 removes short texts."""
+    monkeypatch.setattr(levels, "STEPS", {1: lambda _: [Upper()], 2: lambda _: [Short(least=425)]})
+
+
 @pytest.mark.parametrize("factor", [[], ["mixture"], ["data.vocabulary"], ["data.focus"]])
 def test_an_arm_that_is_trained_on_other_text_is_refused(folders, factor):
     with pytest.raises(SettingsError, match=r"study.arms.arm: differs outside the factor .*: data.text: sums \w{8} → "):
@@ -127,7 +136,62 @@ def test_equal_text_at_another_place_is_the_same_run(folders):
     assert len({run.id for run in found.runs}) == 3
 
 
-def test_an_arm_with_a_tokenizer_of_its_own_is_refused(written, tiny):
+def test_an_arm_of_other_text_is_cut_by_the_tokenizer_of_the_base_and_scored_on_its_held_out_text(written, tiny):
     base, arm = written("base", {}), written("other", {"sums": " zyzzyva" * 400})
+    ours, theirs = (one.corpus for one in of_folders(tiny, ["data.root"], base, arm).arms)
+    assert ours.of_tokenizer == theirs.of_tokenizer
+    assert all((ours.tokens(d, "validation") == theirs.tokens(d, "validation")).all() for d in ours.domains)
+    assert ours.of_text("sums") != theirs.of_text("sums")
+    with pytest.raises(SettingsError, match=r"arm: differs outside the factor .*: data.text: sums \w{8} → \w{8}"):
+        of_folders(tiny, ["mixture"], base, arm)
+
+
+def test_an_arm_with_a_tokenizer_of_its_own_is_refused(written, tiny, tmp_path):
+    base, arm = written("base", {}), written("other", {"sums": " zyzzyva" * 400})
+    [corpus] = {one.corpus.folder for one in of_folders(tiny, [], arm, arm).arms}
+    arm["data"]["tokenizer"] = str(corpus / "tokenizer.json")
     with pytest.raises(SettingsError, match=r"arm: differs outside the factor .*: data: tokens \w{8} → \w{8}"):
         of_folders(tiny, ["mixture"], base, arm)
+
+
+@pytest.mark.parametrize(
+    ("factor", "change", "said"),
+    [
+        ([], {"data": {"level": {"sums": 1}}}, r"data.text: sums \w{8} → \w{8}; data.level: sums 0 → 1"),
+        (["data.level.dates"], {"data": {"level": {"all": 1}}}, r"data.text: .*; data.level: sums 0 → 1$"),
+        (["data.level"], {"data": {"level": {"sums": 2}}, "corpus": {"random": True}}, "corpus: random False → True"),
+    ],
+)
+def test_an_undeclared_level_is_refused_naming_the_domain(written, tiny, small_steps, factor, change, said):
+    base = merged(written("base", {}), {"data": {"level": {"all": 0}}})
+    with pytest.raises(SettingsError, match=f"study.arms.arm: differs outside the factor .*{said}"):
+        of_folders(tiny, factor, base, merged(base, change))
+
+
+def test_arms_of_levels_are_scored_on_one_text_and_say_their_level(written, tiny, small_steps):
+    base = merged(written("base", {}), {"data": {"level": {"all": 0}}})
+    found = of_folders(tiny, ["data.level"], base, merged(base, {"data": {"level": {"sums": 2}}}))
+    assert list(found.arms[1].difference) == ["data.text.sums", "data.level.sums"]
+    assert found.arms[1].difference["data.level.sums"] == (0, 2)
+    assert found.arms[1].corpus.num_tokens("sums", "train") < found.arms[0].corpus.num_tokens("sums", "train")
+
+
+def test_one_changed_byte_between_two_preparations_is_seen(written, tiny, small_steps):
+    base = merged(written("base", {}), {"data": {"level": {"all": 0}}})
+    arm = merged(written("other", {"dates": "x"}), {"data": {"level": {"all": 0}}})
+    found = of_folders(tiny, ["data.root"], base, arm)
+    assert list(found.arms[1].difference) == ["data.text.dates"]
+
+
+@pytest.mark.parametrize(
+    ("volume", "same"), [("tokens", set()), ("unique", {"tokens"}), ("documents", {"documents", "bytes"})]
+)
+def test_the_volume_that_arms_have_in_common(written, tiny, small_steps, volume, same):
+    base = merged(written("base", {}), {"data": {"level": {"all": 0}}, "corpus": {"volume": volume}})
+    found = of_folders(tiny, ["data.level"], base, merged(base, {"data": {"level": {"sums": 2}}}))
+    whole, less = (arm.corpus.manifest["domains"]["sums"]["train"] for arm in found.arms)
+    assert {key for key in ("documents", "bytes", "tokens") if abs(less[key] / whole[key] - 1) < 0.04} - same <= {
+        "tokens"
+    }
+    assert all(abs(less[key] / whole[key] - 1) < 0.04 for key in same)
+    assert list(found.arms[1].difference) == ["data.text.sums", "data.level.sums"]
