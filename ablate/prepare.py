@@ -43,7 +43,8 @@ def describe(corpus: Corpus) -> Table:
     """One row per domain: what was read, and the tokens that it became."""
     numbers = [">documents", ">sources", ">MB", ">train tokens", ">held-out tokens", ">bytes a token"]
     numbers += [">copies cut", ">kB cut"]
-    table = tables.table("domain", *numbers, title=f"{corpus.folder}\n{corpus.fingerprint}")
+    title = [str(corpus.folder), corpus.fingerprint, *corpus.notes]
+    table = tables.table("domain", *numbers, title="\n".join(title))
     for domain in corpus.domains:
         table.add_row(domain, *_row(corpus, domain))
     return table

@@ -27,6 +27,7 @@ from ablate.data.documents import batches, capped, keys
 from ablate.data.encoder import Encoder
 from ablate.data.heldout import HeldOut
 from ablate.data.levelled import Reached, reached
+from ablate.data.pretokenized import Shards
 from ablate.data.request import Levels, digest
 from ablate.data.shards import SOURCES, SPLITS, join, sha256_of, shard_name, write, write_table
 from ablate.data.spool import Split
@@ -88,6 +89,8 @@ class Build:
 
     def _fill(self) -> None:
         """Write all files of a corpus."""
+        if isinstance(self.source, Shards):
+            return self._write_manifest(self.source.write(self.part, self.held_out, self.shown))
         # Said aloud, the library does not warn at every later fork; the children never tokenise.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         with Progress(len(self.data.domains) + 2, self.shown, "part") as bar:
@@ -206,7 +209,7 @@ class Build:
             portions = {domain: split.validation for domain, split in splits.items()}
             sources = {domain: [d.source for p in held for d in p.documents()] for domain, held in portions.items()}
             write(self.part / SOURCES, [json.dumps(sources).encode()])
-        self._write_manifest({"request": self.request, **told, "domains": domains})
+        self._write_manifest({**told, "domains": domains})
 
     def _joined(self, tasks: list[Task], domain: str, name: str) -> dict[str, int]:
         """Write a stream of tokens; how much text it is."""
@@ -221,7 +224,7 @@ class Build:
         files = {path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in paths}
         # Of content alone: the request holds paths' mtimes, and domains may be listed in any order.
         contents = {name: written["sha256"] for name, written in files.items() if name != SOURCES}
-        manifest = {"fingerprint": digest(contents), **results, "files": files}
+        manifest = {"fingerprint": digest(contents), "request": self.request, **results, "files": files}
         write(self.part / "manifest.json", [json.dumps(manifest, indent=1).encode()])
 
 

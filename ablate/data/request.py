@@ -16,7 +16,7 @@ from ablate.run.settings import Data, UserError
 
 RECIPE = 2  # raise it when equal text and settings give other files
 # Settings that do not change what is written, or not by their name
-UNKEYED = ("root", "tokenizer", "focus", "span", "level", "columns", "held_out")
+UNKEYED = ("root", "tokenizer", "focus", "span", "level", "columns", "held_out", "verify")
 
 
 class Levels(NamedTuple):

@@ -1,8 +1,9 @@
-"""Where text comes from: one seam, three sources.
+"""Where text comes from: one seam, four sources.
 
     installed   real text that every installation of this package already has: no download
     folder      files of yours, one folder per domain
     hub         datasets of the Hugging Face hub, or of a folder of yours, read as they stream in
+    shards      files of tokens, one folder per domain, read from where they lie (`data.pretokenized`)
 
 A source gives the documents of what it has under a name, in an order of which every beginning is a
 fair sample (so that `data.domain_bytes` can cut it short), and a signature: a cheap description of
@@ -23,6 +24,7 @@ from ablate.corpus.document import Document, order_key
 from ablate.data.folder import Folder
 from ablate.data.hub import Hub
 from ablate.data.installed import Installed
+from ablate.data.pretokenized import Shards
 from ablate.run.parts import require_member
 from ablate.run.settings import Data
 
@@ -39,7 +41,7 @@ class Source(Protocol):
         ...
 
 
-SOURCES: dict[str, type[Source]] = {"installed": Installed, "folder": Folder, "hub": Hub}
+SOURCES: dict[str, type[Source]] = {"installed": Installed, "folder": Folder, "hub": Hub, "shards": Shards}
 
 
 def check(data: Data) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ablate.data import mapped
 from ablate.data.request import Levels, asked, first_difference, folder_of, tokenizer_digest
 from ablate.data.shards import SOURCES, SPLITS, dtype_of, sha256_of, shard_name
 from ablate.run.settings import Data, Settings, SettingsError, UserError
@@ -57,9 +58,28 @@ class Corpus:
         """Id of the token that ends every document."""
         return self.manifest["end"]
 
-    def tokens(self, domain: str, split: str) -> np.memmap:
-        """The stream of a domain, read from disk as it is used. uint16, or uint32 for large vocabularies."""
-        return np.memmap(self.folder / shard_name(domain, split), dtype=dtype_of(self.vocabulary), mode="r")
+    @property
+    def notes(self) -> list[str]:
+        """What else there is to know of shards that are not ours: where they lie, and how they were verified."""
+        return self.manifest.get("notes", [])
+
+    def tokens(self, domain: str, split: str) -> np.ndarray:
+        """The stream of a domain, read from disk as it is used. uint16, or uint32 for large vocabularies.
+
+        Of shards that are not ours, whole numbers of any type, and if they are several a `mapped.Stream`, sliced alike.
+        """
+        path = self.folder / self._file(domain, split)
+        if self.is_mapped(domain, split):
+            return mapped.opened(path, self.manifest["maps"][path.name])
+        return np.memmap(path, dtype=dtype_of(self.vocabulary), mode="r")
+
+    def is_mapped(self, domain: str, split: str) -> bool:
+        """Whether the stream lies in shards that are not ours, and is read from there."""
+        return mapped.map_name(domain, split) in self.manifest.get("maps", {})
+
+    def _file(self, domain: str, split: str) -> str:
+        """The stream, or the map of it."""
+        return (mapped.map_name if self.is_mapped(domain, split) else shard_name)(domain, split)
 
     @property
     def of_tokenizer(self) -> str:
@@ -68,7 +88,7 @@ class Corpus:
 
     def of_text(self, domain: str) -> str:
         """sha256 hex of the stream that a domain is trained on."""
-        return self.manifest["files"][shard_name(domain, "train")]["sha256"]
+        return self.manifest["files"][self._file(domain, "train")]["sha256"]
 
     def num_tokens(self, domain: str, split: str) -> int:
         return self.manifest["domains"][domain][split]["tokens"]

@@ -48,8 +48,10 @@ class SettingsError(UserError):
 class Data:
     """What text exists: domains of one source, cut by one tokenizer into spans."""
 
-    source: str = "installed"  # where text comes from: installed, folder, hub, or one of yours (`data.text.SOURCES`)
-    # Of source=folder: <root>/<domain>/*; its content counts, its path does not
+    source: str = (
+        "installed"  # where text comes from: installed, folder, hub, shards, or one of yours (`data.text.SOURCES`)
+    )
+    # Of source=folder and shards: <root>/<domain>/*; its content counts, its path does not
     root: Annotated[str, Mark.NOT_HASHED] = ""
     # The domains of the text: each is one stream of tokens
     domains: list[str] = dataclasses.field(default_factory=lambda: ["general", "code", "science", "qa"])
@@ -66,6 +68,8 @@ class Data:
     # A prepared text whose tokenizer and held-out documents are this text's too: a folder of outputs/data. A study sets
     # it for arms of other text
     held_out: Annotated[str, Mark.NOT_HASHED] = ""
+    # Of source=shards: whether every byte is looked at before the first run, or samples of files that are too large
+    verify: Annotated[Literal["full", "sampled"], Mark.NOT_HASHED] = "full"
     vocabulary: Annotated[int, Field(ge=300, lt=2**31)] = 2048  # tokens that the tokenizer knows
     # A tokenizer.json to load; empty: train a byte-level BPE of that vocabulary
     tokenizer: Annotated[str, Mark.NOT_HASHED] = ""
