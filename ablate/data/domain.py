@@ -60,7 +60,8 @@ class Domain:
         ids = stream.checked(0, LIMIT_BYTES, len(self.table))
         ids = ids[: np.searchsorted(np.cumsum(self.table[ids]), LIMIT_BYTES, side="right")]
         if len(ids) < len(stream):
-            ids = ids[: np.max(np.flatnonzero(ids == self.end), initial=len(ids) - 1) + 1]
+            if last := np.flatnonzero(ids == self.end)[-1:].tolist():
+                ids = ids[: last[0] + 1]
             self.notes.append(f"{self.name}: {len(ids):,} of {len(stream):,} held-out tokens are used")
         documents = [ids] if len(ids) and ids[-1] == self.end else [ids, np.array([self.end])]
         self.held_out = {**self._write(documents), "sources": len(self.validation)}
@@ -119,12 +120,9 @@ class Domain:
     def finish(self, looks: dict[Path, Look], run: int, sampled: bool) -> dict[str, dict[str, int]]:
         """Write the map of the stream; returns the numbers of both splits. `run`: ids of a copied run."""
         copies = self._copies(looks, run)
-        if sampled and copies:  # counted alone
-            read, size = sum(looks[shard.path].read for shard in self.train), size_of(copies)
-            self.notes.append(
-                f"{self.name}: {size / read:.2%} of the samples are held-out text, which cannot be cut out"
-            )
         if sampled:
+            share = size_of(copies) / sum(looks[shard.path].read for shard in self.train)
+            self.notes.append(f"{self.name}: {share:.2%} of the samples are held-out text, which cannot be cut out")
             copies = []
         left = mapped.without(pieces_of(self.train), merged([*self.drawn.ranges, *copies]))
         files = {shard.path: looks[shard.path].file for shard in self.train}
@@ -137,9 +135,8 @@ class Domain:
     def _copies(self, looks: dict[Path, Look], run: int) -> Ranges:
         """Where held-out text repeats itself in the stream."""
         begins = accumulate([shard.size for shard in self.train], initial=0)
-        places = np.concatenate(
-            [looks[shard.path].copies + begin for shard, begin in zip(self.train, begins, strict=False)]
-        )
+        pairs = zip(self.train, begins, strict=False)
+        places = np.concatenate([looks[shard.path].copies + begin for shard, begin in pairs])
         if self.drawn.ranges:  # what is drawn is a copy of itself
             starts, stops = np.array(self.drawn.ranges).T
             after = np.minimum(np.searchsorted(stops, places, side="right"), len(stops) - 1)

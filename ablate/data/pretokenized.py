@@ -5,8 +5,8 @@
     tokenizer.json               data.tokenizer, which the tokens were made with
 
 What is held out is copied: of files named so, as much as any domain holds out; else documents drawn from all over the
-domain (`data.drawn`), which its stream leaves out; or what `data.held_out` holds out. Sources of documents are not known
-here: of a book that was cut into documents, some may be held out and some trained on.
+domain (`data.drawn`), which its stream leaves out; or what `data.held_out` holds out. Sources of documents are not
+known here: of a book that was cut into documents, some may be held out and some trained on.
 
 All files are read once before anything is trained on them (`data.verified`); what repeats held-out tokens is cut out of
 the streams of all domains, and counted. The tokenizer has to give the tokens of some held-out documents when it encodes
@@ -63,7 +63,7 @@ class Shards:
         domains = [self._domain(part, name, encoder, held_out) for name in self.data.domains]
         for domain in domains:
             domain.check_tokenizer()
-        runs = Runs.of([domain.validation_stream() for domain in domains], encoder.bytes_per_token)
+        runs = Runs.of([domain.held_out_ids() for domain in domains], encoder.bytes_per_token)
         looks = self._look(domains, runs, shown)
         numbers = {domain.name: domain.finish(looks, runs.size, self.data.verify == "sampled") for domain in domains}
         maps = {name: names for domain in domains for name, names in domain.maps.items()}

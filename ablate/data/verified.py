@@ -29,6 +29,7 @@ BLOCKS = 64  # of a file, when it is sampled: the first, the last, and others ev
 PAGE_BYTES = 4096
 SHORTEST, RUN_BYTES = 32, 128  # ids that are compared at once: a power of two, and at least so many bytes of text
 VARIED = 12  # different ids that a run has to have
+CACHED = 1 << 15  # ids whose runs a processor keeps at hand
 TABLE_BITS = 24  # of a run's number: most runs are none of those kept, as one look tells
 FACTOR = 0x9E3779B97F4A7C15
 MIXER = np.uint64(0xD6E8FEB86659FD93)
@@ -59,9 +60,13 @@ class Runs:
 
     def within(self, ids: np.ndarray) -> np.ndarray:
         """Where runs begin that are among those kept."""
-        numbers = self._numbers(ids)
-        maybe = np.flatnonzero(self.table[_places(numbers)])
-        return maybe[np.isin(numbers[maybe], self.kept)]
+        found = [np.empty(0, dtype=np.intp)]
+        for begin in range(0, len(ids), CACHED):
+            numbers = self._numbers(ids[begin : begin + CACHED + self.size - 1])
+            maybe = np.flatnonzero(self.table[_places(numbers)])
+            places = np.minimum(np.searchsorted(self.kept, numbers[maybe]), len(self.kept) - 1)
+            found.append(begin + maybe[self.kept[places] == numbers[maybe]])
+        return np.concatenate(found)
 
     def _kept(self, ids: np.ndarray) -> np.ndarray:
         """Without runs of a few ids over and over: rules and gaps are in any text."""
