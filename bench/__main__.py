@@ -28,6 +28,7 @@ from bench.aa import aa
 from bench.confounds import confounds
 from bench.decode import decode
 from bench.extrapolation import extrapolation
+from bench.filters import filters
 from bench.mixers import mixers
 from bench.mixtures import mixtures
 from bench.mutants import mutants
@@ -65,9 +66,11 @@ BENCHES: dict[str, Bench] = {
     "extrapolation": extrapolation,
     "confounds": confounds,
     "mutants": mutants,
+    "filters": filters,
 }
 
-OTHERS = ("transformers", "accelerate", "lm-eval", "hydra-core", "wandb")  # litgpt's version: see the Makefile
+OTHERS = ("transformers", "accelerate", "lm-eval", "hydra-core", "wandb", "datatrove", "datasketch", "spacy")
+# litgpt's version: see the Makefile
 RESULTS = Path(__file__).parent / "results"
 BUSY = 0.3  # load average per core above which results should be taken with care
 

@@ -41,6 +41,9 @@ class Against:
     def shares(self, found: Words, documents: int) -> tuple[np.ndarray, np.ndarray]:
         """Of each document the largest share of an item that is in it, and that item: float[D], int[D]."""
         shares_D, items_D = np.zeros(documents), np.zeros(documents, dtype=np.int64)
+        if not self.names:
+            return shares_D, items_D
+        found = found.letters()
         for length, table in zip(LENGTHS, self.tables, strict=True):
             for document, runs_N in _hits(found, length, table):
                 places = np.searchsorted(table.runs_N, runs_N), np.searchsorted(table.runs_N, runs_N, side="right")

@@ -15,14 +15,13 @@ WIDTH = 8  # classes fit into three bits
 LONG = 60  # characters of a word that no language has
 # First characters of what UTF-8 becomes when it is read as Shift JIS, or (lost characters) as GBK; in no text otherwise
 WRONG = "縺繧繝锟"
-# Scripts without spaces: Thai to Tibetan, Burmese, Khmer, kana, Chinese characters, wide letters
-RANGES = [(0x0E00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3041, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x9FFF)]
-RANGES += [(0xF900, 0xFAFF), (0xFF10, 0xFF9F), (0x20000, 0x3FFFF)]
+# Scripts of which every character is a word (`corpus.words`): kana, Chinese characters, wide letters
+RANGES = [(0x3041, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x9FFF), (0xF900, 0xFAFF), (0xFF10, 0xFF9F), (0x20000, 0x3FFFF)]
 CLASS_OF = {"Z": SPACE, "L": LETTER, "M": LETTER, "N": DIGIT, "P": SIGN, "S": SIGN, "C": BAD}
 
 
 def counts(texts: Sequence[str]) -> dict[str, np.ndarray]:
-    """Shares by name, each float[D], and `unspaced`: whether most letters are of a script without spaces."""
+    """Shares by name, each float[D]; `letters`; `unspaced`: whether most of them are of a script without spaces."""
     codes_C = np.frombuffer("\n".join([*texts, ""]).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     sizes_D = np.array([len(text) + 1 for text in texts], dtype=np.int64)
     stops_D = np.cumsum(sizes_D)
@@ -37,6 +36,7 @@ def counts(texts: Sequence[str]) -> dict[str, np.ndarray]:
     same_C &= class_C != SPACE
     return {
         "unspaced": count_DK[:, UNSPACED] > count_DK[:, LETTER],
+        "letters": count_DK[:, LETTER] + count_DK[:, UNSPACED],
         "garbled.characters": count_DK[:, BAD] / all_D,
         "garbled.codes": _within(_long_words(codes_C), starts_D, stops_D) / all_D,
         "symbols.signs": count_DK[:, SIGN] / all_D,

@@ -29,7 +29,7 @@ CARD = re.compile(
     r"(?<![\w.,-])(?:\d{13,16}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}|\d{4}([ -])\d{6}\2\d{5})(?![\w-]|[.,]\d)", re.ASCII
 )
 IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)", re.ASCII)
-PARTS = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d|[23][0-9A-Fa-f]{3}:[0-9A-Fa-f]{0,4}:", re.ASCII)
+DOTS, COLONS = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d", re.ASCII), re.compile(":[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]")
 VERSION = re.compile(r"(?:version|release|section|chapter|clause|build|ver|rev|firmware|§)\W*$", re.IGNORECASE)
 ENDINGS = {
     *["com", "org", "net", "edu", "gov", "info", "io", "dev", "de", "fr", "uk", "nl", "ch", "pl", "cz", "se", "dk"],
@@ -73,25 +73,9 @@ def _checked(match: re.Match[str]) -> bool:
     return int("".join(str(int(letter, 36)) for letter in account[4:] + account[:4])) % 97 == 1
 
 
-def _at(text: str) -> bool:
-    return "@" in text
-
-
-def _numbers(text: str) -> bool:
-    """Whether nine digits stand close together anywhere."""
-    bytes_B = np.frombuffer(text.encode(), dtype=np.uint8)
-    places = np.flatnonzero(bytes_B - np.uint8(48) < 10)
-    return len(places) >= 9 and bool((places[8:] - places[:-8] < 40).any())
-
-
-def _parts(text: str) -> bool:
-    """Whether there is an address in quick sight: digits between dots, or colons before hexadecimal ones."""
-    return PARTS.search(text) is not None
-
-
 class _Mask(NamedTuple):
     name: str
-    sign: Callable[[str], bool]  # told quickly: whether a text can have any
+    sign: str  # of those a text can have, which are told quickly
     form: re.Pattern[str]
     real: Callable[[re.Match[str]], bool]
 
@@ -110,13 +94,13 @@ class _Mask(NamedTuple):
 
 ALL = [
     *[
-        _Mask("email", _at, EMAIL, _address),
-        _Mask("iban", _numbers, IBAN, _checked),
-        _Mask("card", _numbers, CARD, _luhn),
+        _Mask("email", "@", EMAIL, _address),
+        _Mask("iban", "account", IBAN, _checked),
+        _Mask("card", "account", CARD, _luhn),
     ],
-    *[_Mask("phone", _numbers, PHONE, _long), _Mask("ip", _parts, IPV4, _public), _Mask("ip", _parts, IPV6, _public)],
+    *[_Mask("phone", "phone", PHONE, _long), _Mask("ip", "dots", IPV4, _public), _Mask("ip", "colons", IPV6, _public)],
 ]
-MASKS = {"prose": ALL, "qa": ALL, "math": ALL[:2], "code": [_Mask("email", _at, EMAIL, _address_in_code)]}
+MASKS = {"prose": ALL, "qa": ALL, "math": ALL[:2], "code": [_Mask("email", "@", EMAIL, _address_in_code)]}
 
 
 class Masks:
@@ -138,13 +122,23 @@ class Masks:
 
 def _masked(document: Document, masks: Sequence[_Mask]) -> Result:
     text, noted = document.text, dict[str, float]()
-    likely = {mask.sign for mask in masks if mask.sign(text)}
-    again = bool(likely)
+    signs = _signs(text)
+    again = bool(signs)
     while again:  # what is masked may uncover what stood against it
         again = False
         for mask in masks:
-            text, count = mask(text) if mask.sign in likely else (text, 0)
+            text, count = mask(text) if mask.sign in signs else (text, 0)
             if count:
                 noted[f"masked.{mask.name}"] = noted.get(f"masked.{mask.name}", 0) + count
                 again = True
     return Result((document._replace(text=text),), noted=noted) if noted else Result((document,))
+
+
+def _signs(text: str) -> set[str]:
+    """What a text may have: an @, digits close together, or between dots or colons."""
+    found = {"@": "@" in text, "dots": DOTS.search(text) is not None, "colons": COLONS.search(text) is not None}
+    bytes_B = np.frombuffer(text.encode(), dtype=np.uint8)
+    places = np.flatnonzero(bytes_B - np.uint8(48) < 10)
+    for name, count, within in (("phone", 10, 24), ("account", 12, 30)):
+        found[name] = len(places) >= count and bool((places[count - 1 :] - places[: 1 - count] < within).any())
+    return {name for name, is_there in found.items() if is_there}

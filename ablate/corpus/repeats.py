@@ -27,9 +27,10 @@ def shares(texts: Sequence[str], found: Words, unspaced_D: np.ndarray) -> dict[s
     for length in (2, 3, 4):
         top_D = _top(found, length, len(texts)) / bytes_D
         values[f"repetition.top_{length}"] = np.where(enough_D, top_D, 0)
-    again = {length: _again(found, length, len(texts)) / bytes_D for length in (5, 10, 20)}
+    lengths = (5, 10, 20) if unspaced_D.any() else (5, 10)
+    again = {length: _again(found, length, len(texts)) / bytes_D for length in lengths}
     values["repetition.again_5"] = np.where(unspaced_D, again[10], again[5])
-    values["repetition.again_10"] = np.where(unspaced_D, again[20], again[10])
+    values["repetition.again_10"] = np.where(unspaced_D, again[lengths[-1]], again[10])
     return values
 
 

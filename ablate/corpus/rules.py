@@ -29,7 +29,8 @@ from ablate.run.settings import UserError
 VERSION = 1
 RULES = [*PROSE, "masks"]  # what `corpus.rules` and `corpus.allow` may name
 CORPUS_WIDE = ("lines", "copies")
-LINKS = ("http", "https", "www")
+LINKS = words(["http https www"]).numbers_W
+LETTERS = 10  # letters that are at least one word
 NEAR, MOST_NEAR = 0.8, 2  # how near a bound a passed rule is worth a look, and how many of a document
 
 
@@ -41,9 +42,10 @@ def steps(processing: Processing, kind: str, languages: Sequence[str]) -> list[S
     for name in processing.rules:
         if name not in RULES:
             raise UserError(f"corpus.rules: {name!r} must be one of {', '.join(RULES)}")
+    allowed = [*RULES, *bounds(processing, kind).spaced, "copies.exact", "copies.near"]
     for name in processing.allow:
-        if name.split(".")[0] not in RULES:
-            raise UserError(f"corpus.allow: {name!r} must be one of {', '.join(RULES)}")
+        if name not in allowed:
+            raise UserError(f"corpus.allow: {name!r} must be one of {', '.join(allowed)}")
     language.check("corpus.languages", languages)
     chosen, limits = processing.rules or RULES, bounds(processing, kind)
     found: list[tuple[str, Step]] = [
@@ -110,10 +112,11 @@ class Rules:
         bounds = dict(zip(self.names, bounds_DR.T, strict=True))
         values |= repeats.shares(texts, found, unspaced_D)
         count_D = np.bincount(found.documents_W, minlength=len(texts))
-        links_W = found.documents_W[np.isin(found.numbers_W, words(LINKS).numbers_W)]
-        values["length.words"] = -count_D.astype(float)
+        links_W = found.documents_W[np.isin(found.numbers_W, LINKS)]
+        # A script such as Thai has spaces between phrases only
+        values["length.words"] = -np.maximum(count_D, values.pop("letters") // LETTERS).astype(float)
         values["symbols.links"] = np.bincount(links_W, minlength=len(texts)) / np.maximum(count_D, 1)
-        values["against.share"], items_D = self.against.shares(found.letters(), len(texts))
+        values["against.share"], items_D = self.against.shares(found, len(texts))
         # What takes long is asked only where it can matter
         for name, of_text, ask_D in [
             ("garbled.mojibake", mojibake, lambda: odd_D >= bounds["garbled.mojibake"] * NEAR),

@@ -1,16 +1,19 @@
 """Level 2 on real text with known dirt, and rule by rule on text that was written for it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import real
 from dirt import DIRT, can
 from level2 import level_2, results
 
+from ablate.corpus import flow, parts
 from ablate.corpus.bounds import KINDS, PROSE
 from ablate.corpus.document import Document, clean, order_key
 from ablate.corpus.rules import RULES, steps
 from ablate.corpus.step import Measured
-from ablate.run.corpus import Processing
+from ablate.run.corpus import Prepare, Processing
 from ablate.run.settings import UserError
 
 SENTENCE = "The {} river rises near the {} hills and flows past {} old mills before it meets the {} sea in the {} bay."
@@ -100,6 +103,28 @@ def test_a_language_that_is_not_wanted_goes_whatever_the_first_words_say():
     assert judged(" ".join(noise), languages=("it",), rules=["language"]) is None
 
 
+def test_scripts_with_and_without_spaces():
+    thai = "แม่น้ำสายนี้ไหลผ่านเมืองเก่าและทุ่งนากว้างใหญ่ ก่อนจะลงสู่ทะเลทางทิศใต้ ชาวบ้านริมฝั่งใช้น้ำจากแม่น้ำเพื่อการเกษตรมาหลายร้อยปี"
+    hindi = "यह नदी पुराने शहर और चौड़े खेतों से होकर बहती है और दक्षिण में समुद्र से मिलती है। किनारे के लोग सदियों से इसका पानी पीते हैं।"
+    korean = (
+        "이 강은 오래된 도시와 넓은 들판을 지나 남쪽 바다로 흘러간다. "
+        "강가의 사람들은 수백 년 동안 강물로 농사를 지어 왔다."
+    )
+    arabic = (
+        "يمر هذا النهر عبر المدينة القديمة والحقول الواسعة قبل أن يصل "
+        "إلى البحر في الجنوب ويستخدم السكان ماءه منذ مئات السنين."
+    )
+    russian = (
+        "Эта река течёт через старый город и широкие поля, прежде чем "
+        "впадает в море на юге. Жители пользуются её водой сотни лет."
+    )
+    chinese = "这条河流经古老的城市和广阔的田野，最后在南方流入大海。河边的居民几百年来一直用河水灌溉农田。"
+    for text in (thai, hindi, korean, arabic, russian, chinese):
+        assert judged(text) is None, text
+        assert judged(text.encode().decode("latin-1")) is not None, text
+    assert judged(chinese[:20]) == "length.words"
+
+
 def test_what_a_document_gets_has_nothing_to_do_with_those_beside_it():
     rng = np.random.default_rng(0)
     texts = [prose(seed) for seed in range(8)] + [make(prose(9), rng) for make in DIRT.values()]
@@ -131,6 +156,21 @@ def test_only_the_rules_that_are_asked_for():
     assert [step.name for step in steps(Processing(), "prose", [])] == ["masks", "lines", "rules", "copies"]
     assert [step.name for step in steps(Processing(rules=["length", "copies"]), "prose", [])] == ["rules", "copies"]
     assert judged("Too short.", rules=["garbled", "copies"]) is None
+
+
+def test_a_rule_that_removes_most_of_a_domain_is_allowed_by_its_name(tmp_path):
+    def level(name: str, *allow: str) -> Path:
+        how = flow.How("web", 2, Prepare(workers=1), list(allow))
+        found = steps(Processing(allow=list(allow)), "prose", [])
+        return flow.run([tmp_path / "part-00000.parquet"], tmp_path / name, found, how)
+
+    short = [Document(f"Only {number} words.", str(number)) for number in range(300)]
+    parts.write(tmp_path / "part-00000.parquet", [*short, Document(prose(1, 6), "long"), Document(prose(1, 6), "copy")])
+    with pytest.raises(UserError, match=r"domain web: rule length.words removes \d+% of its text.*corpus.allow"):
+        level("stopped")
+    for name in ("length", "length.words"):
+        folder = level(name, name)
+        assert [one.text for path in parts.paths_of(folder) for one in parts.read(path)] == [prose(1, 6)]
 
 
 @pytest.mark.parametrize(
