@@ -160,7 +160,7 @@ def test_only_the_rules_that_are_asked_for():
 
 def test_a_rule_that_removes_most_of_a_domain_is_allowed_by_its_name(tmp_path):
     def level(name: str, *allow: str) -> Path:
-        how = flow.How("web", 2, Prepare(workers=1), list(allow))
+        how = flow.How("web", 2, Prepare(workers=1), list(allow), most=0.5)
         found = steps(Processing(allow=list(allow)), "prose", [])
         return flow.run([tmp_path / "part-00000.parquet"], tmp_path / name, found, how)
 
