@@ -13,6 +13,7 @@ from stepping import documents_of, results_of, summed, through
 
 from ablate.corpus import classifier, score
 from ablate.corpus.document import Document
+from ablate.corpus.given import digest_of, texts_of
 from ablate.data.documents import capped
 from ablate.data.installed import Installed
 from ablate.run.corpus import Processing, Scorer
@@ -205,3 +206,12 @@ def test_the_key_knows_the_contents_that_are_given_not_their_place(tmp_path):
     assert keys[0] == keys[1]
     (other / "1.txt").write_text("c", encoding="utf-8")
     assert steps("classifier", like=str(other))[0].key() != keys[0]
+
+
+def test_the_code_of_an_installed_package_may_be_the_good_text():
+    texts = list(texts_of("corpus.score.options.like", "package:numpy"))
+    assert len(texts) > 100
+    assert any("def einsum" in text for text in texts)
+    assert all(text for text in texts)
+    with pytest.raises(SettingsError, match="package:nowhere: must be an installed package"):
+        digest_of("corpus.score.options.like", "package:nowhere")
