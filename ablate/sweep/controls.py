@@ -35,7 +35,8 @@ from ablate.run.fields import find
 from ablate.run.identity import difference
 from ablate.run.parse import unknown_key
 from ablate.run.settings import Settings, SettingsError
-from ablate.sweep.study import Control, Plan, inherited
+from ablate.sweep.study import Arm, Control, Plan, inherited
+from ablate.sweep.texts import settings_of_text
 from ablate.verdict.evidence import AA, NULL, POSITIVE
 
 TIMES = "*="
@@ -47,8 +48,13 @@ def with_controls(plan: Plan, compose: Callable[[str, list[str]], Settings]) -> 
     Raises SettingsError for a positive control that cannot be composed, that is the base, or that changes what is
     measured.
     """
-    differing = [one.phase for one in plan.chain if any(arm.difference for arm in one.arms)]
+    differing = [one.phase for one in plan.chain if any(_differs(arm, one.arms[0]) for arm in one.arms)]
     return _with_controls(plan, differing[0], compose) if differing else plan
+
+
+def _differs(arm: Arm, base: Arm) -> bool:
+    """Whether an arm may be another run than the base: by a key, or by text, which no key is yet."""
+    return bool(arm.difference) or settings_of_text(arm.settings) != settings_of_text(base.settings)
 
 
 def _with_controls(plan: Plan, changed: str, compose: Callable[[str, list[str]], Settings]) -> Plan:

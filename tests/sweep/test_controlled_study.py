@@ -90,6 +90,14 @@ def test_without_an_arm_there_is_nothing_to_control():
     assert with_controls(whole, composed(from_config({}))).controls == []
 
 
+def test_an_arm_that_differs_in_its_text_alone_has_controls_too():
+    base = from_config({})
+    for change in ({"data": {"level": {"code": 2}}}, {"data": {"root": "elsewhere"}}, {"corpus": {"random": True}}):
+        whole = plan(Study(factor=["data.level"], seeds=[0, 1]), base, {"other": from_config(change)})
+        assert whole.arms[1].difference == {}
+        assert [one.name for one in with_controls(whole, composed(base)).controls] == [NULL, POSITIVE]
+
+
 @pytest.mark.parametrize(
     ("positive", "words"),
     [
