@@ -7,7 +7,9 @@
 Hydra reads conf/ and, before it, the user's own folder (--config-dir): studies may live outside the clone.
 """
 
+import functools
 import re
+import typing
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +42,20 @@ Task = Callable[[Settings], float | None]
 
 def words_of(line: Namespace) -> list[str]:
     """The overrides of a command line; --outputs DIR is one of them."""
-    return [*line.words, *([f"where.outputs={line.outputs}"] if line.outputs else [])]
+    return [*map(opened, line.words), *([f"where.outputs={line.outputs}"] if line.outputs else [])]
+
+
+def opened(word: str) -> str:
+    """An override, which adds where it names what is the user's own: data.sources={web: ...}, data.level={web: 2}."""
+    key = word.partition("=")[0]
+    of_text = key.startswith(("data.", "corpus."))
+    return f"++{word}" if of_text and any(f"{key}.".startswith(f"{own}.") for own in _own()) else word
+
+
+@functools.cache
+def _own() -> list[str]:
+    """Keys whose names below are the user's."""
+    return [name for name, key in declared(Settings).items() if typing.get_origin(key.kind) is dict]
 
 
 def single(line: Namespace, task: Task) -> None:

@@ -4,36 +4,45 @@
                     code: bigcode/starcoderdata#content                a column other than `text`
                     notes: /home/me/notes                              a folder: the same, without a network
 
+A domain that `data.sources` does not name has its usual dataset. Only the split `train` is read. Columns of other names
+are named by `data.columns` too, for all datasets; a source only there.
+
 Rows come in an order shuffled as far as a stream allows (parts of the dataset, and rows within a
-buffer), always the same one. Each row is a document and a source of its own: what a column named
-`source` means differs from one dataset to the next. Text cut into rows (chapters of a book) may
-thus straddle training and validation; `data=folder` keeps it together.
+buffer), always the same one. Each row is a document and a source of its own unless `data.columns.source`
+names one: what a column of that name means differs from one dataset to the next. Text cut into rows
+(chapters of a book) may thus straddle training and validation.
 """
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablate.corpus.document import Document, order_key
+from ablate.corpus.document import Document, identity, order_key
+from ablate.corpus.readers.rows import Columns, described
 from ablate.run.failures import first_line
 from ablate.run.settings import Data, UserError
 
 SPLIT = "train"
-COLUMN = "text"
+USUAL = {
+    "english": "HuggingFaceFW/fineweb-edu:sample-10BT",
+    "italian": "wikimedia/wikipedia:20231101.it",
+    "math": "HuggingFaceTB/finemath:finemath-4plus",
+}
 BUFFER_ROWS = 1000  # shuffled among themselves; they wait in memory
 
 
 class Dataset(NamedTuple):
     path: str
     config: str | None
-    column: str
+    column: str  # empty: that of `data.columns`
 
     @classmethod
     def of(cls, name: str) -> "Dataset":
         """From `path[:config][#column]`."""
         rest, _, column = name.partition("#")
         path, _, config = rest.partition(":")
-        return cls(path, config or None, column or COLUMN)
+        return cls(path, config or None, column)
 
 
 class Hub:
@@ -44,8 +53,11 @@ class Hub:
             raise UserError(
                 "data.domain_bytes=0: must be above 0 with data.source=hub, where few datasets come to an end"
             )
-        self.names = sorted(set(data.names.values()))
-        datasets = [Dataset.of(name) for name in self.names]
+        self.columns = Columns.of(data.columns).named
+        given = set(data.sources.values())
+        self.usual = {name: USUAL[name] for name in data.names.values() if name in USUAL and name not in given}
+        self.names = sorted({self.usual.get(name, name) for name in data.names.values()})
+        datasets = [Dataset.of(name)._replace(column=self._column(name)) for name in self.names]
         for name, dataset in zip(self.names, datasets, strict=True):
             if not dataset.path:
                 raise UserError(f"data.sources: {name!r} names no dataset; a name is path[:config][#column]")
@@ -56,18 +68,25 @@ class Hub:
 
     def documents(self, name: str) -> Iterator[Document]:
         """Raises UserError, one line, for a dataset or column that does not exist or cannot be reached or read."""
-        column = Dataset.of(name).column
+        name = self.usual.get(name, name)
+        column = self._column(name)
+        wanted = {"text": column} | {what: named for what, named in self.columns.items() if what != "text"}
         for row in _rows(name):
-            if column not in row:
-                raise UserError(f"data.sources: {name} has no column {column!r}; it has {', '.join(row)}")
+            for missing in (named for named in wanted.values() if named not in row):
+                raise UserError(f"data.sources: {name} has no column {missing!r}; it has {', '.join(row)}")
             text = row[column]
             if not isinstance(text, str):
                 raise UserError(f"data.sources: {name}: column {column!r} must hold text, not {type(text).__name__}")
-            yield Document(text, f"{name}/{order_key(text).hex()}")
+            source = row[wanted["source"]] if "source" in wanted else None
+            source = f"{name}/{order_key(text).hex() if source is None else source}"
+            yield Document(text, source, {"id": identity(source, text)} | described(row, self.columns))
+
+    def _column(self, name: str) -> str:
+        return Dataset.of(name).column or self.columns.get("text", "text")
 
     def signature(self) -> dict[str, Any]:
         """Files of folders. What lies on the hub is taken to stay: asking would need a network at every start."""
-        return {name: _files(Path(Dataset.of(name).path)) for name in self.names}
+        return {name: _files(Path(Dataset.of(name).path)) for name in self.names} | {"columns": dict(self.columns)}
 
 
 def _rows(name: str) -> Iterator[dict[str, Any]]:
@@ -85,7 +104,8 @@ def _rows(name: str) -> Iterator[dict[str, Any]]:
     except ConnectionError as error:
         raise UserError(f"data.sources: {name} cannot be reached: {first_line(error)}; is there a network?") from None
     except Exception as error:  # of a client for HTTP, a file system, a decompressor, a parser: each has its own
-        raise UserError(f"data.sources: {name} cannot be read: {first_line(error)}") from None
+        hint = "; pip install zstandard" if "zstd" in str(error) and not find_spec("zstandard") else ""
+        raise UserError(f"data.sources: {name} cannot be read: {first_line(error)}{hint}") from None
 
 
 def _files(folder: Path) -> dict[str, list[int]]:

@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
+from ablate.console.compose import opened
 from ablate.fit import parts
 from ablate.run.parse import check_choices, from_config, from_plain
 from ablate.run.settings import Settings
@@ -41,6 +42,7 @@ class Composer:
 
     def _settings(self, overrides: list[str]) -> Settings:
         check_choices(overrides)
+        overrides = [opened(text) for text in overrides]
         parsed = [self._parse(text) for text in overrides]
         groups = tuple(text for text, one in zip(overrides, parsed, strict=True) if self._chooses_files(one))
         values = [one for one in parsed if not self._chooses_files(one)]

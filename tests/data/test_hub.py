@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from small import documents_of, intact, write_jsonl  # pyrefly: ignore  # beside this file
 
-from ablate.data.hub import Dataset, Hub
+from ablate.data.hub import USUAL, Dataset, Hub
 from ablate.data.questions import question
 from ablate.data.tokens import prepare
 from ablate.run.settings import Data, UserError
@@ -48,8 +48,8 @@ def complaint(name: str, **settings) -> str:
 @pytest.mark.parametrize(
     ("name", "dataset"),
     [
-        ("org/set", Dataset("org/set", None, "text")),
-        ("org/set:part", Dataset("org/set", "part", "text")),
+        ("org/set", Dataset("org/set", None, "")),
+        ("org/set:part", Dataset("org/set", "part", "")),
         ("org/set#body", Dataset("org/set", None, "body")),
         ("org/set:2023.it#body", Dataset("org/set", "2023.it", "body")),
     ],
@@ -104,6 +104,30 @@ def test_one_text_under_two_spellings_is_refused():
         Hub(data({"a": "org/set", "b": "org/set#text"}))
 
 
+def test_domains_without_a_source_have_their_usual_dataset():
+    given = {"source": "hub", "domain_bytes": 1000}
+    assert Hub(Data(domains=["english", "math"], **given)).names == sorted([USUAL["english"], USUAL["math"]])
+    assert Hub(Data(domains=["english"], sources={"english": "d"}, **given)).names == ["d"]
+    assert Hub(Data(domains=["english"], sources={"english": "english"}, **given)).names == ["english"]
+
+
+@pytest.mark.slow
+def test_a_folder_in_place_of_a_usual_dataset_needs_one_word(dataset, tmp_path):
+    words = ["data=hub", "data.domains=[english]", f"data.sources={{english: {dataset}}}", "data.domain_bytes=100000"]
+    words += ["data.focus=english", "data.columns={text: content}", "data.vocabulary=300", "data.span=64"]
+    command = [sys.executable, "-m", "ablate.prepare", *words, f"where.outputs={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_columns_of_other_names(dataset):
+    named = Hub(data({"a": str(dataset)}, columns={"text": "content", "source": "number", "url": "text"}))
+    document = next(named.documents(str(dataset)))
+    number = int(document.text.removeprefix("code of "))
+    assert document.source == f"{dataset}/{number}"
+    assert document.meta["url"] == question(number).text
+
+
 def test_no_name():
     with pytest.raises(UserError, match="'#text' names no dataset"):
         hub("#text")
@@ -133,7 +157,7 @@ def test_a_broken_file(tmp_path):
 
 @pytest.mark.slow
 def test_without_a_network_the_command_ends_in_one_line(tmp_path):
-    words = ["data.source=hub", "data.domains=[a]", "+data.sources={a: nobody/nothing}", "data.domain_bytes=1000"]
+    words = ["data.source=hub", "data.domains=[a]", "data.sources={a: nobody/nothing}", "data.domain_bytes=1000"]
     command = [sys.executable, "-m", "ablate.prepare", *words, f"where.outputs={tmp_path}"]
     offline = os.environ | {"HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=offline, check=False)

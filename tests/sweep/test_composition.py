@@ -51,6 +51,14 @@ def test_arms_that_choose_the_same_files_read_them_once(composer):
     assert dataclasses.replace(first, seed=2) == second
 
 
+def test_names_of_the_users_own_need_no_plus(composer):
+    data = composer(["data.level={code: 2}", "data.level.general=1", "data.columns={text: content}"]).data
+    assert (data.level, data.columns) == ({"code": 2, "general": 1}, {"text": "content"})
+    assert composer(["data=hub", "data.domains=[english]", "data.sources={english: ../d}"]).data.names == {
+        "english": "../d"
+    }
+
+
 @pytest.mark.parametrize("override", ["schedule.no_such=1", "no_such=1", "schedule=no_such", "tokens.no=1"])
 def test_what_hydra_refuses_is_refused(composer, override):
     with pytest.raises(HydraException):

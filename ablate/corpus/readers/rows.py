@@ -85,6 +85,13 @@ class Rows:
         return "" if source is None else _utf8(str(source))
 
 
+def described(row: Mapping[str, Any], named: Mapping[str, str]) -> dict[str, str]:
+    """What a row says of its text in columns of the usual names, or of those that are named."""
+    names = {what: (named[what],) if what in named else USUAL[what] for what in META}
+    found = {what: _plain(next((row[name] for name in names[what] if name in row), "")) for what in META}
+    return {what: said for what, said in found.items() if said}
+
+
 def _plain(value: Any) -> str:
     """A url, licence or language as text; several of them with commas."""
     return _utf8(", ".join(map(str, value)) if isinstance(value, list) else str(value or ""))
