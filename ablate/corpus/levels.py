@@ -171,10 +171,13 @@ def _scored(wanted: Wanted) -> list[Step]:
 
 
 def _refined(wanted: Wanted) -> list[Step]:
-    """Nothing where level 5 is made by rule: then there is no teacher."""
+    """Raises SettingsError where level 5 is made by rule: then there is nobody to refine a text."""
     from ablate.corpus import complete, refine
 
-    return refine.steps(_teacher(wanted)) if complete.needs_endpoint(wanted.processing.teacher) else []
+    maker = wanted.processing.teacher.maker
+    if not complete.needs_endpoint(wanted.processing.teacher):
+        raise SettingsError(f"corpus.teacher.maker={maker}: refines no text; leave level 4 out by corpus.skip=[4]")
+    return refine.steps(_teacher(wanted))
 
 
 def _completed(wanted: Wanted) -> list[Step]:

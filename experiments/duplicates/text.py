@@ -1,9 +1,9 @@
 """Raw text for `duplicates`: documents that come with this installation, most of which are there several times.
 
-    python experiments/duplicates/text.py outputs/duplicates_text
+python experiments/duplicates/text.py outputs/duplicates_text
 
-    outputs/duplicates_text/science/rows.jsonl      a quarter of the bytes is unique: three documents in five are there
-                                                    once, two in five COPIES times, each time from another source
+outputs/duplicates_text/science/rows.jsonl      a quarter of the bytes is unique: three documents in five are there
+                                                once, two in five COPIES times, each time from another source
 """
 
 import json

@@ -9,7 +9,7 @@ from ablate.corpus import endpoint, flow, levels, parts
 from ablate.corpus.document import Document
 from ablate.corpus.levels import Wanted
 from ablate.run.corpus import Processing, Scorer
-from ablate.run.settings import UserError
+from ablate.run.settings import SettingsError, UserError
 
 pytestmark = pytest.mark.slow
 SENTENCES = "The number {n} is the one after {m}. Nobody in {n} years has said that it is not so."
@@ -32,13 +32,11 @@ def wanted(folder: Path, url: str, of_teacher: dict, **changes: object) -> Wante
     return Wanted("math", processing, prepare(url, workers=2, **changes), folder)
 
 
-def through(way: Wanted, found: list[Path], last: int) -> tuple[list[Document], dict]:
+def through(way: Wanted, found: list[Path], last: int, but: int = 0) -> tuple[list[Document], dict]:
     """The documents after steps of levels 3 to `last`, and the manifest of the last folder."""
-    for level in range(3, last + 1):
-        if steps := levels.steps_of(level, way):
-            how = flow.How(way.domain, level, way.prepare, [], 1.0, False)
-            folder = flow.run(found, way.outputs / "corpus" / f"l{level}", steps, how)
-            found = parts.paths_of(folder)
+    for level in {*range(3, last + 1)} - {but}:
+        how = flow.How(way.domain, level, way.prepare, [], 1.0, False)
+        found = parts.paths_of(flow.run(found, way.outputs / "corpus" / f"l{level}", levels.steps_of(level, way), how))
     return [document for path in found for document in parts.read(path)], flow.manifest_of(found[0].parent)
 
 
@@ -73,7 +71,10 @@ def test_a_budget_that_ends_goes_on_with_the_same_command(tmp_path, acquired):
 
 
 def test_questions_by_rule_need_no_teacher_and_stay_on_their_side_of_the_split(tmp_path, acquired):
-    documents, _ = through(wanted(tmp_path, "", {"maker": "template", "model": ""}), acquired, 5)
+    way = wanted(tmp_path, "", {"maker": "template", "model": ""})
+    with pytest.raises(SettingsError, match=r"maker=template: refines no text; leave level 4 out by corpus.skip=\[4\]"):
+        levels.steps_of(4, way)
+    documents, _ = through(way, acquired, 5, but=4)
     originals = {document.source for path in acquired for document in parts.read(path)}
     assert {document.source for document in documents} == originals
     assert {document.meta["level"] for document in documents} == {5}
