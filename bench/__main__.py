@@ -42,6 +42,7 @@ from bench.speed import speed
 from bench.startup import startup
 from bench.suggestions import suggestions
 from bench.tasks import tasks
+from bench.tokens import tokens
 from bench.verdicts import verdicts
 from bench.waiting import waiting
 
@@ -67,6 +68,7 @@ BENCHES: dict[str, Bench] = {
     "confounds": confounds,
     "mutants": mutants,
     "filters": filters,
+    "tokens": tokens,
 }
 
 OTHERS = ("transformers", "accelerate", "lm-eval", "hydra-core", "wandb", "datatrove", "datasketch", "spacy")

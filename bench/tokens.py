@@ -237,6 +237,7 @@ def make(folder: Path, megabytes: int) -> None:
 def drawn(rng: random.Random, paragraphs: list[str]) -> Iterator[str]:
     for paragraph in rng.choices(paragraphs, k=rng.randint(2, 8)):
         words = paragraph.split(" ")
+        words = words if len(words) * 20 > len(paragraph) else list(paragraph)  # Chinese has no spaces
         begin = rng.randrange(max(1, len(words) - 20))
         yield " ".join(words[begin : begin + 20])
 

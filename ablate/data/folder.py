@@ -50,7 +50,8 @@ class Folder:
         found: dict[str, Any] = {"read": READ, "columns": dict(self.columns.named)}
         for name, listing in self.listings.items():
             stats = {f"{name}/{below}": path.stat() for below, path in listing.files.items()}
-            found |= {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}
+            # what was changed and given its old time back has another time of change
+            found |= {path: [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for path, stat in stats.items()}
         return found
 
     def _listing(self, data: Data, domain: str, name: str) -> Listing:

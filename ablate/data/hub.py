@@ -112,4 +112,4 @@ def _files(folder: Path) -> dict[str, list[int]]:
     """Size and time of every file below a folder; nothing where there is none."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     stats = {path.relative_to(folder).as_posix(): path.stat() for path in paths}
-    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+    return {name: [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for name, stat in stats.items()}

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate.data import mapped
+from ablate.data import mapped, proof
 from ablate.data.request import Levels, asked, first_difference, folder_of, tokenizer_digest
 from ablate.data.shards import SOURCES, SPLITS, dtype_of, sha256_of, shard_name
 from ablate.run.settings import Data, Settings, SettingsError, UserError
@@ -163,16 +163,11 @@ def cut_by(data: Data, tokenizer: Path, whose: str, outputs: Path) -> Data:
 
 
 def opened(folder: Path) -> Corpus:
-    """The corpus that was prepared in a folder. Looks at the sizes of its files, not at their contents.
-
-    Raises UserError when a file is missing or has another size than when it was written.
-    """
+    """The corpus that was prepared in a folder. Raises UserError when a file is missing or not what was written."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        for name, written in manifest["files"].items():
-            size = (folder / name).stat().st_size
-            if size != written["size"]:
-                raise _damaged(folder, f"{name} has {size} bytes, not {written['size']}")
+        if found := proof.wrong(folder, manifest["files"]):
+            raise _damaged(folder, found)
     except OSError as error:
         raise _damaged(folder, f"{Path(error.filename).name}: {error.strerror}") from None
     except (json.JSONDecodeError, KeyError) as error:

@@ -15,7 +15,9 @@ import pytest
 from small import intact, small_data, splits_of, write_corpora, write_jsonl  # pyrefly: ignore  # beside this file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from ablate.data.tokens import num_spans, prepare
+from ablate.data import proof
+from ablate.data.shards import sha256_of
+from ablate.data.tokens import num_spans, opened, prepare
 from ablate.prepare import describe
 from ablate.run.settings import Data, UserError
 
@@ -116,6 +118,15 @@ def test_fingerprint_moves_with_the_text(corpora, tmp_path):
     with (corpora / "told" / "rows.jsonl").open("a") as file:
         file.write('{"text": "one more", "source": "new"}\n')
     assert prepare(small_data(corpora), tmp_path).fingerprint != before
+
+
+def test_text_of_the_same_size_and_time_is_other_text(corpora, tmp_path):
+    path = corpora / "told" / "rows.jsonl"
+    before, first = path.stat(), prepare(small_data(corpora), tmp_path)
+    path.write_text(path.read_text().replace("Question", "Quastion"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert prepare(small_data(corpora), tmp_path).fingerprint != first.fingerprint
 
 
 def test_fingerprint_moves_with_every_setting_that_matters(corpora, tmp_path):
@@ -249,13 +260,40 @@ def test_truncated_file_is_named(corpora, tmp_path, name):
     assert f"{name}: No such file" in refused(small_data(corpora), tmp_path)
 
 
-def test_changed_shard_is_found_by_its_hash(corpora, tmp_path):
-    corpus = prepare(small_data(corpora), tmp_path)
-    path = corpus.folder / "told.train.bin"
-    content = bytearray(path.read_bytes())
+@pytest.mark.parametrize("name", ["told.train.bin", "told.validation.bin", "tokenizer.json", "sources.json"])
+def test_changed_file_is_found_by_its_hash(corpora, tmp_path, name):
+    """Of the same size, and with the time of the old one."""
+    path = prepare(small_data(corpora), tmp_path).folder / name
+    before, content = path.stat(), bytearray(path.read_bytes())
     content[100] ^= 1
     path.write_bytes(content)
-    assert not intact(corpus)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    wanted = f"{path.parent}: {name} is not what was written: its sha256 is another; delete this folder"
+    assert refused(small_data(corpora), tmp_path).startswith(wanted)
+    with pytest.raises(UserError, match="its sha256 is another"):
+        opened(path.parent)
+
+
+def test_a_file_is_hashed_once(corpora, tmp_path, monkeypatch):
+    hashed = list[str]()
+    monkeypatch.setattr(proof, "sha256_of", lambda path: [hashed.append(path.name), sha256_of(path)][1])
+    corpus = prepare(small_data(corpora), tmp_path)
+    assert not hashed  # it was when it was written
+    copied = shutil.copytree(corpus.folder, tmp_path / "copied")
+    for _ in range(2):
+        assert opened(copied).fingerprint == corpus.fingerprint
+    assert sorted(hashed) == sorted(corpus.manifest["files"])
+    (copied / "told.train.bin").touch()
+    opened(copied)
+    assert hashed[len(corpus.manifest["files"]) :] == ["told.train.bin"]
+
+
+def test_a_folder_that_cannot_be_written_is_looked_at_all_the_same(corpora, tmp_path):
+    folder = prepare(small_data(corpora), tmp_path).folder
+    (folder / proof.NAME).unlink()
+    (folder / proof.NAME).mkdir()  # so that nothing can be written there, by whomever
+    assert opened(folder).domains == ("asked", "told")
+    assert not list(folder.glob(".*"))
 
 
 def test_other_manifest_is_named_by_what_differs(corpora, tmp_path):

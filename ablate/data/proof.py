@@ -1,0 +1,53 @@
+"""Files that are what a manifest tells, by their sha256: looked at once, and again when anything about them changed.
+
+    verified.json    {"code.train.bin": [size, modified, changed, inode], ...}    when its sha256 was right, times in ns
+
+A copy has inodes of its own, so that a file which was cut or zeroed on its way is found before anything is trained.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ablate.data.shards import sha256_of
+from ablate.run.files import write_json
+from ablate.run.settings import UserError
+
+NAME = "verified.json"
+
+
+def wrong(folder: Path, files: dict[str, Any]) -> str | None:
+    """What is wrong with the first file that is not as the manifest tells; `files`: its size and sha256 by name.
+
+    Raises OSError for one that is missing.
+    """
+    known = _known(folder)
+    found = states(folder, files)
+    for name, told in files.items():
+        if found[name][0] != told["size"]:
+            return f"{name} has {found[name][0]} bytes, not {told['size']}"
+        if found[name] != known.get(name) and sha256_of(folder / name) != told["sha256"]:
+            return f"{name} is not what was written: its sha256 is another"
+    if found != known:
+        remember(folder, found)
+    return None
+
+
+def states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
+    stats = {name: (folder / name).stat() for name in names}
+    return {name: [s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name, s in stats.items()}
+
+
+def remember(folder: Path, found: dict[str, list[int]]) -> None:
+    """That these files are what they should be, as they are now."""
+    with contextlib.suppress(UserError):  # of a folder that cannot be written: the next start looks again
+        write_json(folder / NAME, found)
+
+
+def _known(folder: Path) -> dict[str, list[int]]:
+    try:
+        return json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
