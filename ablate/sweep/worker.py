@@ -56,7 +56,11 @@ def looked_up(settings: Settings) -> Settings:
 
 def text_of(settings: Settings) -> Corpus:
     """The text of a run, prepared where it is not there yet. Raises UserError."""
-    return prepare_for(settings)
+
+    def reader_of(run: str) -> Any:  # loads torch, which takes seconds that others should not wait for
+        return importlib.import_module("ablate.fit.perplexity").reader_of(Path(settings.where.outputs))(run)
+
+    return prepare_for(settings, reader_of)
 
 
 def alone(settings: Settings) -> Task:
