@@ -22,6 +22,7 @@ from ablate.run.start import NONE
 from ablate.scores.metrics import metric_of
 from ablate.sweep.cost import Alike, Prospect, drawn, prospect
 from ablate.sweep.executors.local import slots
+from ablate.sweep.repeats import repeated
 from ablate.sweep.study import Arm, Control, Plan
 from ablate.verdict import planning
 from ablate.verdict.evidence import AA, NULL, POSITIVE, read
@@ -50,6 +51,8 @@ def preview(plan: Plan, console: Console) -> Prospect:
         console.print(f"and {len(plan.arms) - shown} more arms (all of them: where.dry_run=true)", style="dim")
     for line in _mixtures(plan, found):
         console.print(escape(line))
+    for part in repeated(plan, {arm.name: _timeline(plan, found, arm, study.seeds[0]) for arm in plan.arms}):
+        console.print(part)
     console.print(f"audit passed: no arm differs outside {', '.join(study.factor) or 'nothing'}\n")
     if base.where.trunks:
         console.print(drawn(found.trees, lambda group: _label(group, plan, found)))
