@@ -19,9 +19,9 @@ from ablate.corpus.step import Result
 
 EMAIL = re.compile(r"(?<![\w.+%@/-])[A-Za-z0-9][\w.+%-]{0,63}@(?:[A-Za-z0-9-]+\.)+([A-Za-z]{2,24})(?![\w@-])", re.ASCII)
 IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w/]|\.\d)", re.ASCII)
-IPV6 = re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]{0,4}(?![\w:])")
+IPV6 = re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]{1,4}(?![\w:/])")
 PHONE = re.compile(
-    r"(?<![\w+(.,-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,5}(?:[ .-]?\d{2,5}){2,4}"
+    r"(?<![\w+(.,~-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,5}(?:[ .-]?\d{2,5}){2,4}"
     r"|\(\d{3}\) ?\d{3}-\d{4}|\d{3}-\d{3}-\d{4})(?![\w-]|[.,]\d)",
     re.ASCII,
 )
@@ -35,7 +35,8 @@ ENDINGS = {
     *["com", "org", "net", "edu", "gov", "info", "io", "dev", "de", "fr", "uk", "nl", "ch", "pl", "cz", "se", "dk"],
     *["ru", "cn", "jp", "kr", "br", "au", "ca", "es", "eu"],
 }
-CARDS = re.compile(r"4|5[1-5]|2[2-7]|3[4-7]|6011|65")
+# With the digits that each issuer has: barcodes of 13 and serial numbers of telephones of 15 pass the same check
+CARDS = re.compile(r"4\d{15}|5[1-5]\d{14}|2[2-7]\d{14}|35\d{14}|3[47]\d{13}|36\d{12}|(?:6011|65..)\d{12}")
 
 
 def _address(match: re.Match[str]) -> bool:
@@ -51,9 +52,10 @@ def _public(match: re.Match[str]) -> bool:
         address = ipaddress.ip_address(match[0])
     except ValueError:
         return False
-    if address.version == 4 and (max(address.packed) < 32 or VERSION.search(match.string[: match.start()][-12:])):
-        return False  # 1.4.2.10 is a version or a section
-    return address.is_global
+    first, second, *_ = address.packed
+    small = max(address.packed) < 32 or (first < 10 and second < 64)  # 1.4.2.10, 2.6.38.6: versions and sections
+    named = VERSION.search(match.string[max(0, match.start() - 12) : match.start()])
+    return address.is_global and not (address.version == 4 and (small or named))
 
 
 def _long(match: re.Match[str]) -> bool:
@@ -61,11 +63,12 @@ def _long(match: re.Match[str]) -> bool:
 
 
 def _luhn(match: re.Match[str]) -> bool:
-    digits = [int(digit) for digit in match[0] if digit.isdigit()]
+    number = re.sub("[ -]", "", match[0])
+    digits = [int(digit) for digit in number]
     doubled = [
         digit if place % 2 == 0 else (2 * digit) // 10 + (2 * digit) % 10 for place, digit in enumerate(digits[::-1])
     ]
-    return CARDS.match(match[0]) is not None and len(set(digits)) > 1 and sum(doubled) % 10 == 0
+    return CARDS.fullmatch(number) is not None and len(set(digits)) > 1 and sum(doubled) % 10 == 0
 
 
 def _checked(match: re.Match[str]) -> bool:
@@ -110,7 +113,7 @@ class Masks:
         self.kind = kind
 
     def key(self) -> dict[str, Any]:
-        return {"name": self.name, "version": 1, "kind": self.kind}
+        return {"name": self.name, "version": 2, "kind": self.kind}
 
     def look(self, round: int, documents: Sequence[Document], told: Any) -> None: ...
 

@@ -42,6 +42,9 @@ def test_what_reaches_a_person_is_masked(text, expected):
         "at 12:30:45, std::vector::iterator, 2001:12",
         "12 + 34 567 890 123 = 34 567 890 135; ISBN 978-3-16-148410-0; 1939-1945",
         "3.14159265358979 and 1000000000000000",
+        "Last confirmed on 2.6.38.6; XFree86 4.3.99.16; update V8 to 9.6.180.14",
+        "precedence 2002::/16 30, 2.2.6: Oct 25 2000::\n, a package 1:10~+20191229111838+6991",
+        "barcode 4006381333931, telephone 356938035643809",  # both pass the check of cards
     ],
 )
 def test_what_only_looks_like_it_stays(text):
