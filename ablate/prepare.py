@@ -23,7 +23,7 @@ from ablate.sweep.worker import looked_up, text_of
 WHAT = "Read and tokenize the text of a configuration, and show what there is to train on."
 EXAMPLES = """\
   ablate prepare                                   text that is here already
-  ablate prepare data.level='{all: 2}' --show      what each rule removed, and nearly removed, as a page
+  ablate prepare data.level='{all: 2}' --show      what rules removed, as a page
   ablate prepare data=folder data.root=corpora     yours: corpora/<domain>/*
   ablate prepare +experiment=davinci_sweep -m      that of every arm
 

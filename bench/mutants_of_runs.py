@@ -60,9 +60,9 @@ RUNS: list[Listed] = [
         ("claims without a lock", '    with FileLock(path.with_suffix(".lock")):', "    if True:"),
     ),
     *of(
-        "ablate/data/tokens.py",
+        "ablate/data/build.py",
         "tests/data/test_tokens.py",
-        ("text prepared without a lock", "        with _alone(folder, progress):", "        if True:"),
+        ("text prepared without a lock", "            with alone(self.folder, self.shown):", "            if True:"),
     ),
     *of(
         "ablate/data/tokens.py",
@@ -74,9 +74,9 @@ RUNS: list[Listed] = [
         ),
     ),
     *of(
-        "ablate/data/shards.py",
+        "ablate/data/cutting.py",
         "tests/data/test_tokens.py",
-        ("bytes of the tokens not checked", "        _check_bytes(domain, text_bytes, token_bytes)\n", ""),
+        ("bytes of the tokens not checked", "        _check_bytes(task.domain, counts.bytes, token_bytes)\n", ""),
     ),
     *of(
         "ablate/data/batches.py",
@@ -95,7 +95,7 @@ RUNS: list[Listed] = [
     *of(
         "ablate/data/documents.py",
         "tests/data/test_documents.py",
-        ("m11: held out without the factor of two", "sizes[name] < 2 * missing", "sizes[name] < missing"),
+        ("m11: held out without the factor of two", "if size < 2 * missing", "if size < missing"),
     ),
     *of(
         "ablate/model/budget.py",

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ablate.corpus.document import clean
 from ablate.corpus.words import Words, runs, words
 from ablate.run.settings import UserError
 
@@ -31,8 +32,12 @@ class Against:
         """Raises UserError for a file that is not there or not of a known form."""
         self.digests, self.names, texts, owners = [], [], [], []
         for path in map(Path, paths):
-            self.digests.append(hashlib.sha256(_bytes(path)).hexdigest())
-            for number, leaves in enumerate(_items(path)):
+            content = _content(path)
+            self.digests.append(hashlib.sha256(content).hexdigest())
+            items = [leaves for item in _items(path, content) if (leaves := [*filter(None, map(clean, item))])]
+            if not items:
+                raise UserError(f"corpus.against: {path} has no text")
+            for number, leaves in enumerate(items):
                 owners += [len(self.names)] * len(leaves)
                 texts += leaves
                 self.names.append(f"{path.name}:{number + 1}")
@@ -88,7 +93,7 @@ def _tables(texts: Sequence[str], owners: np.ndarray, items: int) -> tuple[list[
     return tables, np.maximum(1, sizes)
 
 
-def _bytes(path: Path) -> bytes:
+def _content(path: Path) -> bytes:
     if path.suffix not in (".jsonl", ".json", ".txt"):
         raise UserError(f"corpus.against: {path} must be a .jsonl, .json or .txt file")
     try:
@@ -97,23 +102,23 @@ def _bytes(path: Path) -> bytes:
         raise UserError(f"corpus.against: {path}: {error.strerror}") from None
 
 
-def _items(path: Path) -> Iterator[list[str]]:
+def _items(path: Path, content: bytes) -> Iterator[list[str]]:
     """The texts of each item."""
-    content = path.read_text(encoding="utf-8")
-    if path.suffix == ".txt":
-        yield from ([part] for part in content.split("\n\n") if part.strip())
-        return
     try:
-        rows = (
-            json.loads(content)
-            if path.suffix == ".json"
-            else [json.loads(row) for row in content.splitlines() if row.strip()]
-        )
-    except json.JSONDecodeError as error:
+        text = content.decode("utf-8-sig")
+        if path.suffix == ".txt":
+            yield from ([part] for part in text.split("\n\n"))
+            return
+        lines = [text] if path.suffix == ".json" else [line for line in text.split("\n") if line.strip()]
+        rows = [json.loads(line) for line in lines]
+    except (ValueError, RecursionError) as error:  # what is not UTF-8 or JSON, and numbers of 5,000 digits
         raise UserError(f"corpus.against: {path} is not {path.suffix[1:]}: {error}") from None
-    while isinstance(rows, dict) and len(rows) == 1:  # {"data": [...]}
-        rows = next(iter(rows.values()))
-    yield from ([*_texts(row)] for row in (rows if isinstance(rows, list) else [rows]))
+    if path.suffix == ".json":
+        [rows] = rows
+        while isinstance(rows, dict) and len(rows) == 1:  # {"data": [...]}
+            rows = next(iter(rows.values()))
+        rows = rows if isinstance(rows, list) else [rows]
+    yield from ([*_texts(row)] for row in rows)
 
 
 def _texts(value: Any) -> Iterator[str]:

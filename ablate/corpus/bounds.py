@@ -84,6 +84,7 @@ UNSPACED: Tables = {
     "repetition": {"words": 0.9, "lines": 0.5, "paragraphs": 0.5, "again_5": 0.65, "again_10": 0.62},
 }
 AT_LEAST = ("length.words",)
+COUNTS = {"length.words": 0, "lines.documents": 2, "lines.words": 1}  # and the least; others are shares
 
 Bounds = dict[str, float]
 
@@ -102,8 +103,9 @@ def bounds(processing: Processing, kind: str) -> Scripts:
     own = processing.bounds
     for rule, values in own.items():
         _known(f"corpus.bounds.{rule}", rule, list(PROSE))
-        for name in values:
+        for name, value in values.items():
             _known(f"corpus.bounds.{rule}.{name}", name, list(PROSE[rule]))
+            _sensible(f"{rule}.{name}", value)
     return Scripts(_flat(PROSE, KINDS[kind], own), _flat(PROSE, KINDS[kind], UNSPACED, own))
 
 
@@ -117,3 +119,13 @@ def _flat(*tables: Tables) -> Bounds:
 def _known(key: str, name: str, allowed: Sequence[str]) -> None:
     if name not in allowed:
         raise UserError(f"{key}: must be one of {', '.join(allowed)}")
+
+
+def _sensible(name: str, value: float) -> None:
+    least = COUNTS.get(name)
+    if least is not None and (value < least or value != int(value)):
+        raise UserError(f"corpus.bounds.{name}={value}: must be a whole number, at least {least}")
+    if least is None and not 0 <= value <= 1:
+        raise UserError(f"corpus.bounds.{name}={value}: must be from 0 to 1")
+    if name == "copies.share" and not value:
+        raise UserError(f"corpus.bounds.{name}={value}: must be above 0")

@@ -1,7 +1,8 @@
 """Lines that many documents have: menus, notices, footers. The line goes, not the document.
 
-A document counts once for each of its lines, and is known by its two longest lines: a hundred copies of a page are
-one document here, while a hundred pages with one menu are a hundred. A document that would lose half of its text
+A document counts once for each of its lines, and is known by the two longest of those that few others have (of all, if
+most of its text is such that many have): a hundred copies of a page are one document here, while a hundred pages with
+one menu are a hundred. A document that would lose half of its text
 keeps all of it: it is a copy of another, and the step `copies` is for those. A short line, which people do write again
 and again ("Thank you very much."), must be in a share of all documents as well. Lines of code stay where they are.
 
@@ -40,7 +41,7 @@ class Lines:
 
     def key(self) -> dict[str, Any]:
         bounds = {} if self.off else {"documents": self.documents, "words": self.words}
-        return {"name": self.name, "version": 1, **bounds}
+        return {"name": self.name, "version": 2, **bounds}
 
     def look(self, round: int, documents: Sequence[Document], told: Any) -> Any:
         """Round 0: half numbers, how many documents have each, and of how many. Round 1: pairs of line and document."""
@@ -74,11 +75,12 @@ class Lines:
         return {zlib.crc32(line.encode()) for line in text.split("\n") if len(line) >= least}
 
     def _pairs(self, text: str, halves: frozenset[int]) -> Iterator[tuple[int, int]]:
-        lines = text.split("\n")
-        number = _number("\n".join(sorted(set(lines), key=lambda line: (len(line), line))[-2:]))
-        for line in set(lines):
-            if zlib.crc32(line.encode()) in halves and self._enough(line):
-                yield _number(line), number
+        lines = set(text.split("\n"))
+        shared = {line for line in lines if zlib.crc32(line.encode()) in halves}
+        own = lines - shared
+        known = own if sum(map(len, own)) >= sum(map(len, shared)) else lines
+        number = _number("\n".join(sorted(known, key=lambda line: (len(line), line))[-2:]))
+        yield from ((_number(line), number) for line in shared if self._enough(line))
 
     def _enough(self, line: str) -> bool:
         """Whether a line has the words that are asked; without spaces, the characters."""

@@ -48,14 +48,18 @@ def steps(processing: Processing, kind: str, languages: Sequence[str]) -> list[S
             raise UserError(f"corpus.allow: {name!r} must be one of {', '.join(allowed)}")
     language.check("corpus.languages", languages)
     chosen, limits = processing.rules or RULES, bounds(processing, kind)
-    found: list[tuple[str, Step]] = [
-        ("masks", Masks(kind)),
-        ("lines", Lines(kind, limits.spaced)),
-        ("rules", Rules(chosen, limits, languages, Against(processing.against))),
-        ("copies", Copies(kind, limits.spaced)),
+    alone = Rules(chosen, limits, languages, Against(processing.against))
+    found: list[tuple[Any, Step]] = [
+        ("masks" in chosen, Masks(kind)),
+        ("lines" in chosen, Lines(kind, limits.spaced)),
+        (alone.names, alone),
+        ("copies" in chosen, Copies(kind, limits.spaced)),
     ]
-    alone = set(chosen) - {"masks", *CORPUS_WIDE}
-    return [step for name, step in found if name in chosen or (name == "rules" and alone)]
+    steps = [step for wanted, step in found if wanted]
+    if not steps:
+        needs = "`language` needs corpus.languages of the domain, `against` files of corpus.against"
+        raise UserError(f"corpus.rules={processing.rules}: do nothing; {needs}")
+    return steps
 
 
 class Rules:

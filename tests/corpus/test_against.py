@@ -81,7 +81,30 @@ def test_files_that_cannot_be_read(tmp_path, name, content, said):
 
 def test_the_key_is_what_the_files_hold(tmp_path, path):
     def key(*paths: str):
-        return [step.key() for step in steps(Processing(rules=["against"], against=list(paths)), "prose", [])]
+        return [step.key() for step in steps(Processing(against=list(paths)), "prose", [])]
 
     (tmp_path / "copy.jsonl").write_bytes((tmp_path / "items.jsonl").read_bytes())
     assert key(path) == key(str(tmp_path / "copy.jsonl")) != key()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", b"caf\xe9", "a.txt is not txt: 'utf-8' codec can't decode"),
+        ("a.json", b"[" * 100_000, "a.json is not json"),
+        ("a.jsonl", b'{"n": ' + b"1" * 5_000 + b"}", "a.jsonl is not jsonl"),
+        ("a.jsonl", b"", "a.jsonl has no text"),
+        ("a.json", b'{"data": [{"text": "  "}]}', "a.json has no text"),
+    ],
+)
+def test_a_file_without_items_is_one_line(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=said) as error:
+        steps(Processing(rules=["against"], against=[str(tmp_path / name)]), "prose", [])
+    assert "\n" not in str(error.value)
+
+
+def test_marks_separators_and_halves_of_characters_are_no_hindrance(tmp_path):
+    row = f'{{"question": "{QUESTIONS[0]}\u2028and \\ud800 so on"}}'
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + row.encode())
+    assert removed(QUESTIONS[0], str(tmp_path / "a.jsonl"))

@@ -213,3 +213,26 @@ def test_level_2_of_level_2_is_level_2(file):
     once = level_2([*documents[:50], *menus[50:], *dirty], kind)[0]
     assert 100 <= len(once) <= 150
     assert level_2(once, kind) == (once, {})
+
+
+@pytest.mark.parametrize("rules", [["language"], ["against"], ["language", "against"]])
+def test_rules_that_do_nothing_are_refused(rules):
+    with pytest.raises(UserError, match="do nothing; `language` needs"):
+        steps(Processing(rules=rules), "prose", [])
+    assert [step.name for step in steps(Processing(rules=[*rules, "copies"]), "prose", [])] == ["copies"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "value", "said"),
+    [
+        ("length", "words", -5, "length.words=-5.*: must be a whole number, at least 0"),
+        ("lines", "words", 2.5, "lines.words=2.5: must be a whole number, at least 1"),
+        ("lines", "documents", 1, "lines.documents=1.*: must be a whole number, at least 2"),
+        ("repetition", "lines", 30, "repetition.lines=30.*: must be from 0 to 1"),
+        ("symbols", "signs", -0.1, "symbols.signs=-0.1: must be from 0 to 1"),
+        ("copies", "share", 0, "copies.share=0.*: must be above 0"),
+    ],
+)
+def test_bounds_that_make_no_sense_are_refused(rule, name, value, said):
+    with pytest.raises(UserError, match=said):
+        steps(Processing(bounds={rule: {name: value}}), "prose", [])

@@ -219,6 +219,7 @@ def _started(of: Endpoint, texts: list[str]) -> Any:
 
 
 def _ask_quietly(of: Endpoint, texts: list[str]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever began the tests may ignore it
     try:
         ask(of, texts)
     except UserError:

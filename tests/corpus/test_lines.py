@@ -58,3 +58,12 @@ def test_a_line_of_two_words_and_lines_of_code_stay():
     assert cut(documents, "code") == [document.text for document in documents]
     chinese = [document._replace(text=f"{document.text}\n版权所有，未经许可不得转载。") for document in documents]
     assert all("版权" not in text for text in cut(chinese))
+
+
+def test_pages_whose_longest_lines_are_their_frame_are_many_pages():
+    frame = [f"{NOTICE} {'and so on ' * 15}{number}" for number in range(2)]
+    own = [[prose(np.random.default_rng((n, line)), 9) for line in range(30)] for n in range(20)]
+    documents = [Document("\n".join([frame[0], *lines, frame[1]]), str(n)) for n, lines in enumerate(own)]
+    once = cut(documents)
+    assert once == ["\n".join(lines) for lines in own]
+    assert cut([Document(text, str(n)) for n, text in enumerate(once)]) == once

@@ -3,10 +3,10 @@
 import contextlib
 import json
 import random
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,28 +67,25 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return found
 
 
-def killed(data: Data, outputs: Path, until: Callable[[Path], bool], workers: int = 1) -> None:
-    """A preparation in another process, killed as soon as its folder of parts is as said."""
+def killed(data: Data, outputs: Path, until: str, workers: int = 1) -> None:
+    """A preparation in another process that is killed at the first file it opens once there is one of that name."""
     script = (
-        "from pathlib import Path\nfrom ablate.data import build\nfrom ablate.data.tokens import prepare\n"
-        "from ablate.data.request import Levels\nfrom ablate.run.corpus import Prepare\n"
-        "from ablate.run.settings import Data\nbuild.WORTH_BYTES = 1\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom ablate.data import build\n"
+        "from ablate.data.tokens import prepare\nfrom ablate.data.request import Levels\n"
+        "from ablate.run.corpus import Prepare\nfrom ablate.run.settings import Data\nbuild.WORTH_BYTES = 1\n"
+        "def hook(event, _):\n"
+        f"    if event == 'open' and any(Path({str(outputs)!r}).glob('data/*.part/work/{until}')):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.addaudithook(hook)\n"
         f"prepare({data!r}, Path({str(outputs)!r}), how=Levels(by=Prepare(part_mb=1, workers={workers})))"
     )
-    process = subprocess.Popen([sys.executable, "-c", script])
-    try:
-        while not any(until(path) for path in (outputs / "data").glob("*.part/work")):
-            assert process.poll() is None, "it ended before it could be killed"
-            time.sleep(0.001)
-    finally:
-        process.kill()
-        process.wait()
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
 
 
 MOMENTS = {
-    "reading": (1, lambda work: (work / "asked" / "part-00002.npz").exists()),
-    "tokenising": (1, lambda work: (work / "told.train" / "00001.bin").exists()),
-    "tokenising in processes": (2, lambda work: (work / "asked.train" / "00002.bin").exists()),
+    "reading": (1, "asked/part-00001.npz"),
+    "tokenising": (1, "told.train/00001.bin"),
+    "tokenising in processes": (2, "asked.train/00001.bin"),
 }
 
 

@@ -4,14 +4,14 @@ import os
 
 import pytest
 
-from ablate.data import tokens
+from ablate.data import request
 from ablate.run.settings import UserError
 from ablate.sweep.worker import alone, train
 
 
 def test_a_run_reads_the_text_that_was_prepared_for_it_and_no_source(tiny, monkeypatch):
     task = alone(tiny())
-    monkeypatch.setattr(tokens, "open_source", None)  # preparing anew would call it
+    monkeypatch.setattr(request, "open_source", None)  # preparing anew would call it
     assert train(task)["outcome"] == "finished"
 
 
