@@ -162,7 +162,7 @@ def _stages(texts: Texts) -> None:
 
 
 def _datasketch(texts: Texts) -> None:
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import MinHash, MinHashLSH  # pyrefly: ignore[missing-import]
 
     for documents in texts.values():
         index = MinHashLSH(num_perm=BANDS * ROWS, params=(14, 8))
