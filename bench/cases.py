@@ -5,8 +5,6 @@
 Both take 16 rows of 256 tokens a step, on one thread: what one worker of a sweep does on a laptop.
 """
 
-import json
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +18,8 @@ from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings
+from bench.rounds import ROOT
 
-ROOT = Path(__file__).parent.parent
 DATA = ROOT / "outputs" / "data"  # prepared once, and shared with everything else
 
 VOCABULARY = {"nano": 2048, "micro": 4096}
@@ -64,13 +62,3 @@ def outputs() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         (Path(folder) / "data").symlink_to(DATA)
         yield Path(folder)
-
-
-def one_thread() -> dict[str, str]:
-    """The environment of a measured process. Nothing may go online."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-
-
-def last_line(text: str) -> dict:
-    """The report of a measured process: JSON on its last line, whatever was printed before."""
-    return json.loads(text.strip().splitlines()[-1])

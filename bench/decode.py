@@ -18,7 +18,7 @@ from ablate.model.cache import Cache
 from ablate.model.language import build
 from ablate.run.settings import Model, Size
 from bench import cases
-from bench.rounds import Row, ratios, report, run
+from bench.rounds import ROOT, Row, ratios, report, run
 
 MODELS = {
     "A": Model(),
@@ -53,7 +53,7 @@ def tokens_per_second(name: str, side: str, quick: bool) -> float:
 def main() -> None:
     name, side, num_tokens = sys.argv[1], sys.argv[2], int(sys.argv[3])
     torch.set_num_threads(1)
-    size = Size(**yaml.safe_load((cases.ROOT / "conf" / "size" / "nano.yaml").read_text()))
+    size = Size(**yaml.safe_load((ROOT / "conf" / "size" / "nano.yaml").read_text()))
     language = build(MODELS[name], size, cases.VOCABULARY["nano"], seed=0)
     tokens_BL = torch.randint(cases.VOCABULARY["nano"], (1, BEFORE), generator=torch.Generator().manual_seed(0))
     cache = Cache(language, 1, BEFORE + WARMUP + num_tokens)

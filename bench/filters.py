@@ -30,10 +30,9 @@ from ablate.corpus.near import BANDS, ROWS, RUN
 from ablate.corpus.rules import steps
 from ablate.corpus.step import Step
 from ablate.run.corpus import Processing
-from bench import cases
-from bench.rounds import Row, ratios, report, run
+from bench.rounds import ROOT, Row, ratios, report, run
 
-TEXT = cases.ROOT.parent / "shared" / "corpora"
+TEXT = ROOT.parent / "shared" / "corpora"
 KINDS = {"math": "math", "code": "code"}
 LANGUAGES = {"asian": ["ja", "zh"], "english": ["en"], "european": ["de", "es", "fr", "it"], "math": ["en"]}
 FILE_BYTES, BATCH, ROUNDS = 400_000, 256, 5

@@ -23,7 +23,7 @@ from ablate.model.language import build
 from ablate.model.ssd import ssd, ssd_recurrent
 from ablate.run.settings import Model, Size
 from bench import cases
-from bench.rounds import Row, ratios, report, run
+from bench.rounds import ROOT, Row, ratios, report, run
 
 MODELS = {
     "A": Model(),
@@ -66,7 +66,7 @@ def tokens_per_second(name: str, length: int, repeats: int) -> float:
 
 def of_model(name: str, length: int) -> Callable[[], torch.Tensor]:
     """A forward pass through all blocks, from hidden states."""
-    size = Size(**yaml.safe_load((cases.ROOT / "conf" / "size" / "nano.yaml").read_text()))
+    size = Size(**yaml.safe_load((ROOT / "conf" / "size" / "nano.yaml").read_text()))
     model = build(MODELS[name], size, cases.VOCABULARY["nano"], seed=0)
     x_BLD = torch.randn(cases.STEP_TOKENS // length, length, size.width)
     return lambda: functools.reduce(lambda x, block: block(x), model.blocks, x_BLD)

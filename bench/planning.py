@@ -9,7 +9,7 @@ import sys
 import time
 
 from bench import cases
-from bench.rounds import Row
+from bench.rounds import ROOT, Row, one_thread
 
 ROUNDS = 3
 LIMIT = 10.0  # seconds, for the longest
@@ -38,5 +38,5 @@ def seconds(rates: int, seeds: int, outputs: str) -> float:
     where = [f"where.outputs={outputs}", "where.device=cpu", "where.dry_run=true"]
     command = [sys.executable, "-m", "ablate.train", "-m", *swept, *where, "tokens=204800"]
     begin = time.perf_counter()
-    subprocess.run(command, cwd=cases.ROOT, env=cases.one_thread(), capture_output=True, check=True)
+    subprocess.run(command, cwd=ROOT, env=one_thread(), capture_output=True, check=True)
     return time.perf_counter() - begin

@@ -23,8 +23,7 @@ from ablate.verdict.book import Book
 from ablate.verdict.evidence import Evidence, read
 from ablate.verdict.race import Decision, decide
 from ablate.verdict.standing import standing
-from bench.cases import ROOT
-from bench.rounds import Row
+from bench.rounds import ROOT, Row
 
 STUDY = "davinci_sweep"
 BOOK = ROOT / "experiments" / STUDY

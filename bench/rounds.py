@@ -6,13 +6,15 @@ A ratio is taken within each round, where both sides met the same weather, and t
 """
 
 import dataclasses
+import json
 import os
 import statistics
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
-from bench.cases import last_line, one_thread
+ROOT = Path(__file__).parent.parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,3 +73,13 @@ def report(command: list[str]) -> dict[str, Any]:
     if ended.returncode:
         raise RuntimeError(f"{os.path.basename(command[0])} {' '.join(command[1:])} failed:\n{ended.stderr[-4000:]}")
     return last_line(ended.stdout)
+
+
+def one_thread() -> dict[str, str]:
+    """The environment of a measured process. Nothing may go online."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+
+
+def last_line(text: str) -> dict:
+    """The report of a measured process: JSON on its last line, whatever was printed before."""
+    return json.loads(text.strip().splitlines()[-1])

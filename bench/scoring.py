@@ -34,7 +34,7 @@ from ablate.scores.candidate import Candidate
 from ablate.scores.items import Item, Sheet
 from ablate.scores.protocols import PROTOCOLS
 from bench import cases
-from bench.rounds import Row, ratios, report, run
+from bench.rounds import ROOT, Row, ratios, report, run
 
 MODELS = {"A": Model(), "MMMA": Model(pattern="MMMA"), "L": Model(pattern="L")}
 LENGTHS = {"prompt of 4 choices": (128, 32), "prompt of a choice": (48, 48)}  # tokens of the prompt, of each choice
@@ -94,7 +94,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def model(name: str, size: str) -> LanguageModel:
-    plain = yaml.safe_load((cases.ROOT / "conf" / "size" / "nano.yaml").read_text())
+    plain = yaml.safe_load((ROOT / "conf" / "size" / "nano.yaml").read_text())
     plain |= {"depth": 2} if size == "pico" else {}
     return build(MODELS[name], Size(**plain), cases.VOCABULARY["nano"], seed=0).eval()
 

@@ -17,12 +17,12 @@ import torch
 
 from ablate.run.settings import Settings
 from bench import cases
-from bench.rounds import Row, ratios, report, run
+from bench.rounds import ROOT, Row, ratios, report, run
 
 WARMUP = {"nano": 10, "micro": 3}  # steps before the clock starts
 STEPS = {"nano": 30, "micro": 8}  # steps measured
 ROUNDS = 5
-LITGPT = cases.ROOT / ".venv" / "litgpt" / "bin" / "python"
+LITGPT = ROOT / ".venv" / "litgpt" / "bin" / "python"
 
 # What ours is divided by -> what the ratio should be at least
 TARGETS = {"bare": 0.97, "hf": 1.08, "litgpt": 1.08}
@@ -65,7 +65,7 @@ def litgpt(size: str, quick: bool = False) -> float:
         windows = [torch.cat([batch.tokens_BL, batch.targets_BL[:, -1:]], dim=1) for batch in batches]
         np.save(Path(folder, "batches.npy"), torch.stack(windows).numpy())
         spec.write_text(json.dumps(litgpt_spec(one) | {"batches": str(Path(folder, "batches.npy"))}))
-        return steady(report([str(LITGPT), str(cases.ROOT / "bench" / "litgpt_loop.py"), str(spec)]), size)
+        return steady(report([str(LITGPT), str(ROOT / "bench" / "litgpt_loop.py"), str(spec)]), size)
 
 
 def litgpt_spec(one: Settings) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import sys
 import time
 
 from bench import cases
-from bench.rounds import Row
+from bench.rounds import ROOT, Row
 
 ROUNDS = 5
 ARMS = ("0.0", "0.05", "0.15", "0.4")
@@ -69,7 +69,7 @@ def overhead(launcher: list[str], workers: int, seeds: int) -> float:
         where = [f"where.outputs={outputs}", *launcher]
         command = [sys.executable, "-m", "ablate.train", "-m", *swept, *COMMON, *where]
         begin = time.perf_counter()
-        subprocess.run(command, cwd=cases.ROOT, capture_output=True, check=True)
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
         wall = time.perf_counter() - begin
         results = [json.loads(path.read_text()) for path in outputs.glob("runs/*/result.json")]
     assert len(results) == len(ARMS) * seeds, f"{len(results)} of {len(ARMS) * seeds} runs are done"

@@ -41,8 +41,7 @@ from ablate.data.tokens import prepare
 from ablate.run.corpus import Prepare
 from ablate.run.processes import spread
 from ablate.run.settings import Data
-from bench.cases import ROOT
-from bench.rounds import Row, ratios, report, run
+from bench.rounds import ROOT, Row, ratios, report, run
 
 CORPORA = ROOT.parent / "shared" / "corpora"
 DOMAINS = {"folder": ["english", "european", "code", "math", "asian"], "installed": ["general", "code", "science"]}
@@ -150,7 +149,7 @@ def processes(rounds: int) -> dict[str, list[float]]:
         trained = tokenizer.train((document.text for document in documents[::4]), VOCABULARIES[0])
         trained.save(str(folder / "tokenizer.json"))
         Copies.of(["nothing"]).save(folder / "copies.npz")
-        for number, rows in enumerate(chunks(documents * 4, len(documents) // 4)):
+        for number, rows in enumerate(chunks(documents * 12, len(documents) // 4)):
             parts.write(folder / parts.name_of(number), rows)
 
         def wall(workers: int) -> float:

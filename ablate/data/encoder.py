@@ -4,7 +4,6 @@ Passages of every batch are read back from their tokens, and the bytes of all te
 bits per byte, the loss that all comparisons use, would be of another text.
 """
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -53,7 +52,7 @@ class Encoder:
         for found in map(quick, texts) if quick and agree else self._own(texts):
             ids += found
             ids.append(self.end)
-        return np.array(ids, dtype=self.dtype)
+        return np.fromiter(ids, dtype=self.dtype, count=len(ids))
 
     def _own(self, texts: Sequence[str]) -> list[list[int]]:
         """By the tokenizer itself, which spreads a batch over all cores."""
@@ -71,7 +70,9 @@ class Encoder:
 
 
 def _is_empty(text: str) -> bool:
-    return len(text) >= EMPTY and re.search(rf"\s{{{EMPTY}}}", text) is not None
+    """Whether there may be so many spaces in a row: then one of the blocks of half as many is nothing but spaces."""
+    half = EMPTY // 2
+    return len(text) >= EMPTY and any(text[i : i + half].isspace() for i in range(0, len(text) - half + 1, half))
 
 
 def _passages(texts: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from ablate.model import budget, match
 from ablate.model.language import LanguageModel, build
 from ablate.run.identity import difference
 from ablate.run.settings import Data, Length, Mamba, Model, Settings, SettingsError, Size
-from bench.cases import ROOT
+from bench.rounds import ROOT
 
 MODELS = {
     "attention": Model(),
