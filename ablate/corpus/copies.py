@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from ablate.corpus.document import Document
-from ablate.corpus.words import Words, batches, runs, wholes, words
+from ablate.corpus.words import Words, among, batches, runs, wholes, words
 
 WINDOW = 50  # words in a row that training and held-out text never have in common
 RUN = 25  # words compared at once
@@ -68,7 +68,7 @@ class Copies:
         kept, touched, cut_bytes = [], 0, 0
         for batch in batches(documents, lambda document: document.text):
             found = words([document.text for document in batch])
-            same_D, ranges = np.isin(wholes(found), self.documents), self._ranges(found)
+            same_D, ranges = among(wholes(found), self.documents), self._ranges(found)
             for number, document in enumerate(batch):
                 pieces = [] if same_D[number] else _pieces(document, ranges.get(number, []))
                 kept += pieces
@@ -83,7 +83,7 @@ class Copies:
         for one in _tellings(found):
             numbers_W = runs(one, RUN)
             [maybe] = self.table[_places(numbers_W)].nonzero()
-            for first in maybe[np.isin(numbers_W[maybe], self.kept)].tolist():
+            for first in maybe[among(numbers_W[maybe], self.kept)].tolist():
                 number = int(one.documents_W[first])
                 offset = int(one.offsets_D[number])
                 place = int(one.starts_W[first]) - offset, int(one.stops_W[first + RUN - 1]) - offset

@@ -22,7 +22,7 @@ import numpy as np
 from ablate.corpus.bounds import Bounds
 from ablate.corpus.document import Document
 from ablate.corpus.step import Measured, Result
-from ablate.corpus.words import batches, runs, wholes, words
+from ablate.corpus.words import among, batches, runs, wholes, words
 from ablate.run.settings import UserError
 
 RUN = 5  # words
@@ -118,10 +118,7 @@ def contained(one: Candidate, other: Candidate) -> float:
         return 0.0
     below = min(one.below, other.below)
     mine, others = (runs_R[: np.searchsorted(runs_R, below)] for runs_R in (one.runs_R, other.runs_R))
-    if not len(mine) or not len(others):
-        return 0.0
-    places = np.minimum(np.searchsorted(others, mine), len(others) - 1)
-    return float(np.count_nonzero(others[places] == mine) / len(mine))
+    return float(among(mine, others).mean()) if len(mine) else 0.0
 
 
 def _number(text: str) -> int:
@@ -215,7 +212,7 @@ def _pairs(keys_T: np.ndarray) -> np.ndarray:
 
 def _candidates(documents: Sequence[Document], told: Nominated, exact: bool) -> dict[int, Candidate]:
     numbers = np.array([_number(document.text) for document in documents], dtype=np.uint64)
-    chosen = np.flatnonzero(np.isin(numbers, told.numbers_N))
+    chosen = np.flatnonzero(among(numbers, told.numbers_N))
     found: dict[int, Candidate] = {}
     for batch in batches(chosen.tolist(), lambda place: documents[place].text):
         shingles, borders = _shingles([documents[place].text for place in batch])

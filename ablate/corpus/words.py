@@ -91,6 +91,13 @@ def wholes(found: Words) -> np.ndarray:
     return spans(found, borders[:-1], borders[1:])
 
 
+def among(numbers: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """Whether each number is one of those, which are sorted: np.isin would sort all of them at every call."""
+    if not len(ordered):
+        return np.zeros(len(numbers), dtype=bool)
+    return ordered[np.minimum(np.searchsorted(ordered, numbers), len(ordered) - 1)] == numbers
+
+
 def _lower(text: str) -> bytes:
     """Without case and in as many bytes, so that places in it are places in the text."""
     raw, lower = text.encode(), text.lower().encode()

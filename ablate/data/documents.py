@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ablate.corpus.document import BINARY, Document, cleaned_text, order_key
+from ablate.corpus.words import among
 
 HELD_OUT_BYTES = 16_000_000  # of a domain: more text makes no score surer, and near copies of all of it are looked for
 BATCH_BYTES = 1_000_000  # of documents that are looked at together
@@ -36,8 +37,7 @@ class Seen:
         new_D = np.zeros(len(keys_D), dtype=bool)
         new_D[np.unique(keys_D, return_index=True)[1]] = True
         for run in self.runs:
-            places_D = np.minimum(np.searchsorted(run, keys_D), len(run) - 1)
-            new_D &= run[places_D] != keys_D
+            new_D &= ~among(keys_D, run)
         run = np.sort(keys_D[new_D])
         while self.runs and len(self.runs[-1]) < 2 * len(run):
             run = np.sort(np.concatenate([self.runs.pop(), run]))

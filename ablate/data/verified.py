@@ -20,6 +20,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from ablate.corpus.words import among
 from ablate.data.formats import Piece, Shard, check_ids
 from ablate.data.mapped import File
 from ablate.run.settings import UserError
@@ -64,8 +65,7 @@ class Runs:
         for begin in range(0, len(ids), CACHED):
             numbers = self._numbers(ids[begin : begin + CACHED + self.size - 1])
             maybe = np.flatnonzero(self.table[_places(numbers)])
-            places = np.minimum(np.searchsorted(self.kept, numbers[maybe]), len(self.kept) - 1)
-            found.append(begin + maybe[self.kept[places] == numbers[maybe]])
+            found.append(begin + maybe[among(numbers[maybe], self.kept)])
         return np.concatenate(found)
 
     def _kept(self, ids: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.corpus.words import Words, runs, wholes, words
+from ablate.corpus.words import Words, among, runs, wholes, words
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\t"), max_size=60)
 ASCII = st.text(st.characters(min_codepoint=9, max_codepoint=126, exclude_categories=["Cc"]), max_size=60)
@@ -76,3 +76,9 @@ def test_no_words_are_no_numbers():
     found = words(["", "  \n"])
     assert len(found.numbers_W) == len(runs(found, 5)) == 0
     assert len(wholes(found)) == 2
+
+
+def test_among_sorted_numbers():
+    ordered = np.array([2, 3, 5], dtype=np.uint64)
+    assert among(np.array([0, 2, 4, 5, 9], dtype=np.uint64), ordered).tolist() == [False, True, False, True, False]
+    assert among(ordered, ordered[:0]).tolist() == [False] * 3
