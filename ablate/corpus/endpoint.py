@@ -45,7 +45,9 @@ ATTEMPTS, FIRST_ATTEMPTS = 8, 3  # of one request; while the server has not answ
 WRONG_ATTEMPTS = 3  # of one that is answered, and not well
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds between two attempts: twice as many each time
 PATIENCE = 600.0  # seconds that a server may ask to wait
+URL = re.compile(r"https?://([a-z\d_.-]+|\[[\da-f:.]+\])(:\d{1,5})?(/[!-~]*)?", re.IGNORECASE)
 A_URL = "must be that of a teacher, http://host:port/v1"
+KEY = re.compile("[!-~]*")
 POLL = 0.1  # seconds between two looks at what another process is asking for
 
 
@@ -67,7 +69,7 @@ class Endpoint:
     @classmethod
     def of(cls, teacher: Teacher, prepare: Prepare, path: Path) -> Self:
         """Raises SettingsError for what cannot be asked. Without a URL there are the replies that are kept."""
-        if prepare.url and not re.fullmatch(r"https?://[^\s@]+", prepare.url):
+        if prepare.url and not (URL.fullmatch(prepare.url) and "@" not in prepare.url):
             raise SettingsError(f"prepare.url={prepare.url.rpartition('@')[2]}: {A_URL}")
         if prepare.key and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", prepare.key):
             raise SettingsError("prepare.key: must be the name of an environment variable, such as OPENAI_API_KEY")
@@ -169,7 +171,11 @@ class _Asking:
     def all(self, missing: dict[bytes, dict[str, Any]]) -> dict[bytes, Reply]:
         path = "chat/completions" if self.teacher.chat else "completions"
         url, most = f"{self.prepare.url.rstrip('/')}/{path}", self.prepare.concurrency
-        self.wire = Wire(url, os.environ.get(self.prepare.key, ""), self.prepare.timeout, most)
+        key = os.environ.get(self.prepare.key, "")
+        if not KEY.fullmatch(key):
+            what = "the key in it must be of plain characters, without spaces and ends of lines"
+            raise SettingsError(f"prepare.key={self.prepare.key}: {what}")
+        self.wire = Wire(url, key, self.prepare.timeout, most)
         with _terminated_late(), self.wire, ThreadPoolExecutor(most) as pool:
             futures = {key: pool.submit(self._one, key, request) for key, request in missing.items()}
             try:

@@ -9,6 +9,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ablate.corpus.document import clean
 from ablate.corpus.replies import Reply
 from ablate.run.settings import UserError
 
@@ -19,6 +20,8 @@ LATER = {408, 409, 425, 429}  # and 500 upwards
 NEVER = {401, 402, 403, 404, 405}  # and below 400: wrong keys, models and addresses
 SAID, REPEATED = 160, 24  # characters of what a server says; so many of those sent are a repetition
 BYTES_A_TOKEN = 4  # where a server does not count
+MOST_BYTES = 16_000_000  # that are read of what a server says: no reply is as long
+MOST_TOKENS = 2**53  # more are not counted, but made up
 THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)  # aloud, before the reply
 
 
@@ -72,13 +75,15 @@ class Wire:
         """Status, headers and body; the timeout counts for all of it, not only from one byte to the next."""
         import httpx
 
-        end, body = time.monotonic() + self.timeout, b""
+        end, body = time.monotonic() + self.timeout, bytearray()
         with self.client.stream("POST", self.url, json=request) as response:
             for some in response.iter_bytes():
                 body += some
                 if time.monotonic() > end:
                     raise httpx.ReadTimeout("too slow")
-            return response.status_code, response.headers, body
+                if len(body) > MOST_BYTES:
+                    break
+            return response.status_code, response.headers, bytes(body)
 
     def _harmless(self, body: bytes, request: dict[str, Any]) -> str:
         """What a server says of an error, in one line; nothing where it repeats what was sent."""
@@ -106,18 +111,24 @@ def _read(request: dict[str, Any], body: bytes) -> Reply | Failure:
     """What a server says that has served."""
     try:
         said = json.loads(body)
-        choice, usage = said["choices"][0], said.get("usage") or {}
+        choice = said["choices"][0]
         text = choice["message"]["content"] if "messages" in request else choice["text"]
-        text, wrong = THOUGHT.sub("", text or ""), "cut" if choice.get("finish_reason") == "length" else ""
-        counted = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        text, wrong = clean(THOUGHT.sub("", text or "")), "cut" if choice.get("finish_reason") == "length" else ""
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return Failure("a reply that is none", "garbled")
     if not text.strip():
         return Failure("a reply without text", "empty")
-    of_prompt, of_text = counted
-    if isinstance(of_prompt, int) and isinstance(of_text, int):
+    of_prompt, of_text = _counted(said, "prompt_tokens"), _counted(said, "completion_tokens")
+    if of_prompt is not None and of_text is not None:
         return Reply(text, wrong, 1, of_prompt, of_text)
     return Reply(text, wrong, 1, tokens_of(_sent(request)), tokens_of(text), estimated=True)
+
+
+def _counted(said: dict[str, Any], name: str) -> int | None:
+    """What a server counted; None where it did not."""
+    usage = said.get("usage")
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if isinstance(count, int) and 0 <= count < MOST_TOKENS else None
 
 
 def tokens_of(text: str) -> int:

@@ -85,6 +85,8 @@ PASSING = {
     "garbage": lambda body: (200, {}, b"\xff\xfe not JSON"),
     "a list": lambda body: (200, {}, b"[1, 2]"),
     "no choices": lambda body: (200, {}, b'{"choices": []}'),
+    "brackets without end": lambda body: (200, {}, b"[" * 200_000),
+    "a reply of 20 MB": lambda body: said(body, "x " * 10_000_000),
     "an error that is served": lambda body: (200, {}, b'{"error": "overloaded"}'),
 }
 
@@ -314,6 +316,29 @@ def test_neither_key_nor_text_is_written_anywhere(tmp_path, monkeypatch, capfd):
     assert "private text" not in said_aloud
 
 
+@pytest.mark.parametrize("key", [f"{SECRET}\n", f"{SECRET}é"])
+def test_a_key_that_cannot_be_sent_is_one_line_without_it(tmp_path, monkeypatch, key):
+    monkeypatch.setenv("TEACHER_KEY", key)
+    with serving(echo) as (_, url), pytest.raises(SettingsError, match=r"prepare\.key=TEACHER_KEY: ") as error:
+        ask(endpoint_of(url, tmp_path, key="TEACHER_KEY"), ["t"])
+    assert SECRET[:8] not in str(error.value)
+
+
+def test_a_reply_is_kept_as_clean_text(tmp_path):
+    odd = "caf\ud800\x00e\u0301\r\nand \x1b[31mmore\ufeff\r\n"
+    with serving(lambda body, number: said(body, odd)) as (_, url):
+        assert ask(endpoint_of(url, tmp_path), ["t"])[0].text == "café\nand more"
+
+
+@pytest.mark.parametrize(
+    "usage", ["none", [], {"prompt_tokens": 10**30, "completion_tokens": 1}, {"prompt_tokens": -5}]
+)
+def test_counts_that_are_none_cost_no_reply(tmp_path, usage):
+    with serving(lambda body, number: said(body, "fine", usage=usage)) as (server, url):
+        [reply] = ask(endpoint_of(url, tmp_path), ["t"])
+    assert (reply.text, reply.estimated, server.requests) == ("fine", True, 1)
+
+
 def test_without_a_key_none_is_sent(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with serving(echo) as (server, url):
@@ -326,6 +351,8 @@ def test_without_a_key_none_is_sent(tmp_path, monkeypatch):
     [
         ({"url": "localhost:8000"}, "prepare.url=localhost:8000: must be that of a teacher"),
         ({"url": "http://me:hidden@host/v1"}, "prepare.url=host/v1: must be that of a teacher"),
+        ({"url": "http://host:port/v1"}, "prepare.url=http://host:port/v1: must be that of a teacher"),
+        ({"url": "http://[::1/v1"}, "prepare.url=http://[::1/v1: must be that of a teacher"),
         ({"key": SECRET}, "prepare.key: must be the name of an environment variable, such as OPENAI_API_KEY"),
     ],
 )
