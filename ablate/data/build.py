@@ -225,7 +225,7 @@ class Build:
         # Of content alone: the request holds paths' mtimes, and domains may be listed in any order.
         contents = {name: written["sha256"] for name, written in files.items() if name != SOURCES}
         manifest = {"fingerprint": digest(contents), "request": self.request, **results, "files": files}
-        write(self.part / "manifest.json", [json.dumps(manifest, indent=1).encode()])
+        write(self.part / "manifest.json", [json.dumps(manifest | {"sha256": digest(manifest)}, indent=1).encode()])
         proof.remember(self.part, proof.states(self.part, files))
 
 

@@ -16,6 +16,7 @@ from ablate.run.files import write_json
 from ablate.run.settings import UserError
 
 NAME = "verified.json"
+CHANGED = "is not what was written: its sha256 is another"
 
 
 def wrong(folder: Path, files: dict[str, Any]) -> str | None:
@@ -29,7 +30,7 @@ def wrong(folder: Path, files: dict[str, Any]) -> str | None:
         if found[name][0] != told["size"]:
             return f"{name} has {found[name][0]} bytes, not {told['size']}"
         if found[name] != known.get(name) and sha256_of(folder / name) != told["sha256"]:
-            return f"{name} is not what was written: its sha256 is another"
+            return f"{name} {CHANGED}"
     if found != known:
         remember(folder, found)
     return None
@@ -48,6 +49,6 @@ def remember(folder: Path, found: dict[str, list[int]]) -> None:
 
 def _known(folder: Path) -> dict[str, list[int]]:
     try:
-        return json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        return dict(json.loads((folder / NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return {}

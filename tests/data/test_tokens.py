@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from ablate.data import proof
 from ablate.data.shards import sha256_of
-from ablate.data.tokens import num_spans, opened, prepare
+from ablate.data.tokens import num_spans, opened, prepare, prepared
 from ablate.prepare import describe
 from ablate.run.settings import Data, UserError
 
@@ -306,16 +306,44 @@ def test_other_manifest_is_named_by_what_differs(corpora, tmp_path):
         ("tokenizer",): "tokenizer: 99 instead of ",
     }.items():
         changed = json.loads(json.dumps(written))
+        del changed["sha256"]
         place = changed["request"]
         for key in keys[:-1]:
             place = place[key]
         place[keys[-1]] = 99
         path.write_text(json.dumps(changed))
         assert f"manifest.json differs in {message}" in refused(small_data(corpora), tmp_path)
-    path.write_text("{")
-    assert "manifest.json cannot be read" in refused(small_data(corpora), tmp_path)
+    for damaged in (b"{", b"{}", b"[]", b"null", b"\xff\xfe"):
+        path.write_bytes(damaged)
+        assert "manifest.json cannot be read" in refused(small_data(corpora), tmp_path)
     path.unlink()
     assert "manifest.json: No such file" in refused(small_data(corpora), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("end", 5), ("fingerprint", "0" * 64), ("files", {}), ("domains", {"told": {"train": 9}})]
+)
+def test_an_edited_manifest_is_refused(corpora, tmp_path, key, value):
+    path = prepare(small_data(corpora), tmp_path).folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    assert "manifest.json is not what was written: its sha256 is another" in refused(small_data(corpora), tmp_path)
+
+
+def test_a_damaged_folder_is_no_matter_to_its_neighbours(corpora, tmp_path):
+    corpus = prepare(small_data(corpora), tmp_path)
+    for number, damaged in enumerate((b"{", b"{}", b"\xff\xfe")):
+        neighbour = corpus.folder.with_name(f"a{number}")  # looked at before it
+        neighbour.mkdir()
+        (neighbour / "manifest.json").write_bytes(damaged)
+    assert prepared(tmp_path, corpus.fingerprint) == corpus
+
+
+@pytest.mark.parametrize("damaged", [b"[]", b"null", b"5", b"\xff", b"{"])
+def test_damaged_notes_of_what_was_verified_are_made_anew(corpora, tmp_path, damaged):
+    corpus = prepare(small_data(corpora), tmp_path)
+    (corpus.folder / proof.NAME).write_bytes(damaged)
+    assert opened(corpus.folder) == corpus
+    assert sorted(json.loads((corpus.folder / proof.NAME).read_text())) == sorted(corpus.manifest["files"])
 
 
 def test_two_at_once(start, corpora, tmp_path):
