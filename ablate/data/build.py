@@ -21,7 +21,7 @@ import numpy as np
 from ablate.corpus.copies import Copies
 from ablate.corpus.document import Document
 from ablate.corpus.levels import level_of
-from ablate.data import proof, spool, tokenizer
+from ablate.data import mapped, proof, spool, tokenizer
 from ablate.data.cutting import Cutting, Task, joined
 from ablate.data.documents import batches, capped, keys
 from ablate.data.encoder import Encoder
@@ -226,7 +226,8 @@ class Build:
         contents = {name: written["sha256"] for name, written in files.items() if name != SOURCES}
         manifest = {"fingerprint": digest(contents), "request": self.request, **results, "files": files}
         write(self.part / "manifest.json", [json.dumps(manifest | {"sha256": digest(manifest)}, indent=1).encode()])
-        proof.remember(self.part, proof.states(self.part, files))
+        mapped_files = mapped.files_of(self.part, results.get("maps", {}))
+        proof.remember(self.part, proof.states(self.part, files | mapped_files))
 
 
 def _copy(path: Path, into: Path) -> None:

@@ -115,6 +115,15 @@ def written(pieces: Sequence[Piece], files: dict[Path, File], folder: Path) -> t
     return json.dumps(content, separators=(",", ":")).encode(), names
 
 
+def files_of(folder: Path, maps: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """Size and sha256 of all files that the maps of a corpus lead to, by name."""
+    found = {}
+    for name, names in maps.items():
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        found |= dict(zip(names, content["files"], strict=True))
+    return found
+
+
 def opened(path: Path, names: Sequence[str]) -> Any:
     """The stream of a map, an array if it is one piece. Raises UserError for a file that is gone or of another size."""
     content = json.loads(path.read_text(encoding="utf-8"))

@@ -51,7 +51,9 @@ class Shards:
     def signature(self) -> dict[str, Any]:
         """Where the files lie as well: they are read from there, in every run."""
         stats = {str(path.resolve()): path.stat() for files in self.files.values() for path in files}
-        found: dict[str, Any] = {name: [stat.st_size, stat.st_mtime_ns] for name, stat in sorted(stats.items())}
+        found: dict[str, Any] = {
+            name: [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for name, stat in sorted(stats.items())
+        }
         return {"verify": self.data.verify, **found}
 
     def write(self, part: Path, held_out: "Corpus | None", shown: bool) -> dict[str, Any]:

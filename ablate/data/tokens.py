@@ -170,8 +170,9 @@ def opened(folder: Path) -> Corpus:
         told = manifest.pop("sha256", None)  # there is none in text that was prepared before it was written
         same = told in (None, digest(manifest))
         found = proof.wrong(folder, manifest["files"]) if same else f"manifest.json {proof.CHANGED}"
+        found = found or proof.wrong(folder, mapped.files_of(folder, manifest.get("maps", {})))
     except OSError as error:
-        raise _damaged(folder, f"{Path(error.filename).name}: {error.strerror}") from None
+        raise _damaged(folder, f"{error.filename.removeprefix(f'{folder}/')}: {error.strerror}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise _damaged(folder, f"manifest.json cannot be read ({first_line(error)})") from None
     if found:
@@ -180,12 +181,19 @@ def opened(folder: Path) -> Corpus:
 
 
 def prepared(outputs: Path, fingerprint: str) -> Corpus:
-    """The corpus of that content in `outputs/data`, whatever it was called when it was asked for; nothing is made."""
+    """The corpus of that content in `outputs/data`, whatever it was called when it was asked for; nothing is made.
+
+    Of several the first that is whole: shards may have moved, and been prepared again from where they lie now.
+    """
+    damaged = None
     for path in sorted((Path(outputs) / "data").glob("*/manifest.json")):
         # Looked for, not read as JSON: what is wrong with another folder is no matter here
         if f'"fingerprint": "{fingerprint}"' in path.read_text(encoding="utf-8", errors="replace"):
-            return opened(path.parent)
-    raise UserError(
+            try:
+                return opened(path.parent)
+            except UserError as error:
+                damaged = damaged or error
+    raise damaged or UserError(
         f"{Path(outputs) / 'data'}: has no text of fingerprint {fingerprint}; ablate.prepare makes it again"
     )
 

@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -27,6 +28,7 @@ from ablate.run.settings import UserError
 
 BLOCK_BYTES = 1 << 20
 BLOCKS = 64  # of a file, when it is sampled: the first, the last, and others evenly between
+SAMPLED = "sampled"  # before the sha256 of these blocks
 PAGE_BYTES = 4096
 SHORTEST, RUN_BYTES = 32, 128  # ids that are compared at once: a power of two, and at least so many bytes of text
 VARIED = 12  # different ids that a run has to have
@@ -135,14 +137,11 @@ class Reader:
                     read += len(ids)
                     copies.append(self._copies(shard.pieces[number], first, ids) + int(starts[number]) + first)
                 self.tell(len(block))
-        name = f"sampled {size} {digest.hexdigest()}" if self.sampled else digest.hexdigest()
+        name = f"{SAMPLED} {size} {digest.hexdigest()}" if self.sampled else digest.hexdigest()
         return Look(File(size, name), counts_V, read, np.concatenate([np.empty(0, dtype=np.int64), *copies]))
 
     def _blocks(self, size: int) -> Iterator[int]:
-        starts = range(0, size, BLOCK_BYTES)
-        if self.sampled and len(starts) > BLOCKS:
-            starts = [starts[place] for place in np.linspace(0, len(starts) - 1, BLOCKS).astype(int).tolist()]
-        for place in starts:
+        for place in _samples(size) if self.sampled else range(0, size, BLOCK_BYTES):
             if self.stopped.is_set():
                 return
             yield place
@@ -166,6 +165,24 @@ class Reader:
         last = first + len(ids)
         following = piece.ids()[last : last + self.runs.size - 1].astype(np.intp)  # a run may end in the next block
         return self.runs.within(np.concatenate([ids, np.clip(following, 0, self.vocabulary - 1)]))
+
+
+def sampled_sha256_of(path: Path) -> str:
+    """What a file is known by that was looked at in samples."""
+    digest, size = hashlib.sha256(), path.stat().st_size
+    with path.open("rb") as file:
+        for place in _samples(size):
+            file.seek(place)
+            digest.update(file.read(BLOCK_BYTES))
+    return f"{SAMPLED} {size} {digest.hexdigest()}"
+
+
+def _samples(size: int) -> Sequence[int]:
+    """Bytes at which blocks begin."""
+    starts = range(0, size, BLOCK_BYTES)
+    if len(starts) <= BLOCKS:
+        return starts
+    return [starts[place] for place in np.linspace(0, len(starts) - 1, BLOCKS).astype(int).tolist()]
 
 
 def _within(shard: Shard, place: int, block: bytes) -> Iterator[tuple[int, int, np.ndarray]]:

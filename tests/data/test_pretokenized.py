@@ -1,6 +1,7 @@
 """The source `shards`: tokens that other tools wrote, read from where they lie, verified and held out."""
 
 import dataclasses
+import os
 import shutil
 from pathlib import Path
 from random import Random
@@ -13,7 +14,7 @@ from writers import WRITERS, datatrove, llmc, nanogpt, olmo, saved  # pyrefly: i
 
 from ablate.data import verified
 from ablate.data.heldout import texts_of
-from ablate.data.tokens import Corpus, prepare
+from ablate.data.tokens import Corpus, prepare, prepared
 from ablate.run.settings import Data, UserError
 
 Documents = list[list[int]]
@@ -249,6 +250,36 @@ def test_samples_are_looked_at_where_that_is_asked_for(corpus, tmp_path, monkeyp
     edited(tmp_path / "shards" / "told" / "part-0.bin", 40, [399 + 5])
     with pytest.raises(UserError, match="id 404 at place 40"):
         prepare(data_of(corpus, tmp_path / "shards", verify="sampled"), tmp_path / "outputs")
+
+
+@pytest.mark.parametrize("verify", ["full", "sampled"])
+def test_a_shard_that_changed_since_it_was_verified_is_found(corpus, tmp_path, verify):
+    """Of the same size, and with the time of the old one: whoever opens what was prepared would train on zeros."""
+    write(corpus, tmp_path / "shards", nanogpt)
+    found = prepare(data_of(corpus, tmp_path / "shards", verify=verify), tmp_path / "outputs")
+    path = tmp_path / "shards" / "told" / "part-1.bin"
+    before, content = path.stat(), path.read_bytes()
+    edited(path, 2048, [0] * 4096)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(UserError, match=f"{path} is not what was written: its sha256 is another; delete this folder"):
+        prepared(tmp_path / "outputs", found.fingerprint)
+    with pytest.raises(UserError, match=rf"{path}: 4096 bytes from place \d+ on are all 0"):
+        prepare(data_of(corpus, tmp_path / "shards", verify=verify), tmp_path / "outputs")
+    path.write_bytes(content)  # with another time
+    assert prepared(tmp_path / "outputs", found.fingerprint) == found
+    path.unlink()
+    with pytest.raises(UserError, match=f"{path}: No such file"):
+        prepared(tmp_path / "outputs", found.fingerprint)
+
+
+def test_shards_that_moved_are_read_from_where_they_lie_now(corpus, tmp_path):
+    """Whichever of the two folders of that text is looked at first."""
+    for place in ("one", "two", "one"):
+        shutil.rmtree(tmp_path / "shards", ignore_errors=True)
+        write(corpus, tmp_path / "shards" / place)
+        found = prepare(data_of(corpus, tmp_path / "shards" / place), tmp_path / "outputs")
+        again = prepared(tmp_path / "outputs", found.fingerprint)
+        assert np.array_equal(again.tokens("told", "train")[:], found.tokens("told", "train")[:])
 
 
 def test_prepared_once_they_are_found_again_without_a_look(corpus, tmp_path, monkeypatch):
