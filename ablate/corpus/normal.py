@@ -24,9 +24,17 @@ from ablate.corpus.step import Measured, Result
 from ablate.run.failures import first_line
 from ablate.run.settings import UserError
 
-VERSION = 1  # raise it when equal documents give other text
+VERSION = 2  # raise it when equal documents give other text
 LIBRARIES = ("ftfy", "pypdf", "resiliparse", "trafilatura")  # that write text
 UNREPAIRED = {"code", "pdf"}  # formats whose odd characters may be meant, or are bytes
+
+# What resiliparse would run together with its neighbours: blocks that it does not know, and what it leaves out
+_BLOCK = re.compile(r"<(?=/?(?:summary|legend|dialog|menu|listing)\b)", re.IGNORECASE)
+_LEFT_OUT = re.compile(
+    r"<(?=(?:button|label|select|textarea|noscript|iframe|object|video|audio|svg)\b)", re.IGNORECASE
+)
+# What people do not read. Without `alt_texts` all of a figure goes: its code, its table, its caption
+_UNREAD = ["img", "area", "object", "video", "audio", "svg"]
 
 # A letter, a hyphen at the end of a line, a small letter: soft hyphens stand nowhere else
 _DIVIDED = re.compile(r"(\w+)([-\u00ad\u2010])\n(\w+)")
@@ -39,12 +47,18 @@ class NoText(Exception):
 
 
 def whole(text: str) -> str:
-    return needed("resiliparse.extract.html2text").extract_plain_text(text, alt_texts=False)
+    return _resiliparse(text)
 
 
 def main(text: str) -> str:
     """What is not menus, footers, adverts: by the names of elements and classes."""
-    return needed("resiliparse.extract.html2text").extract_plain_text(text, alt_texts=False, main_content=True)
+    return _resiliparse(text, main_content=True)
+
+
+def _resiliparse(text: str, main_content: bool = False) -> str:
+    parts = _LEFT_OUT.sub(" <", _BLOCK.sub("<br><", text))
+    extract = needed("resiliparse.extract.html2text").extract_plain_text
+    return extract(parts, alt_texts=True, skip_elements=_UNREAD, main_content=main_content)
 
 
 def trafilatura(text: str) -> str:
@@ -138,13 +152,11 @@ def mended(text: str) -> str:
     if text.isascii():
         return text
     ftfy = needed("ftfy")
-    if not ftfy.badness.is_bad(text):
-        return text
     return "".join(_mended_line(ftfy, line) for line in text.splitlines(keepends=True))
 
 
 def _mended_line(ftfy: Any, line: str) -> str:
-    if line.isascii() or _EAST_ASIAN.search(line):
+    if line.isascii() or not ftfy.badness.is_bad(line) or _EAST_ASIAN.search(line):
         return line
     repaired = clean(ftfy.fix_encoding(line, _config())) + "\n" * line.endswith("\n")
     safe = len(repaired) < len(line) and repaired.count("\ufffd") <= line.count("\ufffd")

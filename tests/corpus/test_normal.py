@@ -70,6 +70,29 @@ def test_html_is_all_that_is_visible():
     assert "Head" in text_of(PAGE, "html", "main")
 
 
+def test_of_figures_only_the_picture_goes():
+    page = "<p>a<figure><img alt=pic><pre>f(x)</pre><table><tr><td>1<td>2</table><figcaption>Listing</figcaption></figure>"
+    assert text_of(page, "html") == "a\n\nf(x)\n1\t\t2\nListing"
+    assert "f(x)" in text_of(f"<article>{page}</article>", "html", "main")
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<details><summary>Title</summary>body</details>", "Title\nbody"),
+        ("<fieldset><legend>Title</legend>body</fieldset>", "Title\nbody"),
+        ("<dialog>one</dialog>two<menu>three</menu>four", "one\ntwo\nthree\nfour"),
+        *(
+            (f"<div>one<{name}>no</{name}>two</div>", "one two")
+            for name in ("button", "Video", "object", "iframe", "textarea", "noscript", "svg", "label")
+        ),
+        ("<div>one<select><option>no<option>no</select>two", "one two"),
+    ],
+)
+def test_no_words_run_together(page, text):
+    assert text_of(page, "html") == text
+
+
 def test_what_is_text_now_has_no_format_and_keeps_its_name():
     result = normalised(PAGE, "html")
     assert result.documents[0].meta == {"id": "0"}

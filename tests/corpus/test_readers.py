@@ -260,6 +260,8 @@ BROKEN = {
     "nested array": ("x.json", b"[" * 200_000, "row 1: not JSON that can be read: nested too deeply"),
     "array cut off": ("x.json", b'[{"text": "one"}, {"text": "tw', "row 2: not JSON (Unterminated string"),
     "array not closed": ("x.json", b'[{"text": "one"}', "row 1: not JSON (a comma or the end of the array is missing"),
+    "array cut off at a comma": ("x.json", b'[{"text": "one"}, ', "row 1: not JSON (a value is missing"),
+    "array without an end": ("x.json", b"[ ", "not JSON (the end of the array is missing"),
     "comma at the end": ("x.json", b'[{"text": "one"}, ]', "row 1: not JSON (a value is missing"),
     "two arrays": ("x.json", b'[{"text": "one"}] [{"text": "two"}]', "row 1: not JSON (more follows the end"),
     "broken value": ("x.json", b'[{"text": "one"}, {"text" "two"}]', "row 2: not JSON (Expecting ':' delimiter"),

@@ -40,10 +40,12 @@ def _values(file: File, window: "_Window") -> Iterator[Any]:
         yield window.value()
         if array and window.next() == ",":
             window.at += 1
-            if window.next() == "]":
+            if window.next() in ("]", ""):
                 raise window.broken("a value is missing")
         elif array and window.next() != "]":
             raise window.broken("a comma or the end of the array is missing")
+    if array and not window.next():
+        raise window.broken("the end of the array is missing")
     window.at += array
     if window.next():
         raise window.broken("more follows the end")
