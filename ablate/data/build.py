@@ -22,9 +22,8 @@ from ablate.corpus.copies import Copies
 from ablate.corpus.document import Document
 from ablate.corpus.levels import level_of
 from ablate.data import mapped, proof, spool, tokenizer
-from ablate.data.cutting import Cutting, Task, joined
+from ablate.data.cutting import Cutting, Task, encoder_of, joined
 from ablate.data.documents import batches, capped, keys
-from ablate.data.encoder import Encoder
 from ablate.data.heldout import HeldOut
 from ablate.data.levelled import Reached, reached
 from ablate.data.pretokenized import Shards
@@ -164,7 +163,7 @@ class Build:
             given, vocabulary = self.data.tokenizer, self.data.vocabulary
             text = tokenizer.read(Path(given), vocabulary) if given else self._trained(splits, copies)
             write(paths[0], [text.encode()])
-        encoder = Encoder(tokenizer.load(paths[0].read_text(encoding="utf-8")), self.data.vocabulary)
+        encoder = encoder_of(paths[0], self.data.vocabulary)
         write_table(paths[1], encoder.bytes_per_token)
         return encoder.end
 

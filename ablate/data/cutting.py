@@ -66,7 +66,7 @@ class Cutting:
         return self.tasks[number].into.exists()
 
     def _blocks(self, task: Task) -> Iterator[bytes]:
-        encoder = _encoder(self.tokenizer, self.tokenizer.stat().st_mtime_ns, self.vocabulary)
+        encoder = encoder_of(self.tokenizer, self.vocabulary)
         counts, sources, token_bytes = Counts(), [np.empty(0, dtype=np.uint64)], 0
         for read in batches(task.portion.documents(), BATCH_BYTES):
             documents = self._without_copies(task, read, counts)
@@ -97,6 +97,11 @@ def joined(tasks: Sequence[Task], into: Path) -> dict[str, int]:
     if not into.exists():
         join([task.into for task in tasks], into)
     return {**vars(counts), "sources": len(np.unique(np.concatenate(sources)))}
+
+
+def encoder_of(path: Path, vocabulary: int) -> Encoder:
+    """Of a tokenizer.json, made once: the proof that it is quick takes longer than many a part."""
+    return _encoder(path, path.stat().st_mtime_ns, vocabulary)
 
 
 @functools.lru_cache(maxsize=1)

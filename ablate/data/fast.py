@@ -64,9 +64,10 @@ def _is_ranked(model: dict[str, Any]) -> bool:
 def _parts(token: str, vocab: dict[str, int]) -> tuple[str, ...]:
     """What the tokens with lower numbers than this one make of it."""
     parts, below = list(token), vocab[token]
-    while len(parts) > 1:
-        number, place = min((vocab.get(a + b, below), i) for i, (a, b) in enumerate(pairwise(parts)))
-        if number == below:
-            break
+    numbers = [vocab.get(a + b, below) for a, b in pairwise(parts)]
+    while numbers and (number := min(numbers)) < below:
+        place = numbers.index(number)
         parts[place : place + 2] = [parts[place] + parts[place + 1]]
+        beside = range(max(0, place - 1), min(place + 1, len(parts) - 1))
+        numbers[max(0, place - 1) : place + 2] = [vocab.get(parts[i] + parts[i + 1], below) for i in beside]
     return tuple(parts)
