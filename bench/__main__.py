@@ -45,6 +45,7 @@ from bench.tasks import tasks
 from bench.tokens import tokens
 from bench.verdicts import verdicts
 from bench.waiting import waiting
+from bench.whole import whole
 
 Bench = Callable[[bool], list[Row]]
 
@@ -69,9 +70,10 @@ BENCHES: dict[str, Bench] = {
     "mutants": mutants,
     "filters": filters,
     "tokens": tokens,
+    "whole": whole,
 }
 
-OTHERS = ("transformers", "accelerate", "lm-eval", "hydra-core", "wandb", "datatrove", "datasketch", "spacy")
+OTHERS = ("transformers", "accelerate", "lm-eval", "hydra-core", "wandb", "datatrove", "datasketch", "spacy", "trafilatura")
 # litgpt's version: see the Makefile
 RESULTS = Path(__file__).parent / "results"
 BUSY = 0.3  # load average per core above which results should be taken with care

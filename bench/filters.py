@@ -18,7 +18,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,14 +53,14 @@ def filters(quick: bool) -> list[Row]:
 
 
 def _rules(texts: Texts, rounds: int) -> list[Row]:
-    theirs = {f"datatrove {name}": functools.partial(_datatrove, one=one) for name, one in _filters().items()}
+    others = {f"datatrove {name}": functools.partial(_datatrove, one=one) for name, one in theirs().items()}
     ours = {
         "level 2": functools.partial(_level, languages={}),
         "level 2 with languages": functools.partial(_level, languages=LANGUAGES),
     }
-    found = run({name: functools.partial(_speed, texts, work) for name, work in (ours | theirs).items()}, rounds)
+    found = run({name: functools.partial(_speed, texts, work) for name, work in (ours | others).items()}, rounds)
     rows = [Row("rules", f"{name}, MB/s", values) for name, values in found.items()]
-    mean = [float(np.mean(of_round)) for of_round in zip(*(found[name] for name in theirs), strict=True)]
+    mean = [float(np.mean(of_round)) for of_round in zip(*(found[name] for name in others), strict=True)]
     return rows + [Row("rules", f"{name} / mean of the filters", ratios(found[name], mean), 5) for name in ours]
 
 
@@ -118,7 +118,7 @@ def _near(texts: Texts) -> None:
 
 
 @functools.cache
-def _filters() -> dict[str, Any]:
+def theirs() -> dict[str, Any]:
     from datatrove.pipeline import filters
     from loguru import logger
 
@@ -131,7 +131,7 @@ def _filters() -> dict[str, Any]:
     }
 
 
-def _pipeline(documents: Sequence[Document]) -> Any:
+def _pipeline(documents: Iterable[Document]) -> Any:
     from datatrove.data import Document as Theirs
 
     return (Theirs(text=document.text, id=document.source) for document in documents)
@@ -143,21 +143,26 @@ def _datatrove(texts: Texts, one: Any) -> None:
 
 
 def _stages(texts: Texts) -> None:
+    for documents in texts.values():
+        without_copies(lambda documents=documents: _pipeline(documents))
+
+
+def without_copies(documents: Callable[[], Any]) -> list[Any]:
+    """Those that all stages of datatrove's near duplicates leave; it reads them twice."""
     import xxhash
     from datatrove.pipeline.dedup import minhash
 
     # datatrove 0.10 hands it text, which version 4 does not take
-    theirs: Any = importlib.import_module("datatrove.utils.hashes.xxhash")
-    theirs.xxhash = SimpleNamespace(xxh64_intdigest=lambda text: xxhash.xxh64_intdigest(text.encode()))
+    hashes: Any = importlib.import_module("datatrove.utils.hashes.xxhash")
+    hashes.xxhash = SimpleNamespace(xxh64_intdigest=lambda text: xxhash.xxh64_intdigest(text.encode()))
     config = minhash.MinhashConfig(n_grams=RUN, num_buckets=14, hashes_per_bucket=8)
-    for documents in texts.values():
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-            signatures, buckets, remove = (f"{folder}/{name}" for name in ("signatures", "buckets", "remove"))
-            minhash.MinhashDedupSignature(signatures, config, language=ENGLISH).run(_pipeline(documents), 0, 1)
-            for bucket in range(config.num_buckets):
-                minhash.MinhashDedupBuckets(signatures, buckets, config=config).run(None, bucket, config.num_buckets)
-            minhash.MinhashDedupCluster(buckets, remove, config=config).run(None, 0, 1)
-            list(minhash.MinhashDedupFilter(remove).run(_pipeline(documents), 0, 1))
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        signatures, buckets, remove = (f"{folder}/{name}" for name in ("signatures", "buckets", "remove"))
+        minhash.MinhashDedupSignature(signatures, config, language=ENGLISH).run(documents(), 0, 1)
+        for bucket in range(config.num_buckets):
+            minhash.MinhashDedupBuckets(signatures, buckets, config=config).run(None, bucket, config.num_buckets)
+        minhash.MinhashDedupCluster(buckets, remove, config=config).run(None, 0, 1)
+        return list(minhash.MinhashDedupFilter(remove).run(documents(), 0, 1))
 
 
 def _datasketch(texts: Texts) -> None:

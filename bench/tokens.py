@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -125,7 +125,7 @@ def hugging_face(plain: Any, documents: list[Document], into: Path) -> None:
     write(into, blocks())
 
 
-def datatrove(folder: Path) -> Callable[[list[Document]], None]:
+def datatrove(folder: Path) -> Callable[[Sequence[Any]], None]:
     from datatrove.data import Document as Theirs
     from datatrove.pipeline.tokens import DocumentTokenizer
     from datatrove.utils.logging import logger
@@ -134,7 +134,7 @@ def datatrove(folder: Path) -> Callable[[list[Document]], None]:
     path, into = str(folder / "tokenizer.json"), folder / "datatrove"
     step = DocumentTokenizer(str(into), tokenizer_name_or_path=path, eos_token=tokenizer.END, shuffle_documents=False)
 
-    def work(documents: list[Document]) -> None:
+    def work(documents: Sequence[Any]) -> None:
         rows = (Theirs(text=document.text, id=str(number)) for number, document in enumerate(documents))
         step.run(rows, rank=0, world_size=1)  # pyrefly: ignore
 
