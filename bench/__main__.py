@@ -73,7 +73,10 @@ BENCHES: dict[str, Bench] = {
     "whole": whole,
 }
 
-OTHERS = ("transformers", "accelerate", "lm-eval", "hydra-core", "wandb", "datatrove", "datasketch", "spacy", "trafilatura")
+OTHERS = (
+    *("transformers", "accelerate", "lm-eval", "hydra-core", "wandb"),
+    *("datatrove", "datasketch", "spacy", "trafilatura"),
+)
 # litgpt's version: see the Makefile
 RESULTS = Path(__file__).parent / "results"
 BUSY = 0.3  # load average per core above which results should be taken with care

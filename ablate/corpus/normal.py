@@ -30,9 +30,7 @@ UNREPAIRED = {"code", "pdf"}  # formats whose odd characters may be meant, or ar
 
 # What resiliparse would run together with its neighbours: blocks that it does not know, and what it leaves out
 _BLOCK = re.compile(r"<(?=/?(?:summary|legend|dialog|menu|listing)\b)", re.IGNORECASE)
-_LEFT_OUT = re.compile(
-    r"<(?=(?:button|label|select|textarea|noscript|iframe|object|video|audio|svg)\b)", re.IGNORECASE
-)
+_LEFT_OUT = re.compile(r"<(?=(?:button|label|select|textarea|noscript|iframe|object|video|audio|svg)\b)", re.IGNORECASE)
 # What people do not read. Without `alt_texts` all of a figure goes: its code, its table, its caption
 _UNREAD = ["img", "area", "object", "video", "audio", "svg"]
 
