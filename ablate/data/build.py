@@ -24,6 +24,7 @@ from ablate.corpus.levels import level_of
 from ablate.data import mapped, proof, spool, tokenizer
 from ablate.data.cutting import Cutting, Task, encoder_of, joined
 from ablate.data.documents import batches, capped, keys
+from ablate.data.given import tokenizer_file
 from ablate.data.heldout import HeldOut
 from ablate.data.levelled import Reached, reached
 from ablate.data.pretokenized import Shards
@@ -161,7 +162,7 @@ class Build:
             return self.held_out.end
         if not paths[0].exists():
             given, vocabulary = self.data.tokenizer, self.data.vocabulary
-            text = tokenizer.read(Path(given), vocabulary) if given else self._trained(splits, copies)
+            text = tokenizer.read(tokenizer_file(given), vocabulary) if given else self._trained(splits, copies)
             write(paths[0], [text.encode()])
         encoder = encoder_of(paths[0], self.data.vocabulary)
         write_table(paths[1], encoder.bytes_per_token)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.corpus.document import Document
 from ablate.data import formats
 from ablate.data.domain import Domain
+from ablate.data.given import tokenizer_file
 from ablate.data.shards import SOURCES, write, write_table
 from ablate.data.verified import Look, Reader, Runs
 from ablate.run.progress import Progress
@@ -81,7 +82,7 @@ class Shards:
         from ablate.data import tokenizer  # with a library of which every run but the first needs nothing
         from ablate.data.encoder import Encoder
 
-        path = held_out.folder / "tokenizer.json" if held_out else Path(self.data.tokenizer)
+        path = held_out.folder / "tokenizer.json" if held_out else tokenizer_file(self.data.tokenizer)
         text = tokenizer.read(path, self.data.vocabulary)
         encoder = Encoder(tokenizer.load(text), self.data.vocabulary)
         write(part / "tokenizer.json", [text.encode()])

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ablate.corpus import levels
 from ablate.corpus.levels import Wanted, level_of
+from ablate.data.given import tokenizer_file
 from ablate.data.shards import sha256_of
 from ablate.data.text import Source, open_source
 from ablate.run.corpus import Prepare, Processing
@@ -68,11 +69,11 @@ def folder_of(data: Data, outputs: Path, request: dict[str, Any]) -> Path:
     return Path(outputs) / "data" / f"{data.source}-{data.vocabulary}-{digest(request)[:8]}"
 
 
-def tokenizer_digest(path: str) -> str:
+def tokenizer_digest(name: str) -> str:
     try:
-        return sha256_of(Path(path))
+        return sha256_of(tokenizer_file(name))
     except OSError as error:
-        raise UserError(f"data.tokenizer={path}: {error.strerror}") from None
+        raise UserError(f"data.tokenizer={error.filename}: {error.strerror}") from None
 
 
 def first_difference(found: Any, wanted: Any, key: str = "") -> str:

@@ -71,7 +71,8 @@ class Data:
     # Of source=shards: whether every byte is looked at before the first run, or samples of files that are too large
     verify: Annotated[Literal["full", "sampled"], Mark.NOT_HASHED] = "full"
     vocabulary: Annotated[int, Field(ge=300, lt=2**31)] = 2048  # tokens that the tokenizer knows
-    # A tokenizer.json to load; empty: train a byte-level BPE of that vocabulary
+    # A tokenizer.json to load, a folder that has one, or a model of the hub; empty: train a byte-level BPE of that
+    # vocabulary
     tokenizer: Annotated[str, Mark.NOT_HASHED] = ""
     # Tokens of the longest row, and of every validation row; long rows need another kernel
     span: Annotated[int, Field(ge=8), Moves("kernels")] = 1024

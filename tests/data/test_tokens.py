@@ -231,6 +231,25 @@ def test_given_tokenizer(corpora, tmp_path):
     assert prepare(small_data(corpora, tokenizer=str(elsewhere)), tmp_path).folder == corpus.folder
 
 
+def test_a_tokenizer_is_given_by_file_folder_or_name(corpora, tmp_path, monkeypatch):
+    cache = tmp_path / "hub"
+    snapshot = cache / "models--someone--model" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (cache / "models--someone--model" / "refs").mkdir()
+    (cache / "models--someone--model" / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    path = given_tokenizer(snapshot / "tokenizer.json")
+    names = [str(path), str(snapshot), "someone/model"]
+    [folder] = {prepare(small_data(corpora, tokenizer=name), tmp_path).folder for name in names}
+    assert (folder / "tokenizer.json").read_bytes() == path.read_bytes()
+    assert refused(small_data(corpora, tokenizer=str(corpora)), tmp_path).endswith(
+        "/tokenizer.json: No such file or directory"
+    )
+    message = refused(small_data(corpora, tokenizer="someone/else"), tmp_path)
+    assert message.startswith("data.tokenizer=someone/else: is no file and no folder here, and the hub does not give")
+
+
 def test_missing_tokenizer(corpora, tmp_path):
     assert refused(small_data(corpora, tokenizer="nowhere.json"), tmp_path) == (
         "data.tokenizer=nowhere.json: No such file or directory"
