@@ -130,7 +130,9 @@ def _passes(unfinished: Path, first: Sequence[Path], grouped: list[list[Step]], 
         last = number == len(grouped) - 1
         into = unfinished if last else unfinished / f"pass-{number}"
         into.mkdir(exist_ok=True)
-        starts = [0, *itertools.accumulate(parts.count(path) for path in found)][:-1]
+        *starts, documents = [0, *itertools.accumulate(parts.count(path) for path in found)]
+        if not documents:
+            raise UserError(f"domain {how.domain}, level {how.level}: no document is left for {steps[0].name}")
         stamp = {"domain": how.domain, "level": how.level} if last else {}
         yield Pass(number, steps, found, starts, unfinished, into, stamp)
         found = parts.paths_of(into)

@@ -37,7 +37,7 @@ class Refine(Asked):
             texts.append(_put(piece, reply.text) if reply and not why else piece)
             counts["refine.pieces"] += bool(reply)
             counts["refine.changed"] += texts[-1] != piece
-        text = "".join(texts).strip()
+        text = "".join(texts).rstrip()
         near = [Measured(f"refine.{one.guard}", 1, 1, one.evidence) for one in stayed]
         noted = counts | costs([reply for _, reply in pieces if reply])
         return Result([document if text == document.text else document._replace(text=text)], near=near, noted=noted)

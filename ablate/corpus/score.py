@@ -109,6 +109,8 @@ class Listed(Score):
         self.digest, lines = digest_of(*self.option("words")), texts_of(*self.option("words"))
         found = words.words([line for text in lines for line in text.splitlines() if line.strip()])
         sizes = np.bincount(found.documents_W, minlength=len(found.offsets_D))
+        if not len(found.numbers_W):
+            raise SettingsError(f"{'='.join(self.option('words'))}: must have words in it")
         numbers = words.wholes(found)
         self.listed = {int(size): numbers[sizes == size] for size in np.unique(sizes) if size}
 
@@ -166,7 +168,7 @@ class Like(Score):
 
     def decide(self, round: int, notes: Sequence[Any], told: Any) -> Any:
         if round == 0:
-            return int(np.unique(np.concatenate(notes))[:SAMPLE][-1])
+            return int(np.unique(np.concatenate(notes))[:SAMPLE].max(initial=0))
         sampled = {order: text for note in notes for order, text in note.items()}
         good = sorted(texts_of(*self.option("like")), key=classifier.order)[:SAMPLE]
         try:

@@ -116,9 +116,10 @@ def test_a_step_that_loses_a_document_or_keeps_one_that_it_removed_is_stopped(tm
         flow.run(written(tmp_path / "in", TEXTS), tmp_path / "web", [step], how())
 
 
-def test_a_domain_without_documents_has_none_afterwards(tmp_path):
-    folder = flow.run(written(tmp_path / "in", []), tmp_path / "web", STEPS, how())
-    assert flow.manifest_of(folder)["documents"] == 0
+@pytest.mark.parametrize(("texts", "step"), [([], "upper"), (["one", "two"], "twins")])
+def test_a_step_that_is_left_without_documents_is_one_line(tmp_path, texts, step):
+    with pytest.raises(UserError, match=rf"^domain web, level 2: no document is left for {step}$"):
+        flow.run(written(tmp_path / "in", texts), tmp_path / "web", STEPS, how())
 
 
 CODE = """
@@ -169,7 +170,7 @@ def test_killed_anywhere_it_goes_on_and_does_no_finished_part_again(tmp_path, wo
 @settings(max_examples=20)
 @given(st.lists(st.text("ab ", min_size=1, max_size=9).filter(str.strip), max_size=30), st.integers(1, 9))
 def test_how_text_is_cut_into_parts_does_not_matter(tmp_path_factory, texts, each):
-    folder = tmp_path_factory.mktemp("cut")
+    folder, texts = tmp_path_factory.mktemp("cut"), [*texts, "one that stays"]
     inputs = [written(folder / "a", texts, 30), written(folder / "b", texts, each)]
     found = [documents_of(flow.run(one, folder / f"out-{n}", STEPS, how())) for n, one in enumerate(inputs)]
     assert found[0] == found[1]

@@ -151,6 +151,13 @@ def test_a_piece_that_fails_stays_and_is_counted_by_why(tmp_path, monkeypatch):
     assert [near.evidence for near in results[1].near] == ["77"]
 
 
+def test_a_first_line_stays_indented_where_nothing_is_refined(tmp_path):
+    with serving(without_noise) as (_, url):
+        documents = documents_of(["    return x\n\nNothing to clean."])
+        [result] = results_of(refining(url, tmp_path)[0], documents)
+    assert result.documents[0] is documents[0]
+
+
 def test_the_same_text_whatever_the_batches(tmp_path):
     documents = documents_of([PAGE.replace("sea", f"sea {n}") for n in range(9)])
     texts = []

@@ -130,6 +130,15 @@ def test_listed_words_and_phrases_are_a_share_of_all(tmp_path):
     assert shares == pytest.approx([2 / 4, 2 / 4, 0, 0, 1 / 3], abs=1e-6)
 
 
+def test_a_list_without_words_and_a_domain_without_text_are_one_line(tmp_path):
+    (tmp_path / "words.txt").write_text(" \n\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"corpus.score.options.words=.*words.txt: must have words in it"):
+        steps("words", words=str(tmp_path / "words.txt"))
+    like = folder_of(tmp_path / "like", [f"good text {n}" for n in range(9)])
+    with pytest.raises(UserError, match=r"like=.*: 9 good texts and 0 others: at least 5 of each are needed"):
+        results_of(steps("classifier", like=str(like))[0], documents_of(["", ""]))
+
+
 def test_what_repeats_itself_has_less_entropy_however_long():
     prose = installed("general", 60_000)[0][:20_000]
     documents = documents_of([prose, prose[:2000], "the same line again\n" * 500])
