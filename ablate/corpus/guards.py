@@ -6,9 +6,12 @@ length    between .5 and 1.1 of the original's characters
 talk      no word of the teacher's own: "Here is the cleaned text", "I hope this helps"
 similar   of the refined text's runs of three words, most stand in the original
 numbers   none that the original does not have
-names     no word with a capital inside a sentence that the original does not have, broken words put together
+names     no word with a capital that the original does not have, broken words put together; at the beginning of a
+          sentence it may be short, or a repaired one
+added     nowhere several words more than stood there
 """
 
+import difflib
 import re
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,11 +22,13 @@ from ablate.corpus import words
 
 SHORTEST, LONGEST = 0.5, 1.1
 SIMILAR, RUN = 0.6, 3  # share of runs of so many words
+ADDED = 4  # words more than stood in their place
+SHORT, REPAIRED = 3, 0.7  # letters of a word that may begin a sentence, likeness of one that was damaged (difflib)
 TALK = re.compile(
     r"\A\W*(?:here(?:'s|’s| is| are) |sure\b|certainly\b|of course\b|as an? (?:ai|language model)\b"
     r"|i(?:'m|’m| am) sorry|i (?:cannot|can't|can’t|have) )"
     r"|(?:let me know if|hope this helps|is there anything else|feel free to|note: i )"
-    r"|\A\W*(?:cleaned|refined|corrected) (?:text|version)\b|\A```",
+    r"|\A\W*(?:below is |output:|(?:the )?(?:cleaned|refined|corrected) (?:text|version)\b)|\A```",
     re.IGNORECASE,
 )
 NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
@@ -72,13 +77,26 @@ def numbers(original: str, refined: str) -> str | None:
 def names(original: str, refined: str) -> str | None:
     """Words are compared without case: a repair may write one large."""
     known, whole = {word.casefold() for word in WORD.findall(original)}, BROKEN.sub("", original).casefold()
-    inside = [found.group() for found in WORD.finditer(refined) if _is_name(refined, found)]
-    return _first({word for word in inside if word.casefold() not in known and word.casefold() not in whole})
+    large = [found for found in WORD.finditer(refined) if found.group()[0].isupper()]
+    new = [found for found in large if (word := found.group().casefold()) not in known and word not in whole]
+    return _first({found.group() for found in new if not _begins(refined, found, known)})
 
 
-def _is_name(text: str, word: re.Match) -> bool:
-    before = text[max(0, word.start() - 8) : word.start()]
-    return word.group()[0].isupper() and not SENTENCE_END.search(before if word.start() > 8 else text[: word.start()])
+def _begins(text: str, found: re.Match, known: set[str]) -> bool:
+    """Whether a word is large for it begins a sentence, and may be new: it is short, or the repair of a known one."""
+    word = found.group().casefold()
+    if not SENTENCE_END.search(text[max(0, found.start() - 8) : found.start()]):
+        return False
+    return len(word) <= SHORT or bool(difflib.get_close_matches(word, known, 1, REPAIRED))
+
+
+def added(original: str, refined: str) -> str | None:
+    """Words of a language without spaces are what stands between two marks."""
+    old, new = ([word.casefold() for word in WORD.findall(text)] for text in (original, refined))
+    for _, i, k, j, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if (m - j) - (k - i) >= ADDED and "".join(new[j:m]) not in BROKEN.sub("", original).casefold():
+            return " ".join(new[j:m])
+    return None
 
 
 def _first(found: set[str]) -> str | None:
@@ -91,4 +109,5 @@ GUARDS: dict[str, Callable[[str, str], str | None]] = {
     "similar": similar,
     "numbers": numbers,
     "names": names,
+    "added": added,
 }

@@ -22,7 +22,7 @@ def steps(endpoint: Endpoint) -> list[Step]:
 
 
 class Refine(Asked):
-    name = "refine"
+    name, version = "refine", 2
 
     def apply(self, documents: Sequence[Document], told: Any, first: int) -> list[Result]:
         return [self._refined(*pair) for pair in zip(documents, self.replies(documents, told), strict=True)]

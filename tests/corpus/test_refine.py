@@ -18,6 +18,7 @@ PROSE = (
 
 
 OTHER = "Many a ship was lost on this coast in winter, when rowers would not go out. " * 2
+LONG = PROSE + " The boat was small and the waves were large, and all the same they came back with nine of them."
 SUMMARY = (
     "A keeper of a lighthouse on a rock saved a crew by rowing out to them, although it was stormy and seas were so "
     "high that she was thought lost."
@@ -51,6 +52,8 @@ ALLOWED = {
     "a broken name joined": (PROSE.replace("Darling", "Dar ling"), PROSE),
     "a capital put right": (PROSE.replace("Grace Darling", "grace darling"), PROSE),
     "reference marks removed": (PROSE.replace(".", ".[2]"), PROSE),
+    "lines put right": (PROSE.replace(" ", "\n"), PROSE),
+    "words parted": (PROSE.replace("built in 1838 on a granite", "builtin1838onagranite"), PROSE),
     "ideographs": ("这座灯塔建于一八三八年。广告。", "这座灯塔建于一八三八年。"),
 }
 
@@ -72,6 +75,9 @@ REFUSED = {
     "a summary": (PROSE, SUMMARY, "similar"),
     "another number": (PROSE, PROSE.replace("1838", "1836"), "numbers"),
     "another name": (PROSE, PROSE.replace("Grace", "Greta"), "names"),
+    "a name that begins a sentence": (PROSE, PROSE.replace("Its keeper", "Bamburgh's keeper"), "names"),
+    "a sentence put in": (LONG, LONG.replace("She was", "it was cold and dark. She was"), "added"),
+    "a preface of another kind": (LONG, "The cleaned text:\n" + LONG, "talk"),
     "a name put in": (PROSE, PROSE.replace("a steamer", "the Forfarshire"), "names"),
     "other ideographs": ("这座灯塔建于一八三八年。广告。", "山上的老人每天都在看海。", "similar"),
 }  # fmt: skip
@@ -84,8 +90,10 @@ def test_a_text_with_something_new_does_not_pass(original, refined, guard):
     assert found.guard == guard
 
 
-def test_a_word_at_the_beginning_of_a_sentence_is_no_name():
-    assert guards.names("it rained. the sea rose.", 'Suddenly it rained. "Then the sea rose."\n- Waves rose.') is None
+def test_a_word_that_begins_a_sentence_may_be_short_or_a_repair_and_is_else_a_name():
+    original = "it rained. the sea rose. Wben waves feIl, all slept."
+    assert guards.names(original, 'So it rained. "But the Sea rose."\n- When waves fell, all slept.') is None
+    assert guards.names(original, "it rained. Bamburgh rose. When waves fell, all slept.") == "Bamburgh"
     assert guards.names("it rained.", "When it rained in Bamburgh, all slept.") == "Bamburgh"
 
 
