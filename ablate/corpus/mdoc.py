@@ -78,7 +78,7 @@ def _line(state: State, words: list[str]) -> str:
     _written(state, words, out)
     text = ""
     for piece in out:
-        glued = not text or text[-1] in "\0([" or piece[0] in NO_SPACE_BEFORE | {"\0"} or not piece
+        glued = not text or text[-1] in "\0([" or piece in NO_SPACE_BEFORE or piece[:1] in ("\0", "")
         text += piece if glued else " " + piece
     return text.replace("\0", "")
 

@@ -120,9 +120,13 @@ class Normalise:
 def of_pdf(text: str) -> str:
     pypdf = needed("pypdf")
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # every oddity is a warning; text or none is the result
-    reader = pypdf.PdfReader(io.BytesIO(text.encode("latin-1")))
-    if reader.is_encrypted and not reader.decrypt(""):
-        raise NoText("encrypted")
+    try:
+        reader = pypdf.PdfReader(io.BytesIO(text.encode("latin-1")))
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise NoText("encrypted")
+    except pypdf.errors.DependencyError:  # of AES, which many files have that open without a password
+        needed("cryptography")
+        raise
     pages = [page.extract_text().strip() for page in reader.pages]
     if not any(pages):
         raise NoText(f"no text on {len(pages)} pages: a scan?")
@@ -150,11 +154,11 @@ def mended(text: str) -> str:
     if text.isascii():
         return text
     ftfy = needed("ftfy")
-    return "".join(_mended_line(ftfy, line) for line in text.splitlines(keepends=True))
+    return "".join(line if line.isascii() else _mended_line(ftfy, line) for line in text.splitlines(keepends=True))
 
 
 def _mended_line(ftfy: Any, line: str) -> str:
-    if line.isascii() or not ftfy.badness.is_bad(line) or _EAST_ASIAN.search(line):
+    if not ftfy.badness.is_bad(line) or _EAST_ASIAN.search(line):
         return line
     repaired = clean(ftfy.fix_encoding(line, _config())) + "\n" * line.endswith("\n")
     safe = len(repaired) < len(line) and repaired.count("\ufffd") <= line.count("\ufffd")

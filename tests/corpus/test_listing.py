@@ -29,7 +29,13 @@ def test_hidden_files_and_what_describes_a_dataset_are_no_text(tmp_path):
     put(tmp_path, "x.jsonl", ".x.jsonl", ".git/config.jsonl", "a/.cache/x.jsonl", "README.md", "a/LICENSE", "x.lock")
     put(tmp_path, "SHA256SUMS", "x.jsonl.sha256", "_SUCCESS", "dataset_infos.json")
     put(tmp_path, "set/state.json", "set/dataset_info.json", "set/data-00000-of-00001.arrow", "set/cache-1.arrow")
-    assert listed(tmp_path, "d") == Listing({n: tmp_path / n for n in ("set/state.json", "x.jsonl")}, [])
+    said = "domain d: a file that describes data is left out (such as README.md)"
+    assert listed(tmp_path, "d") == Listing({n: tmp_path / n for n in ("set/state.json", "x.jsonl")}, [said])
+
+
+def test_text_that_is_called_as_a_description_is_not_left_out_in_silence(tmp_path):
+    put(tmp_path, "a/README.md", "b/README.rst", "license-plates.txt", "x.jsonl", "x.jsonl.md5")
+    assert listed(tmp_path, "d").said == ["domain d: 3 files that describe data are left out (such as a/README.md)"]
 
 
 def test_files_that_nobody_can_read_are_an_error_that_counts_them(tmp_path):
@@ -50,9 +56,20 @@ def test_files_that_nobody_can_read_are_an_error_that_counts_them(tmp_path):
     assert "\n" not in said
 
 
+def test_a_name_that_no_line_could_hold_is_shown_as_one(tmp_path):
+    put(tmp_path, "a\nb.zip")
+    with pytest.raises(UserError, match=r"^domain d: .*\(such as 'a\\nb.zip'\); .*$"):
+        listed(tmp_path, "d")
+
+
 def test_a_folder_without_text(tmp_path):
-    put(tmp_path, "README.md", ".hidden.txt")
+    put(tmp_path, ".hidden.txt")
     with pytest.raises(UserError, match=r"^domain d: .* has no text; rows \(\.jsonl"):
+        listed(tmp_path, "d")
+    put(tmp_path, "README.md")
+    with pytest.raises(
+        UserError, match=r"has no text: a file that describes data is left out \(such as README.md\); rows"
+    ):
         listed(tmp_path, "d")
 
 

@@ -1,6 +1,7 @@
 """Level 1: text of every format, what has none is removed with a reason, and a second time changes nothing."""
 
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -138,6 +139,16 @@ def test_what_has_no_text_is_removed_with_a_reason(text, format, reason):
     assert result.removed.rule == f"normalise.{format}"
     assert result.removed.evidence.startswith(reason)
     assert result.removed.value > result.removed.bound
+
+
+def test_a_file_that_needs_a_missing_package_is_not_taken_for_broken(monkeypatch):
+    def decrypt(*_: object) -> None:
+        raise pypdf.errors.DependencyError("cryptography>=3.1 is required for AES algorithm")
+
+    monkeypatch.setattr(pypdf.PdfReader, "decrypt", decrypt)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(UserError, match=r"^cryptography is missing: .* `pip install 'ablate\[corpus\]'"):
+        normalised(pdf(["secret"], password="x"), "pdf")
 
 
 def test_an_empty_password_is_none():

@@ -159,6 +159,14 @@ def test_characters_by_name(escape, character):
     assert plain(f"a{escape}b") == f"a{character}b"
 
 
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [(".Em the .login file", "the .login file"), (".Op Ar file ...", "[file ...]"), (".Xr ls 1 , .", "ls(1),.")],
+)
+def test_words_that_begin_with_a_mark_are_words(line, text):
+    assert plain(line) == text
+
+
 @given(st.text(st.sampled_from("ab .'\\\n\"{}()[]*fsnieltdTSHPRE0$-")))
 def test_any_text_is_read_to_its_end(text):
     plain(text)

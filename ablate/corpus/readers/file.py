@@ -94,7 +94,7 @@ def faults(file: File) -> Iterator[None]:
         raise file.fault(f"cannot be read ({first_line(error)})") from None
 
 
-def shown(path: Path) -> str:
+def shown(path: Path | str) -> str:
     """A path in a message: of one line, whatever it is called."""
     name = readable(str(path))
     return name if name.isprintable() else repr(name)

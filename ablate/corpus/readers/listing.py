@@ -1,7 +1,8 @@
 """What lies below the folder of a domain: files to read, files that are no text, files that nobody can read.
 
 english/dump/a.jsonl.zst         read
-english/README.md  .git/  ...    no text (`NO_TEXT`, hidden names)
+english/README.md  LICENSE       no text (`NO_TEXT`), which is said
+english/.git/  a.jsonl.md5       no text
 english/wiki/train.parquet       read
 english/wiki/test.parquet        another split of the same data: left out, which is said
 english/scans.zip                an error: what is passed over in silence changes the data
@@ -38,15 +39,19 @@ class Listing(NamedTuple):
 
 def listed(folder: Path, domain: str) -> Listing:
     """Raises OSError for folders that cannot be read, UserError for files that no reader can read, or none at all."""
-    found = {_name(folder, path): path for path in _walk(folder, set()) if not _no_text(path)}
+    there = {_name(folder, path): path for path in _walk(folder, set())}
+    found = {name: path for name, path in there.items() if not _no_text(path)}
     unread = {name: path for name, path in found.items() if reader_of(name) is None}
     if unread:
         raise UserError(f"domain {domain}: {shown(folder)} has files that cannot be read, {_counted(unread)}; {ADVICE}")
+    described = _describing(there.keys() - found.keys())
     if not found:
-        raise UserError(f"domain {domain}: {shown(folder)} has no text; {KINDS} can be read")
+        only = f": {described}" if described else ""
+        raise UserError(f"domain {domain}: {shown(folder)} has no text{only}; {KINDS} can be read")
     left_out = _other_splits(found)
     files = {name: path for name, path in sorted(found.items()) if name not in left_out}
-    return Listing(files, _said(domain, left_out))
+    said = [*_said(domain, left_out), *([f"domain {domain}: {described}"] if described else [])]
+    return Listing(files, said)
 
 
 def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
@@ -76,6 +81,13 @@ def _no_text(path: Path) -> bool:
     return of_dataset or any(fnmatch(name, pattern) for pattern in NO_TEXT)
 
 
+def _describing(names: Iterable[str]) -> str:
+    """Of files that are no text by their name, those that could be text: somebody may collect READMEs."""
+    found = [name for name in names if reader_of(name) and not name.endswith(".json")]
+    files = "a file that describes data is" if len(found) == 1 else f"{len(found)} files that describe data are"
+    return f"{files} left out (such as {shown(min(found))})" if found else ""
+
+
 def _other_splits(names: Iterable[str]) -> dict[str, str]:
     """Names of files of other splits than `train`, with their split, where both lie side by side."""
     pools = [name for name in names if (reader := reader_of(name)) and reader.pool]
@@ -102,7 +114,7 @@ def _split(name: str) -> str:
 def _counted(files: dict[str, Path]) -> str:
     """3 .zip, 1 without an ending (such as old/scans.zip)."""
     counts = Counter("".join(PurePath(name).suffixes[-2:]).lower() or "without an ending" for name in files)
-    return f"{', '.join(f'{n} {ending}' for ending, n in counts.most_common())} (such as {min(files)})"
+    return f"{', '.join(f'{n} {ending}' for ending, n in counts.most_common())} (such as {shown(min(files))})"
 
 
 def _said(domain: str, left_out: dict[str, str]) -> list[str]:
