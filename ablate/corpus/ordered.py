@@ -15,7 +15,7 @@ from ablate.corpus.document import Document, order_key
 from ablate.run.settings import UserError
 
 DEPTH = 3  # how often a division that is too large is divided again: enough for a petabyte
-HELD_BYTES = 64_000_000  # of text in memory, while it is divided and while a division is sorted
+HELD_BYTES = 32_000_000  # of text in memory, while it is divided and while a division is sorted
 
 
 class _Record(NamedTuple):

@@ -7,17 +7,18 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import pyarrow
-import pyarrow.parquet
+import numpy as np
 
+from ablate.corpus.arrow import pyarrow
 from ablate.corpus.document import Document
 
 SCHEMA = pyarrow.schema([("text", pyarrow.large_string()), ("source", pyarrow.string()), ("meta", pyarrow.string())])
+OFFSETS = {pyarrow.string(): np.int32, pyarrow.large_string(): np.int64}
 ROWS, GROUP_CHARS = 1000, 4_000_000  # of a group at most, or one row: what a reader holds
 
 
@@ -66,9 +67,19 @@ class Writer:
     def _flush(self) -> None:
         if self.rows:
             columns = zip(*self.rows, strict=True)
-            arrays = [pyarrow.array(list(column), f.type) for column, f in zip(columns, self.schema, strict=True)]
+            arrays = [_array(column, field.type) for column, field in zip(columns, self.schema, strict=True)]
             self.table.write_batch(pyarrow.record_batch(arrays, schema=self.schema))
             self.rows, self.chars = [], 0
+
+
+def _array(column: Sequence[Any], kind: pyarrow.DataType) -> pyarrow.Array:
+    """Of a column without gaps. `pyarrow.array` would import pandas, 25 MB in every process."""
+    if kind not in OFFSETS:
+        buffers = [np.array(column, dtype=kind.to_pandas_dtype())]
+    else:
+        encoded = [text.encode() for text in column]
+        buffers = [np.cumsum([0, *map(len, encoded)], dtype=OFFSETS[kind]), b"".join(encoded)]
+    return pyarrow.Array.from_buffers(kind, len(column), [None, *map(pyarrow.py_buffer, buffers)])
 
 
 def write(path: Path, documents: Iterable[Document]) -> int:
@@ -83,7 +94,7 @@ def read(path: Path) -> Iterator[Document]:
     """The documents of a part, a group in memory at a time."""
     with pyarrow.parquet.ParquetFile(path) as file:
         for number in range(file.num_row_groups):
-            group = file.read_row_group(number)
+            group = file.read_row_group(number, use_threads=False)  # each thread would keep memory of its own
             for text, source, meta in zip(*(column.to_pylist() for column in group.columns), strict=True):
                 yield Document(text, source, json.loads(meta)) if meta else Document(text, source)
 

@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-
 from ablate.corpus import parts
+from ablate.corpus.arrow import pyarrow
 from ablate.corpus.document import Document
 from ablate.corpus.step import Measured, Result, Step
 from ablate.run.files import write_atomically

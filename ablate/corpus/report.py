@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow.parquet
-
 from ablate.corpus import flow
+from ablate.corpus.arrow import pyarrow
 from ablate.corpus.document import order_key
 from ablate.corpus.step import Measured
 

@@ -100,9 +100,9 @@ class Build:
                 found[domain] = self._levelled(domain, self._read(domain))
             splits = {domain: one.split for domain, one in found.items()}
             bar.begin("looking at held-out text")
-            copies = self._copies(splits)
+            self._save_copies(splits)
             bar.begin("loading the tokenizer" if self.data.tokenizer or self.held_out else "training the tokenizer")
-            end = self._tokenizer(splits, copies)
+            end = self._tokenizer(splits)
         tasks = self._tokenised(splits)
         self._conclude(tasks, splits, {"end": end} | self._of_levels(found))
 
@@ -138,13 +138,16 @@ class Build:
         held = {domain: np.load(self.work / domain / spool.HELD).tolist() for domain in made}
         return {"corpus": made, "held sources": held} if made else {}
 
-    def _copies(self, splits: dict[str, Split]) -> Copies:
+    @property
+    def copies(self) -> Path:
         """What is held out, of all domains: it leaves the training text of all."""
-        path = self.work / "copies.npz"
-        if not path.exists():
-            Copies.of(self._held_out_texts(splits)).save(path.with_suffix(".unfinished"))
-            path.with_suffix(".unfinished").rename(path)
-        return Copies.load(path)
+        return self.work / "copies.npz"
+
+    def _save_copies(self, splits: dict[str, Split]) -> None:
+        if not self.copies.exists():
+            unfinished = self.copies.with_suffix(".unfinished")
+            Copies.of(self._held_out_texts(splits)).save(unfinished)
+            unfinished.rename(self.copies)
 
     def _held_out_texts(self, splits: dict[str, Split]) -> Iterator[str]:
         if self.held_out:
@@ -153,7 +156,7 @@ class Build:
         portions = (portion for split in splits.values() for portion in split.validation)
         return (document.text for portion in portions for document in portion.documents())
 
-    def _tokenizer(self, splits: dict[str, Split], copies: Copies) -> int:
+    def _tokenizer(self, splits: dict[str, Split]) -> int:
         """Write it and its table of bytes; the id of its end token."""
         paths = self.part / "tokenizer.json", self.part / "bytes_per_token.npy"
         if self.held_out:
@@ -162,14 +165,15 @@ class Build:
             return self.held_out.end
         if not paths[0].exists():
             given, vocabulary = self.data.tokenizer, self.data.vocabulary
-            text = tokenizer.read(tokenizer_file(given), vocabulary) if given else self._trained(splits, copies)
+            text = tokenizer.read(tokenizer_file(given), vocabulary) if given else self._trained(splits)
             write(paths[0], [text.encode()])
         encoder = encoder_of(paths[0], self.data.vocabulary)
         write_table(paths[1], encoder.bytes_per_token)
         return encoder.end
 
-    def _trained(self, splits: dict[str, Split], copies: Copies) -> str:
+    def _trained(self, splits: dict[str, Split]) -> str:
         """The text of a tokenizer trained on equal parts of every domain's training text."""
+        copies = Copies.load(self.copies)
 
         def sample(domain: str) -> Iterator[Document]:
             documents = (document for portion in splits[domain].train for document in portion.documents())
@@ -188,7 +192,7 @@ class Build:
         ]
         for task in tasks:
             task.into.parent.mkdir(exist_ok=True)
-        cutting = Cutting(tasks, self.part / "tokenizer.json", self.data.vocabulary, self.work / "copies.npz")
+        cutting = Cutting(tasks, self.part / "tokenizer.json", self.data.vocabulary, self.copies)
         size = sum(spool.size_of(self.work / domain) for domain in splits)
         workers = min(self.how.by.workers or cores(), size // WORTH_BYTES)
         left = [number for number in range(len(tasks)) if not cutting.done(number)]

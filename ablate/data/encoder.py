@@ -48,11 +48,8 @@ class Encoder:
             self._check_same(passage, ids, domain)
         quick = self.fast if not any(map(_is_empty, texts)) else None
         agree = quick and list(map(quick, passages)) == proofs
-        ids = list[int]()
-        for found in map(quick, texts) if quick and agree else self._own(texts):
-            ids += found
-            ids.append(self.end)
-        return np.fromiter(ids, dtype=self.dtype, count=len(ids))
+        found = map(quick, texts) if quick and agree else self._own(texts)
+        return np.concatenate([np.array([*ids, self.end], dtype=self.dtype) for ids in found])
 
     def _own(self, texts: Sequence[str]) -> list[list[int]]:
         """By the tokenizer itself, which spreads a batch over all cores."""

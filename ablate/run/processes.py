@@ -4,6 +4,7 @@ for number in spread(work, [0, 1, 2], workers=2): ...      work(0), work(1), wor
 with alone(folder): ...                                    of all processes that ask for this folder, one at a time
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ablate.run.settings import UserError
@@ -31,6 +32,7 @@ def spread(work: Callable[[int], object], numbers: Sequence[int], workers: int) 
             work(number)
             yield number
         return
+    _give_back()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([type(work).__module__])  # imported once, not in every process
     before = set(multiprocessing.active_children())
@@ -78,6 +80,12 @@ def cores() -> int:
 def stop_with_parent() -> None:
     """Have this process stopped, with SIGTERM and later SIGKILL, when the one that started it is gone."""
     threading.Thread(target=_outlive, daemon=True).start()
+
+
+def _give_back() -> None:
+    """Memory that this process has freed and its allocator keeps: others need it now."""
+    with suppress(AttributeError):  # glibc's alone
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _begin() -> None:

@@ -1,5 +1,9 @@
 """Documents come back from disk as they went."""
 
+import os
+import subprocess
+import sys
+
 import pyarrow.parquet
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,3 +38,23 @@ def test_a_group_of_long_documents_holds_few(tmp_path):
     with pyarrow.parquet.ParquetFile(tmp_path / "part-00000.parquet") as file:
         assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [2, 2, 1]
     assert list(parts.read(tmp_path / "part-00000.parquet")) == documents
+
+
+SMALL = """
+import sys
+from pathlib import Path
+from ablate.corpus import parts, passes
+from ablate.corpus.arrow import pyarrow
+from ablate.corpus.document import Document
+parts.write(Path(sys.argv[1]), [Document("text", "source")])
+assert [*parts.read(Path(sys.argv[1]))] == [Document("text", "source")]
+print("pandas" in sys.modules, pyarrow.default_memory_pool().backend_name)
+"""
+
+
+def test_a_process_that_writes_parts_stays_small(tmp_path):
+    """pandas is 25 MB, and the allocators of pyarrow keep as much as they ever had."""
+    command = [sys.executable, "-c", SMALL, str(tmp_path / "part-00000.parquet")]
+    environment = {key: value for key, value in os.environ.items() if key != "ARROW_DEFAULT_MEMORY_POOL"}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "system"]
