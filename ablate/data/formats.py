@@ -219,6 +219,8 @@ def check_ids(piece: Piece, first: int, ids: np.ndarray, vocabulary: int) -> Non
 def _flat(path: Path, vocabulary: int, dtype: str = "", count: int | None = None, offset: int = 0) -> Piece:
     """All of a file from `offset` on. Raises UserError where that is not `count` ids."""
     size = path.stat().st_size - offset
+    if count is None and size == 0:
+        raise UserError(f"{path}: is empty; copy it again, or move it away")
     dtype = dtype or _width(path, vocabulary)
     item = np.dtype(dtype).itemsize
     if size % item:

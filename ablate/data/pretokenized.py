@@ -97,7 +97,9 @@ class Shards:
                 (domain.validation if _is_held_out(path.relative_to(folder)) else domain.train).append(shard)
                 used |= {path, shard.path, *shard.beside}
         if not any(shard.size for shard in domain.train):
-            raise UserError(f"domain {name}: {folder} has no tokens to train on")
+            held = ", ".join(shard.path.relative_to(folder).as_posix() for shard in domain.validation[:3])
+            why = f": its files are held out, for their names say so ({held})" if held else ""
+            raise UserError(f"domain {name}: {folder} has no tokens to train on{why}")
         if unread := [path.relative_to(folder).as_posix() for path in files if path not in used]:
             more = f" and {len(unread) - 5} more" if len(unread) > 5 else ""
             domain.notes.append(f"{name}: not read: {', '.join(unread[:5])}{more}")

@@ -3,7 +3,7 @@
     part-00000.parquet    documents as they came from the source, clean and none twice
     part-00000.npz        written after it: what came by while the part was filled
     whole                 there is no more
-    held.parquet          the documents of the sources that are held out
+    held.parquet          the documents of the sources that are held out, none twice
     held.npy              keys of these sources, written last
 
 Reading that was killed goes on behind its last part: the source begins again, and what it gave before is passed over.
@@ -18,7 +18,7 @@ import numpy as np
 
 from ablate.corpus import parts
 from ablate.corpus.document import Document
-from ablate.data.documents import Repeats, Seen, batches, capped, first_seen, held_out, key
+from ablate.data.documents import Repeats, Seen, batches, capped, cleaned, first_seen, held_out, key
 from ablate.data.shards import write_table, write_tables
 from ablate.run.settings import UserError
 
@@ -99,7 +99,7 @@ def split(folder: Path, domain: str, share: float) -> Split:
         held = held_out(keys_S, sizes_S, share)
         wanted, paths = set(held.tolist()), parts.paths_of(folder)
         found = (d for path in paths for d in parts.read(path) if key(d.source) in wanted)
-        parts.write(folder / "held.parquet", found)
+        parts.write(folder / "held.parquet", cleaned(found))  # whoever is scored on a text twice has it count twice
         write_table(folder / HELD, held)
     return without(folder, domain)._replace(validation=[Portion(folder / "held.parquet")])
 

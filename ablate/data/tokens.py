@@ -245,7 +245,9 @@ def _check_spans(corpus: Corpus, span: int) -> None:
         for part in SPLITS:
             count = corpus.num_tokens(domain, part)
             if num_spans(count, span) == 0:
+                copied = corpus.manifest["domains"][domain][part].get("copied_bytes", 0)
+                gone = f", once {copied:,} bytes that repeat held-out text are cut out" if copied else ""
                 raise UserError(
-                    f"domain {domain}: {part} has {count} tokens, fewer than data.span={span} and one more: "
+                    f"domain {domain}: {part} has {count} tokens, fewer than data.span={span} and one more{gone}: "
                     "more text (data.domain_bytes), a larger share (data.validation) or a shorter span is needed"
                 )

@@ -45,7 +45,8 @@ def scored_alike(arm: Arm, base: Arm, corpus: Corpus) -> Arm:
     """The arm with the tokenizer and the held-out text of the base's corpus, if it may be trained on other text."""
     ours, theirs = arm.settings, base.settings
     same = settings_of_text(ours) == settings_of_text(theirs)
-    if same or ours.data.held_out or not _cut_alike(ours.data, theirs.data, corpus):
+    others = set(ours.data.domains) - set(theirs.data.domains)  # the base holds out none of their text
+    if same or others or ours.data.held_out or not _cut_alike(ours.data, theirs.data, corpus):
         return arm
     return _with(arm, {}, corpus)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from writers import TELL_ENDS, WRITERS, datatrove, llmc, megatron, nanogpt, numpy, saved  # pyrefly: ignore
+from writers import TELL_ENDS, WRITERS, datatrove, llmc, megatron, nanogpt, numpy, olmo, saved  # pyrefly: ignore
 
 from ablate.data import formats
 from ablate.run.settings import UserError
@@ -172,6 +172,18 @@ def test_an_odd_size_is_refused(tmp_path):
     path.write_bytes(path.read_bytes() + b"x")
     size = 2 * len(IDS) + 1
     assert complaint(path, tmp_path) == f"text.bin: has {size} bytes, which is no whole number of ids of 2 bytes"
+
+
+@pytest.mark.parametrize("writer", [nanogpt, llmc, olmo])
+def test_an_empty_file_is_refused_unless_it_is_said_to_be(tmp_path, writer):
+    path = writer(tmp_path, "text", DOCUMENTS)
+    path.write_bytes(b"")
+    assert complaint(path, tmp_path) == f"{path.name}: is empty; copy it again, or move it away"
+    path = datatrove(tmp_path, "none", DOCUMENTS)
+    path.write_bytes(b"")
+    path.with_name("none.ds.index").write_bytes(b"")
+    path.with_name("none.ds.metadata").write_text("gpt2|2\n0\n")
+    assert [shard.size for shard in read(path, tmp_path)] == [0]
 
 
 def test_a_saved_dataset_that_is_not_whole_is_refused(tmp_path):

@@ -49,8 +49,8 @@ def corpora(tmp_path):
 
 
 def made(root: Path, outputs: Path, by: Prepare | None = None, base: str = "", **more: Any) -> Corpus:
-    level = {"level": more.pop("level")} if "level" in more else {}
-    data = small_data(root, held_out=base, **level)
+    of_data = {key: more.pop(key) for key in ("level", "domains") if key in more}
+    data = small_data(root, held_out=base, **of_data)
     return prepare(data, outputs, how=Levels(Processing(**more), by or Prepare(part_mb=1)))
 
 
@@ -82,6 +82,14 @@ def test_a_text_that_is_there_twice_is_one_without_a_level_and_two_at_level_0(co
     assert held_out(once)[0] != held_out(once)[0].upper()  # without a level, held-out text is as it was read
     assert held_out(twice)[0] == held_out(twice)[0].upper()
     assert trained_on(once, "told") == trained_on(twice, "told")
+
+
+def test_no_text_is_held_out_twice(tmp_path):
+    """Rows without a source are each their own, and some copies of a text are held out where others are trained on."""
+    rows = [{"text": question(i % 50).text} for i in range(1000)]
+    write_jsonl(tmp_path / "corpora" / "asked" / "rows.jsonl", rows)
+    found = made(tmp_path / "corpora", tmp_path, level={"asked": 0}, domains=["asked"])
+    assert len(held_out(found)) == len(set(held_out(found))) > 10
 
 
 def test_level_0_under_two_paths_is_one_text_also_held_against_the_other(corpora, tmp_path):

@@ -197,6 +197,18 @@ def test_documents_without_end_tokens_are_those_of_the_index(corpus, tmp_path):
         assert found.total(domain, "documents") == len(documents)
 
 
+def test_a_domain_whose_files_are_all_held_out_by_their_names_is_refused(corpus, tmp_path):
+    write(corpus, tmp_path / "shards", nanogpt)
+    (tmp_path / "shards" / "told").rename(tmp_path / "shards" / "moved")
+    (tmp_path / "shards" / "told").mkdir()
+    (tmp_path / "shards" / "moved").rename(tmp_path / "shards" / "told" / "test-set")
+    said = complaint(corpus, tmp_path / "shards")
+    assert said.startswith(
+        "domain told: told has no tokens to train on: its files are held out, for their names say so"
+    )
+    assert "test-set/part-0.bin" in said
+
+
 def test_no_telling_where_documents_end_is_refused(corpus, tmp_path):
     for domain in corpus.domains:
         (tmp_path / "shards" / domain).mkdir(parents=True)

@@ -16,6 +16,7 @@ from small import intact, small_data, splits_of, write_corpora, write_jsonl  # p
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from ablate.data import proof
+from ablate.data.heldout import texts_of
 from ablate.data.shards import sha256_of
 from ablate.data.tokens import num_spans, opened, prepare, prepared
 from ablate.prepare import describe
@@ -194,6 +195,16 @@ def test_domain_shorter_than_a_span(corpora, tmp_path, share, part):
     message = refused(data, tmp_path)
     assert message.startswith(f"domain brief: {part} has ")
     assert f"data.span={data.span}" in message
+
+
+def test_a_domain_that_repeats_held_out_text_says_so(corpora, tmp_path):
+    base = prepare(small_data(corpora), tmp_path)
+    texts = [text for some in texts_of(base, "told", "validation") for text in some]
+    write_jsonl(corpora / "told" / "rows.jsonl", [{"text": text, "source": f"copy {text[:9]}"} for text in texts])
+    message = refused(small_data(corpora, held_out=base.fingerprint), tmp_path)
+    size = base.manifest["domains"]["told"]["validation"]["bytes"]
+    assert message.startswith("domain told: train has 0 tokens, fewer than data.span=64 and one more, once ")
+    assert f"once {size:,} bytes that repeat held-out text are cut out: " in message
 
 
 def test_broken_file(corpora, tmp_path):

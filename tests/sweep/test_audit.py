@@ -41,6 +41,10 @@ def test_an_arm_that_is_scored_on_other_text_is_refused(studied, change):
 def test_an_arm_that_is_scored_on_other_domains_is_refused(studied):
     with pytest.raises(SettingsError, match=r"arm: is scored on general, code, the base on general, code, qa"):
         studied({"data": {"domains": ["general", "code"]}, "mixture": {}})
+    with pytest.raises(
+        SettingsError, match=r"arm: is scored on code, qa, the base on general, code; it differs in data"
+    ):
+        studied({"data": {"domains": ["code", "qa"]}, "mixture": {}}, data={"domains": ["general", "code"]})
 
 
 def test_domains_in_another_order_are_the_same_text(studied):
