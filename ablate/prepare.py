@@ -13,7 +13,6 @@ from rich.table import Table
 from ablate.console import compose
 from ablate.console.errors import command
 from ablate.console.words import SettingsParser
-from ablate.corpus import report
 from ablate.data.tokens import SPLITS, Corpus
 from ablate.fit import parts
 from ablate.page import tables
@@ -76,6 +75,10 @@ def waterfall(corpus: Corpus) -> Table | None:
     """What each step of the levels removed, rewrote or made, domain by domain; none of text without levels."""
     columns = ("domain", ">level", "step or rule", ">documents", ">bytes", ">of all")
     out, found = tables.table(*columns), folders_of(corpus)
+    if not found:
+        return None
+    from ablate.corpus import report  # with pyarrow, which text without levels is found without
+
     for domain, folders in found.items():
         bars = report.waterfall(folders)
         whole = max(1, bars[0].bytes)
@@ -83,7 +86,7 @@ def waterfall(corpus: Corpus) -> Table | None:
             name = bar.label + {"changed": ", rewritten", "made": ", made"}.get(bar.what, "")
             numbers = (f"{bar.documents:,}", f"{bar.bytes:,}", f"{bar.bytes / whole:.1%}")
             out.add_row(domain if bar is bars[0] else "", str(bar.level), name, *numbers)
-    return out if found else None
+    return out
 
 
 def folders_of(corpus: Corpus) -> dict[str, list[Path]]:

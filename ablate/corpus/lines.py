@@ -24,6 +24,7 @@ from ablate.corpus.step import Result
 MOST = 0.5  # share of a document that may go with its lines
 WORD_CHARACTERS = 5  # a line has as many characters for each word asked of it, or three in a script without spaces
 LONG = 40  # characters of a line that nobody writes by chance
+DIVISIONS = 32  # of all lines, counted one after the other
 SHARE = 0.002  # of all documents that have a shorter line
 
 
@@ -62,10 +63,12 @@ class Lines:
             halves, counts = (np.concatenate([_NONE, *(note[part] for note in notes)]) for part in (0, 1))
             short = max(self.documents, int(SHARE * sum(note[2] for note in notes)))
             return Told(frozenset(_reached(halves, counts, self.documents).tolist()), short)
-        pairs_N2 = np.unique(np.concatenate([np.zeros((0, 2), dtype=np.uint64), *notes]), axis=0)
-        numbers, counts = np.unique(pairs_N2[:, 0], return_counts=True)
-        bounds = np.where(numbers & np.uint64(1), self.documents, told.short)
-        return frozenset(numbers[counts >= bounds].tolist())
+        goes = set[int]()
+        for pairs_N2 in _divisions(notes):
+            numbers, counts = np.unique(np.unique(pairs_N2, axis=0)[:, 0], return_counts=True)
+            bounds = np.where(numbers & np.uint64(1), self.documents, told.short)
+            goes.update(numbers[counts >= bounds].tolist())
+        return frozenset(goes)
 
     def apply(self, documents: Sequence[Document], told: Any, first: int) -> list[Result]:
         return [self._cut(document, told) if told else Result((document,)) for document in documents]
@@ -107,6 +110,15 @@ def _number(line: str) -> int:
     """64 bits; the lowest tells a long line."""
     number = int.from_bytes(hashlib.blake2b(line.encode(), digest_size=8).digest())
     return number & ~1 | (len(line) >= LONG)
+
+
+def _divisions(notes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """The pairs of all notes, which are sorted, by the highest bits of lines: all at once they take thrice the room."""
+    edges = np.arange(DIVISIONS, dtype=np.uint64) * np.uint64((1 << 64) // DIVISIONS)
+    borders = [[*np.searchsorted(note[:, 0], edges), len(note)] for note in notes]
+    for place in range(DIVISIONS):
+        some = [note[first[place] : first[place + 1]] for note, first in zip(notes, borders, strict=True)]
+        yield np.concatenate([np.zeros((0, 2), dtype=np.uint64), *some])
 
 
 def _reached(halves: np.ndarray, counts: np.ndarray, bound: int) -> np.ndarray:

@@ -1,11 +1,13 @@
 """Lines that many documents have go; what people write again and again stays, and so do copies."""
 
+import tracemalloc
+
 import numpy as np
 from level2 import results
 from test_near import prose
 
 from ablate.corpus.document import Document
-from ablate.corpus.lines import LONG, Lines
+from ablate.corpus.lines import LONG, Lines, Told
 
 LIMITS = {"lines.documents": 12.0, "lines.words": 3.0}
 MENU, NOTICE = "Home | News | About us | Contact", "© 2024 The Daily Page. All rights reserved, in all countries."
@@ -67,3 +69,27 @@ def test_pages_whose_longest_lines_are_their_frame_are_many_pages():
     once = cut(documents)
     assert once == ["\n".join(lines) for lines in own]
     assert cut([Document(text, str(n)) for n, text in enumerate(once)]) == once
+
+
+def test_many_shared_lines_are_counted_in_little_memory():
+    rng = np.random.default_rng(0)
+    lines = rng.integers(1 << 63, size=3000, dtype=np.uint64) * np.uint64(2) + rng.integers(
+        2, size=3000, dtype=np.uint64
+    )
+    notes = [
+        np.unique(
+            np.stack([rng.choice(lines, 4000), np.uint64(part) * rng.integers(9, size=4000).astype(np.uint64)], 1),
+            axis=0,
+        )
+        for part in range(60)
+    ]
+    tracemalloc.start()
+    found = Lines("prose", LIMITS).decide(1, notes, Told(frozenset(), 40))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    pairs = np.unique(np.concatenate(notes), axis=0)
+    numbers, counts = np.unique(pairs[:, 0], return_counts=True)
+    wanted = {n for n, count in zip(numbers.tolist(), counts.tolist(), strict=True) if count >= (12 if n & 1 else 40)}
+    assert found == wanted
+    assert 0 < len(wanted) < len(lines)
+    assert peak < pairs.nbytes
