@@ -8,6 +8,8 @@ from teaching import prepare, said, serving, teacher, text_of
 from ablate.corpus import endpoint, flow, levels, parts
 from ablate.corpus.document import Document
 from ablate.corpus.levels import Wanted
+from ablate.data.tokens import Corpus
+from ablate.prepare import waterfall
 from ablate.run.corpus import Processing, Scorer
 from ablate.run.settings import SettingsError, UserError
 
@@ -55,6 +57,10 @@ def test_a_teacher_refines_in_two_processes_and_its_cost_is_in_the_manifest(tmp_
     assert all(document.meta["scores"]["entropy"] > 0 for document in documents)
     noted = manifest["counts"][-1]["noted"]
     assert (noted["teacher.requests"], noted["teacher.prompt_tokens"], noted["refine.changed"]) == (80, 800, 40)
+    [folder] = tmp_path.glob("corpus/l4-*[0-9a-f]")
+    table = waterfall(Corpus(tmp_path / "data" / "x", {"corpus": {"math": {"training": [folder.name]}}}))
+    assert table
+    assert table.caption == "teacher of math: 80 requests, 800 prompt tokens, 400 reply tokens"
 
 
 def test_a_budget_that_ends_goes_on_with_the_same_command(tmp_path, acquired):
