@@ -30,18 +30,20 @@ def counts(texts: Sequence[str]) -> dict[str, np.ndarray]:
     document_C = np.repeat(np.arange(len(texts), dtype=np.int32) * WIDTH, sizes_D)
     document_C += class_C
     count_DK = np.bincount(document_C, minlength=len(texts) * WIDTH).reshape(-1, WIDTH)
-    all_D = np.maximum(1, count_DK.sum(axis=1) - count_DK[:, SPACE])
     same_C = np.zeros(len(codes_C), dtype=bool)
     np.equal(codes_C[1:], codes_C[:-1], out=same_C[1:])
     same_C &= class_C != SPACE
+    ruled_C = same_C & (class_C == SIGN)  # a line drawn under a title is one sign
+    ruled_D = _within(np.cumsum(ruled_C), starts_D, stops_D)
+    all_D = np.maximum(1, count_DK.sum(axis=1) - count_DK[:, SPACE] - ruled_D)
     return {
         "unspaced": count_DK[:, UNSPACED] > count_DK[:, LETTER],
         "letters": count_DK[:, LETTER] + count_DK[:, UNSPACED],
         "garbled.characters": count_DK[:, BAD] / all_D,
         "garbled.codes": _within(_long_words(codes_C), starts_D, stops_D) / all_D,
-        "symbols.signs": count_DK[:, SIGN] / all_D,
+        "symbols.signs": (count_DK[:, SIGN] - ruled_D) / all_D,
         "symbols.digits": count_DK[:, DIGIT] / all_D,
-        "repetition.characters": _within(np.cumsum(same_C), starts_D, stops_D) / all_D,
+        "repetition.characters": (_within(np.cumsum(same_C), starts_D, stops_D) - ruled_D) / all_D,
         "odd": _within(np.cumsum(_odd_pairs(codes_C)), starts_D, stops_D) / all_D,
     }
 

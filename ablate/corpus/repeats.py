@@ -10,7 +10,7 @@ import numpy as np
 from ablate.corpus.words import Words, runs, spans
 
 NEAR = 50  # words back that "among the words before" reaches
-FEWEST = 60  # words of a document below which the most frequent run says nothing
+FEWEST = 120  # words of a document below which the most frequent run says nothing
 MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 

@@ -26,7 +26,7 @@ from ablate.corpus.words import batches, words
 from ablate.run.corpus import Processing
 from ablate.run.settings import UserError
 
-VERSION = 1
+VERSION = 2
 RULES = [*PROSE, "masks"]  # what `corpus.rules` and `corpus.allow` may name
 CORPUS_WIDE = ("lines", "copies")
 LINKS = words(["http https www"]).numbers_W

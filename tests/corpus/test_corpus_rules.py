@@ -31,6 +31,12 @@ def prose(seed: int, sentences: int = 12) -> str:
     return "\n".join(lines)
 
 
+def signed(text: str) -> str:
+    """As a list of changes is: each line ends with one of four names."""
+    lines = text.split("\n")
+    return "\n".join(f"{line} By {prose(100 + place % 4, 1)[:60]}" for place, line in enumerate(lines))
+
+
 def judged(text: str, kind: str = "prose", languages: tuple[str, ...] = (), **processing) -> str | None:
     """The rule that removes a text."""
     removed = level_2([Document(text, "one")], kind, languages, **processing)[1]
@@ -86,6 +92,9 @@ def test_text_of_another_language_goes():
         ("\n".join([prose(1, 3), *[prose(2, 1)] * 4]), "repetition.lines"),
         (prose(1, 2) + " come and buy now" * 30, "repetition.top_2"),
         ("".join(3 * letter if letter.isalpha() else letter for letter in prose(1)), "repetition.characters"),
+        (f"{'=' * 60}\nRelease notes\n{'=' * 60}\n\n{prose(1, 2)}\n\nMends\n{'-' * 60}\n\n{prose(2, 1)}", None),
+        (prose(1, 6) + " of the wide-character class" * 7, None),  # a short page that names its subject
+        (signed(prose(1, 24)), None),
         (prose(1), None),
     ],
 )

@@ -34,6 +34,8 @@ def test_what_reaches_a_person_is_masked(text, expected):
 @pytest.mark.parametrize(
     "text",
     [
+        "git@github.com:a/b.git, ssh-ed25519@openssh.com, curve25519-sha256@libssh.org, user@UID.service",
+        "profits of +1 250 000 000 and +12.500.000.000",
         "see user@example.com and @ann, 5 @ 3 euros, a@b",
         "version 93.184.216.34 and 1.4.2.10, section 2.1.3.4",
         "127.0.0.1 and 192.168.200.14 and 999.1.1.1 and 1.2.3.4.5",
