@@ -27,7 +27,6 @@ EXAMPLES = """\
   ablate prepare +experiment=davinci_sweep -m      that of every arm
 
 Training does this by itself when it has to."""
-PAID = ("requests", "prompt_tokens", "reply_tokens", "estimated_tokens")  # of a teacher, in the order they are shown
 
 
 @command
@@ -89,13 +88,8 @@ def waterfall(corpus: Corpus) -> Table | None:
             out.add_row(domain if bar is bars[0] else "", str(bar.level), name, *numbers)
     paid = {domain: costs for domain, folders in found.items() if (costs := report.costs(folders))}
     if paid:
-        out.caption = "; ".join(f"teacher of {domain}: {_paid(costs)}" for domain, costs in paid.items())
+        out.caption = "; ".join(f"teacher of {domain}: {report.in_words(costs)}" for domain, costs in paid.items())
     return out
-
-
-def _paid(costs: dict[str, float]) -> str:
-    """12 requests, 3,400 prompt tokens, 560 reply tokens"""
-    return ", ".join(f"{costs[name]:,.0f} {name.replace('_', ' ')}" for name in PAID if name in costs)
 
 
 def folders_of(corpus: Corpus) -> dict[str, list[Path]]:

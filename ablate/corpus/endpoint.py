@@ -93,6 +93,11 @@ class Endpoint:
             asked = {"messages": [{"role": "system", "content": prompt}, {"role": "user", "content": text}]}
         return {"model": self.teacher.model} | asked | self._sampling
 
+    def kept(self) -> int:
+        """Replies that are there, whoever asked for them."""
+        with Replies(self.path) as replies:
+            return replies.count()
+
     def ask(self, requests: Sequence[dict[str, Any]], of_all: np.ndarray | None = None) -> list[Reply]:
         """`of_all`: short keys of all that a domain asks for, to tell how much is missing where the budget ends."""
         keys = [key_of(request) for request in requests]

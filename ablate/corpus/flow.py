@@ -18,12 +18,14 @@ import pickle
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ablate.corpus import engines, parts, passes
+from ablate.corpus.chunks import Asked
 from ablate.corpus.passes import Counts, Pass
 from ablate.corpus.step import Step
 from ablate.run.corpus import Prepare
@@ -176,8 +178,10 @@ def _pass(job: Pass, how: How, bar: Progress) -> list[Counts]:
 def _each(work: engines.Work, text: str, job: Pass, how: How, bar: Progress) -> None:
     left = [part for part in range(len(job.parts)) if not work.done(part)]
     bar.at(bar.done + len(job.parts) - len(left), text)
-    for _ in engines.each(work, left, how.prepare, job.folder / "logs"):
-        bar.at(bar.done + 1, f"{how.domain}, level {how.level}: {text}")
+    asked = next((step for step in job.steps if isinstance(step, Asked)), None)
+    with bar.while_waiting(lambda: f"{text}: {asked.endpoint.kept():,} replies so far") if asked else nullcontext():
+        for _ in engines.each(work, left, how.prepare, job.folder / "logs"):
+            bar.at(bar.done + 1, f"{how.domain}, level {how.level}: {text}")
 
 
 def _decide(job: Pass, round: int) -> None:

@@ -81,6 +81,10 @@ class Replies:
         with self._transaction() as file:
             return [key for (key,) in file.execute("SELECT key FROM replies")]
 
+    def count(self) -> int:
+        with self._transaction() as file:
+            return file.execute("SELECT COUNT(*) FROM replies").fetchone()[0]
+
     def has_good(self, model: str) -> bool:
         """Whether the model has ever answered as it should."""
         with self._transaction() as file:

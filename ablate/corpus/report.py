@@ -16,6 +16,7 @@ from ablate.corpus.document import order_key
 from ablate.corpus.step import Measured
 
 TEACHER = "teacher."  # counts of what a teacher did begin with it
+PAID = ("requests", "prompt_tokens", "reply_tokens", "estimated_tokens")  # of a teacher, in the order they are shown
 
 
 class Bar(NamedTuple):
@@ -114,6 +115,11 @@ def costs(folders: Sequence[Path]) -> dict[str, float]:
                 if name.startswith(TEACHER):
                     found[name.removeprefix(TEACHER)] = found.get(name.removeprefix(TEACHER), 0) + value
     return found
+
+
+def in_words(costs: dict[str, float]) -> str:
+    """12 requests, 3,400 prompt tokens, 560 reply tokens"""
+    return ", ".join(f"{costs[name]:,.0f} {name.replace('_', ' ')}" for name in PAID if name in costs)
 
 
 def noted(folders: Sequence[Path]) -> dict[str, float]:

@@ -5,9 +5,13 @@ with Progress(48, shown=True, unit="step") as progress:
     progress.tell("macro 2.9")          a line of its own, above the bar
 """
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 PLAIN_LINES = 10  # of `at`, in all
+LIVE_SECONDS, PLAIN_SECONDS = 2.0, 60.0  # between two of `while_waiting`
 
 
 class Progress:
@@ -46,6 +50,23 @@ class Progress:
         elif done * PLAIN_LINES // self.total > self.told:
             self.told = done * PLAIN_LINES // self.total
             self.tell(f"{self.unit} {done}/{self.total}  {text}")
+
+    @contextmanager
+    def while_waiting(self, say: Callable[[], str]) -> Iterator[None]:
+        """Show every now and then what `say` has to say, while a unit takes long; in plain lines once a minute."""
+        ended = threading.Event()
+
+        def repeat() -> None:
+            while not ended.wait(LIVE_SECONDS if self.live else PLAIN_SECONDS):
+                self.at(self.done, say()) if self.live else self.tell(say())
+
+        thread = threading.Thread(target=repeat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def begin(self, text: str) -> None:
         """The next unit begins; each has a plain line."""

@@ -5,10 +5,12 @@ more than an epoch is another question than the one of the text.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.table import Table
 
+from ablate.data.tokens import Corpus
 from ablate.page import tables
 from ablate.plan.timeline import Timeline
 from ablate.sweep.study import Arm, Plan
@@ -55,4 +57,20 @@ def repeated(plan: Plan, lines: Mapping[str, Timeline]) -> list[Table | str]:
         for domain, reading in by_domain.items()
         if reading.epochs > MANY or abs(reading.epochs - base[domain].epochs) > APART
     ]
-    return [table, *warnings]
+    paid = [line for arm in plan.arms for line in taught(arm.name, arm.corpus, Path(arm.settings.where.outputs))]
+    return [table, *warnings, *paid]
+
+
+def taught(arm: str, corpus: Corpus, outputs: Path) -> list[str]:
+    """A line for each domain whose text a teacher wrote or mended: what that took."""
+    made = corpus.manifest.get("corpus", {})
+    if not made:
+        return []
+    from ablate.corpus import report  # with pyarrow, which text without levels is found without
+
+    found = []
+    for domain, names in made.items():
+        folders = [folder for name in names["training"] if (folder := outputs / "corpus" / name).exists()]
+        if paid := report.costs(folders):
+            found.append(f"{arm}: the text of {domain} took a teacher {report.in_words(paid)}")
+    return found

@@ -12,6 +12,7 @@ from ablate.data.tokens import Corpus
 from ablate.prepare import waterfall
 from ablate.run.corpus import Processing, Scorer
 from ablate.run.settings import SettingsError, UserError
+from ablate.sweep.repeats import taught
 
 pytestmark = pytest.mark.slow
 SENTENCES = "The number {n} is the one after {m}. Nobody in {n} years has said that it is not so."
@@ -37,7 +38,7 @@ def wanted(folder: Path, url: str, of_teacher: dict, **changes: object) -> Wante
 def through(way: Wanted, found: list[Path], last: int, but: int = 0) -> tuple[list[Document], dict]:
     """The documents after steps of levels 3 to `last`, and the manifest of the last folder."""
     for level in {*range(3, last + 1)} - {but}:
-        how = flow.How(way.domain, level, way.prepare, [], 1.0, False)
+        how = flow.How(way.domain, level, way.prepare, [], 1.0, way.progress)
         found = parts.paths_of(flow.run(found, way.outputs / "corpus" / f"l{level}", levels.steps_of(level, way), how))
     return [document for path in found for document in parts.read(path)], flow.manifest_of(found[0].parent)
 
@@ -58,9 +59,21 @@ def test_a_teacher_refines_in_two_processes_and_its_cost_is_in_the_manifest(tmp_
     noted = manifest["counts"][-1]["noted"]
     assert (noted["teacher.requests"], noted["teacher.prompt_tokens"], noted["refine.changed"]) == (80, 800, 40)
     [folder] = tmp_path.glob("corpus/l4-*[0-9a-f]")
-    table = waterfall(Corpus(tmp_path / "data" / "x", {"corpus": {"math": {"training": [folder.name]}}}))
+    made = Corpus(tmp_path / "data" / "x", {"corpus": {"math": {"training": [folder.name]}}})
+    table = waterfall(made)
     assert table
     assert table.caption == "teacher of math: 80 requests, 800 prompt tokens, 400 reply tokens"
+    said = "refined: the text of math took a teacher 80 requests, 800 prompt tokens, 400 reply tokens"
+    assert taught("refined", made, tmp_path) == [said]
+
+
+def test_a_level_that_takes_long_says_how_many_replies_there_are(tmp_path, acquired, capsys, monkeypatch):
+    monkeypatch.setattr("ablate.run.progress.PLAIN_SECONDS", 0.05)
+    with serving(clean) as (_, url):
+        through(wanted(tmp_path, url, {})._replace(progress=True), acquired, 4)
+    said = [line for line in capsys.readouterr().out.splitlines() if "replies so far" in line]
+    assert said
+    assert said[0].startswith("refine: ")
 
 
 def test_a_budget_that_ends_goes_on_with_the_same_command(tmp_path, acquired):
