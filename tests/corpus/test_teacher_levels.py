@@ -72,8 +72,7 @@ def test_a_level_that_takes_long_says_how_many_replies_there_are(tmp_path, acqui
     with serving(clean) as (_, url):
         through(wanted(tmp_path, url, {})._replace(progress=True), acquired, 4)
     said = [line for line in capsys.readouterr().out.splitlines() if "replies so far" in line]
-    assert said
-    assert said[0].startswith("refine: ")
+    assert any(line.startswith("refine: ") for line in said)
 
 
 def test_a_budget_that_ends_goes_on_with_the_same_command(tmp_path, acquired):
