@@ -17,6 +17,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from ablate.corpus.document import Document
+from ablate.corpus.turns import has_parts
 from ablate.corpus.words import Words, among, batches, runs, wholes, words
 
 WINDOW = 50  # words in a row that training and held-out text never have in common
@@ -119,6 +120,8 @@ def _pieces(document: Document, ranges: list[tuple[int, int]]) -> list[Document]
     """What is left of a document without these bytes."""
     if not ranges:
         return [document]
+    if has_parts(document):  # an answer without its question is no document
+        return []
     text = document.text.encode()
     left, begin = [], 0
     for start, stop in [*(_widened(text, *place) for place in ranges), (len(text), len(text))]:

@@ -51,14 +51,22 @@ def identity(source: str, text: str) -> str:
     return hashlib.sha256(f"{source}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def clean(text: str) -> str:
-    """NFC, newlines as one character, no control characters, no space around but the first line's indentation."""
+def plain(text: str) -> str:
+    """NFC, newlines as one character, no control characters."""
     if _ODD.search(text):
         text = _OVERSTRUCK.sub("", _TERMINAL.sub("", _NEWLINES.sub("\n", text)))
         text = _ODD.sub("", text.replace("\x1f", " ").translate(_QUOTES))
-    text = text if text.isascii() else unicodedata.normalize("NFC", text)
-    text = text.rstrip()
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def without_blank_lines(text: str) -> str:
+    """Without those that it begins with."""
     return text[blank.end() :] if (blank := _BLANK_LINES.match(text)) else text
+
+
+def clean(text: str) -> str:
+    """The text plain, with no space around but the first line's indentation."""
+    return without_blank_lines(plain(text).rstrip())
 
 
 def cleaned_text(document: Document) -> str:

@@ -9,7 +9,7 @@ on the same data: evenly spaced spans of each domain's held-out text.
 Shapes: B rows, L tokens of a row, T = L + 1 tokens of the window that a row is cut from.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -20,23 +20,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablate.data.tokens import Corpus, held_out, num_spans
+from ablate.data.windows import Stream, Windows
 from ablate.plan.order import Order
 from ablate.run.settings import Settings
 
 
 class Batch(NamedTuple):
     """Rows with what they are to predict, all int64. `targets_BL[b, t]` is the target at the token (b, t);
-    `scores.loss.IGNORED` where none counts. `domain_B` is an index into `data.domains`."""
+    `IGNORED` where none counts. `domain_B` is an index into `data.domains`."""
 
     tokens_BL: Tensor
     targets_BL: Tensor
     domain_B: Tensor
 
     @classmethod
-    def of(cls, windows: Sequence[np.ndarray], domain_B: np.ndarray) -> Self:
-        """Every token predicts the next one; the last token of a window is a target only."""
-        windows_BT = torch.from_numpy(np.stack(windows).astype(np.int64))
-        return cls(windows_BT[:, :-1], windows_BT[:, 1:], torch.from_numpy(domain_B))  # two views, no copy
+    def of(cls, windows: Windows, domain_B: np.ndarray) -> Self:
+        """Every token predicts the next one, where that counts; the last token of a window is a target only."""
+        windows_BT = torch.from_numpy(windows.tokens_RT.astype(np.int64))
+        targets_BL = windows_BT[:, 1:] if windows.marks_RT is None else torch.from_numpy(windows.targets_RL)
+        return cls(windows_BT[:, :-1], targets_BL, torch.from_numpy(domain_B))  # views, no copies
 
     def of_rows(self, which: Any) -> Self:
         """Some of the rows: a slice, a list of numbers or a mask."""
@@ -57,9 +59,10 @@ class Steps(Dataset):
         self.order, self.corpus, self.rank, self.world = order, corpus, rank, world
 
     @cached_property
-    def streams(self) -> list[np.ndarray]:
+    def streams(self) -> list[Stream]:
         """Opened where rows are read: sent to a loader's process, mapped files would be sent with all their tokens."""
-        return [self.corpus.tokens(domain, "train") for domain in self.order.domains]
+        objective = self.order.timeline.settings.objective
+        return [Stream.of(self.corpus, domain, "train", objective) for domain in self.order.domains]
 
     def __len__(self) -> int:
         return len(self.order.timeline)
@@ -67,8 +70,7 @@ class Steps(Dataset):
     def __getitem__(self, index: int) -> Batch:
         rows = self.order.step(index)
         domain_B, start_B = rows.domain_R[self.rank :: self.world], rows.start_R[self.rank :: self.world]
-        pairs = zip(domain_B.tolist(), start_B.tolist(), strict=True)
-        return Batch.of([self.streams[d][start : start + rows.length + 1] for d, start in pairs], domain_B)
+        return Batch.of(Windows.of(self.streams, domain_B, start_B, rows.length), domain_B)
 
 
 class From(Sampler[int]):
@@ -88,8 +90,11 @@ class From(Sampler[int]):
 def validation_rows(corpus: Corpus, settings: Settings) -> Batch:
     """The held-out rows, domain after domain: `evaluation.spans` of each, evenly spaced over its held-out text."""
     domains, wanted = settings.data.domains, settings.evaluation.spans
-    windows = [window for domain in domains for window in held_out(corpus, domain, settings.data.span, wanted)]
-    return Batch.of(windows, np.repeat(np.arange(len(domains)), wanted))
+    found = [
+        Batch.of(held_out(corpus, domain, settings.data.span, wanted), np.full(wanted, number))
+        for number, domain in enumerate(domains)
+    ]
+    return Batch(*(torch.cat(part) for part in zip(*found, strict=True)))
 
 
 def training_spans(corpus: Corpus, settings: Settings) -> list[int]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ablate.corpus import turns
 from ablate.corpus.copies import Copies
 from ablate.corpus.document import Document
 from ablate.corpus.levels import level_of
@@ -28,8 +29,8 @@ from ablate.data.given import tokenizer_file
 from ablate.data.heldout import HeldOut
 from ablate.data.levelled import Reached, reached
 from ablate.data.pretokenized import Shards
-from ablate.data.request import Levels, digest
-from ablate.data.shards import SOURCES, SPLITS, join, sha256_of, shard_name, write, write_table
+from ablate.data.request import Levels, digest, roles
+from ablate.data.shards import MARKS, SOURCES, SPLITS, join, marks_name, sha256_of, shard_name, write, write_table
 from ablate.data.spool import Split
 from ablate.data.text import Source, share_of
 from ablate.run.processes import alone, cores, spread
@@ -192,7 +193,8 @@ class Build:
         ]
         for task in tasks:
             task.into.parent.mkdir(exist_ok=True)
-        cutting = Cutting(tasks, self.part / "tokenizer.json", self.data.vocabulary, self.copies)
+        path, vocabulary = self.part / "tokenizer.json", self.data.vocabulary
+        cutting = Cutting(tasks, path, vocabulary, self.copies, roles(self.data))
         size = sum(spool.size_of(self.work / domain) for domain in splits)
         workers = min(self.how.by.workers or cores(), size // WORTH_BYTES)
         left = [number for number in range(len(tasks)) if not cutting.done(number)]
@@ -220,8 +222,16 @@ class Build:
         into = self.part / shard_name(domain, name)
         if self.held_out and name == "validation":
             _copy(self.held_out.folder / into.name, into)
+            if self.held_out.marks(domain, name) is not None:
+                _copy(self.held_out.folder / marks_name(domain, name), into.with_suffix(MARKS))
             return self.held_out.manifest["domains"][domain][name]
-        return joined([task for task in tasks if (task.domain, task.split) == (domain, name)], into)
+        found = joined([task for task in tasks if (task.domain, task.split) == (domain, name)], into)
+        if found["tokens"] and not found["counted"]:
+            what = self.data.counts.get(domain, turns.ANSWERS)
+            raise UserError(
+                f"data.counts.{domain}={what}: no token of its {name} text counts; no part is of such a role"
+            )
+        return found
 
     def _write_manifest(self, results: dict[str, Any]) -> None:
         paths = sorted(path for path in self.part.iterdir() if path.is_file())

@@ -2,21 +2,24 @@
 
 00007.bin    tokens of a part, each document closed by the end token: what is there is whole
 00007.npz    written before it: how much text it is, of which sources
+00007.marks  likewise, where documents have parts: a byte a token, 1 if it counts
 """
 
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ablate.corpus import turns
 from ablate.corpus.copies import Copies
 from ablate.corpus.document import Document
+from ablate.corpus.turns import Part
 from ablate.data.documents import batches, keys
 from ablate.data.encoder import Encoder
-from ablate.data.shards import join, write, write_tables
+from ablate.data.shards import MARKS, join, write, write_tables
 from ablate.data.spool import Portion
 from ablate.data.tokenizer import load
 from ablate.run.settings import UserError
@@ -42,6 +45,7 @@ class Counts:
     tokens: int = 0
     copies: int = 0  # documents of which something went
     copied_bytes: int = 0
+    counted: int = 0  # tokens that count; all, unless documents have parts
 
     def add(self, other: dict[str, int]) -> None:
         for name, value in other.items():
@@ -56,6 +60,7 @@ class Cutting:
     tokenizer: Path
     vocabulary: int
     copies: Path
+    counting: Mapping[str, Collection[str] | None] = field(default_factory=dict)  # roles that count, by domain
 
     def __call__(self, number: int) -> None:
         if not self.done(number):
@@ -68,16 +73,40 @@ class Cutting:
     def _blocks(self, task: Task) -> Iterator[bytes]:
         encoder = encoder_of(self.tokenizer, self.vocabulary)
         counts, sources, token_bytes = Counts(), [np.empty(0, dtype=np.uint64)], 0
+        marks = list[np.ndarray | int]()  # or how many tokens, which all count
         for read in batches(task.portion.documents(), BATCH_BYTES):
             documents = self._without_copies(task, read, counts)
-            tokens = encoder.encode([document.text for document in documents], task.domain)
+            tokens, marks_T = self._encoded(encoder, documents, task.domain)
             token_bytes += int(encoder.bytes_per_token[tokens].sum(dtype=np.int64))
             size = sum(document.bytes for document in documents)
             counts.add({"documents": len(documents), "bytes": size, "tokens": len(tokens)})
+            counts.counted += len(tokens) if marks_T is None else int(marks_T.sum())
+            marks.append(len(tokens) if marks_T is None else marks_T)
             sources.append(np.unique(keys(document.source for document in documents)))
             yield tokens.tobytes()
         _check_bytes(task.domain, counts.bytes, token_bytes)
+        if not all(isinstance(one, int) for one in marks):
+            blocks = (np.ones(one, dtype=np.uint8) if isinstance(one, int) else one for one in marks)
+            write(task.into.with_suffix(MARKS), (block.tobytes() for block in blocks))
         write_tables(task.into.with_suffix(".npz"), sources=np.unique(np.concatenate(sources)), **vars(counts))
+
+    def _encoded(
+        self, encoder: Encoder, documents: list[Document], domain: str
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The tokens of documents, each closed by the end token, and which of them count; None: all."""
+        roles = self.counting.get(domain, turns.ANSWERING)
+        if roles is None or not any(map(turns.has_parts, documents)):
+            return encoder.encode([document.text for document in documents], domain), None
+        whole = [turns.parts_of(d, domain) if turns.has_parts(d) else [Part("", d.text)] for d in documents]
+        found = iter(encoder.ids([part.text for parts in whole for part in parts], domain))
+        ids, marks = list[int](), list[int]()
+        for parts in whole:
+            for part in parts:
+                ids += (of_part := next(found))
+                marks += [part.role in roles or not part.role] * len(of_part)
+            ids.append(encoder.end)
+            marks.append(marks[-1])
+        return np.array(ids, dtype=encoder.dtype), np.array(marks, dtype=np.uint8)
 
     def _without_copies(self, task: Task, documents: list[Document], counts: Counts) -> list[Document]:
         if task.split != "train":
@@ -95,6 +124,8 @@ def joined(tasks: Sequence[Task], into: Path) -> dict[str, int]:
             counts.add({name: int(file[name]) for name in vars(counts)})
             sources.append(file["sources"])
     if not into.exists():
+        if any(task.into.with_suffix(MARKS).exists() for task in tasks):
+            write(into.with_suffix(MARKS), map(_marks_of, tasks))
         join([task.into for task in tasks], into)
     return {**vars(counts), "sources": len(np.unique(np.concatenate(sources)))}
 
@@ -102,6 +133,13 @@ def joined(tasks: Sequence[Task], into: Path) -> dict[str, int]:
 def encoder_of(path: Path, vocabulary: int) -> Encoder:
     """Of a tokenizer.json, made once: the proof that it is quick takes longer than many a part."""
     return _encoder(path, path.stat().st_mtime_ns, vocabulary)
+
+
+def _marks_of(task: Task) -> bytes:
+    with np.load(task.into.with_suffix(".npz")) as file:
+        all_count = bytes([1]) * int(file["tokens"])
+    path = task.into.with_suffix(MARKS)
+    return path.read_bytes() if path.exists() else all_count
 
 
 @functools.lru_cache(maxsize=1)

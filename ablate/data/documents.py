@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ablate.corpus.document import BINARY, Document, cleaned_text, order_key
+from ablate.corpus import turns
+from ablate.corpus.document import BINARY, Document, order_key
 from ablate.corpus.words import among
 
 HELD_OUT_BYTES = 16_000_000  # of a domain: more text makes no score surer, and near copies of all of it are looked for
@@ -71,7 +72,7 @@ def cleaned(documents: Iterable[Document]) -> Iterator[Document]:
 
 def first_seen(documents: Iterable[Document], seen: Seen) -> tuple[list[Document], np.ndarray]:
     """Those that are not empty once clean, and had not come by; and the keys of their texts."""
-    clean_D = [document._replace(text=cleaned_text(document)) for document in documents]
+    clean_D = [turns.cleaned(document) for document in documents]
     clean_D = [document for document in clean_D if document.text]
     keys_D = keys(document.text for document in clean_D)
     [new] = seen.new(keys_D).nonzero()
@@ -92,12 +93,12 @@ def batches(documents: Iterable[Document], size: int = BATCH_BYTES) -> Iterator[
 
 
 def capped(documents: Iterable[Document], limit_bytes: int) -> Iterator[Document]:
-    """The first `limit_bytes` of text, the last document cut to fit unless it is bytes; 0: all of it."""
+    """The first `limit_bytes` of text, the last document cut to fit unless it is bytes or has parts; 0: all."""
     left = limit_bytes or float("inf")
     for document in documents:
         if document.bytes > left:
             start = document.text.encode()[: int(left)].decode(errors="ignore").rstrip()
-            if start and document.meta.get("format") not in BINARY:
+            if start and document.meta.get("format") not in BINARY and not turns.has_parts(document):
                 yield document._replace(text=start)
             return
         yield document

@@ -4,7 +4,7 @@ Passages of every batch are read back from their tokens, and the bytes of all te
 bits per byte, the loss that all comparisons use, would be of another text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,20 +36,25 @@ class Encoder:
         self.fast = fast.encoder(tokenizer, self.pieces)
 
     def encode(self, texts: Sequence[str], domain: str = "") -> np.ndarray:
-        """All texts, one after the other, each closed by the end token; which way they go, they alone decide.
+        """All texts, one after the other, each closed by the end token.
 
         Raises UserError, naming the domain, if a passage is not what its tokens stand for.
         """
         if not texts:
             return np.empty(0, dtype=self.dtype)
+        return np.concatenate([np.array([*ids, self.end], dtype=self.dtype) for ids in self.ids(texts, domain)])
+
+    def ids(self, texts: Sequence[str], domain: str = "") -> Iterable[list[int]]:
+        """The tokens of each text; which way they are found, all texts together decide. Raises UserError as above."""
+        if not texts:
+            return []
         passages = _passages(texts)
         proofs = self._own(passages)
         for passage, ids in zip(passages, proofs, strict=True):
             self._check_same(passage, ids, domain)
         quick = self.fast if not any(map(_is_empty, texts)) else None
         agree = quick and list(map(quick, passages)) == proofs
-        found = map(quick, texts) if quick and agree else self._own(texts)
-        return np.concatenate([np.array([*ids, self.end], dtype=self.dtype) for ids in found])
+        return map(quick, texts) if quick and agree else self._own(texts)
 
     def _own(self, texts: Sequence[str]) -> list[list[int]]:
         """By the tokenizer itself, which spreads a batch over all cores."""

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ablate.corpus import chat
 from ablate.corpus.document import Document
 from ablate.corpus.ordered import ordered
 from ablate.corpus.readers.file import shown
@@ -27,14 +28,14 @@ from ablate.corpus.readers.rows import Columns
 from ablate.corpus.readers.table import read, reader_of
 from ablate.run.settings import Data, UserError
 
-READ = 2  # raise it when equal files give other documents
+READ = 3  # raise it when equal files give other documents
 
 
 class Folder:
     """The source `folder`. Its methods raise OSError for folders that cannot be read, UserError for the rest."""
 
     def __init__(self, data: Data) -> None:
-        self.root, self.columns = Path(data.root), Columns.of(data.columns)
+        self.root, self.columns = Path(data.root), Columns.of(data.columns, data.template)
         if not data.root or not self.root.is_dir():
             raise UserError(f"data.root={data.root}: must be a folder with one folder of text for each domain")
         self.listings = {name: self._listing(data, domain, name) for domain, name in data.names.items()}
@@ -48,6 +49,8 @@ class Folder:
 
     def signature(self) -> dict[str, Any]:
         found: dict[str, Any] = {"read": READ, "columns": dict(self.columns.named)}
+        if self.columns.template:
+            found["template"] = chat.template(self.columns.template)
         for name, listing in self.listings.items():
             stats = {f"{name}/{below}": path.stat() for below, path in listing.files.items()}
             # what was changed and given its old time back has another time of change

@@ -5,9 +5,8 @@ The run notes the same of what enters its model (`fit.trace`, stream `rows`), in
 
 from collections.abc import Collection
 
-import numpy as np
-
 from ablate.data.tokens import Corpus, num_spans
+from ablate.data.windows import Stream, Windows
 from ablate.plan.digests import START, link, of_rows
 from ablate.plan.order import Order
 from ablate.plan.timeline import Timeline
@@ -16,14 +15,13 @@ from ablate.plan.timeline import Timeline
 def rows(timeline: Timeline, corpus: Corpus, at: Collection[int]) -> dict[int, str]:
     """The digest of all rows of the first steps, for every number of steps in `at`."""
     settings = timeline.settings
-    streams = [corpus.tokens(domain, "train") for domain in settings.data.domains]
+    streams = [Stream.of(corpus, domain, "train", settings.objective) for domain in settings.data.domains]
     spans = [num_spans(corpus.num_tokens(domain, "train"), settings.data.span) for domain in settings.data.domains]
     order, head, found = Order(timeline, spans), START, {}
     for step in range(max(at, default=0)):
         read = order.step(step)
-        pairs = zip(read.domain_R.tolist(), read.start_R.tolist(), strict=True)
-        windows_RT = np.stack([streams[domain][start : start + read.length + 1] for domain, start in pairs])
-        head = link(head, of_rows(read.domain_R, windows_RT[:, :-1], windows_RT[:, 1:]))
+        windows = Windows.of(streams, read.domain_R, read.start_R, read.length)
+        head = link(head, of_rows(read.domain_R, windows.tokens_RT[:, :-1], windows.targets_RL))
         if step + 1 in at:
             found[step + 1] = head
     return found

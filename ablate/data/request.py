@@ -3,11 +3,11 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablate.corpus import levels
+from ablate.corpus import levels, turns
 from ablate.corpus.levels import Wanted, level_of
 from ablate.data.given import tokenizer_file
 from ablate.data.shards import sha256_of
@@ -17,7 +17,7 @@ from ablate.run.settings import Data, UserError
 
 RECIPE = 2  # raise it when equal text and settings give other files
 # Settings that do not change what is written, or not by their name
-UNKEYED = ("root", "tokenizer", "focus", "span", "level", "columns", "held_out", "verify")
+UNKEYED = ("root", "tokenizer", "focus", "span", "level", "columns", "held_out", "verify", "counts", "template")
 
 
 class Levels(NamedTuple):
@@ -62,7 +62,13 @@ def asked(data: Data, held_out: str) -> tuple[Source, dict[str, Any]]:
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
     described = {"recipe": RECIPE, "settings": settings, "signature": signature, "tokenizer": given}
-    return source, described | {"held_out": held_out}
+    counts = {"counts": data.counts} if data.counts else {}
+    return source, described | {"held_out": held_out} | counts
+
+
+def roles(data: Data) -> dict[str, Collection[str] | None]:
+    """By domain, the roles whose tokens count; None: all."""
+    return {domain: turns.counting(f"data.counts.{domain}", what) for domain, what in data.counts.items()}
 
 
 def folder_of(data: Data, outputs: Path, request: dict[str, Any]) -> Path:

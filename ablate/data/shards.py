@@ -15,11 +15,16 @@ import numpy as np
 
 SPLITS = ("train", "validation")
 SOURCES = "sources.json"  # the source of every held-out document; names of sources are not content
+MARKS = ".marks"  # beside a stream of which not all counts: a byte a token, 1 if it does
 BLOCK_BYTES = 1 << 22  # copied at once
 
 
 def shard_name(domain: str, split: str) -> str:
     return f"{domain}.{split}.bin"
+
+
+def marks_name(domain: str, split: str) -> str:
+    return f"{domain}.{split}{MARKS}"
 
 
 def dtype_of(vocabulary: int) -> np.dtype:

@@ -6,6 +6,7 @@
         bytes_per_token.npy         int32[vocabulary]
         code.train.bin              one flat array of tokens per domain and split: the documents one
         code.validation.bin         after the other, each closed by the end token; memory-mapped
+        chat.train.marks            beside it where not all tokens count: a byte a token
         sources.json                the source of every held-out document, domain by domain
 
 The folder is named after what was asked for (settings, signature of the text, tokenizer file), so a
@@ -25,7 +26,8 @@ import numpy as np
 
 from ablate.data import mapped, proof
 from ablate.data.request import Levels, asked, digest, first_difference, folder_of, tokenizer_digest
-from ablate.data.shards import SOURCES, SPLITS, dtype_of, sha256_of, shard_name
+from ablate.data.shards import SOURCES, SPLITS, dtype_of, marks_name, sha256_of, shard_name
+from ablate.data.windows import Stream, Windows
 from ablate.run.failures import first_line
 from ablate.run.settings import Data, Settings, SettingsError, UserError
 
@@ -74,6 +76,11 @@ class Corpus:
             return mapped.opened(path, self.manifest["maps"][path.name])
         return np.memmap(path, dtype=dtype_of(self.vocabulary), mode="r")
 
+    def marks(self, domain: str, split: str) -> np.ndarray | None:
+        """uint8, 1 for every token of the stream that counts; None: all do."""
+        name = marks_name(domain, split)
+        return np.memmap(self.folder / name, dtype=np.uint8, mode="r") if name in self.manifest["files"] else None
+
     def is_mapped(self, domain: str, split: str) -> bool:
         """Whether the stream lies in shards that are not ours, and is read from there."""
         return mapped.map_name(domain, split) in self.manifest.get("maps", {})
@@ -90,6 +97,10 @@ class Corpus:
     def of_text(self, domain: str) -> str:
         """sha256 hex of the stream that a domain is trained on."""
         return self.manifest["files"][self._file(domain, "train")]["sha256"]
+
+    def counted(self, domain: str, split: str) -> int:
+        """How many of its tokens count."""
+        return self.manifest["domains"][domain][split].get("counted", self.num_tokens(domain, split))
 
     def num_tokens(self, domain: str, split: str) -> int:
         return self.manifest["domains"][domain][split]["tokens"]
@@ -209,14 +220,15 @@ def check_held_out(corpus: Corpus, span: int, wanted: int) -> None:
             )
 
 
-def held_out(corpus: Corpus, domain: str, span: int, wanted: int) -> np.ndarray:
-    """The windows of a domain that runs are scored on, evenly spaced over its held-out text: shape (wanted, span + 1).
+def held_out(corpus: Corpus, domain: str, span: int, wanted: int) -> Windows:
+    """The windows of a domain that runs are scored on, evenly spaced over its held-out text, each of `span` + 1 tokens.
 
-    They are cut by tokens, so that another tokenizer or another span takes other text.
+    The tokens that count of them do so in every run, whatever its objective. They are cut by tokens, so that another
+    tokenizer or another span takes other text.
     """
     present = num_spans(corpus.num_tokens(domain, "validation"), span)
     starts = np.arange(wanted) * present // wanted * span
-    return corpus.tokens(domain, "validation")[starts[:, None] + np.arange(span + 1)]
+    return Windows.of([Stream.of(corpus, domain, "validation")], np.zeros(wanted, dtype=np.int64), starts, span)
 
 
 def _held_out_of(data: Data, outputs: Path) -> Corpus | None:

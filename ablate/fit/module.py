@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from ablate.data.batches import Batch
+from ablate.data.windows import IGNORED
 from ablate.fit import optimizer as optimizers
 from ablate.fit.averaging import Average
 from ablate.fit.custody import Custody
@@ -29,7 +30,7 @@ from ablate.model import match
 from ablate.model.language import LanguageModel, build
 from ablate.plan.timeline import Timeline
 from ablate.run.settings import Settings
-from ablate.scores.loss import IGNORED, Sums
+from ablate.scores.loss import Sums
 
 
 class Diverged(Exception):

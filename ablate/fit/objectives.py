@@ -28,7 +28,11 @@ def next_token(model: "LanguageModel", batch: "Batch", bytes_per_token_V: "Tenso
     return loss_sums(hidden_BLD, model.head_weight, batch.targets_BL, batch.domain_B, bytes_per_token_V, num_domains)
 
 
-OBJECTIVES: dict[str, Callable[["LanguageModel", "Batch", "Tensor", int], "Sums"]] = {"next_token": next_token}
+# To `next_token` all tokens count, to any other objective those that the text marks (`data.windows.Stream`)
+OBJECTIVES: dict[str, Callable[["LanguageModel", "Batch", "Tensor", int], "Sums"]] = {
+    "next_token": next_token,
+    "answers": next_token,  # supervised fine-tuning
+}
 
 
 def check(settings: Settings) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ablate.data.batches import Batch
+from ablate.data.windows import Windows
 from ablate.fit import optimizer as optimizers
 from ablate.fit.objectives import OBJECTIVES
 from ablate.model import budget, match
@@ -74,7 +75,7 @@ def _seconds_per_token(timeline: Timeline, length: int) -> float:
     optimizer = optimizers.build(model, s.optimizer)
     generator = torch.Generator().manual_seed(s.seed)  # its own: measuring moves no one else's numbers
     windows = torch.randint(s.data.vocabulary, (rows, length + 1), generator=generator)
-    batch = Batch.of([*windows.numpy()], np.zeros(rows, dtype=np.int64)).to(device)
+    batch = Batch.of(Windows(windows.numpy(), None), np.zeros(rows, dtype=np.int64)).to(device)
     ones = torch.ones(s.data.vocabulary, device=device)
 
     def step() -> float:

@@ -36,11 +36,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ablate.data.batches import Batch
+from ablate.data.windows import IGNORED
 from ablate.fit import optimizer as optimizers
 from ablate.fit.module import Diverged, Pretraining
 from ablate.plan.timeline import Timeline
 from ablate.run.settings import Settings
-from ablate.scores.loss import IGNORED
 
 LENGTH = 128  # tokens of a row at most: two blocks of queries, two chunks of a state
 RATES = {"lr": 1e-3, "weight_decay": 0.1}

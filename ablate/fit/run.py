@@ -20,6 +20,7 @@ from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfile
 
 from ablate.data.batches import Batches, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepared
+from ablate.data.windows import Stream
 from ablate.fit import callbacks, checkpoint, keep, mirror, parents
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.parallel import processes, strategy
@@ -71,6 +72,9 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     ahead = growth.start if growth.start and growth.start.read()["step"] > record.saved_step else None
     own = None if ahead else checkpoint.newest(record.checkpoints)
     watch = Watch(settings, order, held_out, record, ahead)
+    streams = [Stream.of(corpus, domain, "train", settings.objective) for domain in settings.data.domains]
+    if any(stream.marks is not None for stream in streams):
+        watch.marked = streams
     if settings.evaluate.samples:
         watch.samples = Samples(settings, corpus)
     every, leave = _save_every(settings, watch.every), _leave(growth, record, watch)

@@ -1,8 +1,8 @@
 """What a run tells while it trains: rows for the record, a line or a bar for people, alarms.
 
 Rows are written at most LOG_ROWS times a run, so that watching costs nothing measurable. What was
-planned is compared with what happened: the rates in the optimizer and the tokens read of each domain must
-be those of the timeline, and the loss must hold every target that counts once, or the run stops.
+planned is compared with what happened: the rates in the optimizer, the tokens read of each domain and how many of
+them count must be those of the plan, and the loss must hold every target that counts once, or the run stops.
 """
 
 import time
@@ -15,6 +15,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from ablate.data.batches import Batch
+from ablate.data.windows import IGNORED, Stream, counted
 from ablate.fit import mirror
 from ablate.fit import optimizer as optimizers
 from ablate.fit.module import Diverged, Pretraining
@@ -27,7 +28,7 @@ from ablate.run.record import Record
 from ablate.run.settings import Settings
 from ablate.run.trunks import Trunk
 from ablate.scores import metrics
-from ablate.scores.loss import IGNORED, implausible
+from ablate.scores.loss import implausible
 
 LOG_ROWS = 200
 BEAT_SECONDS = 1.0
@@ -39,6 +40,7 @@ class Watch(L.Callback):
     def __init__(self, settings: Settings, order: Order, held_out: Batch, record: Record, start: Trunk | None = None):
         self.settings, self.order, self.held_out, self.record, self.start = settings, order, held_out, record, start
         self.samples: Samples | None = None
+        self.marked: Sequence[Stream] = ()  # the streams that are read, where not all of their tokens count
         self.grown_from: dict[str, Any] | None = None
         self.timeline = order.timeline
         self.every = max(1, len(self.timeline) // LOG_ROWS)
@@ -135,9 +137,9 @@ class Watch(L.Callback):
         seconds = time.perf_counter() - self.clock
         self.seconds += seconds
         nats_D, tokens_D, bytes_D = module.take_sums().cpu().unbind(1)
-        nats = float(nats_D.sum() / tokens_D.sum())
+        nats = float(nats_D.sum() / tokens_D.sum().clamp(min=1))
         self._compare(trainer, step, tokens_D.tolist())
-        per_second = float(tokens_D.sum()) / seconds
+        per_second = float(self.timeline.tokens[step] - self.timeline.tokens[self.last_step]) / seconds
         row = {
             "step": step,
             "tokens": int(self.timeline.tokens[step]),
@@ -150,6 +152,8 @@ class Watch(L.Callback):
             "mfu": (self.flops[step] - self.flops[self.last_step]) / seconds / self.peak,
             "domain_tokens": self.order.domain_tokens(step),
         }
+        if self.marked:
+            row["counted_tokens"] = dict(zip(self.order.domains, map(int, tokens_D.tolist()), strict=True))
         if self.settings.where.gradient_norms:
             row["gradient_norms"] = self._gradient_norms(module)
         self.smoothed.add(nats_D.numpy(), tokens_D.numpy(), step - self.last_step)
@@ -158,7 +162,8 @@ class Watch(L.Callback):
         weights_D = self.timeline.weights[self.timeline.table["stage"][step - 1]]
         text = f"loss {self.smoothed.loss(weights_D):.3f} nats/token over {self.smoothed.covered} steps"
         self.progress.at(step, f"{text}  {per_second:,.0f} tokens/s")
-        if why := implausible(float(nats_D.sum()), float(tokens_D.sum()), float(bytes_D.sum())):
+        size = 0.0 if self.marked else float(bytes_D.sum())  # an answer may be as good as certain, a text never
+        if why := implausible(float(nats_D.sum()), float(tokens_D.sum()), size):
             raise Diverged(f"step {step}: {why}")
 
     def _gradient_norms(self, module: Pretraining) -> dict[str, float]:
@@ -188,11 +193,22 @@ class Watch(L.Callback):
         now, before = self.order.domain_tokens(step), self.order.domain_tokens(self.last_step)
         read_D2 = trainer.strategy.reduce(self.read_D2.clone(), reduce_op="sum").tolist()
         self.read_D2.zero_()
-        for domain, (read, counted), summed in zip(self.order.domains, read_D2, tokens_D, strict=True):
+        marked = self._planned_counts(step)
+        for domain, (read, told), summed in zip(self.order.domains, read_D2, tokens_D, strict=True):
             if read != (planned := now[domain] - before[domain]):
                 raise RuntimeError(f"step {step}: {read} tokens of {domain} were read, planned {planned}")
-            if summed != counted:
-                raise RuntimeError(f"step {step}: {summed:.0f} targets of {domain} are in the loss, read {counted}")
+            if marked and told != marked[domain]:
+                raise RuntimeError(f"step {step}: {told} tokens of {domain} count, planned {marked[domain]}")
+            if summed != told:
+                raise RuntimeError(f"step {step}: {summed:.0f} targets of {domain} are in the loss, read {told}")
+
+    def _planned_counts(self, step: int) -> dict[str, int]:
+        """Of each domain the targets that count since the last row; nothing where all do."""
+        if not self.marked:
+            return {}
+        rows = [self.order.step(t) for t in range(self.last_step, step)]
+        sums = sum(counted(self.marked, one.domain_R, one.start_R, one.length) for one in rows)
+        return dict(zip(self.order.domains, np.asarray(sums).tolist(), strict=True))
 
     def _evaluate(self, trainer: L.Trainer, module: Pretraining, step: int) -> dict[str, Any]:
         sums_D3, rows_R3 = module.evaluate(self.held_out, self._beat)

@@ -65,6 +65,11 @@ class Data:
     level: Annotated[dict[str, int], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)
     # Columns of rows that hold text, source, url, licence, where they have other names: {text: content}
     columns: Annotated[dict[str, str], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)
+    # Of documents with parts (rows of prompt and response, dialogues), by domain, whose tokens count: answers, all, or
+    # roles with a + between them, {chat: user+assistant}. A domain that is not named counts answers
+    counts: Annotated[dict[str, str], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)
+    # A chat template for dialogues, a file of Jinja as transformers has it; empty: `corpus/chat.jinja`
+    template: Annotated[str, Mark.NOT_HASHED] = ""
     # A prepared text whose tokenizer and held-out documents are this text's too: a folder of outputs/data. A study sets
     # it for arms of other text
     held_out: Annotated[str, Mark.NOT_HASHED] = ""

@@ -22,10 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ablate.data.windows import IGNORED
 from ablate.model.linear import grad_of_weight, product
 from ablate.scores.metrics import bits_per_byte
-
-IGNORED = -100  # a target that counts neither as token nor as bytes
 
 # Logits held at once. On a CPU a chunk should stay in cache; a GPU wants large products.
 CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**27}

@@ -136,8 +136,8 @@ def _check_held_out(plan: Plan, arm: Arm) -> None:
     cut = [one.corpus.of_tokenizer for one in (arm, base)]
     for domain in domains:
         a, b = held_out(arm.corpus, domain, *ours), held_out(base.corpus, domain, *theirs)
-        if cut[0] != cut[1] or not np.array_equal(a, b):
-            sizes = [one.corpus.bytes_per_token[w[:, 1:]].sum() for one, w in ((arm, a), (base, b))]
+        if cut[0] != cut[1] or not np.array_equal(a.targets_RL, b.targets_RL):
+            sizes = [one.corpus.bytes_per_token[w.tokens_RT[:, 1:]].sum() for one, w in ((arm, a), (base, b))]
             text = "is scored on other held-out text of domain {} than the base ({:,} bytes, the base {:,})"
             raise _refused(plan, arm, text.format(domain, *sizes))
 

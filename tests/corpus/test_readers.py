@@ -190,7 +190,7 @@ def test_columns_of_other_names(tmp_path):
         list(read(path, columns=Columns.of({"text": "body"})))
     with pytest.raises(UserError, match=r"data\.columns\.url=link"):
         list(read(path, columns=Columns.of({"text": "content", "url": "link"})))
-    with pytest.raises(SettingsError, match=r"^data\.columns=txt: must be one of text, source, url"):
+    with pytest.raises(SettingsError, match=r"^data\.columns=txt: must be one of text, messages, prompt"):
         Columns.of({"txt": "content"})
     with pytest.raises(SettingsError, match=r"^data\.columns\.text='': must be the name of a column"):
         Columns.of({"text": ""})

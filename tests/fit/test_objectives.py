@@ -10,6 +10,7 @@ from torch import nn
 
 from ablate.data.batches import Batch, Steps, training_spans
 from ablate.data.tokens import prepare
+from ablate.data.windows import IGNORED
 from ablate.fit.parallel import strategy
 from ablate.fit.parallel.processes import free_port
 from ablate.model.language import build
@@ -18,7 +19,6 @@ from ablate.plan.timeline import timeline
 from ablate.run.identity import run_id
 from ablate.run.settings import Settings, SettingsError
 from ablate.scores import loss
-from ablate.scores.loss import IGNORED
 from ablate.sweep.worker import alone
 
 GET_ITEM = Steps.__getitem__
@@ -98,7 +98,7 @@ def test_rows_of_another_domain_than_planned_stop_the_run(tiny, monkeypatch):
 
 def test_an_unknown_objective_is_refused_before_anything_is_written(tiny):
     settings = tiny(objective="next_word")
-    with pytest.raises(SettingsError, match=r"^objective=next_word: must be one of next_token$"):
+    with pytest.raises(SettingsError, match=r"^objective=next_word: must be one of next_token, answers$"):
         alone(settings)
     assert not (Path(settings.where.outputs) / "runs").exists()
 

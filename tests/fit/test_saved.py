@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from ablate.data.tokenizer import train
 from ablate.data.tokens import prepared
+from ablate.data.windows import IGNORED
 from ablate.fit import saved
 from ablate.fit.module import Pretraining
 from ablate.model.language import build
@@ -17,7 +18,6 @@ from ablate.run.files import write_json
 from ablate.run.identity import SEMANTICS
 from ablate.run.record import run_record, study_record
 from ablate.run.settings import Model, Size, UserError
-from ablate.scores.loss import IGNORED
 from ablate.sweep import audit
 from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.validity import scores

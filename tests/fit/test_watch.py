@@ -8,6 +8,7 @@ import torch
 from runs import record_of, train_run
 
 from ablate.data.batches import Batch
+from ablate.data.windows import Windows
 from ablate.fit.parallel import strategy
 from ablate.fit.watch import Smoothed, Watch, losses_by_row, sums_by_domain
 from ablate.plan.order import Order
@@ -17,7 +18,7 @@ from ablate.run.settings import SettingsError
 from ablate.scores.metrics import Scope, metric_of
 
 WEIGHTS = np.array([0.5, 0.5])
-NOTHING = Batch.of([np.zeros(2)], np.zeros(1, int))
+NOTHING = Batch.of(Windows(np.zeros((1, 2)), None), np.zeros(1, int))
 
 
 def test_rows_of_one_domain_at_a_time_do_not_look_like_divergence():

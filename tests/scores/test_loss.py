@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from ablate.data.windows import IGNORED
 from ablate.scores import loss
-from ablate.scores.loss import IGNORED, implausible, loss_sums, plain_nats
+from ablate.scores.loss import implausible, loss_sums, plain_nats
 from ablate.scores.metrics import bits_per_byte
 
 

@@ -1,5 +1,10 @@
 """Rows as documents: which column holds what.
 
+    text                  the document
+    messages              a dialogue: [{role, content}, ...], written by a chat template (`corpus.chat`)
+    prompt, response      a question and its answer, as they are; where no space parts them a line break does
+
+What `data.columns` names is read; else a text, or what of the others is there.
 A row with a source has it. Rows without one are each a source of their own, `<file>:<number>`, as the field takes them:
 chapters of a book, which must not straddle training and held-out text, need a `source`.
 """
@@ -7,35 +12,45 @@ chapters of a book, which must not straddle training and held-out text, need a `
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ablate.corpus import chat, turns
 from ablate.corpus.document import Document
 from ablate.corpus.readers.file import File
+from ablate.corpus.turns import Part
 from ablate.run.parts import require_member
 from ablate.run.settings import SettingsError
 
 # What a column may hold, and what it is called where `data.columns` does not say
 USUAL = {
     "text": ("text",),
+    "messages": ("messages",),
+    "prompt": ("prompt",),
+    "response": ("response", "completion"),
     "source": ("source",),
     "url": ("url",),
     "licence": ("licence", "license"),
     "language": ("language",),
 }
 META = ("url", "licence", "language")
+FORMS = (("text",), ("messages",), ("prompt", "response"))  # what a row may hold, the usual first
 
 
 class Columns(NamedTuple):
-    """What `data.columns` names."""
+    """What `data.columns` names, and the chat template that dialogues are written by."""
 
     named: Mapping[str, str] = {}
+    template: str = ""
 
     @classmethod
-    def of(cls, named: Mapping[str, str]) -> "Columns":
+    def of(cls, named: Mapping[str, str], template: str = "") -> "Columns":
         """Raises SettingsError for what no column can hold."""
         for what, name in named.items():
             require_member("data.columns", what, USUAL)
             if not name:
                 raise SettingsError(f"data.columns.{what}={name!r}: must be the name of a column")
-        return cls(named)
+        if len(forms := [form for form in FORMS if set(form) & set(named)]) > 1:
+            names = " and ".join(form[0] for form in forms)
+            raise SettingsError(f"data.columns: names {names}, of which a row can be one; leave out the others")
+        return cls(named, template)
 
     def among(self, file: File, there: Sequence[str]) -> dict[str, str]:
         """Which of the columns that are there hold what: {text: content, url: url}.
@@ -43,14 +58,26 @@ class Columns(NamedTuple):
         Raises UserError for one that must be there and is not, or is there twice.
         """
         usual = {what: next((name for name in names if name in there), "") for what, names in USUAL.items()}
-        found = {what: name for what, name in usual.items() if name} | {"text": "text"} | dict(self.named)
-        for what, name in found.items():
+        known = {what: name for what, name in usual.items() if name} | dict(self.named)
+        form = self._form(known)
+        found = {what: name for what, name in known.items() if what in form or not any(what in one for one in FORMS)}
+        for what, name in (dict.fromkeys(form, "") | found).items():
+            name = name or usual[what] or USUAL[what][0]
             if name not in there:
-                key = f"data.columns.{what}={name}" if what in self.named else "name the right one by data.columns.text"
+                key = (
+                    f"data.columns.{what}={name}"
+                    if what in self.named
+                    else f"name the right one by data.columns.{what}"
+                )
                 raise file.fault(f"no column {name!r} (it has {', '.join(map(str, there)) or 'none'}); {key}")
             if there.count(name) > 1:
                 raise file.fault(f"two columns are called {name!r}")
         return found
+
+    def _form(self, known: Mapping[str, str]) -> tuple[str, ...]:
+        """What makes a document of a row: what is named, or the first of which all is there."""
+        whole = [form for form in FORMS if set(form) <= set(known)]
+        return next((form for form in FORMS if set(form) & set(self.named)), next(iter(whole), FORMS[0]))
 
 
 class Rows:
@@ -67,12 +94,22 @@ class Rows:
         there = tuple(row)
         if there != self.there:
             self.there, self.found = there, self.columns.among(self.file, there)
-        text = self._text(row)
         meta = {what: said for what in META if (said := _plain(row.get(self.found.get(what))))}
-        return Document(text, self._source(row) or f"{self.file.name}:{self.file.number}", meta)
+        source = self._source(row) or f"{self.file.name}:{self.file.number}"
+        if "text" in self.found:
+            return Document(self._text(row, "text"), source, meta)
+        return turns.document(self._parts(row), source, meta)
 
-    def _text(self, row: Mapping[str, Any]) -> str:
-        name = self.found["text"]
+    def _parts(self, row: Mapping[str, Any]) -> list[Part]:
+        if "messages" in self.found:
+            try:
+                return chat.parts(row[self.found["messages"]], chat.template(self.columns.template))
+            except ValueError as error:
+                raise self.file.fault(f"column {self.found['messages']!r}: {error}") from None
+        return turns.pair(self._text(row, "prompt"), self._text(row, "response"))
+
+    def _text(self, row: Mapping[str, Any], what: str) -> str:
+        name = self.found[what]
         if not isinstance(row[name], str):
             raise self.file.fault(f"column {name!r} must be a string, not {type(row[name]).__name__}")
         return row[name]

@@ -18,13 +18,13 @@ from safetensors.torch import load_file
 from tiny import TINY, merged
 
 from ablate.data.batches import Batch
+from ablate.data.windows import IGNORED, Windows
 from ablate.fit import checkpoint
 from ablate.fit.module import share
 from ablate.fit.parallel import processes, strategy, zero
 from ablate.run.parse import from_config
 from ablate.run.record import Record
 from ablate.run.settings import Settings, SettingsError
-from ablate.scores.loss import IGNORED
 
 pytestmark = pytest.mark.slow
 
@@ -252,7 +252,7 @@ def fails() -> None:
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
 def test_shares_are_of_one_size_and_count_each_row_once(world):
-    rows = Batch.of([*np.arange(35).reshape(7, 5)], np.arange(7) % 3)
+    rows = Batch.of(Windows(np.arange(35).reshape(7, 5), None), np.arange(7) % 3)
     shares = [share(rows, rank, world) for rank in range(world)]
     assert len({part.tokens_BL.shape for part in shares}) == 1
     together = Batch(*(torch.cat(parts) for parts in zip(*shares, strict=True)))

@@ -1,0 +1,62 @@
+"""Dialogues as parts of text, by a chat template: a file of Jinja as transformers has it, exported with the model.
+
+    {% generation %} ... {% endgeneration %}    in the template, around what is written by one role
+
+The template is asked with `mark_all` to mark every message; one that marks those of the assistant alone leaves the
+rest to nobody, and it never counts.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ablate.corpus.turns import Part
+from ablate.run.settings import SettingsError
+
+USUAL = Path(__file__).with_name("chat.jinja")
+FRAME = "template"  # the role of what the template writes
+
+
+@functools.cache
+def template(path: str) -> str:
+    """The text of a template; of the usual one without a path. Raises SettingsError for one that cannot be used."""
+    key = f"data.template={path}"
+    try:
+        text = (Path(path) if path else USUAL).read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{key}: {error.strerror}") from None
+    if "generation %}" not in text.replace("generation -%}", "generation %}"):
+        raise SettingsError(f"{key}: must say what the assistant writes: {{% generation %}} ... {{% endgeneration %}}")
+    return text
+
+
+def parts(messages: Sequence[Mapping[str, Any]], template: str) -> list[Part]:
+    """The messages as the template writes them. Raises ValueError for messages that are none."""
+    from transformers.utils.chat_template_utils import render_jinja_template  # a second, for those who have dialogues
+
+    _check(messages)
+    chats = [[dict(message) for message in messages]]
+    texts, marked = render_jinja_template(
+        chats, chat_template=template, return_assistant_tokens_mask=True, bos_token="", eos_token="", mark_all=True
+    )
+    text, places = texts[0], [(int(start), int(stop)) for start, stop in marked[0]]
+    roles = [message["role"] for message in messages]
+    roles = roles if len(places) == len(roles) else [role for role in roles if role == "assistant"]
+    if len(places) != len(roles):
+        raise ValueError(f"the template marks {len(places)} passages, where the assistant has {len(roles)} messages")
+    found, end = [], 0
+    for role, (start, stop) in zip(roles, places, strict=True):
+        found += [Part(FRAME, text[end:start]), Part(role, text[start:stop])]
+        end = stop
+    return [part for part in (*found, Part(FRAME, text[end:])) if part.text]
+
+
+def _check(messages: Any) -> None:
+    if not isinstance(messages, list) or not messages:
+        raise ValueError("a dialogue must be a list of messages")
+    for message in messages:
+        if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
+            raise ValueError(f"a message must have a role and a content, not {str(message)[:80]!r}")
+        if not all(isinstance(message[key], str) for key in ("role", "content")):
+            raise ValueError(f"role and content of a message must be strings, not {str(message)[:80]!r}")

@@ -1,0 +1,152 @@
+"""Text with parts that count: which tokens do is stored beside them, and read with them."""
+
+import json
+
+import numpy as np
+import pytest
+from small import intact, write_jsonl  # pyrefly: ignore  # beside this file
+
+from ablate.data.batches import Steps, validation_rows
+from ablate.data.request import Levels
+from ablate.data.tokens import prepare
+from ablate.data.windows import IGNORED
+from ablate.plan.order import Order
+from ablate.plan.timeline import timeline
+from ablate.run.corpus import Processing
+from ablate.run.parse import from_plain
+from ablate.run.settings import Data, UserError
+
+ROWS = 300
+MASKED = Levels(Processing(rules=["masks"]))
+
+
+def pairs(number: int) -> list[dict]:
+    return [{"prompt": f"What is {i} plus {i + 1}?", "response": f"It is {2 * i + 1}."} for i in range(number)]
+
+
+def chats(number: int) -> list[dict]:
+    def chat(i: int) -> list[dict]:
+        asked = [{"role": "system", "content": "Add."}, {"role": "user", "content": f"{i} and {i}?"}]
+        return [
+            *asked,
+            {"role": "assistant", "content": f"{2 * i}"},
+            *asked[1:],
+            {"role": "assistant", "content": "Again!"},
+        ]
+
+    return [{"messages": chat(i)} for i in range(number)]
+
+
+def data(root, rows=None, **settings):
+    write_jsonl(root / "chat" / "rows.jsonl", pairs(ROWS) if rows is None else rows)
+    write_jsonl(
+        root / "text" / "rows.jsonl", [{"text": f"{i} times a line of text.", "source": str(i)} for i in range(ROWS)]
+    )
+    given = {"domains": ["chat", "text"], "focus": "chat", "vocabulary": 320, "span": 32, "validation": 0.2}
+    return Data(source="folder", root=str(root), **(given | settings))
+
+
+def counted(corpus, domain="chat", split="train"):
+    """What of each document counts, as text."""
+    tokens, marks = corpus.tokens(domain, split), corpus.marks(domain, split)
+    ends = np.flatnonzero(tokens == corpus.end)
+    tokenizer, begin, found = corpus.tokenizer(), 0, []
+    for end in ends.tolist():
+        mine = slice(begin, end)
+        found.append((tokenizer.decode(tokens[mine][marks[mine] == 1].tolist()), bool(marks[end])))
+        begin = end + 1
+    return found
+
+
+def test_answers_count_and_the_end_after_them(tmp_path):
+    corpus = prepare(data(tmp_path / "text"), tmp_path / "out")
+    found = counted(corpus)
+    assert len(found) > 200
+    assert all(text.startswith("It is ") and text.endswith(".") and end for text, end in found)
+    assert corpus.counted("chat", "train") == int(corpus.marks("chat", "train").sum())
+    assert corpus.marks("text", "train") is None
+    assert corpus.counted("text", "train") == corpus.num_tokens("text", "train")
+    assert intact(corpus)
+
+
+def test_a_dialogue_counts_what_the_assistant_says(tmp_path):
+    corpus = prepare(data(tmp_path / "text", chats(ROWS)), tmp_path / "out")
+    assert all(text.strip().endswith("Again!") and "and" not in text and end for text, end in counted(corpus))
+    whole = corpus.tokenizer().decode(corpus.tokens("chat", "train")[:60].tolist())
+    assert "System: Add.\nUser: " in whole
+    assert "\nAssistant: " in whole
+
+
+def test_other_roles_count_where_they_are_asked_for(tmp_path):
+    rows = data(tmp_path / "text", chats(ROWS), counts={"chat": "user"})
+    assert all(
+        "and" in text and "Again" not in text and not end for text, end in counted(prepare(rows, tmp_path / "out"))
+    )
+    everything = prepare(data(tmp_path / "text", chats(ROWS), counts={"chat": "all"}), tmp_path / "out")
+    assert everything.marks("chat", "train") is None
+    with pytest.raises(UserError, match=r"^data\.counts\.chat=narrator: no token of its train text counts"):
+        prepare(data(tmp_path / "text", chats(ROWS), counts={"chat": "narrator"}), tmp_path / "out")
+
+
+def test_what_counts_is_part_of_what_the_text_is(tmp_path):
+    one, other = (
+        prepare(data(tmp_path / "text", chats(ROWS), counts={"chat": what}), tmp_path / "out")
+        for what in ("answers", "user")
+    )
+    assert one.of_text("chat") == other.of_text("chat")
+    assert one.fingerprint != other.fingerprint
+
+
+def settings(where, **more):
+    plain = {
+        "data": json.loads(json.dumps(where.__dict__)),
+        "tokens": 32 * 64,
+        "step_tokens": 128,
+        "length": {"lengths": [32]},
+    }
+    return from_plain(plain | {"evaluation": {"spans": 4, "times": 1}} | more)
+
+
+def batch(corpus, one):
+    spans = [(corpus.num_tokens(domain, "train") - 1) // 32 for domain in one.data.domains]
+    return Steps(Order(timeline(one), spans), corpus)[3]
+
+
+def test_the_objective_says_whether_all_tokens_of_a_row_count(tmp_path):
+    where = data(tmp_path / "text")
+    corpus = prepare(where, tmp_path / "out")
+    whole, answers = (batch(corpus, settings(where, objective=name)) for name in ("next_token", "answers"))
+    assert (whole.targets_BL != IGNORED).all()
+    left = answers.targets_BL != IGNORED
+    assert (answers.targets_BL[left] == whole.targets_BL[left]).all()
+    assert (answers.tokens_BL == whole.tokens_BL).all()
+    assert left[answers.domain_B == 1].all()
+    share = corpus.counted("chat", "train") / corpus.num_tokens("chat", "train")
+    assert left[answers.domain_B == 0].double().mean() == pytest.approx(share, abs=0.15)
+
+
+def test_held_out_text_counts_alike_for_every_objective(tmp_path):
+    where = data(tmp_path / "text")
+    corpus = prepare(where, tmp_path / "out")
+    one, other = (validation_rows(corpus, settings(where, objective=name)) for name in ("next_token", "answers"))
+    assert (one.targets_BL == other.targets_BL).all()
+    assert (one.targets_BL == IGNORED).any()
+
+
+def test_a_document_is_cut_part_by_part_as_a_prompt_alone_is(tmp_path):
+    corpus = prepare(data(tmp_path / "text"), tmp_path / "out")
+    tokens, marks = corpus.tokens("chat", "train"), corpus.marks("chat", "train")
+    end = int(np.flatnonzero(tokens == corpus.end)[0])
+    prompt = tokens[:end][marks[:end] == 0].tolist()
+    text = corpus.tokenizer().decode(prompt)
+    assert text.startswith("What is ")
+    assert text.endswith("?\n")
+    assert corpus.tokenizer().encode(text, add_special_tokens=False).ids == prompt
+
+
+def test_text_that_a_level_changed_has_no_parts_any_more(tmp_path):
+    rows = [{"prompt": f"Who is {i}?", "response": f"Write to lena.{i}@posteo.de, please, today."} for i in range(ROWS)]
+    with pytest.raises(
+        UserError, match=r"^domain chat: a step of data\.level changed documents of which a part counts"
+    ):
+        prepare(data(tmp_path / "text", rows, level={"chat": 2}), tmp_path / "out", how=MASKED)
