@@ -1,6 +1,7 @@
 """Text with parts that count: which tokens do is stored beside them, and read with them."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,13 +43,19 @@ def data(root, rows=None, **settings):
     write_jsonl(
         root / "text" / "rows.jsonl", [{"text": f"{i} times a line of text.", "source": str(i)} for i in range(ROWS)]
     )
-    given = {"domains": ["chat", "text"], "focus": "chat", "vocabulary": 320, "span": 32, "validation": 0.2}
-    return Data(source="folder", root=str(root), **(given | settings))
+    given: dict[str, Any] = {"domains": ["chat", "text"], "focus": "chat", "vocabulary": 320, "span": 32}
+    return Data(source="folder", root=str(root), **(given | {"validation": 0.2} | settings))
+
+
+def marks_of(corpus, domain="chat", split="train"):
+    marks = corpus.marks(domain, split)
+    assert marks is not None
+    return marks
 
 
 def counted(corpus, domain="chat", split="train"):
     """What of each document counts, as text."""
-    tokens, marks = corpus.tokens(domain, split), corpus.marks(domain, split)
+    tokens, marks = corpus.tokens(domain, split), marks_of(corpus, domain, split)
     ends = np.flatnonzero(tokens == corpus.end)
     tokenizer, begin, found = corpus.tokenizer(), 0, []
     for end in ends.tolist():
@@ -63,7 +70,7 @@ def test_answers_count_and_the_end_after_them(tmp_path):
     found = counted(corpus)
     assert len(found) > 200
     assert all(text.startswith("It is ") and text.endswith(".") and end for text, end in found)
-    assert corpus.counted("chat", "train") == int(corpus.marks("chat", "train").sum())
+    assert corpus.counted("chat", "train") == int(marks_of(corpus).sum())
     assert corpus.marks("text", "train") is None
     assert corpus.counted("text", "train") == corpus.num_tokens("text", "train")
     assert intact(corpus)
@@ -135,7 +142,7 @@ def test_held_out_text_counts_alike_for_every_objective(tmp_path):
 
 def test_a_document_is_cut_part_by_part_as_a_prompt_alone_is(tmp_path):
     corpus = prepare(data(tmp_path / "text"), tmp_path / "out")
-    tokens, marks = corpus.tokens("chat", "train"), corpus.marks("chat", "train")
+    tokens, marks = corpus.tokens("chat", "train"), marks_of(corpus)
     end = int(np.flatnonzero(tokens == corpus.end)[0])
     prompt = tokens[:end][marks[:end] == 0].tolist()
     text = corpus.tokenizer().decode(prompt)
