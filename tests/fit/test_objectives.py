@@ -105,3 +105,9 @@ def test_an_unknown_objective_is_refused_before_anything_is_written(tiny):
 
 def test_the_objective_is_in_the_identity_when_it_is_not_next_token(tiny):
     assert run_id(tiny(objective="other"), "data") != run_id(tiny(), "data")
+
+
+def test_answers_of_which_all_counts_are_next_token(tiny):
+    """Bit for bit: text without parts, under the one objective and the other."""
+    one, other = (train_run(tiny(objective=name, tokens=1024)) for name in ("next_token", "answers"))
+    assert one["weights_sha256"] == other["weights_sha256"]
