@@ -6,6 +6,7 @@ weights under our names, and the settings to build it from.
 
     config.json  model.safetensors  generation_config.json      or    config.yaml  model.safetensors
     tokenizer.json  tokenizer_config.json                             tokenizer.json
+    chat_template.jinja, of text with dialogues
     README.md                                                         packed.safetensors, of ternary models
                                                                       README.md
 
@@ -23,6 +24,7 @@ import yaml
 
 from ablate.console.errors import command
 from ablate.console.words import Parser
+from ablate.corpus import chat
 from ablate.run import lookup
 from ablate.run.files import make_folder
 from ablate.run.record import Record
@@ -129,6 +131,8 @@ def _write_hf(language: "LanguageModel", record: Record, corpus: "Corpus", folde
         model_max_length=span,
         clean_up_tokenization_spaces=False,
     ).save_pretrained(folder)
+    if (corpus.folder / chat.NAME).exists():
+        shutil.copy(corpus.folder / chat.NAME, folder)
     # as it is, where transformers would write it in words of its own: a run that starts from the folder knows its text
     shutil.copy(corpus.folder / "tokenizer.json", folder)
 

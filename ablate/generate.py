@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ablate import export
 from ablate.console.errors import command
 from ablate.console.words import Parser
+from ablate.corpus import chat
 from ablate.run.settings import UserError
 
 if TYPE_CHECKING:
@@ -31,8 +32,15 @@ def main(arguments: list[str] | None = None) -> None:
     prompt = sys.stdin.read().removesuffix("\n") if options.prompt == "-" else options.prompt
     if any("\ud800" <= char <= "\udfff" for char in prompt):  # how Python holds bytes that it cannot read
         raise UserError("PROMPT: must be text in UTF-8")
-    language, tokenizer, span = _model(options.run, Path(options.outputs))
-    _say(language, tokenizer, prompt, span, options)
+    language, tokenizer, span, folder = _model(options.run, Path(options.outputs))
+    _say(language, tokenizer, _asked(prompt, folder) if options.chat else prompt, span, options)
+
+
+def _asked(prompt: str, folder: Path) -> str:
+    """The prompt as something that a user says. Raises UserError for a model without a chat template."""
+    if not (folder / chat.NAME).exists():
+        raise UserError(f"--chat: {folder} has no {chat.NAME}: the model was trained on no dialogues")
+    return chat.asked(prompt, (folder / chat.NAME).read_text(encoding="utf-8"))
 
 
 def _say(language: "LanguageModel", tokenizer: "Tokenizer", text: str, span: int, options: argparse.Namespace) -> None:
@@ -59,22 +67,23 @@ def _say(language: "LanguageModel", tokenizer: "Tokenizer", text: str, span: int
         print(f"note: {long} are more than the {span} of the rows that it was trained on", file=sys.stderr)
 
 
-def _model(run: str, outputs: Path) -> tuple["LanguageModel", "Tokenizer", int]:
-    """The model, its tokenizer, and the length of the rows that it was trained on."""
+def _model(run: str, outputs: Path) -> tuple["LanguageModel", "Tokenizer", int, Path]:
+    """The model, its tokenizer, the length of the rows that it was trained on, and the folder of its tokenizer."""
     from ablate.data.tokens import prepared
     from ablate.fit import saved
 
     if (Path(run) / "config.json").exists():
-        return saved.of_folder(Path(run))
+        return *saved.of_folder(Path(run)), Path(run)
     record = export.find(run, outputs)
     corpus = prepared(record.folder.parent.parent, record.fingerprint)
-    return saved.load(record), corpus.tokenizer(), record.settings().data.span
+    return saved.load(record), corpus.tokenizer(), record.settings().data.span, corpus.folder
 
 
 def _parser() -> Parser:
     parser = Parser("generate", WHAT, EXAMPLES)
     parser.add_argument("run", metavar="RUN", help="as in `ablate export`, or a folder that transformers loads")
     parser.add_argument("prompt", metavar="PROMPT", help="the text to go on from; - reads it from standard input")
+    parser.add_argument("--chat", action="store_true", help="the prompt is what a user says in a dialogue")
     parser.add_argument("--tokens", type=int, default=128, metavar="N", help="at most so many (default: %(default)s)")
     parser.add_argument(
         "--temperature", type=float, default=0.8, metavar="T", help="0: always the likeliest token (default: 0.8)"

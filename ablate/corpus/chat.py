@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.corpus.turns import Part
+from ablate.corpus.document import Document
+from ablate.corpus.turns import PARTS, Part
 from ablate.run.settings import SettingsError
 
 USUAL = Path(__file__).with_name("chat.jinja")
 FRAME = "template"  # the role of what the template writes
+NAME = "chat_template.jinja"  # beside a tokenizer, where transformers looks for it
 
 
 @functools.cache
@@ -50,6 +52,19 @@ def parts(messages: Sequence[Mapping[str, Any]], template: str) -> list[Part]:
         found += [Part(FRAME, text[end:start]), Part(role, text[start:stop])]
         end = stop
     return [part for part in (*found, Part(FRAME, text[end:])) if part.text]
+
+
+def asked(content: str, template: str) -> str:
+    """What a user says, as the assistant is to go on with it."""
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    chats = [[{"role": "user", "content": content}]]
+    named = {"bos_token": "", "eos_token": ""}
+    return render_jinja_template(chats, chat_template=template, add_generation_prompt=True, **named)[0][0]
+
+
+def is_chat(document: Document) -> bool:
+    return any(role == FRAME for role, _ in document.meta.get(PARTS, ()))
 
 
 def _check(messages: Any) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate.corpus import turns
+from ablate.corpus import chat, turns
 from ablate.corpus.copies import Copies
 from ablate.corpus.document import Document
 from ablate.corpus.levels import level_of
@@ -209,6 +209,8 @@ class Build:
         domains: dict[str, Any] = {}
         for domain in self.data.domains:
             domains[domain] = {name: self._joined(tasks, domain, name) for name in SPLITS}
+        if any(split.get("chats") for found in domains.values() for split in found.values()):
+            write(self.part / chat.NAME, [chat.template(self.data.template).encode()])
         if self.held_out:
             _copy(self.held_out.folder / SOURCES, self.part / SOURCES)
         else:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ablate.corpus import turns
+from ablate.corpus import chat, turns
 from ablate.corpus.copies import Copies
 from ablate.corpus.document import Document
 from ablate.corpus.turns import Part
@@ -46,6 +46,7 @@ class Counts:
     copies: int = 0  # documents of which something went
     copied_bytes: int = 0
     counted: int = 0  # tokens that count; all, unless documents have parts
+    chats: int = 0  # documents that a chat template wrote
 
     def add(self, other: dict[str, int]) -> None:
         for name, value in other.items():
@@ -80,6 +81,7 @@ class Cutting:
             token_bytes += int(encoder.bytes_per_token[tokens].sum(dtype=np.int64))
             size = sum(document.bytes for document in documents)
             counts.add({"documents": len(documents), "bytes": size, "tokens": len(tokens)})
+            counts.chats += sum(map(chat.is_chat, documents))
             counts.counted += len(tokens) if marks_T is None else int(marks_T.sum())
             marks.append(len(tokens) if marks_T is None else marks_T)
             sources.append(np.unique(keys(document.source for document in documents)))

@@ -95,8 +95,10 @@ class Corpus:
         return self.manifest["files"]["tokenizer.json"]["sha256"]
 
     def of_text(self, domain: str) -> str:
-        """sha256 hex of the stream that a domain is trained on."""
-        return self.manifest["files"][self._file(domain, "train")]["sha256"]
+        """sha256 hex of the stream that a domain is trained on, and of what counts of it."""
+        names = [self._file(domain, "train"), marks_name(domain, "train")]
+        found = [files[name]["sha256"] for name in names if name in (files := self.manifest["files"])]
+        return found[0] if len(found) == 1 else digest(found)
 
     def counted(self, domain: str, split: str) -> int:
         """How many of its tokens count."""

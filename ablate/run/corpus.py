@@ -60,8 +60,9 @@ class Processing:
     # The level that held-out text of a domain has in every arm: what a good document looks like. {all: 2}; 1 where no
     # other is named
     held_out: dict[str, Annotated[int, Field(ge=0, le=5)]] = dataclasses.field(default_factory=dict)
-    # What arms of other text have in common: the tokens they train on, the unique tokens, or the documents they are of
-    volume: Literal["tokens", "unique", "documents"] = "tokens"
+    # What arms of other text have in common: the tokens they train on, those of them that count, the unique tokens, or
+    # the documents they are of
+    volume: Literal["tokens", "counted", "unique", "documents"] = "tokens"
     # Of a domain, bytes of text that are drawn at random from what its level leaves; a study sets it for unique tokens
     draw: dict[str, NotNegative] = dataclasses.field(default_factory=dict)
     # Of a domain, a file with the ids of the documents that may stay (`corpus.draw`); a study sets it for documents

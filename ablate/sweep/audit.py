@@ -32,8 +32,8 @@ from ablate.verdict.evidence import Evidence, under_first
 from ablate.verdict.validity import scores
 
 # Factors that explain other text, with all keys below them, and text that is cut otherwise
-OF_TEXT = ["corpus", "data.columns", "data.domain_bytes", "data.level", "data.root", "data.source", "data.sources"]
-OF_TEXT += ["data.validation"]
+OF_TEXT = ["corpus", "data.columns", "data.counts", "data.domain_bytes", "data.level", "data.root", "data.source"]
+OF_TEXT += ["data.sources", "data.template", "data.validation"]
 OF_TOKENS = ["data.tokenizer", "data.vocabulary", "start"]
 
 

@@ -3,6 +3,7 @@
 held-out text and tokenizer   the base's, in every arm that may be trained on other text, unless it is cut otherwise
                               on purpose
 corpus.volume                 tokens: an arm trains on as many tokens, whatever text it has
+                              counted: on as many tokens that count (`data.windows`), and so on other tokens and steps
                               unique: of every domain each arm has as many unique tokens as the arm with the fewest
                               documents: of every domain each arm has the documents, or what was made of them, that
                               are left in all arms
@@ -13,17 +14,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ablate.corpus.levels import level_of
 from ablate.data.request import tokenizer_digest
 from ablate.data.tokens import Corpus
+from ablate.plan.timeline import timeline
 from ablate.run.identity import digest, flatten
-from ablate.run.settings import Data, Settings
+from ablate.run.settings import Data, Settings, SettingsError
 from ablate.sweep import study as studies
 from ablate.sweep.study import Arm, Plan
 from ablate.sweep.worker import text_of
 
 # What says which text there is, by domain or as a whole; a study sets the rest of `corpus`
-OF_DATA = ("source", "root", "columns", "domain_bytes", "validation")
+OF_DATA = ("source", "root", "columns", "counts", "template", "domain_bytes", "validation")
+COUNTED = "counted"
 OF_STUDY = ("draw", "only", "volume")
 Changes = dict[str, dict[str, Any]]  # of a domain: {corpus key: {domain: value}}
 
@@ -38,6 +43,8 @@ def with_corpora(plan: Plan) -> Plan:
     if fixed := volume(plan.arms, corpora):
         arms = [_with(arm, fixed.get(arm.name, {}), first) for arm in plan.arms]
         plan, corpora = dataclasses.replace(plan, arms=arms), _all(arms)
+    if base.settings.corpus.volume == COUNTED:
+        plan = dataclasses.replace(plan, arms=_counted_alike(plan, corpora))
     return studies.with_corpora(plan, corpora)
 
 
@@ -81,6 +88,36 @@ def _all(arms: list[Arm]) -> list[Corpus]:
     keys = [repr((one.settings.data, one.settings.corpus, one.settings.evaluation.spans)) for one in arms]
     corpora = {key: text_of(one.settings) for key, one in dict(zip(keys, arms, strict=True)).items()}
     return [corpora[key] for key in keys]
+
+
+def _counted_alike(plan: Plan, corpora: list[Corpus]) -> list[Arm]:
+    """The arms with so many tokens each that as many count as in the base. Raises SettingsError unless the study says
+    that tokens differ."""
+    if "tokens" not in plan.study.factor:
+        raise SettingsError(
+            f"corpus.volume={COUNTED}: needs tokens in study.factor, for arms are to read as many as it takes"
+        )
+    base, *others = plan.arms
+    wanted = base.settings.tokens * _share_counted(base.settings, corpora[0])
+    arms = [base]
+    for arm, corpus in zip(others, corpora[1:], strict=True):
+        tokens = round(wanted / _share_counted(arm.settings, corpus))
+        same = abs(tokens - base.settings.tokens) < base.settings.step_tokens
+        change = {} if same else {"tokens": (base.settings.tokens, tokens)}
+        settings = dataclasses.replace(arm.settings, tokens=base.settings.tokens if same else tokens)
+        arms.append(dataclasses.replace(arm, settings=settings, difference=arm.difference | change))
+    return arms
+
+
+def _share_counted(settings: Settings, corpus: Corpus) -> float:
+    """Of the tokens that a run is to read, how many count."""
+    line = timeline(settings)
+    weights_D = np.average(line.weights[line.table["stage"]], axis=0, weights=np.diff(line.tokens))
+    shares_D = [
+        1.0 if settings.objective == "next_token" else corpus.counted(d, "train") / corpus.num_tokens(d, "train")
+        for d in settings.data.domains
+    ]
+    return float(weights_D @ shares_D)
 
 
 def _as_they_are(arms: list[Arm], corpora: list[Corpus]) -> Changes:
@@ -140,6 +177,7 @@ def _listed(outputs: Path, ids: frozenset[str]) -> Path:
 
 VOLUMES: dict[str, Callable[[list[Arm], list[Corpus]], Changes]] = {
     "tokens": _as_they_are,
+    COUNTED: _as_they_are,
     "unique": _unique,
     "documents": _documents,
 }

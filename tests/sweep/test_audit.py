@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from corpus.steps import Short, Upper
+from small import write_jsonl  # pyrefly: ignore  # of the tests of data
 from tiny import merged
 
 from ablate.corpus import levels
@@ -199,3 +200,39 @@ def test_the_volume_that_arms_have_in_common(written, tiny, small_steps, volume,
     }
     assert all(abs(less[key] / whole[key] - 1) < 0.04 for key in same)
     assert list(found.arms[1].difference) == ["data.text.sums", "data.level.sums"]
+
+
+@pytest.fixture
+def asked(tmp_path, tiny):
+    """asked({"tokens"}): a study of answers alone and of all that is asked too, which counts three times as much."""
+    rows = [
+        {"prompt": "What is asked is long: " + question(i).asked, "response": question(i).answer} for i in range(400)
+    ]
+    write_jsonl(tmp_path / "corpora" / "sums" / "rows.jsonl", rows)
+    data = {"source": "folder", "root": str(tmp_path / "corpora"), "domains": ["sums"], "focus": "sums"}
+    base = {"data": data, "objective": "answers", "corpus": {"volume": "counted"}, **SHORT}
+
+    def make(factor: list[str], change: dict[str, Any]) -> Plan:
+        return of_folders(tiny, factor, base, merged(base, change))
+
+    return make
+
+
+def test_arms_that_count_other_tokens_train_on_as_many_that_count(asked):
+    found = asked(["data.counts", "tokens"], {"data": {"counts": {"sums": "all"}}})
+    base, arm = found.arms
+    counted = [
+        one.settings.tokens * one.corpus.counted("sums", "train") / one.corpus.num_tokens("sums", "train")
+        for one in found.arms
+    ]
+    assert counted[1] == pytest.approx(counted[0], rel=0.02)
+    assert arm.settings.tokens < base.settings.tokens / 2
+    assert arm.difference["tokens"] == (base.settings.tokens, arm.settings.tokens)
+    with pytest.raises(SettingsError, match=r"^corpus\.volume=counted: needs tokens in study\.factor"):
+        asked(["data.counts"], {"data": {"counts": {"sums": "all"}}})
+
+
+def test_held_out_answers_count_alike_whatever_counts_in_training(asked):
+    base, arm = asked(["data.counts", "tokens"], {"data": {"counts": {"sums": "all"}}}).arms
+    assert (base.corpus.marks("sums", "validation") == arm.corpus.marks("sums", "validation")).all()
+    assert arm.corpus.marks("sums", "train") is None

@@ -1,0 +1,65 @@
+"""Dialogues, from rows to an exported model: what it was trained on is what transformers would ask it."""
+
+from pathlib import Path
+
+import pytest
+from data.small import write_jsonl
+from runs import train_run
+from transformers import AutoTokenizer
+
+from ablate import export, generate
+from ablate.data.tokens import prepared
+from ablate.run.record import Record
+from ablate.run.settings import UserError
+
+
+def chat(number: int) -> list[dict[str, str]]:
+    first, second = (f"{number} and {number + more}?" for more in (1, 2))
+    answers = f"That is {2 * number + 1}.", f"That is {2 * number + 2}."
+    return [
+        {"role": "system", "content": "Add up."},
+        *(
+            {"role": role, "content": text}
+            for role, text in zip(["user", "assistant"] * 2, [first, answers[0], second, answers[1]], strict=True)
+        ),
+    ]
+
+
+@pytest.fixture
+def record(tiny, tmp_path) -> Record:
+    write_jsonl(tmp_path / "text" / "chat" / "rows.jsonl", [{"messages": chat(number)} for number in range(300)])
+    data = {"source": "folder", "root": str(tmp_path / "text"), "domains": ["chat"], "focus": "chat"}
+    settings = tiny(data=data, mixture={"weights": {}}, objective="answers", tokens=2048)
+    train_run(settings)
+    [folder] = (Path(settings.where.outputs) / "runs").iterdir()
+    return Record(folder)
+
+
+def test_transformers_writes_a_dialogue_as_it_was_trained_on(record, tmp_path):
+    export.export(record, "hf", tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    corpus = prepared(record.folder.parents[1], record.fingerprint)
+    stream, marks = corpus.tokens("chat", "train").tolist(), corpus.marks("chat", "train")
+    assert marks is not None
+    end = stream.index(corpus.end)
+    number = int(corpus.tokenizer().decode(stream[:end]).split("User: ")[1].split(" ")[0])
+    assert tokenizer.apply_chat_template(chat(number), tokenize=False) == corpus.tokenizer().decode(stream[:end])
+    found = tokenizer.apply_chat_template(chat(number), return_dict=True, return_assistant_tokens_mask=True)
+    assert found["assistant_masks"] == [int(mark) for mark in marks[:end]]
+
+
+def test_a_prompt_is_asked_as_a_user_would(record, tmp_path, capsys):
+    outputs = ["--outputs", str(record.folder.parents[1]), "--tokens", "4", "--temperature", "0"]
+    generate.main([record.id, "1 and 2?", "--chat", *outputs])
+    said = capsys.readouterr().out
+    generate.main([record.id, "User: 1 and 2?\nAssistant:", *outputs])
+    assert capsys.readouterr().out == said
+
+
+def test_a_model_of_plain_text_is_asked_nothing(tiny, capsys):
+    settings = tiny(tokens=1024)
+    train_run(settings)
+    [folder] = (Path(settings.where.outputs) / "runs").iterdir()
+    with pytest.raises((UserError, SystemExit)):
+        generate.main([folder.name, "1?", "--chat", "--outputs", settings.where.outputs])
+    assert "has no chat_template.jinja" in capsys.readouterr().err
