@@ -83,7 +83,7 @@ def bare(one: Settings) -> Report:
         batch = steps[number]
         optimizers.set_rates(optimizer, table[number], factors[number])
         optimizer.zero_grad()
-        sums = OBJECTIVES[one.objective](model, batch, bytes_per_token, len(one.data.domains))
+        sums = OBJECTIVES[one.objective](one)(model, batch, bytes_per_token, len(one.data.domains))
         (sums.total / one.step_tokens).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), one.optimizer.clip)
         optimizer.step()

@@ -1,6 +1,7 @@
 """Dialogues, from rows to an exported model: what it was trained on is what transformers would ask it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from data.small import write_jsonl
@@ -37,7 +38,7 @@ def record(tiny, tmp_path) -> Record:
 
 def test_transformers_writes_a_dialogue_as_it_was_trained_on(record, tmp_path):
     export.export(record, "hf", tmp_path / "model")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "model")
     corpus = prepared(record.folder.parents[1], record.fingerprint)
     stream, marks = corpus.tokens("chat", "train").tolist(), corpus.marks("chat", "train")
     assert marks is not None

@@ -23,7 +23,7 @@ from ablate.data.windows import IGNORED
 from ablate.fit import optimizer as optimizers
 from ablate.fit.averaging import Average
 from ablate.fit.custody import Custody
-from ablate.fit.objectives import OBJECTIVES
+from ablate.fit.objectives import OBJECTIVES, NextToken
 from ablate.fit.parallel.fsdp import FSDP
 from ablate.fit.parallel.zero import Zero
 from ablate.model import match
@@ -43,7 +43,8 @@ class Pretraining(L.LightningModule):
     def __init__(self, settings: Settings, timeline: Timeline, bytes_per_token: Tensor):
         super().__init__()
         self.automatic_optimization = False
-        self.settings, self.timeline, self.objective = settings, timeline, OBJECTIVES[settings.objective]
+        self.settings, self.timeline = settings, timeline
+        self.objective, self.scored = OBJECTIVES[settings.objective](settings), NextToken(settings)
         self.model: LanguageModel = build(
             settings.model, match.sized(settings), settings.data.vocabulary, settings.seed
         )
@@ -101,8 +102,8 @@ class Pretraining(L.LightningModule):
         self.custody.closed()
 
     def counted(self, batch: Batch) -> Tensor:
-        """Targets of a step that count, of all devices together, at least 1."""
-        mine = (batch.targets_BL != IGNORED).sum()
+        """What counts in a step, of all devices together, at least 1."""
+        mine = self.objective.counted(batch).sum()
         return self.trainer.strategy.reduce(mine, reduce_op="sum").clamp(min=1)
 
     def micro_batches(self, batch: Batch) -> list[Batch]:
@@ -111,7 +112,8 @@ class Pretraining(L.LightningModule):
 
     def forward(self, *batch: Tensor) -> tuple[Tensor, ...]:
         """The `Sums` of a `Batch`. One call with the loss in it: whoever shards parameters gathers them around it."""
-        return self.objective(self.model, Batch(*batch), self.bytes_per_token, len(self.settings.data.domains))
+        by = self.objective if self.model.training else self.scored
+        return by(self.model, Batch(*batch), self.bytes_per_token, len(self.settings.data.domains))
 
     def losses(self, batch: Batch, sums_D3: Tensor) -> Sums:
         """The `Sums` of a batch; adds its nats, counted targets and bytes per domain to `sums_D3`."""

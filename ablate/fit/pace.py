@@ -81,7 +81,7 @@ def _seconds_per_token(timeline: Timeline, length: int) -> float:
     def step() -> float:
         begin = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=s.precision == "bf16-mixed"):
-            sums = OBJECTIVES[s.objective](model, batch, ones, 1)
+            sums = OBJECTIVES[s.objective](s)(model, batch, ones, 1)
         (sums.total / sums.tokens_S.sum()).backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -24,7 +24,7 @@ from ablate.data.batches import validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.fit.basis import basis
 from ablate.fit.checkpoint import sha256
-from ablate.fit.objectives import OBJECTIVES
+from ablate.fit.objectives import NextToken
 from ablate.fit.parallel import strategy
 from ablate.fit.watch import losses_by_row, sums_by_domain
 from ablate.model import match
@@ -124,7 +124,7 @@ def _scores(settings: Settings, weights: dict[str, Any], corpus: Corpus, device:
     model, domains = _model(settings, weights).to(device), settings.data.domains
     bytes_per_token = torch.from_numpy(corpus.bytes_per_token).to(device)
     rows = validation_rows(corpus, settings).to(device).parts(max(1, micro_tokens // settings.data.span))
-    found = [OBJECTIVES[settings.objective](model, part, bytes_per_token, len(domains)) for part in rows]
+    found = [NextToken(settings)(model, part, bytes_per_token, len(domains)) for part in rows]
     sums_D3 = sum(torch.stack([one.nats_S, one.tokens_S, one.bytes_S], dim=1) for one in found)
     assert isinstance(sums_D3, torch.Tensor)
     rows_R3 = torch.cat([one.rows_B3 for one in found])

@@ -15,7 +15,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from ablate.data.batches import Batch
-from ablate.data.windows import IGNORED, Stream, counted
+from ablate.data.windows import Stream, counted
 from ablate.fit import mirror
 from ablate.fit import optimizer as optimizers
 from ablate.fit.module import Diverged, Pretraining
@@ -74,7 +74,7 @@ class Watch(L.Callback):
         assert isinstance(pl_module, Pretraining)
         step = trainer.global_step
         self._beat()
-        counted_B = (batch.targets_BL != IGNORED).sum(1)
+        counted_B = pl_module.objective.counted(batch)
         whole_B = torch.full_like(counted_B, batch.targets_BL.shape[1])
         self.read_D2.index_add_(0, batch.domain_B, torch.stack([whole_B, counted_B], dim=1))
         due = step in self.timeline.evaluations

@@ -14,7 +14,7 @@ from ablate.data.batches import validation_rows
 from ablate.data.tokens import prepare
 from ablate.fit import module
 from ablate.fit.averaging import Average
-from ablate.fit.objectives import next_token
+from ablate.fit.objectives import NextToken
 from ablate.model.language import build
 from ablate.run.settings import Settings, SettingsError
 
@@ -73,7 +73,7 @@ def losses(settings: Settings, weights: dict[str, torch.Tensor]) -> dict[str, fl
     model.load_state_dict(weights)
     rows, domains = validation_rows(corpus, settings), settings.data.domains
     with torch.no_grad():
-        sums = next_token(model, rows, torch.from_numpy(corpus.bytes_per_token), len(domains))
+        sums = NextToken(settings)(model, rows, torch.from_numpy(corpus.bytes_per_token), len(domains))
     return dict(zip(domains, (sums.nats_S / sums.tokens_S).tolist(), strict=True))
 
 
