@@ -17,6 +17,7 @@ COMMANDS = {
     "power": "how many seeds a study needs, before the first run",
     "suggest": "the best data mixture by a study's runs, and what to train next",
     "trunks": "the shared beginnings kept on disk, and their space",
+    "traces": "worked answers of a teacher, checked, to train on",
     "generate": "the text that a trained run goes on with after a prompt",
     "export": "a trained run as a folder that transformers loads",
 }

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     prompt = sys.stdin.read().removesuffix("\n") if options.prompt == "-" else options.prompt
     if any("\ud800" <= char <= "\udfff" for char in prompt):  # how Python holds bytes that it cannot read
         raise UserError("PROMPT: must be text in UTF-8")
-    language, tokenizer, span, folder = _model(options.run, Path(options.outputs))
+    language, tokenizer, span, folder = model_of(options.run, Path(options.outputs))
     _say(language, tokenizer, _asked(prompt, folder) if options.chat else prompt, span, options)
 
 
@@ -67,7 +67,7 @@ def _say(language: "LanguageModel", tokenizer: "Tokenizer", text: str, span: int
         print(f"note: {long} are more than the {span} of the rows that it was trained on", file=sys.stderr)
 
 
-def _model(run: str, outputs: Path) -> tuple["LanguageModel", "Tokenizer", int, Path]:
+def model_of(run: str, outputs: Path) -> tuple["LanguageModel", "Tokenizer", int, Path]:
     """The model, its tokenizer, the length of the rows that it was trained on, and the folder of its tokenizer."""
     from ablate.data.tokens import prepared
     from ablate.fit import saved

@@ -54,8 +54,11 @@ class Reading(NamedTuple):
     percent: Fraction  # what 1 % is: 20/50 = 40 %, 20 / 50 * 100 = 40 %
     tops: bool  # whether a/b/c is a / (b/c)
 
-
-READINGS = tuple(Reading(*both) for both in product((Fraction(1, 100), Fraction(1)), (False, True)))
+    @classmethod
+    def all_of(cls, tokens: Sequence[Token]) -> "list[Reading]":
+        percents = (Fraction(1, 100), Fraction(1)) if any(one.kind == "percent" for one in tokens) else (Fraction(1),)
+        tops = (False, True) if sum(one.text == "/" for one in tokens) > 1 else (False,)
+        return [cls(*both) for both in product(percents, tops)]
 
 
 class Unread(Exception):
@@ -80,7 +83,7 @@ def holds(left: Side, right: Side) -> bool:
     lefts = (
         [left.tokens, left.tokens[1:]] if left.tokens[0].text == "-" else [left.tokens]
     )  # - may begin a list's entry
-    for tokens, (a, b) in product(lefts, product(READINGS, repeat=2)):
+    for tokens, a, b in product(lefts, Reading.all_of(left.tokens), Reading.all_of(right.tokens)):
         try:
             told, found = _value(tokens, a), _value(right.tokens, b)
         except (Unread, ZeroDivisionError):

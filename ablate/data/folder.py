@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ablate.corpus import chat
+from ablate.corpus import chat, targets
 from ablate.corpus.document import Document
 from ablate.corpus.ordered import ordered
 from ablate.corpus.readers.file import shown
@@ -38,14 +38,15 @@ class Folder:
         self.root, self.columns = Path(data.root), Columns.of(data.columns, data.template)
         if not data.root or not self.root.is_dir():
             raise UserError(f"data.root={data.root}: must be a folder with one folder of text for each domain")
+        self.targets = targets.named(data)
         self.listings = {name: self._listing(data, domain, name) for domain, name in data.names.items()}
 
     def documents(self, name: str) -> Iterator[Document]:
         """Documents in the order of their hash, which neither names nor order of files can move."""
         for line in self.listings[name].said:
             print(line, flush=True)
-        files = self.listings[name].files
-        yield from ordered(document for below, path in files.items() for document in read(path, below, self.columns))
+        files, columns = self.listings[name].files, self.columns._replace(target=self.targets.get(name, ""))
+        yield from ordered(document for below, path in files.items() for document in read(path, below, columns))
 
     def signature(self) -> dict[str, Any]:
         found: dict[str, Any] = {"read": READ, "columns": dict(self.columns.named)}

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ablate.corpus import targets
 from ablate.corpus.document import Document, order_key
 from ablate.data.documents import capped
 from ablate.data.questions import TRAINED, question
@@ -30,6 +31,7 @@ from ablate.run.settings import Data, UserError
 
 RECIPE = 1  # raise it when this file or `questions` gives other text for the same installation
 
+QA = "qa"
 SCIENCE = ("matplotlib", "networkx", "numpy", "pandas", "scipy")
 DESCRIBED = tuple(
     """
@@ -45,7 +47,7 @@ DESCRIBED = tuple(
 # Tests repeat themselves, codec tables are hardly text, and the manual's pages are in `general`.
 SKIPPED = {"test", "tests", "idle_test", "encodings", "pydoc_data", "__pycache__"}
 MIN_DOCSTRING = 100  # characters; shorter ones ("Return the size.") say too little to be a document
-ENOUGH = {"science": 8_000_000, "qa": 4_000_000}  # bytes kept of the large and the endless, without data.domain_bytes
+ENOUGH = {"science": 8_000_000, QA: 4_000_000}  # bytes kept of the large and the endless, without data.domain_bytes
 
 
 class Installed:
@@ -56,11 +58,13 @@ class Installed:
             if name not in DOMAINS:
                 key = f"data.sources.{domain}" if domain in data.sources else "data.domains"
                 raise UserError(f"{key}: installed text has {', '.join(DOMAINS)}; it has no {name!r}")
+        self.targets = targets.named(data, lambda name: name == QA)
         self.limit_bytes = data.domain_bytes
 
     def documents(self, name: str) -> Iterator[Document]:
         found = DOMAINS[name]()
-        return found if self.limit_bytes else capped(found, ENOUGH.get(name, 0))
+        found = found if self.limit_bytes else capped(found, ENOUGH.get(name, 0))
+        return _worked(found, self.targets[name]) if name in self.targets else found
 
     def signature(self) -> dict[str, Any]:
         versions = {name: _version(name) for name in sorted({*SCIENCE, *DESCRIBED})}
@@ -104,11 +108,18 @@ def qa() -> Iterator[Document]:
         yield Document(asked.text, f"questions:{asked.kind}/{index}")
 
 
+def _worked(documents: Iterator[Document], target: str) -> Iterator[Document]:
+    """The same questions, with a part that counts: as many of them, whatever of them is told."""
+    for one in documents:
+        asked = question(int(one.source.rpartition("/")[2]))
+        yield targets.document(target, targets.Worked(asked.asked, asked.steps, asked.answer), one.source)
+
+
 DOMAINS: dict[str, Callable[[], Iterator[Document]]] = {
     "general": general,
     "code": code,
     "science": science,
-    "qa": qa,
+    QA: qa,
 }
 
 

@@ -17,7 +17,19 @@ from ablate.run.settings import Data, UserError
 
 RECIPE = 2  # raise it when equal text and settings give other files
 # Settings that do not change what is written, or not by their name
-UNKEYED = ("root", "tokenizer", "focus", "span", "level", "columns", "held_out", "verify", "counts", "template")
+UNKEYED = (
+    "root",
+    "tokenizer",
+    "focus",
+    "span",
+    "level",
+    "columns",
+    "held_out",
+    "verify",
+    "counts",
+    "target",
+    "template",
+)
 
 
 class Levels(NamedTuple):
@@ -62,8 +74,8 @@ def asked(data: Data, held_out: str) -> tuple[Source, dict[str, Any]]:
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
     described = {"recipe": RECIPE, "settings": settings, "signature": signature, "tokenizer": given}
-    counts = {"counts": data.counts} if data.counts else {}
-    return source, described | {"held_out": held_out} | counts
+    told = {key: value for key, value in {"counts": data.counts, "target": data.target}.items() if value}
+    return source, described | {"held_out": held_out} | told
 
 
 def roles(data: Data) -> dict[str, Collection[str] | None]:

@@ -3,6 +3,7 @@
     likelihood   the choices stand in a list, and their letters are scored
     cloze        the text of each choice is scored where it would stand
     generate     the model writes, and the first line is compared with the right choice
+    write        the same, but the model may write what it likes before the last line of the context: its steps
 
 The same item under the first two, with one solved item before it:
 
@@ -79,7 +80,45 @@ def generate(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item],
     return found
 
 
-PROTOCOLS: dict[str, Protocol] = {"likelihood": likelihood, "cloze": cloze, "generate": generate}
+def write(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item], beat: Beat) -> list[Row]:
+    """As `generate`, with what the model wrote itself standing before the cue that the context ends in, "Answer:".
+
+    So the nats are those of the right choice behind the model's own way to it. A model that ends without the cue has
+    answered with its last word.
+    """
+    asked = [item.context.rpartition("\n") for item in items]
+    for item, (_, _, cue) in zip(items, asked, strict=True):
+        if not cue.endswith(":"):
+            raise UserError(f"item {item.key!r}: its context must end in a line such as Answer: to be asked by write")
+    before, tokens = _before(shot.context + shot.choices[shot.gold] for shot in shots), candidate.span // 2
+    answers = sampling.generate(
+        candidate.language,
+        [candidate.tokens(before + start + newline)[-(candidate.span - tokens) :] for start, newline, _ in asked],
+        candidate.pieces,
+        tokens=tokens,
+        stop=["\n\n"],
+        end=candidate.end,
+    )
+    beat()
+    ways = [_way(answer.text, cue) for answer, (_, _, cue) in zip(answers, asked, strict=True)]
+    with_ways = [
+        replace(item, context=a + b + way + c) for item, (a, b, c), way in zip(items, asked, ways, strict=True)
+    ]
+    rows = generate(candidate, with_ways, shots, beat)
+    for row, item, answer, (_, _, cue) in zip(rows, items, answers, asked, strict=True):
+        if cue not in answer.text and (words := answer.text.split()):
+            gold = item.choices[item.gold]
+            row |= {"text": words[-1], "right": normalised(words[-1]) == normalised(gold)}
+    return rows
+
+
+PROTOCOLS: dict[str, Protocol] = {"likelihood": likelihood, "cloze": cloze, "generate": generate, "write": write}
+
+
+def _way(written: str, cue: str) -> str:
+    """What a model wrote before the cue, on lines of its own."""
+    way = written.partition(cue)[0].strip()
+    return f"{way}\n" if way else ""
 
 
 def normalised(answer: str) -> str:

@@ -33,7 +33,7 @@ from ablate.verdict.validity import scores
 
 # Factors that explain other text, with all keys below them, and text that is cut otherwise
 OF_TEXT = ["corpus", "data.columns", "data.counts", "data.domain_bytes", "data.level", "data.root", "data.source"]
-OF_TEXT += ["data.sources", "data.template", "data.validation"]
+OF_TEXT += ["data.sources", "data.target", "data.template", "data.validation"]
 OF_TOKENS = ["data.tokenizer", "data.vocabulary", "start"]
 
 

@@ -27,7 +27,7 @@ from ablate.sweep.study import Arm, Plan
 from ablate.sweep.worker import text_of
 
 # What says which text there is, by domain or as a whole; a study sets the rest of `corpus`
-OF_DATA = ("source", "root", "columns", "counts", "template", "domain_bytes", "validation")
+OF_DATA = ("source", "root", "columns", "counts", "target", "template", "domain_bytes", "validation")
 COUNTED = "counted"
 OF_STUDY = ("draw", "only", "volume")
 Changes = dict[str, dict[str, Any]]  # of a domain: {corpus key: {domain: value}}

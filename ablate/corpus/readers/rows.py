@@ -2,6 +2,7 @@
 
     text                  the document
     messages              a dialogue: [{role, content}, ...], written by a chat template (`corpus.chat`)
+    prompt, trace, answer a worked question, of which a target is made (`corpus.targets`)
     prompt, response      a question and its answer, as they are; where no space parts them a line break does
 
 What `data.columns` names is read; else a text, or what of the others is there.
@@ -9,10 +10,10 @@ A row with a source has it. Rows without one are each a source of their own, `<f
 chapters of a book, which must not straddle training and held-out text, need a `source`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ablate.corpus import chat, turns
+from ablate.corpus import chat, targets, turns
 from ablate.corpus.document import Document
 from ablate.corpus.readers.file import File
 from ablate.corpus.turns import Part
@@ -25,20 +26,24 @@ USUAL = {
     "messages": ("messages",),
     "prompt": ("prompt",),
     "response": ("response", "completion"),
+    "trace": ("trace",),
+    "answer": ("answer",),
     "source": ("source",),
     "url": ("url",),
     "licence": ("licence", "license"),
     "language": ("language",),
 }
 META = ("url", "licence", "language")
-FORMS = (("text",), ("messages",), ("prompt", "response"))  # what a row may hold, the usual first
+TRACED = ("prompt", "trace", "answer")
+FORMS = (("text",), ("messages",), ("prompt", "response"), TRACED)  # what a row may hold, the usual first
 
 
 class Columns(NamedTuple):
-    """What `data.columns` names, and the chat template that dialogues are written by."""
+    """What `data.columns` names, the template that dialogues are written by, and the target of worked questions."""
 
     named: Mapping[str, str] = {}
     template: str = ""
+    target: str = ""
 
     @classmethod
     def of(cls, named: Mapping[str, str], template: str = "") -> "Columns":
@@ -47,8 +52,8 @@ class Columns(NamedTuple):
             require_member("data.columns", what, USUAL)
             if not name:
                 raise SettingsError(f"data.columns.{what}={name!r}: must be the name of a column")
-        if len(forms := [form for form in FORMS if set(form) & set(named)]) > 1:
-            names = " and ".join(form[0] for form in forms)
+        if not _forms(named):
+            names = " and ".join(what for what in named if any(what in form for form in FORMS))
             raise SettingsError(f"data.columns: names {names}, of which a row can be one; leave out the others")
         return cls(named, template)
 
@@ -76,8 +81,14 @@ class Columns(NamedTuple):
 
     def _form(self, known: Mapping[str, str]) -> tuple[str, ...]:
         """What makes a document of a row: what is named, or the first of which all is there."""
-        whole = [form for form in FORMS if set(form) <= set(known)]
-        return next((form for form in FORMS if set(form) & set(self.named)), next(iter(whole), FORMS[0]))
+        forms = [TRACED] if self.target else _forms(self.named)
+        return next((form for form in forms if set(form) <= set(known)), forms[0])
+
+
+def _forms(named: Iterable[str]) -> list[tuple[str, ...]]:
+    """What a row can be of which these columns are named."""
+    content = {what for what in named if any(what in form for form in FORMS)}
+    return [form for form in FORMS if content <= set(form)]
 
 
 class Rows:
@@ -98,6 +109,9 @@ class Rows:
         source = self._source(row) or f"{self.file.name}:{self.file.number}"
         if "text" in self.found:
             return Document(self._text(row, "text"), source, meta)
+        if "trace" in self.found:
+            worked = targets.Worked(*(self._text(row, what) for what in TRACED))
+            return targets.document(self.columns.target or targets.WHOLE, worked, source, meta)
         return turns.document(self._parts(row), source, meta)
 
     def _parts(self, row: Mapping[str, Any]) -> list[Part]:

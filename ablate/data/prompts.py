@@ -1,0 +1,78 @@
+"""Questions whose answers are known, to be put to a teacher: generated ones, or those of a file.
+
+of_questions(0, 1000)                          of `data.questions`; never those that tasks ask
+of_file(Path("math.jsonl"), 0, 1000)           rows of prompt and answer, with a trace if there is one; or a text:
+
+Question: ...  Answer: ... #### 72             as GSM8K has them, where the answer follows ####
+Question: ...  Steps: ...  Answer: 72
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ablate.data.questions import TRAINED, question
+from ablate.run.settings import UserError
+
+FORMS = (
+    re.compile(r"\s*Question: (?P<prompt>.*?)\nSteps: (?P<trace>.*)\nAnswer: (?P<answer>[^\n]*)\s*", re.DOTALL),
+    re.compile(r"\s*Question: (?P<prompt>.*?)\nAnswer: (?P<trace>.*?)\n?#### (?P<answer>[^\n]*)\s*", re.DOTALL),
+)
+GENERATED = re.compile(r"questions:\w+/(\d+)")
+
+
+class Prompt(NamedTuple):
+    source: str  # names it; all samples of it share this
+    kind: str
+    asked: str
+    answer: str  # that is known
+    trace: str = ""  # that is known, if one is
+
+
+def of_questions(first: int, number: int) -> list[Prompt]:
+    """Raises UserError for questions that tasks ask."""
+    _check_index(first + number - 1, f"--first {first} --number {number}")
+    found = [(index, question(index)) for index in range(first, first + number)]
+    return [Prompt(f"questions:{q.kind}/{i}", q.kind, q.asked, q.answer, q.steps) for i, q in found]
+
+
+def of_file(path: Path, first: int, number: int) -> list[Prompt]:
+    """Rows that hold no question with a known answer are passed over. Raises UserError for a file that will not do,
+    and for a question that tasks ask."""
+    found = list(itertools.islice(_rows(path), first, first + number if number else None))
+    if not found:
+        raise UserError(f"--prompts {path}: holds no questions with answers; a row has prompt and answer, or a text")
+    return found
+
+
+def _rows(path: Path) -> Iterator[Prompt]:
+    with path.open(encoding="utf-8") as file:
+        for line, text in enumerate(file, start=1):
+            try:
+                row = json.loads(text)
+            except ValueError as error:
+                raise UserError(f"--prompts {path}: line {line}: {error}") from None
+            source = f"{path.name}:{line}"
+            if isinstance(row, dict) and (found := _prompt(row, source)):
+                if generated := GENERATED.fullmatch(found.source):
+                    _check_index(int(generated[1]), f"--prompts {path}: line {line}")
+                yield found
+
+
+def _prompt(row: dict[str, Any], source: str) -> Prompt | None:
+    """A row may name what it is of, if it is a prompt of its own; sources of texts are files."""
+    if isinstance(row.get("text"), str):
+        match = next((match for form in FORMS if (match := form.fullmatch(row["text"]))), None)
+        return Prompt(source, "", match["prompt"], match["answer"].strip(), match["trace"]) if match else None
+    if not all(isinstance(row.get(key), str) for key in ("prompt", "answer")):
+        return None
+    kind, trace = (str(row.get(key, "")) for key in ("kind", "trace"))
+    return Prompt(str(row.get("source", source)), kind, row["prompt"], row["answer"], trace)
+
+
+def _check_index(index: int, where: str) -> None:
+    if index >= TRAINED:
+        raise UserError(f"{where}: question {index:,} is one that tasks ask; those below {TRAINED:,} are to train on")
