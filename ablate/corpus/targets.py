@@ -129,8 +129,8 @@ def steps(trace: str) -> tuple[list[str], str]:
 
 
 def altered(trace: str, rng: random.Random) -> str:
-    """A trace with other results of as many digits, each carried on, so that no equation holds that can
-    fail; nothing if there is no number. A trace without equations has all its numbers altered."""
+    """A trace with other results of as many digits, each carried on, so that no equation holds that can fail;
+    nothing if there is no number. A trace without equations has all its numbers altered."""
     begins = {match[1]: match.start(1) for match in reversed(list(RESULT.finditer(trace)))}
     numbers = begins or {match[0]: 0 for match in NUMBER.finditer(trace)}
     if not numbers:

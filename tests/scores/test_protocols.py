@@ -9,7 +9,9 @@ from tokenizers.processors import TemplateProcessing
 
 from ablate.run.settings import UserError
 from ablate.scores.items import Item, check
-from ablate.scores.protocols import PROTOCOLS, cloze, generate, likelihood, normalised
+from ablate.scores import sampling
+from ablate.scores.protocols import PROTOCOLS, cloze, generate, likelihood, normalised, write
+from ablate.scores.sampling import Answer
 
 CAPITAL = Item("1", "geo", "Question: What is the capital of Italy?\nAnswer:", (" Rome", " London", " the sea"), 0)
 SUM = Item("2", "sums", "Question: What is 2 + 2?\nAnswer:", (" 5", " 4"), 1)
@@ -218,3 +220,34 @@ def test_what_is_generated_ends_with_the_end_token_too():
 )
 def test_an_answer_is_right_by_what_it_says_and_not_by_how_it_is_written(answer, gold, right):
     assert (normalised(answer) == normalised(gold)) == right
+
+
+WRITTEN = {
+    "its steps": (
+        "Steps: two, then two more.\nAnswer: 4",
+        "Question: What is 2 + 2?\nSteps: two, then two more.\nAnswer:",
+    ),
+    "at once": ("Answer: 4", "Question: What is 2 + 2?\nAnswer:"),
+    "no label": ("Steps: that makes 4.", "Question: What is 2 + 2?\nSteps: that makes 4.\nAnswer:"),
+}
+
+
+@pytest.mark.parametrize(("written", "context"), WRITTEN.values(), ids=WRITTEN)
+def test_write_lets_the_model_go_its_own_way_to_the_answer(monkeypatch, written, context):
+    one, prompts = candidate(), []
+
+    def says(language, asked, pieces, **how):
+        prompts.extend(asked)
+        return [Answer(written if len(prompts) == 1 else " 5")]
+
+    monkeypatch.setattr(sampling, "generate", says)
+    [row] = write(one, [SUM], [], quiet)
+    assert tuple(prompts[0]) == one.tokens("Question: What is 2 + 2?\n")
+    assert tuple(prompts[1]) == one.tokens(context)
+    assert row["nats"] == pytest.approx([nats(one, context, " 4")], abs=1e-5)
+    assert (row["text"], row["right"]) == (("4.", True) if "Answer:" not in written else (" 5", False))
+
+
+def test_write_needs_a_label_that_the_answer_stands_behind():
+    with pytest.raises(UserError, match="must end in a line such as Answer:"):
+        write(candidate(), [dataclasses.replace(SUM, context="2 + 2 =")], [], quiet)
