@@ -1,6 +1,7 @@
 """Worked questions, from the settings to tokens that count."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,10 @@ from ablate.data.request import asked
 from ablate.data.tokens import prepare
 from ablate.run.settings import Data
 
-QA = {"domains": ["qa"], "domain_bytes": 60_000, "vocabulary": 300, "span": 16, "validation": 0.1}
+QA: dict[str, Any] = {"domains": ["qa"], "domain_bytes": 60_000, "vocabulary": 300, "span": 16, "validation": 0.1}
 
 
-def installed(**more):
+def installed(**more: Any) -> Data:
     return Data(**QA | more)
 
 

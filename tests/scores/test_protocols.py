@@ -8,8 +8,8 @@ from candidates import SPAN, candidate, naive, words  # pyrefly: ignore  # besid
 from tokenizers.processors import TemplateProcessing
 
 from ablate.run.settings import UserError
-from ablate.scores.items import Item, check
 from ablate.scores import sampling
+from ablate.scores.items import Item, check
 from ablate.scores.protocols import PROTOCOLS, cloze, generate, likelihood, normalised, write
 from ablate.scores.sampling import Answer
 
