@@ -306,8 +306,8 @@ class Settings:
     tokens: Annotated[Count, BUDGET, Mark.PLANNED] = 300_000  # of the whole run, rounded down to whole steps
     # Per optimizer step, all devices together, before the ramp
     step_tokens: Annotated[Count, BUDGET, Mark.PLANNED] = 1024
-    # How a batch becomes a loss: an entry of `fit.objectives.OBJECTIVES`
-    objective: Annotated[str, Moves("function", "update")] = "next_token"
+    # How a batch becomes a loss: an entry of `fit.objectives.OBJECTIVES`. Which targets of a row count is told with it
+    objective: Annotated[str, Moves("rows", "function", "update")] = "next_token"
     # Types of the forward pass; weights and moments stay float32
     precision: Annotated[
         Literal["fp32", "bf16-mixed"], Moves("types", "types of the optimizer", "function", "update")
