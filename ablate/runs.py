@@ -22,7 +22,7 @@ from ablate.run.lineage import lineage
 from ablate.run.longer import longer
 from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings, UserError
-from ablate.run.start import parse
+from ablate.run.start import parse, teacher_of
 from ablate.scores.metrics import METRICS
 from ablate.sweep import claims
 from ablate.trunks import size_text
@@ -184,9 +184,9 @@ def _trained_again(book: "Book", kept: Record, outputs: str) -> str | None:
     settings, was = kept.settings(), (kept.result() or {}).get("weights_sha256")
     result = run_record(outputs, kept.id).result()
     if result is None:  # a run that is done needs its parent no more
-        parent = parse(settings.start)
-        if parent and parent.kind == "run" and not run_record(outputs, parent.place).done:
-            _trained_again(book, book.run(parent.place), outputs)
+        for parent in (parse(settings.start), teacher_of(settings)):
+            if parent and parent.kind == "run" and not run_record(outputs, parent.place).done:
+                _trained_again(book, book.run(parent.place), outputs)
         here = dataclasses.replace(settings.where, outputs=outputs, executor="local", wandb="off")
         task = alone(dataclasses.replace(settings, where=here))
         if task.record.id != kept.id:

@@ -35,6 +35,7 @@ from ablate.run.machine import PACKAGES, numeric_variables, package_version, pro
 CODE = (
     "run/fields",
     "run/settings",
+    "run/distill",
     "run/where",
     "run/checks",
     "run/steps",

@@ -38,7 +38,8 @@ class Diverged(Exception):
 
 
 class Pretraining(L.LightningModule):
-    """`sums_D3` collects nats, counted targets and bytes per domain of the training since the last `take_sums`."""
+    """`sums_D3` collects nats, counted targets and bytes per domain of the training since the last `take_sums`, and
+    `fallen` what the objective makes of them."""
 
     def __init__(self, settings: Settings, timeline: Timeline, bytes_per_token: Tensor):
         super().__init__()
@@ -52,6 +53,7 @@ class Pretraining(L.LightningModule):
         self.register_buffer(
             "sums_D3", torch.zeros(len(settings.data.domains), 3, dtype=torch.float64), persistent=False
         )
+        self.register_buffer("fallen", torch.zeros((), dtype=torch.float64), persistent=False)
         self.grad_norm = torch.tensor(0.0)
         self.average = Average()
         self.custody = Custody()
@@ -121,6 +123,8 @@ class Pretraining(L.LightningModule):
         forward = strategy.deepspeed_engine if isinstance(strategy, Zero) else self
         sums = Sums(*forward(*batch))
         with torch.no_grad():
+            if self.model.training:
+                self.fallen += sums.total
             sums_D3 += torch.stack([sums.nats_S, sums.tokens_S, sums.bytes_S], dim=1)
         return sums
 
@@ -141,6 +145,12 @@ class Pretraining(L.LightningModule):
         sums_D3 = self.trainer.strategy.reduce(self.sums_D3.clone(), reduce_op="sum")
         self.sums_D3.zero_()
         return sums_D3
+
+    def take_fallen(self) -> float:
+        """The sum of `Sums.total` in training since the last call, of all devices together; starts anew."""
+        total = self.trainer.strategy.reduce(self.fallen.clone(), reduce_op="sum")
+        self.fallen.zero_()
+        return float(total)
 
     @torch.no_grad()
     def evaluate(self, rows: Batch, beat: Callable[[], None]) -> tuple[Tensor, Tensor]:

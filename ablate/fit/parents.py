@@ -4,7 +4,7 @@
     load(model, settings)              the weights, if they still have that sha256
 
 Both raise UserError, one line. Optimizer and timeline are the child's own; what it takes over is the architecture,
-the tokenizer and the weights, to the bit.
+the tokenizer and the weights, to the bit. A teacher (`fit.teachers`) is looked up in the same way.
 """
 
 import contextlib
@@ -52,23 +52,37 @@ def resolved(settings: Settings) -> Settings:
     if start is None:
         return settings
     outputs = Path(settings.where.outputs)
+    parent = found(start, outputs)
+    check_fits(settings, start.setting, parent.model, parent.size, parent.vocabulary)
+    data = cut_by(settings.data, parent.tokenizer, start.setting, outputs)
+    return dataclasses.replace(settings, start=str(named(start, parent)), data=data)
+
+
+def found(start: Start, outputs: Path) -> Parent:
+    """The parent that is named. Raises UserError if it is not there, or has other weights than it was named with."""
     parent = _of_run(start, outputs) if start.kind == "run" else _of_folder(start)
     if start.sha256 not in ("", parent.sha256):
-        raise SettingsError(f"start={start}: the weights there are others, of sha256 {parent.sha256}")
-    check_fits(settings, f"start={start.name}", parent.model, parent.size, parent.vocabulary)
-    data = cut_by(settings.data, parent.tokenizer, f"start={start.name}", outputs)
-    return dataclasses.replace(settings, start=str(Start(start.kind, parent.place, parent.sha256)), data=data)
+        raise SettingsError(f"{start.key}={start}: the weights there are others, of sha256 {parent.sha256}")
+    return parent
+
+
+def named(start: Start, parent: Parent) -> Start:
+    """The parent's whole name, with the sha256 of its weights."""
+    return dataclasses.replace(start, place=parent.place, sha256=parent.sha256)
 
 
 def load(model: LanguageModel, settings: Settings) -> None:
     """Put the parent's weights in the place of those drawn. Raises UserError if they are not the ones meant."""
-    start = parse(settings.start)
-    if start is None:
-        return
-    tensors = _weights(start, Path(settings.where.outputs))
+    if start := parse(settings.start):
+        model.load_state_dict(weights(start, Path(settings.where.outputs)))
+
+
+def weights(start: Start, outputs: Path) -> dict[str, torch.Tensor]:
+    """Of the parent, once looked up. Raises UserError if they are not the ones meant."""
+    tensors = _weights(start, outputs)
     if (found := sha256(tensors)) != start.sha256:
-        raise UserError(f"start={start.name}: damaged or changed: its weights have sha256 {found}, not {start.sha256}")
-    model.load_state_dict(tensors)
+        raise UserError(f"{start.setting}: damaged or changed: its weights have sha256 {found}, not {start.sha256}")
+    return tensors
 
 
 def check_fits(settings: Settings, what: str, model: Model, size: Size, vocabulary: int) -> None:
@@ -124,16 +138,16 @@ def _of_run(start: Start, outputs: Path) -> Parent:
     except UserError as error:
         if child := _finished_child(start, outputs):
             return child
-        raise UserError(f"start=run:{error}") from None
+        raise UserError(f"{start.key}=run:{error}") from None
     if not record.folder.exists():
-        raise UserError(f"start={start.name}: no such run in {outputs / 'runs'}")
+        raise UserError(f"{start.setting}: no such run in {outputs / 'runs'}")
     result = record.result()
     if result is None:
-        raise UserError(f"start={start.name}: is not finished; the command that started it goes on with it")
+        raise UserError(f"{start.setting}: is not finished; the command that started it goes on with it")
     if result["outcome"] != "finished":
-        raise UserError(f"start={start.name}: {result['outcome']}: {result['reason']}; nothing can begin from it")
+        raise UserError(f"{start.setting}: {result['outcome']}: {result['reason']}; nothing can begin from it")
     if not record.weights.exists():
-        raise UserError(f"start={start.name}: its {record.weights} is gone")
+        raise UserError(f"{start.setting}: its {record.weights} is gone")
     return _parent(record.id, result["weights_sha256"], record)
 
 
@@ -146,7 +160,7 @@ def _parent(place: str, sha256: str, like: Record) -> Parent:
 
 def _finished_child(start: Start, outputs: Path) -> Parent | None:
     """A parent that is gone, as a run tells that began with it and is done: that run is found again all the same."""
-    for child in lookup.runs(outputs):
+    for child in lookup.runs(outputs) if start.key == "start" else ():  # what a teacher costs is known of itself alone
         with contextlib.suppress(UserError):  # settings of another version
             began = parse(child.settings().start)
             if child.done and began and began.name == start.name:
@@ -157,29 +171,29 @@ def _finished_child(start: Start, outputs: Path) -> Parent | None:
 def _of_folder(start: Start) -> Parent:
     folder = Path(start.place).resolve()
     if not (folder / "config.json").exists() or not (folder / "tokenizer.json").exists():
-        raise UserError(f"start={start.name}: must be a folder with config.json, tokenizer.json and weights")
-    model, size, vocabulary, digest = _looked_at(folder, start.name)
+        raise UserError(f"{start.setting}: must be a folder with config.json, tokenizer.json and weights")
+    model, size, vocabulary, digest = _looked_at(folder, start.setting)
     return Parent(str(folder), digest, model, size, vocabulary, folder / "tokenizer.json")
 
 
 @functools.cache
-def _looked_at(folder: Path, name: str) -> tuple[Model, Size, int, str]:
-    language = _converted(folder, name)
+def _looked_at(folder: Path, setting: str) -> tuple[Model, Size, int, str]:
+    language = _converted(folder, setting)
     return language.model, language.size, len(language.head_weight), sha256(language.state_dict())
 
 
-def _converted(folder: Path, name: str) -> LanguageModel:
+def _converted(folder: Path, setting: str) -> LanguageModel:
     try:
         return from_folder(folder)
     except Exception as error:  # safetensors, torch and transformers have error classes of their own
-        raise UserError(f"start={name}: cannot be loaded: {(str(error).splitlines() or [''])[0]}") from None
+        raise UserError(f"{setting}: cannot be loaded: {(str(error).splitlines() or [''])[0]}") from None
 
 
 def _weights(start: Start, outputs: Path) -> dict[str, torch.Tensor]:
     if start.kind == "folder":
-        return dict(_converted(Path(start.place), start.name).state_dict())
+        return dict(_converted(Path(start.place), start.setting).state_dict())
     path = run_record(outputs, start.place).weights
     try:
         return load_file(path)
     except Exception as error:  # safetensors has an error class of its own
-        raise UserError(f"start={start.name}: {path} cannot be read: {error}") from None
+        raise UserError(f"{start.setting}: {path} cannot be read: {error}") from None

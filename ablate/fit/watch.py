@@ -152,6 +152,8 @@ class Watch(L.Callback):
             "mfu": (self.flops[step] - self.flops[self.last_step]) / seconds / self.peak,
             "domain_tokens": self.order.domain_tokens(step),
         }
+        if (name := module.objective.falls) != "nats":
+            row[name] = module.take_fallen() / max(1.0, float(tokens_D.sum()))
         if self.marked:
             row["counted_tokens"] = dict(zip(self.order.domains, map(int, tokens_D.tolist()), strict=True))
         if self.settings.where.gradient_norms:

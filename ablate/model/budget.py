@@ -3,7 +3,7 @@
 FLOPs are not a formula beside the model: every part declares its own, so a new mixer is counted by
 the code that computes it. Convention (that of PaLM and of `torch.utils.flop_counter`): a product of
 (m, k) and (k, n) is 2mkn; attention counts all L x L pairs though half are masked; elementwise work
-and looking up a token are free; training is three times the forward pass.
+and looking up a token are free; training is three times the forward pass, and a teacher's forward pass is added.
 
     budget.of(Settings()).training_flops        {1024: 10223616}       row length -> per token
 
@@ -56,6 +56,7 @@ class Memory:
     loss: int  # gradients of the hidden states and of the head, taken with the loss
     master: int = 0  # DeepSpeed's own copy of the weights, which it steps at stages 1 and 2
     gathered: int = 0  # weights that are whole for the moment, where each device holds a part of them
+    teacher: int = 0  # its weights, whole on every device
 
     @property
     def total(self) -> int:
@@ -73,8 +74,9 @@ class Budget:
 
     @property
     def training_flops(self) -> dict[int, int]:
-        """Row length -> FLOPs per token, forward and backward; evaluation not included."""
-        return {length: 3 * flops for length, flops in self.forward_flops.items()}
+        """Row length -> FLOPs per token, forward and backward, and forward of a teacher; evaluation not included."""
+        taught = self.settings.distill.flops
+        return {length: 3 * flops + (taught[length] if taught else 0) for length, flops in self.forward_flops.items()}
 
     @functools.cached_property
     def memory(self) -> Memory:
@@ -90,11 +92,11 @@ def of(settings: Settings, vocabulary: int | None = None) -> Budget:
     if vocabulary is not None:
         settings = replace(settings, data=replace(settings.data, vocabulary=vocabulary))
     size, lengths = match.sized(settings), tuple(sorted(set(settings.length.lengths)))
-    return Budget(settings=settings, size=size, **_counts(settings.model, size, settings.data.vocabulary, lengths))
+    return Budget(settings=settings, size=size, **of_model(settings.model, size, settings.data.vocabulary, lengths))
 
 
 @functools.cache
-def _counts(model: Model, size: Size, vocabulary: int, lengths: tuple[int, ...]) -> dict[str, Any]:
+def of_model(model: Model, size: Size, vocabulary: int, lengths: tuple[int, ...]) -> dict[str, Any]:
     """What follows from the model alone, counted once for all the runs of a study that share it."""
     with torch.device("meta"):
         language = LanguageModel(model, size, vocabulary)
@@ -123,6 +125,7 @@ def memory_of(settings: Settings, size: Size, rows: int, length: int, average: b
         "optimizer": optimizer_bytes(model, settings.optimizer.name),
         "average": FP64 * count(model) if average else 0,
         "master": weights if strategy in ("zero1", "zero2") else 0,
+        "teacher": FP32 * settings.distill.parameters,
     }
     parts = PARTS.get(strategy, ())
     for name in parts:

@@ -24,7 +24,7 @@ from ablate.verdict.evidence import flops_text, tokens_text
 
 COLOURS = {"finished": "", "running": "cyan", "diverged": "red", "crashed": "red", "out of memory": "red"}
 SECONDS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
-ASIDE = ("where.", "study.")  # what a run is not
+ASIDE = ("where.", "study.", "distill.flops", "distill.parameters")  # what a run is not
 LATELY = 2  # of a unit of time, before the next smaller one is left
 
 

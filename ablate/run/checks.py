@@ -5,15 +5,17 @@ Every check raises SettingsError with one line that names the key, the value and
 
 from typing import Any
 
+from ablate.run.distill import Distill
 from ablate.run.fields import Mark, Weights, find
 from ablate.run.settings import Settings, SettingsError, Size
-from ablate.run.start import parse
+from ablate.run.start import parse, teacher_of
 from ablate.run.steps import ramp_steps, steps_of
 
 
 def check(settings: Settings) -> None:
     """Raises SettingsError for the first thing that cannot be run."""
     parse(settings.start)
+    _check_distill(settings)
     _check_ramp(settings)
     _check_schedule(settings)
     _check_size(settings.size)
@@ -30,6 +32,24 @@ def check(settings: Settings) -> None:
 def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
     if not fits:
         raise SettingsError(f"{key}={value}: must be {allowed}")
+
+
+def _check_distill(s: Settings) -> None:
+    """A teacher where one teaches, and nothing said of it that does nothing."""
+    asked, teacher, usual = s.distill, teacher_of(s), vars(Distill())
+    if s.objective != "distill":
+        for name, value in vars(asked).items():
+            allowed = f"left out with objective={s.objective}, which has no teacher"
+            _require(value == usual[name], f"distill.{name}", value, allowed)
+        return
+    allowed = "run:<id of a finished run> or folder:<folder of transformers> with objective=distill"
+    _require(teacher is not None, "distill.teacher", asked.teacher, allowed)
+    mixes = asked.kind == "jensen_shannon" or asked.beta == usual["beta"]
+    _require(mixes, "distill.beta", asked.beta, f"left out with distill.kind={asked.kind}; jensen_shannon has it")
+    top_k, most = asked.top_k, s.data.vocabulary
+    _require(top_k < most, "distill.top_k", top_k, f"below data.vocabulary={most}, or 0 for all")
+    allowed = "0 with distill.kind=reverse: what the teacher never says would be infinitely far from it"
+    _require(asked.kind != "reverse" or top_k == 0, "distill.top_k", top_k, allowed)
 
 
 def _check_ramp(s: Settings) -> None:

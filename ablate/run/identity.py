@@ -54,6 +54,8 @@ def canonical(settings: Settings, complete: bool = False) -> dict[str, Any]:
     what = _plain(settings, "", complete)
     if "start" in what:
         what["start"] = weights_of(settings.start)
+    if "teacher" in what.get("distill", {}):
+        what["distill"]["teacher"] = weights_of(settings.distill.teacher, "distill.teacher")
     # `share`, sums other than 1 and the names of stages are ways of writing; the weights are what happens
     what["mixture"] = {
         "block": settings.mixture.block,

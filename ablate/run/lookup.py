@@ -18,7 +18,7 @@ from ablate.run.files import writing
 from ablate.run.lineage import parent_of
 from ablate.run.record import Record, StudyRecord, run_record
 from ablate.run.settings import UserError
-from ablate.run.start import parse
+from ablate.run.start import parse, teacher_of
 from ablate.run.trunks import trunks
 
 SHOWN = 6  # runs that an ambiguous name may mean
@@ -113,18 +113,19 @@ def _hash(id: str) -> str:
 
 
 def children(record: Record) -> list[Record]:
-    """Runs that began with the weights that this one ended with."""
+    """Runs that began with the weights that this one ended with, or learnt from them."""
     found = []
     for other in runs(record.folder.parent.parent):
         with suppress(UserError):  # settings of an older version, which knew no parents
-            start = parse(other.settings().start)
-            if start and (parent := parent_of(other, start)) and parent.id == record.id:
+            settings = other.settings()
+            starts = [start for start in (parse(settings.start), teacher_of(settings)) if start]
+            if any((parent := parent_of(other, start)) and parent.id == record.id for start in starts):
                 found.append(other)
     return found
 
 
 def needs(record: Record) -> list[str]:
-    """Who would miss the run: studies that declare it, and runs that began with its weights."""
+    """Who would miss the run: studies that declare it, and runs that began with its weights or learnt from them."""
     used = places(studies(record.folder.parent.parent)).get(record.id, [])
     return [*(f"study {place}" for place in used), *(f"run {child.id}" for child in children(record))]
 

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ablate.run.corpus import Prepare, Processing
+from ablate.run.distill import Distill
 from ablate.run.evaluate import Evaluate
 from ablate.run.fields import Count, Fraction, Mark, Moment, Moves, NonNegative, NotNegative, Positive, Weights, strict
 from ablate.run.steps import ramp_steps, steps_of
@@ -308,6 +309,7 @@ class Settings:
     step_tokens: Annotated[Count, BUDGET, Mark.PLANNED] = 1024
     # How a batch becomes a loss: an entry of `fit.objectives.OBJECTIVES`. Which targets of a row count is told with it
     objective: Annotated[str, Moves("rows", "function", "update")] = "next_token"
+    distill: Annotated[Distill, Moves("function", "update")] = dataclasses.field(default_factory=Distill)
     # Types of the forward pass; weights and moments stay float32
     precision: Annotated[
         Literal["fp32", "bf16-mixed"], Moves("types", "types of the optimizer", "function", "update")

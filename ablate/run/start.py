@@ -1,4 +1,4 @@
-"""Where a run's first weights come from, as the setting `start` says it.
+"""Where a run's first weights come from, as the setting `start` says it, and `distill.teacher` whose are a teacher's.
 
     none                                drawn from the seed
     run:a64x2-256-s0-3f9c01ab           the final weights of a finished run in the same outputs
@@ -12,7 +12,7 @@ may be renamed or copied, and another run that ends with the same weights is the
 import re
 from dataclasses import dataclass
 
-from ablate.run.settings import SettingsError
+from ablate.run.settings import Settings, SettingsError
 
 NONE = "none"
 TO_COME = "after "  # and an id, in the place of the sha256: of a parent that is still to be trained (`sweep.study`)
@@ -26,6 +26,7 @@ class Start:
     kind: str
     place: str
     sha256: str = ""
+    key: str = "start"  # the setting that names it
 
     @property
     def known(self) -> bool:
@@ -37,25 +38,35 @@ class Start:
         """The parent as the user wrote it."""
         return f"{self.kind}:{self.place}"
 
+    @property
+    def setting(self) -> str:
+        """What messages begin with."""
+        return f"{self.key}={self.name}"
+
     def __str__(self) -> str:
         return f"{self.name}@{self.sha256}" if self.sha256 else self.name
 
 
-def parse(text: str) -> Start | None:
-    """The parent that a `start` names; None for `none`. Raises SettingsError for anything else."""
+def parse(text: str, key: str = "start") -> Start | None:
+    """The parent that a `start` names, or another key; None for `none`. Raises SettingsError for anything else."""
     if text == NONE:
         return None
     found = _START.fullmatch(text)
     if not found:
         allowed = "none, run:<id of a finished run> or folder:<folder of transformers>"
-        raise SettingsError(f"start={text}: must be {allowed}")
-    return Start(found["kind"], found["place"], found["sha256"] or "")
+        raise SettingsError(f"{key}={text}: must be {allowed}")
+    return Start(found["kind"], found["place"], found["sha256"] or "", key)
 
 
-def weights_of(text: str) -> str:
-    """What the id hashes of a `start`: the sha256 of the weights, or `none`."""
-    parent = parse(text)
+def weights_of(text: str, key: str = "start") -> str:
+    """What the id hashes of a `start`, or of another key: the sha256 of the weights, or `none`."""
+    parent = parse(text, key)
     if parent is None:
         return NONE
-    assert parent.sha256, f"start={text} has not been looked up; see fit.parents.resolved"
+    assert parent.sha256, f"{key}={text} has not been looked up; see fit.parents.resolved"
     return parent.sha256
+
+
+def teacher_of(settings: Settings) -> Start | None:
+    """The teacher of a run of objective=distill."""
+    return parse(settings.distill.teacher, "distill.teacher")

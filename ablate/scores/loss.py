@@ -62,6 +62,18 @@ def loss_sums(
     if not torch.is_grad_enabled():  # a Function's context asks the weight alone, and would work out its gradient
         head_weight_VD = head_weight_VD.detach()
     total, nats_N = _ChunkedNats.apply(hidden_BLD.flatten(0, 1), head_weight_VD, targets_BL.flatten())
+    return sums_of(total, nats_N, targets_BL, domain_B, bytes_per_token_V, num_domains)
+
+
+def sums_of(
+    total: Tensor,
+    nats_N: Tensor,
+    targets_BL: Tensor,
+    domain_B: Tensor,
+    bytes_per_token_V: Tensor,
+    num_domains: int,
+) -> Sums:
+    """`total`, and by domain and row the nats, tokens and bytes of targets that count."""
     counted_BL = targets_BL != IGNORED
     bytes_BL = bytes_per_token_V[targets_BL.clamp(min=0)] * counted_BL
     # A product with a 0/1 matrix, and not index_add: the same order of addition on every device.

@@ -42,7 +42,7 @@ def phased(study: Study, composer: Callable[[list[str]], Settings], fixed: list[
             return looked_up(settings)
         if settings.start != common:
             raise SettingsError(f"study.phases.{phase}: start={settings.start}: begins where the phase before it ends")
-        return dataclasses.replace(settings, start=NONE)
+        return looked_up(dataclasses.replace(settings, start=NONE))
 
     named, plan = _arms(study), None
     for phase in phases:
@@ -59,8 +59,10 @@ def cut_alike(plan: Plan) -> Plan:
     arms = []
     for arm in plan.arms:
         tokenizer = plan.before.named(arm.name).corpus.folder / "tokenizer.json"
-        outputs = Path(arm.settings.where.outputs)
-        data = cut_by(arm.settings.data, tokenizer, f"phase {plan.before.phase}", outputs)
+        outputs, whose = Path(arm.settings.where.outputs), f"phase {plan.before.phase}"
+        if arm.settings.distill.teacher != NONE:
+            importlib.import_module("ablate.fit.teachers").check_cut(arm.settings, tokenizer, whose)
+        data = cut_by(arm.settings.data, tokenizer, whose, outputs)
         arms.append(dataclasses.replace(arm, settings=dataclasses.replace(arm.settings, data=data)))
     return dataclasses.replace(plan, arms=arms)
 

@@ -47,11 +47,13 @@ class Task:
 
 
 def looked_up(settings: Settings) -> Settings:
-    """The settings with the parent of `start` found and named by its weights (`fit.parents.resolved`)."""
-    if settings.start == NONE:
-        return settings
-    # loads torch, which takes seconds that a run without a parent should not wait for
-    return importlib.import_module("ablate.fit.parents").resolved(settings)
+    """The settings with the parent of `start`, and the teacher, found and named by their weights (`fit.parents`)."""
+    # these load torch, which takes seconds that a run without a parent should not wait for
+    if settings.start != NONE:
+        settings = importlib.import_module("ablate.fit.parents").resolved(settings)
+    if settings.distill.teacher != NONE:
+        settings = importlib.import_module("ablate.fit.teachers").resolved(settings)
+    return settings
 
 
 def text_of(settings: Settings) -> Corpus:

@@ -32,6 +32,8 @@ OTHER: dict[str, Any] = {
     "mixture.stages": {"late": {"weights": {"qa": 1, "code": 1}}},
     "mixture.block": 128,
     "start": "run:one@" + 64 * "a",
+    "distill.teacher": "run:one@" + 64 * "a",
+    "distill.flops": {1024: 10},
     "data.span": 2048,
     "length.lengths": [512, 1024],
     "length.starts": [0, 0.25],
@@ -60,6 +62,7 @@ OTHER: dict[str, Any] = {
     "where.slurm.options": {"qos": "low"},
     "data.level": {"all": 1},
     "data.columns": {"text": "content"},
+    "data.counts": {"qa": "all"},
     "corpus.kinds": {"general": "prose"},
     "corpus.held_out": {"all": 2},
     "corpus.skip": [3],
@@ -74,6 +77,9 @@ OTHER: dict[str, Any] = {
     "study.budget.noise": None,  # need one another
     "study.budget.noise_df": None,
 }
+# What some keys need beside them
+TAUGHT = {"objective": "distill", "distill.teacher": "run:two@" + 64 * "b", "distill.kind": "jensen_shannon"}
+NEEDED = {key: {"where.strategy": "ddp"} for key in ("where.devices", "where.nodes")}
 
 
 def leaves(cls: type, prefix: str = "") -> dict[str, Any]:
@@ -122,6 +128,7 @@ LEAVES = leaves(Settings)
 # Keys that are valid with another value only beside a change of another key
 ALONE = {"ramp.starts", "study.budget.rungs", "study.budget.noise", "study.budget.noise_df"}
 VARIED = {key: varied(key) for key in LEAVES if varied(key) is not None}
+NEEDED |= {key: TAUGHT for key in LEAVES if key.startswith("distill.")}
 HASHED = [key for key in VARIED if is_hashed(key)]
 UNHASHED = [key for key in VARIED if not is_hashed(key)]
 
@@ -134,8 +141,8 @@ def test_every_leaf_can_be_varied_but_those_with_one_value():
 
 @pytest.mark.parametrize("key", UNHASHED)
 def test_where_and_study_leave_the_id_alone(key):
-    needed = {"where.strategy": "ddp"} if key in ("where.devices", "where.nodes") else {}
-    base, other = changed(**needed), changed(**needed, **{key: VARIED[key]})
+    needed = NEEDED.get(key, {})
+    base, other = changed(**needed), changed(**needed | {key: VARIED[key]})
     assert other != base
     assert run_id(other, "data") == run_id(base, "data")
     assert difference(base, other) == {}
@@ -143,7 +150,8 @@ def test_where_and_study_leave_the_id_alone(key):
 
 @pytest.mark.parametrize("key", HASHED)
 def test_what_moves_the_id_and_is_named(key):
-    base, other = changed(), changed(**{key: VARIED[key]})
+    needed = NEEDED.get(key, {})
+    base, other = changed(**needed), changed(**needed | {key: VARIED[key]})
     assert run_id(other, "data") != run_id(base, "data")
     names = set(difference(base, other))
     if key == "data.domains":
@@ -154,8 +162,8 @@ def test_what_moves_the_id_and_is_named(key):
         assert names == (late if key == "mixture.stages" else first)
     elif key == "schedule.stages":
         assert {name.rpartition(".")[0] for name in names} == {"schedule.stage@0.5"}
-    elif key == "start":
-        assert difference(base, other) == {"start": ("none", 64 * "a")}
+    elif key in ("start", "distill.teacher"):
+        assert difference(base, other) == {key: ("none" if key == "start" else 64 * "b", 64 * "a")}
     elif key == "model.options":
         assert names == {"model.options.W.window"}
     else:
@@ -174,8 +182,9 @@ def test_no_difference_if_and_only_if_one_id(keys_a, keys_b):
 
 
 def fitting(values: dict[str, Any]) -> Settings:
+    needed = TAUGHT if any(key.startswith("distill.") for key in values) else {}
     try:
-        return changed(**values)
+        return changed(**needed | values)
     except ValueError:  # two changes that exclude one another
         reject()
 
