@@ -1,17 +1,21 @@
 """What tests of whole runs share: where a run is recorded, the same run elsewhere, and those that are stopped."""
 
 import dataclasses
+import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
+import yaml
 
 from ablate.data.tokens import opened
 from ablate.fit import checkpoint, run
 from ablate.fit.optimizer import OPTIMIZERS
+from ablate.run.parse import from_config
 from ablate.run.record import Record
 from ablate.run.settings import Settings
 from ablate.run.trunks import Growth
@@ -56,6 +60,23 @@ KINDS |= {f"average, {name}": {"averaging": averaging} for name, averaging in AV
 def losses(scores: Scores, focus: str = "") -> dict[str, float]:
     """Bits per byte of a result or an evaluation: by domain, macro, micro, and with a focus rest."""
     return readings(scores, Scope(list(scores["sums"]), focus))
+
+
+def composing(common: dict[str, Any]) -> Callable[[list[str]], Settings]:
+    """What composes settings of overrides, as Hydra does, over plain data that all have in common."""
+
+    def compose(overrides: list[str]) -> Settings:
+        tree = json.loads(json.dumps(common))
+        for override in overrides:
+            key, value = override.split("=", 1)
+            *groups, name = key.split(".")
+            part = tree
+            for group in groups:
+                part = part.setdefault(group, {})
+            part[name] = yaml.safe_load(value)
+        return from_config(tree)
+
+    return compose
 
 
 def record_of(settings: Settings) -> Record:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from rich.console import Console
-from runs import elsewhere, interrupt, train_run
+from runs import composing, elsewhere, interrupt, train_run
 from tiny import TINY, merged
 
 from ablate import runs, train
@@ -23,7 +22,6 @@ from ablate.console.compose import CONF
 from ablate.run import lookup
 from ablate.run.identity import canonical
 from ablate.run.lineage import lineage
-from ablate.run.parse import from_config
 from ablate.run.record import run_record, study_record
 from ablate.run.settings import Settings, SettingsError, UserError
 from ablate.run.start import parse
@@ -61,18 +59,7 @@ def plan_in(outputs: Path, study: dict | None = None, **changes: Any) -> Plan:
     where = {"where": TINY["where"] | {"outputs": str(outputs)}}
     common = merged(merged(TINY | where, SETTINGS), merged(changes, {"study": STUDY | (study or {})}))
 
-    def compose(overrides: list[str]) -> Settings:
-        tree = json.loads(json.dumps(common))
-        for override in overrides:
-            key, value = override.split("=", 1)
-            *groups, name = key.split(".")
-            part = tree
-            for group in groups:
-                part = part.setdefault(group, {})
-            part[name] = yaml.safe_load(value)
-        return from_config(tree)
-
-    return plan_of([["precision=fp32"]], compose)
+    return plan_of([["precision=fp32"]], composing(common))
 
 
 @pytest.fixture
