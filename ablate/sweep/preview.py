@@ -214,6 +214,7 @@ def preview_run(settings: Settings, console: Console | None = None) -> None:
         f"depth {cost.size.depth}, hidden {cost.size.hidden}, layers {settings.model.pattern}",
         "training": f"{line.tokens[-1]:,} tokens in {len(line):,} steps; {flops:.2e} FLOPs",
         "start": settings.start if settings.start != NONE else f"weights drawn from seed {settings.seed}",
+        **({"teacher": settings.distill.teacher} if settings.distill.teacher != NONE else {}),
         "text": f"{', '.join(settings.data.domains)} ({settings.data.source}); not looked at",
         "memory": f"{_memory_text(settings)} in a step, beside what Python takes",
         "time": f"about {_duration(flops / speed)} on {devices} {'devices' if devices > 1 else 'device'} ({source}), "

@@ -134,6 +134,7 @@ def test_its_forward_pass_is_paid_for(student, teacher, tiny):
     assert (record.result() or {})["flops"] == expected == record.rows("evaluation")[-1]["flops"]
     preview_run(settings, Console(file=(said := io.StringIO()), width=200))
     assert f"{expected:.2e} FLOPs" in said.getvalue()
+    assert f"teacher   run:{teacher.id}" in said.getvalue()
     assert budget.of(settings).memory.teacher == 4 * budget.of(teacher.settings()).parameters
     assert budget.of(tiny()).memory.teacher == 0
 
