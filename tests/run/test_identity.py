@@ -63,6 +63,7 @@ OTHER: dict[str, Any] = {
     "data.level": {"all": 1},
     "data.columns": {"text": "content"},
     "data.counts": {"qa": "all"},
+    "data.target": {"qa": "trace"},
     "corpus.kinds": {"general": "prose"},
     "corpus.held_out": {"all": 2},
     "corpus.skip": [3],
