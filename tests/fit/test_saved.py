@@ -112,10 +112,9 @@ def test_other_text_or_another_scorer_are_a_reason_to_score_again_and_text_that_
     record, again = asked
     assert again()
     data = record.folder.parents[1] / "data"
-    original = data.resolve()
+    original = prepared(record.folder.parents[1], record.fingerprint).folder.resolve()
     data.unlink()
-    shutil.copytree(original, data)
-    text = prepared(record.folder.parents[1], record.fingerprint).folder
+    shutil.copytree(original, text := data / original.name)  # alone: another folder of equal content would do as well
     shard = text / "qa.validation.bin"
     whole = shard.read_bytes()
     shard.write_bytes(whole[2:] + whole[:2])  # which is found before it is read: it is as if it was gone
