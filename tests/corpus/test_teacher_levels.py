@@ -84,7 +84,7 @@ def test_a_budget_that_ends_goes_on_with_the_same_command(tmp_path, acquired):
             assert server.requests == 80 - left
         endpoint._command.cache_clear()
         documents, _ = through(wanted(tmp_path, url, {}, requests=30), acquired, 4)
-        assert server.requests == 80
+        assert 80 <= server.requests <= 84  # the other process may have some under way when the budget ends
     assert len(documents) == 40
 
 
