@@ -133,8 +133,7 @@ def _write_hf(language: "LanguageModel", record: Record, corpus: "Corpus", folde
     ).save_pretrained(folder)
     if (corpus.folder / chat.NAME).exists():
         shutil.copy(corpus.folder / chat.NAME, folder)
-    # as it is, where transformers would write it in words of its own: a run that starts from the folder knows its text
-    shutil.copy(corpus.folder / "tokenizer.json", folder)
+    _write_tokenizer(corpus, folder)  # which transformers has written in words of its own
 
 
 def _write_safetensors(language: "LanguageModel", record: Record, corpus: "Corpus", folder: Path) -> None:
@@ -145,9 +144,17 @@ def _write_safetensors(language: "LanguageModel", record: Record, corpus: "Corpu
     shutil.copy(record.weights, folder / "model.safetensors")
     if language.model.linear == "ternary":
         save_file(packed(language), folder / "packed.safetensors")
-    shutil.copy(corpus.folder / "tokenizer.json", folder)
+    _write_tokenizer(corpus, folder)
     what = _what(record.settings()) | {"built": dataclasses.asdict(language.size)}
     (folder / "config.yaml").write_text(yaml.safe_dump(what, sort_keys=False), encoding="utf-8")
+
+
+def _write_tokenizer(corpus: "Corpus", folder: Path) -> None:
+    """To the byte as it is, unless it puts a token before a text: a run that starts from the folder knows its text."""
+    from ablate.data.tokenizer import as_trained
+
+    text = as_trained((corpus.folder / "tokenizer.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer.json").write_text(text, encoding="utf-8")
 
 
 def _what(settings: Settings) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from data.small import write_jsonl
 from runs import train_run
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
 from ablate import export, generate
@@ -64,3 +65,21 @@ def test_a_model_of_plain_text_is_asked_nothing(tiny, capsys):
     with pytest.raises((UserError, SystemExit)):
         generate.main([folder.name, "1?", "--chat", "--outputs", settings.where.outputs])
     assert "has no chat_template.jinja" in capsys.readouterr().err
+
+
+def test_an_exported_tokenizer_puts_nothing_before_a_text(tiny, tmp_path):
+    """As the run was trained: its text was cut without the token that the given tokenizer would begin with."""
+    words: Any = Tokenizer(models.BPE())
+    words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    special = ["<|begin_of_text|>", "<|end_of_text|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=alphabet)
+    words.train_from_iterator(["to be or not to be"], trainer)
+    words.post_processor = processors.TemplateProcessing(single=f"{special[0]} $A", special_tokens=[(special[0], 0)])
+    words.save(str(tmp_path / "words.json"))
+    settings = tiny(data={"tokenizer": str(tmp_path / "words.json"), "vocabulary": 300}, tokens=1024)
+    train_run(settings)
+    [folder] = (Path(settings.where.outputs) / "runs").iterdir()
+    export.export(Record(folder), "hf", tmp_path / "model")
+    exported: Any = AutoTokenizer.from_pretrained(tmp_path / "model")
+    assert exported.convert_ids_to_tokens(exported("to be").input_ids) == words.encode("to be").tokens[1:]

@@ -18,7 +18,7 @@ COMMANDS += ["evaluate", "traces"]
 READ = ["scores.metrics", "scores.answers", "scores.items", "scores.readings"]
 INSIDE = {
     "run": ["run"],
-    "plan": ["run.fields", "run.parts", "run.identity", "run.settings", "run.steps", "plan"],
+    "plan": ["run.fields", "run.optimizer", "run.parts", "run.identity", "run.settings", "run.steps", "plan"],
     "corpus": ["run", "corpus"],
     "data": ["run", "plan", "corpus", "data"],
     "model": ["run.settings", "run.parse", "model"],

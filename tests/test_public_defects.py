@@ -34,7 +34,8 @@ from ablate.model.parts import RMSNorm
 from ablate.plan import lerac, schedule
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.run.settings import Latent, LeRaC, Mamba, Model, Settings, SettingsError, Size
+from ablate.run.optimizer import LeRaC
+from ablate.run.settings import Latent, Mamba, Model, Settings, SettingsError, Size
 from ablate.scores import loss
 from ablate.scores.loss import Sums
 

@@ -5,7 +5,7 @@ numbers of repetition are Gopher's (Rae et al. 2021, table A1: repeated lines an
 most frequent run of 2, 3, 4 words .20, .18, .16, runs of 5 and 10 words that come again .15 and .10) where the text
 allows it: working with numbers and code repeat themselves by nature, and so do manuals (again_5 is above .31 in one of
 a hundred) and a script without spaces, in which every character counts as a word. No bound may cost more than 1 % of
-clean documents of any kind (tests/corpus).
+the clean documents of the corpora that they were tuned on (tests/corpus); others lose more (docs/text.md).
 """
 
 from collections.abc import Sequence

@@ -228,6 +228,9 @@ class Build:
                 _copy(self.held_out.folder / marks_name(domain, name), into.with_suffix(MARKS))
             return self.held_out.manifest["domains"][domain][name]
         found = joined([task for task in tasks if (task.domain, task.split) == (domain, name)], into)
+        if domain in self.data.counts and name == "train" and not found["parted"]:
+            what = self.data.counts[domain]
+            raise UserError(f"data.counts.{domain}={what}: does nothing: no document of this domain has parts")
         if found["tokens"] and not found["counted"]:
             what = self.data.counts.get(domain, turns.ANSWERS)
             raise UserError(

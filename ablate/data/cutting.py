@@ -45,6 +45,7 @@ class Counts:
     tokens: int = 0
     copies: int = 0  # documents of which something went
     copied_bytes: int = 0
+    parted: int = 0  # documents that have parts
     counted: int = 0  # tokens that count; all, unless documents have parts
     chats: int = 0  # documents that a chat template wrote
 
@@ -81,6 +82,7 @@ class Cutting:
             token_bytes += int(encoder.bytes_per_token[tokens].sum(dtype=np.int64))
             size = sum(document.bytes for document in documents)
             counts.add({"documents": len(documents), "bytes": size, "tokens": len(tokens)})
+            counts.parted += sum(map(turns.has_parts, documents))
             counts.chats += sum(map(chat.is_chat, documents))
             counts.counted += len(tokens) if marks_T is None else int(marks_T.sum())
             marks.append(len(tokens) if marks_T is None else marks_T)

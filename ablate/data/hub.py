@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ablate.corpus.document import Document, identity, order_key
-from ablate.corpus.readers.rows import Columns, described
+from ablate.corpus.readers.rows import META, Columns, described
 from ablate.run.failures import first_line
-from ablate.run.settings import Data, UserError
+from ablate.run.settings import Data, SettingsError, UserError
 
 SPLIT = "train"
 USUAL = {
@@ -54,6 +54,10 @@ class Hub:
                 "data.domain_bytes=0: must be above 0 with data.source=hub, where few datasets come to an end"
             )
         self.columns = Columns.of(data.columns).named
+        if parts := [what for what in self.columns if what not in ("text", "source", *META)]:
+            raise SettingsError(
+                f"data.columns.{parts[0]}: must be left out with data.source=hub, which reads texts alone"
+            )
         given = set(data.sources.values())
         self.usual = {name: USUAL[name] for name in data.names.values() if name in USUAL and name not in given}
         self.names = sorted({self.usual.get(name, name) for name in data.names.values()})

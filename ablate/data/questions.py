@@ -6,8 +6,7 @@
     Steps: 3x = 40 - 7 = 33. x = 33 / 3 = 11.
     Answer: 11
 
-Everything up to "Answer:" is a prompt; `is_right(i, completion)` says whether a model's
-continuation of it begins with the right answer. Numbers are whole, so right means equal.
+Everything up to "Answer:" is a prompt. Numbers are whole, so a right answer is an equal one.
 """
 
 import datetime

@@ -26,7 +26,7 @@ from ablate.data.hub import Hub
 from ablate.data.installed import Installed
 from ablate.data.pretokenized import Shards
 from ablate.run.parts import require_member
-from ablate.run.settings import Data
+from ablate.run.settings import Data, SettingsError
 
 
 class Source(Protocol):
@@ -45,8 +45,10 @@ SOURCES: dict[str, type[Source]] = {"installed": Installed, "folder": Folder, "h
 
 
 def check(data: Data) -> None:
-    """Raises SettingsError for a source that there is not."""
+    """Raises SettingsError for a source that there is not, and for a template that this one has no use for."""
     require_member("data.source", data.source, SOURCES)
+    if data.template and data.source != "folder":
+        raise SettingsError(f"data.template={data.template}: must be empty unless data.source=folder")
 
 
 def open_source(data: Data) -> Source:

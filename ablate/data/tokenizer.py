@@ -86,6 +86,13 @@ def load(text: str) -> Tokenizer:
     return tokenizer
 
 
+def as_trained(text: str) -> str:
+    """The text of a tokenizer.json that puts nothing around a text, as no text was trained on with that: no <s>."""
+    if not Tokenizer.from_str(text).num_special_tokens_to_add(is_pair=False):
+        return text
+    return json.dumps(json.loads(text) | {"post_processor": None}, ensure_ascii=False)
+
+
 def end_of(tokenizer: Tokenizer) -> int | None:
     """Id of the token that ends a document."""
     ids = (tokenizer.token_to_id(name) for name in END_NAMES)

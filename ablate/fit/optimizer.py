@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ablate.run.optimizer import Optimizer
 from ablate.run.parts import require_member
-from ablate.run.settings import Optimizer
 
 if TYPE_CHECKING:
     from torch.optim.optimizer import Optimizer as TorchOptimizer

@@ -65,6 +65,8 @@ class Watch(L.Callback):
         self.read_D2 = torch.zeros(len(self.order.domains), 2, dtype=torch.int64, device=pl_module.device)
         self.progress.shown &= trainer.is_global_zero
         self.progress.start()
+        if self.settings.objective == "answers" and not self.marked:
+            self.progress.tell("objective=answers: of this text all tokens count, as with next_token")
         self.clock = time.perf_counter()
 
     # pyrefly: ignore[bad-override]

@@ -14,7 +14,7 @@ converge; here the factor is exactly 1 from step k on.
 
 import numpy as np
 
-from ablate.run.settings import LeRaC
+from ablate.run.optimizer import LeRaC
 from ablate.run.steps import steps_of
 
 

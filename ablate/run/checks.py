@@ -96,8 +96,9 @@ def _check_mixture(s: Settings) -> None:
     known = s.data.domains
     _require(len(known) > 0, "data.domains", known, "at least one domain")
     _require(len(set(known)) == len(known), "data.domains", known, "without repeats")
-    for domain, source in s.data.sources.items():
-        _require(domain in known, f"data.sources.{domain}", source, "for one of data.domains: " + ", ".join(known))
+    for key, named in {"sources": s.data.sources, "counts": s.data.counts}.items():
+        for domain, value in named.items():
+            _require(domain in known, f"data.{key}.{domain}", value, "for one of data.domains: " + ", ".join(known))
     _check_weights("mixture.weights", s.mixture.weights, known)
     for name, stage in s.mixture.stages.items():
         _check_weights(f"mixture.stages.{name}.weights", stage.weights, known)

@@ -2,9 +2,7 @@
 
 import random
 import re
-import time
 
-import numpy as np
 import pytest
 
 from ablate.corpus.copies import PIECE_BYTES, WINDOW, Copies
@@ -113,16 +111,3 @@ def test_saved_and_loaded(tmp_path):
     copies = Copies.of([held])
     copies.save(tmp_path / "copies.npz")
     assert left(Copies.load(tmp_path / "copies.npz"), held, own) == left(copies, held, own) == [own]
-
-
-def test_much_held_out_text_is_not_sorted_for_every_batch():
-    numbers = np.sort(np.random.default_rng(0).integers(1 << 63, size=2_000_000, dtype=np.uint64))
-    copies, document = Copies(numbers, numbers), Document("stone river ladder " * 40, "s")
-
-    def seconds(work):
-        begin = time.process_time()
-        work()
-        return time.process_time() - begin
-
-    copies.cut([document])
-    assert seconds(lambda: [copies.cut([document]) for _ in range(20)]) < 4 * seconds(lambda: np.unique(numbers))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small import intact, write_jsonl  # pyrefly: ignore  # beside this file
 
+from ablate.data import text
 from ablate.data.batches import Steps, validation_rows
 from ablate.data.request import Levels
 from ablate.data.tokens import prepare
@@ -158,3 +159,12 @@ def test_text_that_a_level_changed_has_no_parts_any_more(tmp_path):
         UserError, match=r"^domain chat: a step of data\.level changed documents of which a part counts"
     ):
         prepare(data(tmp_path / "text", rows, level={"chat": 2}), tmp_path / "out", how=MASKED)
+
+
+def test_counts_that_do_nothing_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"^data\.counts\.text=all: does nothing: no document of this domain has parts"):
+        prepare(data(tmp_path / "text", counts={"text": "all"}), tmp_path / "out")
+    with pytest.raises(UserError, match=r"^data\.counts\.prose=all: must be for one of data\.domains: chat, text"):
+        settings(data(tmp_path / "text", counts={"prose": "all"}))
+    with pytest.raises(UserError, match=r"^data\.template=x\.jinja: must be empty unless data\.source=folder"):
+        text.check(Data(template="x.jinja"))

@@ -11,7 +11,8 @@ from ablate.fit.checkpoint import SafetensorsIO
 from ablate.fit.optimizer import OPTIMIZERS, build
 from ablate.model import budget, language
 from ablate.model.language import LanguageModel
-from ablate.run.settings import LeRaC, Model, Optimizer, Settings, Size
+from ablate.run.optimizer import LeRaC, Optimizer
+from ablate.run.settings import Model, Settings, Size
 
 SMALL = Size(width=64, depth=3, heads=4, kv_heads=2, hidden=96)
 HYBRID = Model(pattern="MAL", tied=False, qk_norm=True)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.plan.lerac import factors
-from ablate.run.settings import LeRaC
+from ablate.run.optimizer import LeRaC
 
 lowests = st.floats(1e-4, 0.9)
 layers = st.integers(3, 30)

@@ -8,15 +8,14 @@ from hypothesis import strategies as st
 from ablate.plan import timeline as module
 from ablate.plan.order import Order
 from ablate.plan.timeline import Timeline, timeline
+from ablate.run.optimizer import LeRaC, Optimizer
 from ablate.run.settings import (
     Averaging,
     Data,
     Evaluation,
     Length,
-    LeRaC,
     Mixture,
     Model,
-    Optimizer,
     Ramp,
     Schedule,
     ScheduleStage,

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from ablate.run import machine
 from ablate.run.files import make_folder, write_atomically
+from ablate.run.optimizer import Optimizer
 from ablate.run.record import DECLARED, Record, StudyRecord, run_record, study_record
-from ablate.run.settings import Mixture, Optimizer, Schedule, Settings, Stage, Study, UserError
+from ablate.run.settings import Mixture, Schedule, Settings, Stage, Study, UserError
 
 
 @pytest.fixture
