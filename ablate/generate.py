@@ -40,7 +40,10 @@ def _asked(prompt: str, folder: Path) -> str:
     """The prompt as something that a user says. Raises UserError for a model without a chat template."""
     if not (folder / chat.NAME).exists():
         raise UserError(f"--chat: {folder} has no {chat.NAME}: the model was trained on no dialogues")
-    return chat.asked(prompt, (folder / chat.NAME).read_text(encoding="utf-8"))
+    try:
+        return chat.asked(prompt, (folder / chat.NAME).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{folder / chat.NAME}: {error}") from None
 
 
 def _say(language: "LanguageModel", tokenizer: "Tokenizer", text: str, span: int, options: argparse.Namespace) -> None:

@@ -28,21 +28,20 @@ def template(path: str) -> str:
         text = (Path(path) if path else USUAL).read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{key}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{key}: must be text in UTF-8") from None
     if "generation %}" not in text.replace("generation -%}", "generation %}"):
         raise SettingsError(f"{key}: must say what the assistant writes: {{% generation %}} ... {{% endgeneration %}}")
     return text
 
 
 def parts(messages: Sequence[Mapping[str, Any]], template: str) -> list[Part]:
-    """The messages as the template writes them. Raises ValueError for messages that are none."""
-    from transformers.utils.chat_template_utils import render_jinja_template  # a second, for those who have dialogues
-
+    """The messages as the template writes them. Raises ValueError for messages that are none, or not its own."""
     _check(messages)
-    chats = [[dict(message) for message in messages]]
-    texts, marked = render_jinja_template(
-        chats, chat_template=template, return_assistant_tokens_mask=True, bos_token="", eos_token="", mark_all=True
+    text, marked = _written(
+        [dict(message) for message in messages], template, return_assistant_tokens_mask=True, mark_all=True
     )
-    text, places = texts[0], [(int(start), int(stop)) for start, stop in marked[0]]
+    places = [(int(start), int(stop)) for start, stop in marked]
     roles = [message["role"] for message in messages]
     roles = roles if len(places) == len(roles) else [role for role in roles if role == "assistant"]
     if len(places) != len(roles):
@@ -55,16 +54,24 @@ def parts(messages: Sequence[Mapping[str, Any]], template: str) -> list[Part]:
 
 
 def asked(content: str, template: str) -> str:
-    """What a user says, as the assistant is to go on with it."""
-    from transformers.utils.chat_template_utils import render_jinja_template
-
-    chats = [[{"role": "user", "content": content}]]
-    named = {"bos_token": "", "eos_token": ""}
-    return render_jinja_template(chats, chat_template=template, add_generation_prompt=True, **named)[0][0]
+    """What a user says, as the assistant is to go on with it. Raises ValueError for a template that cannot write it."""
+    return _written([{"role": "user", "content": content}], template, add_generation_prompt=True)[0]
 
 
 def is_chat(document: Document) -> bool:
     return any(role == FRAME for role, _ in document.meta.get(PARTS, ()))
+
+
+def _written(messages: list[dict[str, Any]], template: str, **how: Any) -> tuple[str, Any]:
+    """The text, and the passages that the template marks if it is asked to."""
+    from jinja2 import TemplateError
+    from transformers.utils.chat_template_utils import render_jinja_template  # a second, for those who have dialogues
+
+    try:
+        texts, marked = render_jinja_template([messages], chat_template=template, bos_token="", eos_token="", **how)
+    except (TemplateError, TypeError) as error:
+        raise ValueError(f"the template says: {error}") from None
+    return texts[0], marked[0] if marked else ()
 
 
 def _check(messages: Any) -> None:
@@ -75,3 +82,5 @@ def _check(messages: Any) -> None:
             raise ValueError(f"a message must have a role and a content, not {str(message)[:80]!r}")
         if not all(isinstance(message[key], str) for key in ("role", "content")):
             raise ValueError(f"role and content of a message must be strings, not {str(message)[:80]!r}")
+        if not message["role"]:
+            raise ValueError(f"a message must have a role, not {str(message)[:80]!r}")

@@ -209,7 +209,10 @@ class Build:
         domains: dict[str, Any] = {}
         for domain in self.data.domains:
             domains[domain] = {name: self._joined(tasks, domain, name) for name in SPLITS}
-        if any(split.get("chats") for found in domains.values() for split in found.values()):
+        chats = any(split.get("chats") for found in domains.values() for split in found.values())
+        if self.data.template and not chats:
+            raise UserError(f"data.template={self.data.template}: does nothing: no domain has dialogues")
+        if chats:
             write(self.part / chat.NAME, [chat.template(self.data.template).encode()])
         if self.held_out:
             _copy(self.held_out.folder / SOURCES, self.part / SOURCES)

@@ -97,20 +97,24 @@ class Cutting:
     def _encoded(
         self, encoder: Encoder, documents: list[Document], domain: str
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """The tokens of documents, each closed by the end token, and which of them count; None: all."""
-        roles = self.counting.get(domain, turns.ANSWERING)
-        if roles is None or not any(map(turns.has_parts, documents)):
+        """The tokens of documents, each closed by the end token, and which of them count; None: all.
+
+        Whatever counts, the tokens are the same.
+        """
+        if not any(map(turns.has_parts, documents)):
             return encoder.encode([document.text for document in documents], domain), None
         whole = [turns.parts_of(d, domain) if turns.has_parts(d) else [Part("", d.text)] for d in documents]
+        roles = self.counting.get(domain, turns.ANSWERING)
         found = iter(encoder.ids([part.text for parts in whole for part in parts], domain))
         ids, marks = list[int](), list[int]()
         for parts in whole:
             for part in parts:
                 ids += (of_part := next(found))
-                marks += [part.role in roles or not part.role] * len(of_part)
+                marks += [roles is None or part.role in roles or not part.role] * len(of_part)
             ids.append(encoder.end)
             marks.append(marks[-1])
-        return np.array(ids, dtype=encoder.dtype), np.array(marks, dtype=np.uint8)
+        tokens = np.array(ids, dtype=encoder.dtype)
+        return tokens, None if roles is None else np.array(marks, dtype=np.uint8)
 
     def _without_copies(self, task: Task, documents: list[Document], counts: Counts) -> list[Document]:
         if task.split != "train":

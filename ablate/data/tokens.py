@@ -27,7 +27,7 @@ import numpy as np
 from ablate.data import mapped, proof
 from ablate.data.request import Levels, asked, digest, first_difference, folder_of, tokenizer_digest
 from ablate.data.shards import SOURCES, SPLITS, dtype_of, marks_name, sha256_of, shard_name
-from ablate.data.windows import Stream, Windows
+from ablate.data.windows import IGNORED, Stream, Windows
 from ablate.run.failures import first_line
 from ablate.run.settings import Data, Settings, SettingsError, UserError
 
@@ -212,13 +212,22 @@ def prepared(outputs: Path, fingerprint: str) -> Corpus:
 
 
 def check_held_out(corpus: Corpus, span: int, wanted: int) -> None:
-    """Raise UserError naming the first domain whose validation text has fewer than `wanted` spans."""
+    """Raise UserError naming the first domain whose validation text has fewer than `wanted` spans, or counts nowhere
+    in them."""
     for domain in corpus.domains:
         present = num_spans(corpus.num_tokens(domain, "validation"), span)
         if present < wanted:
             raise UserError(
                 f"evaluation.spans={wanted}: domain {domain!r} has only {present} spans of {span} tokens held out; "
                 "lower it, or raise data.validation or data.domain_bytes"
+            )
+        if corpus.marks(domain, "validation") is None:
+            continue
+        targets_RL = held_out(corpus, domain, span, wanted).targets_RL
+        if not corpus.bytes_per_token[targets_RL[targets_RL != IGNORED]].any():
+            raise UserError(
+                f"evaluation.spans={wanted}: in so many spans of {span} tokens of domain {domain!r} nothing counts; "
+                "raise it, or data.span"
             )
 
 

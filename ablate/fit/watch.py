@@ -164,8 +164,9 @@ class Watch(L.Callback):
         self.last_step = step
         self._write(trainer, "train", row)
         weights_D = self.timeline.weights[self.timeline.table["stage"][step - 1]]
-        text = f"loss {self.smoothed.loss(weights_D):.3f} nats/token over {self.smoothed.covered} steps"
-        self.progress.at(step, f"{text}  {per_second:,.0f} tokens/s")
+        loss = self.smoothed.loss(weights_D)
+        said = "no target has counted" if loss is None else f"loss {loss:.3f} nats/token"
+        self.progress.at(step, f"{said} over {self.smoothed.covered} steps  {per_second:,.0f} tokens/s")
         size = 0.0 if self.marked else float(bytes_D.sum())  # an answer may be as good as certain, a text never
         if why := implausible(float(nats_D.sum()), float(tokens_D.sum()), size):
             raise Diverged(f"step {step}: {why}")
@@ -255,9 +256,10 @@ class Smoothed:
         self.steps += steps
         self.means_2D = self.means_2D * np.exp(-steps / self.horizon) + np.stack([nats_D, tokens_D])
 
-    def loss(self, weights_D: np.ndarray) -> float:
-        nats_D, tokens_D = self.means_2D[:, seen := self.means_2D[1] > 0]
-        return float(np.average(nats_D / tokens_D, weights=weights_D[seen]))
+    def loss(self, weights_D: np.ndarray) -> float | None:
+        """None while no target of a domain that the mixture asks for has counted."""
+        nats_D, tokens_D = self.means_2D[:, seen := (self.means_2D[1] > 0) & (weights_D > 0)]
+        return float(np.average(nats_D / tokens_D, weights=weights_D[seen])) if seen.any() else None
 
     @property
     def covered(self) -> int:

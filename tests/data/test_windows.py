@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from small import intact, write_jsonl  # pyrefly: ignore  # beside this file
 
+from ablate.corpus import chat
 from ablate.data import text
 from ablate.data.batches import Steps, validation_rows
 from ablate.data.request import Levels
-from ablate.data.tokens import prepare
+from ablate.data.tokens import check_held_out, prepare
 from ablate.data.windows import IGNORED
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
@@ -92,6 +93,7 @@ def test_other_roles_count_where_they_are_asked_for(tmp_path):
     )
     everything = prepare(data(tmp_path / "text", chats(ROWS), counts={"chat": "all"}), tmp_path / "out")
     assert everything.marks("chat", "train") is None
+    assert (everything.tokens("chat", "train") == prepare(rows, tmp_path / "out").tokens("chat", "train")).all()
     with pytest.raises(UserError, match=r"^data\.counts\.chat=narrator: no token of its train text counts"):
         prepare(data(tmp_path / "text", chats(ROWS), counts={"chat": "narrator"}), tmp_path / "out")
 
@@ -161,10 +163,23 @@ def test_text_that_a_level_changed_has_no_parts_any_more(tmp_path):
         prepare(data(tmp_path / "text", rows, level={"chat": 2}), tmp_path / "out", how=MASKED)
 
 
+def test_held_out_spans_in_which_nothing_counts_are_refused(tmp_path):
+    """Before the run: there are no bits per byte of them."""
+    rows = [{"prompt": " ".join(f"{i} {j}" for j in range(40)), "response": "so"} for i in range(ROWS)]
+    corpus = prepare(data(tmp_path / "text", rows), tmp_path / "out")
+    with pytest.raises(
+        UserError, match=r"^evaluation\.spans=1: in so many spans of 32 tokens of domain 'chat' nothing"
+    ):
+        check_held_out(corpus, 32, 1)
+    check_held_out(corpus, 32, 16)
+
+
 def test_counts_that_do_nothing_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"^data\.counts\.text=all: does nothing: no document of this domain has parts"):
         prepare(data(tmp_path / "text", counts={"text": "all"}), tmp_path / "out")
     with pytest.raises(UserError, match=r"^data\.counts\.prose=all: must be for one of data\.domains: chat, text"):
         settings(data(tmp_path / "text", counts={"prose": "all"}))
+    with pytest.raises(UserError, match=r"^data\.template=.*: does nothing: no domain has dialogues$"):
+        prepare(data(tmp_path / "text", template=str(chat.USUAL)), tmp_path / "out")
     with pytest.raises(UserError, match=r"^data\.template=x\.jinja: must be empty unless data\.source=folder"):
         text.check(Data(template="x.jinja"))

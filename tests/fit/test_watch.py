@@ -46,6 +46,16 @@ def test_the_mean_is_exponential_and_right_from_its_first_step():
     assert smoothed.loss(np.ones(1)) == pytest.approx((before[0] + 5) / (before[1] + 1))
 
 
+def test_nothing_is_told_of_a_loss_while_nothing_has_counted():
+    """Rows of prompts alone, and then of a domain that the mixture has left."""
+    smoothed = Smoothed(2, horizon=5)
+    smoothed.add(np.zeros(2), np.zeros(2), 1)
+    assert smoothed.loss(WEIGHTS) is None
+    smoothed.add(np.array([20.0, 0.0]), np.array([10.0, 0.0]), 1)
+    assert smoothed.loss(np.array([0.0, 1.0])) is None
+    assert smoothed.loss(WEIGHTS) == pytest.approx(2)
+
+
 def test_sums_and_rows_stand_under_their_own_domain(tiny):
     """Two domains of two rows each: nats, counted targets and bytes."""
     settings = tiny(data={"domains": ["code", "qa"]})
@@ -76,7 +86,7 @@ def test_a_run_prints_its_smoothed_loss_and_every_evaluation_in_the_studys_metri
         f"step {row['step']}/20  held-out rest {metric.read(row, scope):.4f} bits per byte"
         for row in record_of(settings).rows("evaluation")
     ]
-    assert [line for line in lines if "held-out" in line] == told
+    assert [line for line in lines if "held-out rest" in line] == told
     losses = [line for line in lines if "loss" in line]
     assert len(losses) == 10
     assert all(
