@@ -125,13 +125,15 @@ def _write_hf(language: "LanguageModel", record: Record, corpus: "Corpus", folde
         to_hf(language, positions=span, end=corpus.end).save_pretrained(folder)
     except ValueError as error:
         raise UserError(f"{error}; --to safetensors writes every model") from None
+    has_chats = (corpus.folder / chat.NAME).exists()
     PreTrainedTokenizerFast(
         tokenizer_file=str(corpus.folder / "tokenizer.json"),
+        split_special_tokens=has_chats,  # what a template writes is plain text, as it was trained on
         eos_token=corpus.tokenizer().id_to_token(corpus.end),
         model_max_length=span,
         clean_up_tokenization_spaces=False,
     ).save_pretrained(folder)
-    if (corpus.folder / chat.NAME).exists():
+    if has_chats:
         shutil.copy(corpus.folder / chat.NAME, folder)
     _write_tokenizer(corpus, folder)  # which transformers has written in words of its own
 

@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.pairs:
         _write(Path(options.pairs), list(samples.pairs(found, teacher)))
     _show(found, len(asked))
-    if (missing := len(asked) * options.samples - len(found)) > 0:
+    missing = 0 if options.teacher in (QUESTIONS, GIVEN) else len(asked) * options.samples - len(found)
+    if missing > 0:
         raise UserError(
             f"--budget {options.budget}: reached, and {missing:,} samples are missing; the same command goes on"
         )
@@ -66,6 +67,12 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.teacher == QUESTIONS and options.prompts != QUESTIONS:
         raise UserError("--teacher questions: knows its own questions only, --prompts questions")
+    if options.model and not _is_endpoint(options):
+        raise UserError(f"--model {options.model}: must be left out unless --teacher is the URL of an endpoint")
+
+
+def _is_endpoint(options: argparse.Namespace) -> bool:
+    return bool(re.match(r"https?://", options.teacher))
 
 
 def _prompts(options: argparse.Namespace) -> list[Prompt]:
@@ -79,7 +86,7 @@ def _answered(options: argparse.Namespace, asked: Sequence[Prompt]) -> tuple[str
     if options.teacher in (QUESTIONS, GIVEN):
         texts = [[(f"Steps: {one.trace}\nAnswer: {one.answer}", False)] for one in asked if one.trace]
         return options.teacher, _judged([one for one in asked if one.trace], texts)
-    ask = _of_endpoint if re.match(r"https?://", options.teacher) else _of_model
+    ask = _of_endpoint if _is_endpoint(options) else _of_model
     teacher, replies = ask(options, asked)
     texts = [[(one.text, bool(one.wrong)) for one in group] for group in replies]
     return teacher, _judged(asked[: len(texts)], texts)
@@ -151,7 +158,7 @@ def _show(found: Sequence[Judged], asked: int) -> None:
 
     by_kind = samples.counted(found)
     reasons = sorted({why for counts in by_kind.values() for why in counts if why})
-    solved = {one.sample.source for one in found if not one.why}
+    solved = {one.sample.prompt for one in found if not one.why}
     caption = f"{len(solved):,} of {asked:,} prompts have a right sample"
     out = tables.table("kind", ">samples", ">right", *(f">{why}" for why in reasons), caption=caption)
     total = sum(by_kind.values(), start=type(next(iter(by_kind.values())))()) if by_kind else {}

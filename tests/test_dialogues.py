@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer
 
 from ablate import export, generate
+from ablate.data.tokenizer import END
 from ablate.data.tokens import prepared
 from ablate.run.record import Record
 from ablate.run.settings import UserError
@@ -19,7 +20,7 @@ def chat(number: int) -> list[dict[str, str]]:
     first, second = (f"{number} and {number + more}?" for more in (1, 2))
     answers = f"That is {2 * number + 1}.", f"That is {2 * number + 2}."
     return [
-        {"role": "system", "content": "Add up."},
+        {"role": "system", "content": f"Add up. {END} is text."},
         *(
             {"role": role, "content": text}
             for role, text in zip(["user", "assistant"] * 2, [first, answers[0], second, answers[1]], strict=True)

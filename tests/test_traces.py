@@ -64,6 +64,17 @@ def test_traces_that_are_given_are_checked(tmp_path, capsys):
     assert (right["right"], wrong["right"], wrong["why"]) == (True, False, checker.ARITHMETIC)
 
 
+def test_prompts_without_a_trace_are_no_missing_samples(tmp_path):
+    path = of_file(tmp_path, {"prompt": "1 + 1?", "trace": "1 + 1 = 2.", "answer": "2"}, {"prompt": "?", "answer": "3"})
+    assert len(asked(tmp_path, "--teacher", "given", "--prompts", path)) == 1
+
+
+def test_prompts_are_text(tmp_path):
+    (tmp_path / "x.jsonl").write_bytes(b'{"prompt": "\xff"}')
+    with pytest.raises(UserError, match=r"^--prompts .*x\.jsonl: must be text in UTF-8$"):
+        prompts.of_file(tmp_path / "x.jsonl", 0, 0)
+
+
 @pytest.mark.parametrize("index", [TRAINED, TRAINED + 7])
 def test_questions_that_tasks_ask_are_never_prompts(tmp_path, index):
     """Neither by their number nor by rows of a file that were made of them."""
@@ -99,6 +110,9 @@ def test_a_budget_ends_the_command_and_the_next_one_goes_on(tmp_path, record, ca
     assert len(rows(tmp_path / "rows")) == 64
     traces.main([*words, "--budget", "70"])
     assert len(rows(tmp_path / "rows")) == 96
+    with pytest.raises(SystemExit):
+        traces.main([*words, "--seed", "1", "--budget", "63"])
+    assert "--budget 63: must be 64 or more, which are written at once" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -157,6 +171,15 @@ def test_pairs_are_right_beside_wrong_of_one_prompt():
     assert (pair["chosen"], pair["rejected"], pair["source"]) == ("Answer: 2", "Answer: 3", "a")
 
 
+def test_prompts_of_one_source_are_not_one_prompt():
+    """Such as of a book: what is right of one is neither repeated nor better than what is wrong of another."""
+    asked = {"1 + 1?": ("2", "Answer: 2"), "4 - 2?": ("2", "Answer: 2"), "9 - 2?": ("7", "Answer: 6")}
+    found = judged(Sample("book", "", prompt, known, 0, text) for prompt, (known, text) in asked.items())
+    assert [one.why for one in found] == ["", "", "answer"]
+    assert len({one.row("t", 0)["id"] for one in found}) == 3
+    assert not list(pairs(found, "t"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -165,6 +188,7 @@ def test_pairs_are_right_beside_wrong_of_one_prompt():
         ("--teacher questions --prompts file", "--teacher questions: knows its own questions only"),
         ("--teacher x --prompts questions --tokens 0", "--tokens 0: must be 1 or more"),
         ("--teacher questions", "--prompts: must be given"),
+        ("--teacher x --prompts questions --model y", "--model y: must be left out unless --teacher is the URL"),
         ("--teacher questions --prompts questions --first 999999999", "--first 999999999 --number 1000: question"),
     ],
 )

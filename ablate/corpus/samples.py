@@ -3,7 +3,8 @@
     {"prompt", "trace", "answer", "right", "teacher", "seed", "id", "source", "kind"}    a row of traces
     {"prompt", "chosen", "rejected", "source", "id"}                                     a pair: a right and a wrong one
 
-A prompt's samples share its source, so that none of them is held out while another is trained on.
+A prompt's samples share its source, so that none of them is held out while another is trained on. Several prompts may
+have one source, such as a book.
 """
 
 import itertools
@@ -34,6 +35,11 @@ class Sample(NamedTuple):
     cut: bool = False  # whether it had no end
 
     @property
+    def prompt(self) -> tuple[str, str]:
+        """What all samples of a prompt have in common."""
+        return self.source, self.asked
+
+    @property
     def parsed(self) -> tuple[str, str]:
         """The trace and the answer; without a label, all of it is a trace."""
         match = FORM.fullmatch(self.text)
@@ -46,7 +52,7 @@ class Judged(NamedTuple):
 
     def row(self, teacher: str, seed: int) -> dict[str, Any]:
         one, (trace, answer) = self.sample, self.sample.parsed
-        key = identity(one.source, f"{teacher} {seed} {one.number}")
+        key = identity(one.source, f"{one.asked}\0{teacher} {seed} {one.number}")
         row = {"prompt": one.asked, "trace": trace, "answer": answer, "right": not self.why, "teacher": teacher}
         row |= {"seed": seed, "id": key, "source": one.source, "kind": one.kind}
         return row | ({"why": self.why} if self.why else {})
@@ -54,28 +60,28 @@ class Judged(NamedTuple):
 
 def judged(samples: Iterable[Sample]) -> list[Judged]:
     """Each sample, and why it is not right; of equal ones of a prompt the first counts."""
-    found, seen = [], set[tuple[str, str]]()
+    found, seen = [], set[tuple[str, ...]]()
     for sample in samples:
         trace, answer = sample.parsed
         why = CUT if sample.cut else checker.wrong(trace, answer, sample.known)
-        again = (sample.source, sample.text.strip()) in seen
-        seen.add((sample.source, sample.text.strip()))
-        found.append(Judged(sample, why or (REPEATED if again else "")))
+        told = (*sample.prompt, sample.text.strip())
+        found.append(Judged(sample, why or (REPEATED if told in seen else "")))
+        seen.add(told)
     return found
 
 
 def pairs(found: Sequence[Judged], teacher: str) -> Iterator[dict[str, Any]]:
     """Of each prompt, right samples beside wrong ones, as many as there are of both; none that was cut."""
-    of_prompt = defaultdict[str, tuple[list[Sample], list[Sample]]](lambda: ([], []))
+    of_prompt = defaultdict[tuple[str, str], tuple[list[Sample], list[Sample]]](lambda: ([], []))
     for one in found:
         if one.why not in (CUT, REPEATED):
-            of_prompt[one.sample.source][bool(one.why)].append(one.sample)
-    for source, (right, wrong) in of_prompt.items():
+            of_prompt[one.sample.prompt][bool(one.why)].append(one.sample)
+    for (source, asked), (right, wrong) in of_prompt.items():
         different = {sample.text.strip(): sample for sample in wrong}.values()
         for number, (good, bad) in enumerate(zip(right, different, strict=False)):
-            key = identity(source, f"{teacher} pair {number}")
+            key = identity(source, f"{asked}\0{teacher} pair {number}")
             texts = {"chosen": good.text.strip(), "rejected": bad.text.strip()}
-            yield {"prompt": f"Question: {good.asked}\n", **texts, "source": source, "id": key}
+            yield {"prompt": f"Question: {asked}\n", **texts, "source": source, "id": key}
 
 
 def counted(found: Sequence[Judged]) -> dict[str, Counter[str]]:

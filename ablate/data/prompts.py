@@ -42,7 +42,10 @@ def of_questions(first: int, number: int) -> list[Prompt]:
 def of_file(path: Path, first: int, number: int) -> list[Prompt]:
     """Rows that hold no question with a known answer are passed over. Raises UserError for a file that will not do,
     and for a question that tasks ask."""
-    found = list(itertools.islice(_rows(path), first, first + number if number else None))
+    try:
+        found = list(itertools.islice(_rows(path), first, first + number if number else None))
+    except UnicodeDecodeError:
+        raise UserError(f"--prompts {path}: must be text in UTF-8") from None
     if not found:
         raise UserError(f"--prompts {path}: holds no questions with answers; a row has prompt and answer, or a text")
     return found

@@ -15,6 +15,7 @@ from ablate.corpus.replies import Replies, Reply
 from ablate.data.tokenizer import Tokenizer, as_prompt, end_of, pieces
 from ablate.fit.checkpoint import sha256
 from ablate.model.language import LanguageModel
+from ablate.run.settings import UserError
 from ablate.scores.sampling import generate
 
 BLOCK = 64  # texts
@@ -34,7 +35,8 @@ class Writer:
     ) -> list[list[Reply]]:
         """The texts of each prompt, as many as the budget allows to be new (0: all); `tell` hears how many are there.
 
-        Every prompt has all its samples, or none: those that the budget did not reach have none.
+        Every prompt has all its samples, or none: those that the budget did not reach have none. Raises UserError for a
+        budget that does not reach to the first block.
         """
         model, found, new = sha256(dict(self.language.state_dict())), list[list[Reply]](), 0
         size = max(1, BLOCK // samples)
@@ -45,6 +47,10 @@ class Writer:
                 there = replies.find(keys)
                 if any(key not in there for key in keys):
                     if budget and new + len(block) > budget:
+                        if not new:
+                            raise UserError(
+                                f"--budget {budget}: must be {len(block)} or more, which are written at once"
+                            )
                         return found
                     new += len(block)
                     there = dict(zip(keys, self._written(block), strict=True))

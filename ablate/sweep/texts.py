@@ -98,10 +98,13 @@ def _counted_alike(plan: Plan, corpora: list[Corpus]) -> list[Arm]:
             f"corpus.volume={COUNTED}: needs tokens in study.factor, for arms are to read as many as it takes"
         )
     base, *others = plan.arms
-    wanted = base.settings.tokens * _share_counted(base.settings, corpora[0])
+    shares = [_share_counted(arm.settings, corpus) for arm, corpus in zip(plan.arms, corpora, strict=True)]
+    if min(shares) > 1 - 1e-9:
+        raise SettingsError(f"corpus.volume={COUNTED}: does nothing: all tokens count in every arm")
+    wanted = base.settings.tokens * shares[0]
     arms = [base]
-    for arm, corpus in zip(others, corpora[1:], strict=True):
-        tokens = round(wanted / _share_counted(arm.settings, corpus))
+    for arm, share in zip(others, shares[1:], strict=True):
+        tokens = round(wanted / share)
         same = abs(tokens - base.settings.tokens) < base.settings.step_tokens
         change = {} if same else {"tokens": (base.settings.tokens, tokens)}
         settings = dataclasses.replace(arm.settings, tokens=base.settings.tokens if same else tokens)

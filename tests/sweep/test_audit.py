@@ -210,10 +210,11 @@ def asked(tmp_path, tiny):
     ]
     write_jsonl(tmp_path / "corpora" / "sums" / "rows.jsonl", rows)
     data = {"source": "folder", "root": str(tmp_path / "corpora"), "domains": ["sums"], "focus": "sums"}
-    base = {"data": data, "objective": "answers", "corpus": {"volume": "counted"}, **SHORT}
+    base = {"data": data, "corpus": {"volume": "counted"}, **SHORT}
 
-    def make(factor: list[str], change: dict[str, Any]) -> Plan:
-        return of_folders(tiny, factor, base, merged(base, change))
+    def make(factor: list[str], change: dict[str, Any], objective: str = "answers") -> Plan:
+        ours = base | {"objective": objective}
+        return of_folders(tiny, factor, ours, merged(ours, change))
 
     return make
 
@@ -230,6 +231,8 @@ def test_arms_that_count_other_tokens_train_on_as_many_that_count(asked):
     assert arm.difference["tokens"] == (base.settings.tokens, arm.settings.tokens)
     with pytest.raises(SettingsError, match=r"^corpus\.volume=counted: needs tokens in study\.factor"):
         asked(["data.counts"], {"data": {"counts": {"sums": "all"}}})
+    with pytest.raises(SettingsError, match=r"^corpus\.volume=counted: does nothing: all tokens count in every arm"):
+        asked(["data.counts", "tokens"], {"data": {"counts": {"sums": "all"}}}, objective="next_token")
 
 
 def test_held_out_answers_count_alike_whatever_counts_in_training(asked):
