@@ -48,7 +48,9 @@ class Worked(NamedTuple):
 def document(target: str, worked: Worked, source: str, meta: Mapping[str, Any] = {}) -> Document:
     """The document of a worked question, with an id; empty where the target makes none of it."""
     key = identity(source, "\0".join(worked))
-    parts = TARGETS[target](worked, random.Random(f"{target} {key}"))
+    learnt = {"answer": worked[2:], "trace": worked[1:2]}.get(target, worked[1:])
+    whole = all(part.strip() for part in learnt)  # else a label would be learnt that nothing follows
+    parts = TARGETS[target](worked, random.Random(f"{target} {key}")) if whole else []
     return turns.document(parts, source, {**meta, "id": key})
 
 

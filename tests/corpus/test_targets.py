@@ -114,3 +114,11 @@ def test_a_target_that_cannot_be_had(target, sources, said):
     data = from_plain({"data": {"target": target, "sources": sources}}).data
     with pytest.raises(SettingsError, match=f"^{said}"):
         named(data, lambda name: name == "qa")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_row_without_what_is_to_be_learnt_makes_no_document(target):
+    blank = document(target, Worked("What is 1 + 1?", " ", "2"), "s")
+    assert bool(blank.text) == (target == "answer")
+    unanswered = document(target, Worked("What is 1 + 1?", "1 + 1 = 2.", "\n"), "s")
+    assert bool(unanswered.text) == (target == "trace")
