@@ -48,8 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.pairs:
         _write(Path(options.pairs), list(samples.pairs(found, teacher)))
     _show(found, len(asked))
-    missing = 0 if options.teacher in (QUESTIONS, GIVEN) else len(asked) * options.samples - len(found)
-    if missing > 0:
+    if (missing := len(asked) * options.samples - len(found)) > 0:
         raise UserError(
             f"--budget {options.budget}: reached, and {missing:,} samples are missing; the same command goes on"
         )
@@ -78,14 +77,22 @@ def _is_endpoint(options: argparse.Namespace) -> bool:
 def _prompts(options: argparse.Namespace) -> list[Prompt]:
     if options.prompts == QUESTIONS:
         return prompts.of_questions(options.first, options.number or 1000)
-    return prompts.of_file(Path(options.prompts), options.first, options.number)
+    found, without = prompts.of_file(Path(options.prompts), options.first, options.number)
+    if without:
+        print(f"{options.prompts}: {without:,} rows hold no question with a known answer", flush=True)
+    if options.teacher != GIVEN:
+        return found
+    traced = [prompt for prompt in found if prompt.trace]
+    if len(traced) < len(found):
+        print(f"{options.prompts}: {len(found) - len(traced):,} questions have no trace", flush=True)
+    return traced
 
 
 def _answered(options: argparse.Namespace, asked: Sequence[Prompt]) -> tuple[str, list[Judged]]:
     """What the teacher is called in rows, and what it wrote."""
     if options.teacher in (QUESTIONS, GIVEN):
-        texts = [[(f"Steps: {one.trace}\nAnswer: {one.answer}", False)] for one in asked if one.trace]
-        return options.teacher, _judged([one for one in asked if one.trace], texts)
+        texts = [[(f"Steps: {one.trace}\nAnswer: {one.answer}", False)] for one in asked]
+        return options.teacher, _judged(asked, texts)
     ask = _of_endpoint if _is_endpoint(options) else _of_model
     teacher, replies = ask(options, asked)
     texts = [[(one.text, bool(one.wrong)) for one in group] for group in replies]

@@ -55,11 +55,15 @@ def test_questions_are_a_perfect_teacher(tmp_path, capsys):
 
 
 def test_traces_that_are_given_are_checked(tmp_path, capsys):
-    path = of_file(tmp_path, {"text": GSM.format(72)}, {"text": GSM.format(73)}, {"text": "no question"})
+    bare = {"prompt": "1 + 1?", "answer": "2"}
+    path = of_file(tmp_path, {"text": GSM.format(72)}, {"text": GSM.format(73)}, {"text": "no question"}, bare)
     words = ["--teacher", "given", "--prompts", path]
     [row] = asked(tmp_path, *words)
     assert (row["trace"], row["answer"]) == ("48/2 = 24 pins.\n48+24 = 72.", "72")
-    assert "arithmetic" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "arithmetic" in said
+    assert "1 rows hold no question with a known answer" in said
+    assert "1 questions have no trace" in said
     right, wrong = asked(tmp_path, *words, "--all")
     assert (right["right"], wrong["right"], wrong["why"]) == (True, False, checker.ARITHMETIC)
 

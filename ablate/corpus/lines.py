@@ -60,12 +60,14 @@ class Lines:
         if self.off:
             return None
         if round == 0:
-            halves, counts = (np.concatenate([_NONE, *(note[part] for note in notes)]) for part in (0, 1))
-            short = max(self.documents, int(SHARE * sum(note[2] for note in notes)))
-            return Told(frozenset(_reached(halves, counts, self.documents).tolist()), short)
+            halves = set[int]()
+            for numbers, counts in _divisions([note[:2] for note in notes], (np.dtype("u4"), np.dtype("u2"))):
+                halves.update(_reached(numbers, counts, self.documents).tolist())
+            return Told(frozenset(halves), max(self.documents, int(SHARE * sum(note[2] for note in notes))))
         goes = set[int]()
-        for pairs_N2 in _divisions(notes):
-            numbers, counts = np.unique(np.unique(pairs_N2, axis=0)[:, 0], return_counts=True)
+        for lines, documents in _divisions([note.T for note in notes], (np.dtype("u8"), np.dtype("u8"))):
+            pairs_N2 = np.unique(np.stack([lines, documents], axis=1), axis=0)
+            numbers, counts = np.unique(pairs_N2[:, 0], return_counts=True)
             bounds = np.where(numbers & np.uint64(1), self.documents, told.short)
             goes.update(numbers[counts >= bounds].tolist())
         return frozenset(goes)
@@ -112,13 +114,18 @@ def _number(line: str) -> int:
     return number & ~1 | (len(line) >= LONG)
 
 
-def _divisions(notes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """The pairs of all notes, which are sorted, by the highest bits of lines: all at once they take thrice the room."""
-    edges = np.arange(DIVISIONS, dtype=np.uint64) * np.uint64((1 << 64) // DIVISIONS)
-    borders = [[*np.searchsorted(note[:, 0], edges), len(note)] for note in notes]
+def _divisions(notes: Sequence[Sequence[np.ndarray]], kinds: Sequence[np.dtype]) -> Iterator[list[np.ndarray]]:
+    """The columns of all notes, which are sorted by the first, by the highest bits of that: all at once they take
+    several times the room."""
+    width = (1 << 8 * kinds[0].itemsize) // DIVISIONS
+    edges = np.array([place * width for place in range(DIVISIONS)], dtype=kinds[0])
+    borders = [[*np.searchsorted(note[0], edges), len(note[0])] for note in notes]
     for place in range(DIVISIONS):
-        some = [note[first[place] : first[place + 1]] for note, first in zip(notes, borders, strict=True)]
-        yield np.concatenate([np.zeros((0, 2), dtype=np.uint64), *some])
+        cuts = [slice(first[place], first[place + 1]) for first in borders]
+        yield [
+            np.concatenate([np.zeros(0, kind), *(note[column][cut] for note, cut in zip(notes, cuts, strict=True))])
+            for column, kind in enumerate(kinds)
+        ]
 
 
 def _reached(halves: np.ndarray, counts: np.ndarray, bound: int) -> np.ndarray:

@@ -7,7 +7,6 @@ Question: ...  Answer: ... #### 72             as GSM8K has them, where the answ
 Question: ...  Steps: ...  Answer: 72
 """
 
-import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -39,30 +38,38 @@ def of_questions(first: int, number: int) -> list[Prompt]:
     return [Prompt(f"questions:{q.kind}/{i}", q.kind, q.asked, q.answer, q.steps) for i, q in found]
 
 
-def of_file(path: Path, first: int, number: int) -> list[Prompt]:
-    """Rows that hold no question with a known answer are passed over. Raises UserError for a file that will not do,
-    and for a question that tasks ask."""
+def of_file(path: Path, first: int, number: int) -> tuple[list[Prompt], int]:
+    """The questions, and how many rows up to the last of them hold none with a known answer.
+
+    Raises UserError for a file that will not do, and for a question that tasks ask.
+    """
+    found, without = list[Prompt](), 0
     try:
-        found = list(itertools.islice(_rows(path), first, first + number if number else None))
+        for prompt in _rows(path):
+            if number and len(found) == first + number:
+                break
+            without += prompt is None
+            found += [prompt] if prompt else []
     except UnicodeDecodeError:
         raise UserError(f"--prompts {path}: must be text in UTF-8") from None
-    if not found:
+    if not found[first:]:
         raise UserError(f"--prompts {path}: holds no questions with answers; a row has prompt and answer, or a text")
-    return found
+    return found[first:], without
 
 
-def _rows(path: Path) -> Iterator[Prompt]:
+def _rows(path: Path) -> Iterator[Prompt | None]:
     with path.open(encoding="utf-8") as file:
         for line, text in enumerate(file, start=1):
+            if not text.strip():
+                continue
             try:
                 row = json.loads(text)
             except ValueError as error:
                 raise UserError(f"--prompts {path}: line {line}: {error}") from None
-            source = f"{path.name}:{line}"
-            if isinstance(row, dict) and (found := _prompt(row, source)):
-                if generated := GENERATED.fullmatch(found.source):
-                    _check_index(int(generated[1]), f"--prompts {path}: line {line}")
-                yield found
+            found = _prompt(row, f"{path.name}:{line}") if isinstance(row, dict) else None
+            if found and (generated := GENERATED.fullmatch(found.source)):
+                _check_index(int(generated[1]), f"--prompts {path}: line {line}")
+            yield found
 
 
 def _prompt(row: dict[str, Any], source: str) -> Prompt | None:

@@ -1,6 +1,7 @@
 """Lines that many documents have go; what people write again and again stays, and so do copies."""
 
 import tracemalloc
+from collections import Counter
 
 import numpy as np
 from level2 import results
@@ -93,3 +94,14 @@ def test_many_shared_lines_are_counted_in_little_memory():
     assert found == wanted
     assert 0 < len(wanted) < len(lines)
     assert peak < pairs.nbytes
+
+
+def test_lines_worth_a_second_look_are_those_that_come_up_often_in_all_parts_together():
+    rng = np.random.default_rng(3)
+    parts_P = [np.unique(rng.choice(rng.integers(1 << 32, size=300), size=200)).astype(np.uint32) for _ in range(5)]
+    parts_P[1:] = [np.union1d(part, parts_P[0][::2]) for part in parts_P[1:]]
+    notes = [(part, np.full(len(part), 7, dtype=np.uint16), 40) for part in parts_P]
+    times = Counter(number for part in parts_P for number in part.tolist())
+    wanted = {number for number, count in times.items() if 7 * count >= LIMITS["lines.documents"]}
+    assert 0 < len(wanted) < len(times)
+    assert Lines("prose", LIMITS).decide(0, notes, None).halves == wanted
