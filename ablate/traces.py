@@ -20,13 +20,17 @@ from ablate.run.settings import UserError
 
 WHAT = "Let a teacher write worked answers to questions, and keep those whose answer and arithmetic are right."
 EXAMPLES = """\
-  ablate traces --teacher questions --prompts questions --number 2000   steps and answers without a model
-  ablate traces --teacher 48d1b140 --prompts questions --samples 8 --pairs pairs.jsonl
-  ablate traces --teacher models/SmolLM2 --prompts math.jsonl --out text/math/traces.jsonl
-  ablate traces --teacher http://localhost:8000/v1 --model Qwen3 --prompts math.jsonl --budget 500
-  ablate traces --teacher given --prompts math.jsonl     the traces that stand in the file
+  ablate traces --teacher questions --prompts questions --number 2000
+      steps and answers without a model
+  ablate traces --teacher 48d1b140 --prompts questions --samples 8 --pairs p.jsonl
+  ablate traces --teacher models/SmolLM2 --prompts math.jsonl --out traces.jsonl
+  ablate traces --teacher http://localhost:8000/v1 --model Qwen3 \\
+      --prompts math.jsonl --budget 500
+  ablate traces --teacher given --prompts math.jsonl
+      the traces that stand in the file
 
-What was written is kept: the same command again asks nothing twice, and one that was killed goes on."""
+What was written is kept: the same command again asks nothing twice, and one
+that was killed goes on."""
 
 QUESTIONS, GIVEN = "questions", "given"  # teachers that are no models
 ASKED_AT_ONCE = 32  # prompts, of an endpoint

@@ -83,8 +83,8 @@ RUNS: list[Listed] = [
         "tests/data/test_batches.py",
         (
             "targets that are the tokens themselves",
-            "windows_BT[:, :-1], windows_BT[:, 1:]",
-            "windows_BT[:, :-1], windows_BT[:, :-1]",
+            "targets_BL = windows_BT[:, 1:] if",
+            "targets_BL = windows_BT[:, :-1] if",
         ),
     ),
     *of(
@@ -100,7 +100,7 @@ RUNS: list[Listed] = [
     *of(
         "ablate/model/budget.py",
         "tests/model/test_budget.py",
-        ("m34: training as two forward passes", "{length: 3 * flops for length", "{length: 2 * flops for length"),
+        ("m34: training as two forward passes", "{length: 3 * flops +", "{length: 2 * flops +"),
     ),
     *of(
         "ablate/model/parts.py",
@@ -127,12 +127,12 @@ RUNS: list[Listed] = [
         ),
     ),
     *of(
-        "ablate/fit/module.py",
+        "ablate/fit/objectives.py",
         "tests/fit/test_objectives.py",
         (
             "the loss divided by all targets",
-            "mine = (batch.targets_BL != IGNORED).sum()",
-            "mine = (batch.targets_BL == batch.targets_BL).sum()",
+            "return (batch.targets_BL != IGNORED).sum(1)",
+            "return (batch.targets_BL == batch.targets_BL).sum(1)",
         ),
     ),
     *of(
@@ -149,7 +149,7 @@ RUNS: list[Listed] = [
         "tests/fit/test_objectives.py",
         (
             "the watch counts all targets",
-            "counted_B = (batch.targets_BL != IGNORED).sum(1)",
+            "counted_B = pl_module.objective.counted(batch)",
             "counted_B = (batch.targets_BL == batch.targets_BL).sum(1)",
         ),
     ),
