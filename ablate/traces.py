@@ -22,8 +22,8 @@ WHAT = "Let a teacher write worked answers to questions, and keep those whose an
 EXAMPLES = """\
   ablate traces --teacher questions --prompts questions --number 2000
       steps and answers without a model
-  ablate traces --teacher 48d1b140 --prompts questions --samples 8 --pairs p.jsonl
-  ablate traces --teacher models/SmolLM2 --prompts math.jsonl --out traces.jsonl
+  ablate traces --teacher 48d1b140 --prompts questions --samples 8 --all
+  ablate traces --teacher models/SmolLM2 --prompts math.jsonl --out t.jsonl
   ablate traces --teacher http://localhost:8000/v1 --model Qwen3 \\
       --prompts math.jsonl --budget 500
   ablate traces --teacher given --prompts math.jsonl
