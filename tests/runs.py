@@ -15,6 +15,7 @@ import yaml
 from ablate.data.tokens import opened
 from ablate.fit import checkpoint, run
 from ablate.fit.optimizer import OPTIMIZERS
+from ablate.fit.parallel import zero
 from ablate.run.parse import from_config
 from ablate.run.record import Record
 from ablate.run.settings import Settings
@@ -55,6 +56,8 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 KINDS |= {name: {"optimizer": {"name": name}} for name in OPTIMIZERS if name != "adamw"}
 KINDS |= {f"average, {name}": {"averaging": averaging} for name, averaging in AVERAGINGS.items()}
+needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")
+SEVERAL = ["ddp", "fsdp", pytest.param("zero3", marks=needs_deepspeed)]  # strategies, one of each kind
 
 
 def losses(scores: Scores, focus: str = "") -> dict[str, float]:
@@ -103,10 +106,12 @@ def asked_to_stop(settings: Settings, forkserver: Any, number: int) -> tuple[Rec
     return record, process.exitcode
 
 
-def elsewhere(settings: Settings, folder: Path) -> Settings:
-    """The same run, into another output folder that shares the data."""
-    folder.mkdir()
+def elsewhere(settings: Settings, folder: Path, *runs: Record) -> Settings:
+    """The same run, into another output folder that shares the data and has these runs."""
+    (folder / "runs").mkdir(parents=True)
     (folder / "data").symlink_to(Path(settings.where.outputs) / "data")
+    for record in runs:
+        (folder / "runs" / record.id).symlink_to(record.folder)
     return dataclasses.replace(settings, where=dataclasses.replace(settings.where, outputs=str(folder)))
 
 
@@ -140,3 +145,23 @@ def interrupt(settings: Settings, at: int) -> Path:
 def steps_shared(trees: list[Segment]) -> int:
     """Steps that are taken when every segment is trained once."""
     return sum(segment.last - segment.first for tree in trees for segment in tree.walk())
+
+
+def check_resumed(settings: Settings, folder: Path, *runs: Record) -> None:
+    """A run that is interrupted after a step ends with the weights that it has undisturbed."""
+    again = elsewhere(settings, folder, *runs)
+    expected = train_run(settings)["weights_sha256"]
+    interrupt(again, 5)
+    assert train_run(again)["weights_sha256"] == expected
+
+
+def check_processes(settings: Settings, strategy: str, folder: Path, *runs: Record) -> None:
+    """Two processes take the steps of one, but for the order of sums."""
+    where = dataclasses.replace(settings.where, strategy=strategy, devices=2)
+    several = elsewhere(dataclasses.replace(settings, where=where), folder, *runs)
+    train_run(settings)
+    train_run(several)
+    one, two = (record_of(run).rows("train") for run in (settings, several))
+    told = [name for name in ("nats", "divergence") if name in one[0]]
+    for a, b in zip(one, two, strict=True):
+        assert [a[name] for name in told] == pytest.approx([b[name] for name in told], abs=1e-5)

@@ -1,6 +1,5 @@
 """A run that begins with another's weights, or with those of a folder of transformers."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,14 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from runs import elsewhere, interrupt, record_of, train_run
+from runs import SEVERAL, check_processes, check_resumed, record_of, train_run
 from safetensors.torch import load_file, save_file
 
 from ablate import export
 from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import prepare
 from ablate.fit import checkpoint
-from ablate.fit.parallel import zero
 from ablate.fit.parents import resolved
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
@@ -109,32 +107,14 @@ def test_who_changed_no_weights_is_nobodys_parent_by_them(child, parent):
     ]
 
 
-def test_interrupted_it_ends_with_the_same_weights(child, tmp_path, unprobed):
-    undisturbed = child(where={"saves": 4})
-    expected = train_run(undisturbed)["weights_sha256"]
-    again = elsewhere(undisturbed, tmp_path / "again")
-    (tmp_path / "again" / "runs").symlink_to(Path(undisturbed.where.outputs) / "runs")
-    shutil.rmtree(record_of(undisturbed).folder)
-    interrupt(again, 5)
-    assert train_run(again)["weights_sha256"] == expected
-
-
-needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")
+def test_interrupted_it_ends_with_the_same_weights(child, parent, tmp_path, unprobed):
+    check_resumed(child(where={"saves": 4}), tmp_path / "again", parent)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp", pytest.param("zero3", marks=needs_deepspeed)])
-def test_it_begins_there_under_every_strategy(child, tmp_path, strategy):
-    alone = child()
-    where = dataclasses.replace(alone.where, strategy=strategy, devices=2)
-    several = elsewhere(dataclasses.replace(alone, where=where), tmp_path / "several")
-    (tmp_path / "several" / "runs").mkdir()
-    place = alone.start.split("@")[0].removeprefix("run:")
-    (tmp_path / "several" / "runs" / place).symlink_to(Path(alone.where.outputs) / "runs" / place)
-    train_run(alone)
-    train_run(several)
-    for a, b in zip(record_of(alone).rows("train"), record_of(several).rows("train"), strict=True):
-        assert a["nats"] == pytest.approx(b["nats"], abs=1e-5)
+@pytest.mark.parametrize("strategy", SEVERAL)
+def test_it_begins_there_under_every_strategy(child, parent, tmp_path, strategy):
+    check_processes(child(), strategy, tmp_path / "several", parent)
 
 
 def refused(tiny, **changes: Any) -> str:

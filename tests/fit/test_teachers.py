@@ -1,6 +1,5 @@
 """A student learns from a teacher's predictions: the teacher is known by its weights, paid for and never trained."""
 
-import dataclasses
 import io
 import json
 import shutil
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from runs import elsewhere, interrupt, record_of, train_run
+from runs import SEVERAL, check_processes, check_resumed, interrupt, record_of, train_run
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -19,7 +18,6 @@ from ablate.data.batches import Batch, Steps, training_spans
 from ablate.data.tokens import prepare
 from ablate.data.windows import IGNORED
 from ablate.fit import checkpoint, teachers
-from ablate.fit.parallel import zero
 from ablate.model import budget, match
 from ablate.model.language import build
 from ablate.plan.order import Order
@@ -152,32 +150,14 @@ def test_the_teacher_is_in_no_checkpoint_and_does_not_change(student, teacher):
     assert teacher.weights.read_bytes() == before
 
 
-def test_interrupted_it_ends_with_the_same_weights(student, tmp_path, unprobed):
-    undisturbed = student(where={"saves": 4})
-    expected = train_run(undisturbed)["weights_sha256"]
-    again = elsewhere(undisturbed, tmp_path / "again")
-    (tmp_path / "again" / "runs").symlink_to(Path(undisturbed.where.outputs) / "runs")
-    shutil.rmtree(record_of(undisturbed).folder)
-    interrupt(again, 5)
-    assert train_run(again)["weights_sha256"] == expected
-
-
-needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")
+def test_interrupted_it_ends_with_the_same_weights(student, teacher, tmp_path, unprobed):
+    check_resumed(student(where={"saves": 4}), tmp_path / "again", teacher)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp", pytest.param("zero3", marks=needs_deepspeed)])
+@pytest.mark.parametrize("strategy", SEVERAL)
 def test_several_processes_take_the_same_steps(student, teacher, tmp_path, strategy):
-    alone = student()
-    where = dataclasses.replace(alone.where, strategy=strategy, devices=2)
-    several = elsewhere(dataclasses.replace(alone, where=where), tmp_path / "several")
-    (tmp_path / "several" / "runs").mkdir()
-    (tmp_path / "several" / "runs" / teacher.id).symlink_to(teacher.folder)
-    train_run(alone)
-    train_run(several)
-    for a, b in zip(record_of(alone).rows("train"), record_of(several).rows("train"), strict=True):
-        assert a["nats"] == pytest.approx(b["nats"], abs=1e-5)
-        assert a["divergence"] == pytest.approx(b["divergence"], abs=1e-5)
+    check_processes(student(), strategy, tmp_path / "several", teacher)
 
 
 def test_in_bf16_the_teacher_is_too(student):

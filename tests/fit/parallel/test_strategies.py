@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from runs import asked_to_stop, losses, record_of, train_run
+from runs import asked_to_stop, losses, needs_deepspeed, record_of, train_run
 from safetensors.torch import load_file
 from tiny import TINY, merged
 
@@ -28,7 +28,6 @@ from ablate.run.settings import Settings, SettingsError
 
 pytestmark = pytest.mark.slow
 
-needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")
 SPREAD = ["ddp", "fsdp", *(pytest.param(name, marks=needs_deepspeed) for name in strategy.ZERO)]
 STEPS, HALF, KEPT = 20, 10, 5
 # A layer of each kind, an odd vocabulary that does not divide by two processes, several passes a step
