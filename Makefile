@@ -48,4 +48,6 @@ clean:  ## remove the environment and all outputs
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(PYTHON) -m venv .venv/litgpt  # litgpt pins versions of its own
 	.venv/litgpt/bin/python -m pip install --quiet torch==2.13.0 litgpt==0.5.13
+	$(PYTHON) -m venv .venv/trl  # and so is trl kept apart, which is no dependency
+	.venv/trl/bin/python -m pip install --quiet torch==2.13.0 trl==1.16.0
 	touch $@

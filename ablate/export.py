@@ -7,6 +7,7 @@ weights under our names, and the settings to build it from.
     config.json  model.safetensors  generation_config.json      or    config.yaml  model.safetensors
     tokenizer.json  tokenizer_config.json                             tokenizer.json
     chat_template.jinja, of text with dialogues
+    reward_head.safetensors, of runs with objective=reward
     README.md                                                         packed.safetensors, of ternary models
                                                                       README.md
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ablate.model.language import LanguageModel
 
 FORMS = ("hf", "safetensors")
+REWARD = "reward_head.safetensors"  # one row: its product with the last hidden state of a text is what that is worth
 WHAT = "Write a finished run as a folder that transformers loads, or as plain safetensors."
 EXAMPLES = """\
   ablate export a128x4-1024-s0             to outputs/exports/<id>/hf
@@ -136,6 +138,10 @@ def _write_hf(language: "LanguageModel", record: Record, corpus: "Corpus", folde
     if has_chats:
         shutil.copy(corpus.folder / chat.NAME, folder)
     _write_tokenizer(corpus, folder)  # which transformers has written in words of its own
+    if language.value is not None:  # of a model of rewards, whose body alone has a class there
+        from safetensors.torch import save_file
+
+        save_file({"score.weight": language.value.weight.detach().contiguous()}, folder / REWARD)
 
 
 def _write_safetensors(language: "LanguageModel", record: Record, corpus: "Corpus", folder: Path) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ablate.data.tokenizer import Tokenizer
     from ablate.model.language import LanguageModel
 
+    Judge = tuple[LanguageModel, Tokenizer]  # a model of rewards
+
 WHAT = "Print the text that a finished run goes on with after a prompt, as it comes."
 EXAMPLES = """\
   ablate generate a128x4-1024-s0 "The river was"
@@ -33,7 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     if any("\ud800" <= char <= "\udfff" for char in prompt):  # how Python holds bytes that it cannot read
         raise UserError("PROMPT: must be text in UTF-8")
     language, tokenizer, span, folder = model_of(options.run, Path(options.outputs))
-    _say(language, tokenizer, _asked(prompt, folder) if options.chat else prompt, span, options)
+    judge = _judge(options) if options.best else None
+    _say(language, tokenizer, _asked(prompt, folder) if options.chat else prompt, span, options, judge)
 
 
 def _asked(prompt: str, folder: Path) -> str:
@@ -46,7 +49,14 @@ def _asked(prompt: str, folder: Path) -> str:
         raise UserError(f"{folder / chat.NAME}: {error}") from None
 
 
-def _say(language: "LanguageModel", tokenizer: "Tokenizer", text: str, span: int, options: argparse.Namespace) -> None:
+def _say(
+    language: "LanguageModel",
+    tokenizer: "Tokenizer",
+    text: str,
+    span: int,
+    options: argparse.Namespace,
+    judge: "Judge | None" = None,
+) -> None:
     import torch
 
     from ablate.data.tokenizer import as_prompt, end_of, pieces
@@ -64,10 +74,34 @@ def _say(language: "LanguageModel", tokenizer: "Tokenizer", text: str, span: int
         end=end_of(tokenizer),
         tell=lambda _, text: print(text, end="", flush=True) if alone else None,
     )
-    print("" if alone else "\n---\n".join(answer.text for answer in answers))
+    found = [answer.text for answer in answers]
+    if judge:
+        found = ranked(*judge, text, found)
+    print("" if alone else "\n---\n".join(found))
     if len(prompt) + options.tokens > span:
         long = f"{len(prompt)} tokens of prompt and {options.tokens} of text"
         print(f"note: {long} are more than the {span} of the rows that it was trained on", file=sys.stderr)
+
+
+def ranked(judge: "LanguageModel", tokenizer: "Tokenizer", prompt: str, texts: list[str]) -> list[str]:
+    """The texts after a prompt, first that which the model of rewards finds worth most; equal ones keep their order."""
+    from ablate.data.tokenizer import as_prompt, end_of
+    from ablate.scores.pairs import worths
+
+    end, asked = end_of(tokenizer), as_prompt(tokenizer, prompt)
+    assert end is not None  # `data.tokenizer.read` says it politely
+    whole = [[*asked, *tokenizer.encode(text, add_special_tokens=False).ids, end] for text in texts]
+    return [texts[place] for _, place in sorted((-worth, place) for place, worth in enumerate(worths(judge, whole)))]
+
+
+def _judge(options: argparse.Namespace) -> "Judge":
+    """The model of rewards and its tokenizer. Raises UserError for a run that has none."""
+    if options.number < 2:
+        raise UserError(f"--best {options.best}: needs --number 2 or more, to have texts to rank")
+    language, tokenizer, *_ = model_of(options.best, Path(options.outputs))
+    if language.value is None:
+        raise UserError(f"--best {options.best}: must be a run with objective=reward")
+    return language, tokenizer
 
 
 def model_of(run: str, outputs: Path) -> tuple["LanguageModel", "Tokenizer", int, Path]:
@@ -100,6 +134,7 @@ def _parser() -> Parser:
         "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times"
     )
     parser.add_argument("--number", type=int, default=1, metavar="N", help="texts, parted by --- (default: 1)")
+    parser.add_argument("--best", default="", metavar="RUN", help="the best of them first, by a run of rewards")
     return parser
 
 

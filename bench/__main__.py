@@ -25,6 +25,7 @@ from rich.table import Table
 
 from ablate.run.machine import environment
 from bench.aa import aa
+from bench.after import after
 from bench.confounds import confounds
 from bench.decode import decode
 from bench.extrapolation import extrapolation
@@ -51,6 +52,7 @@ Bench = Callable[[bool], list[Row]]
 
 BENCHES: dict[str, Bench] = {
     "speed": speed,
+    "after": after,
     "precision": precision,
     "waiting": waiting,
     "startup": startup,

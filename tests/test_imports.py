@@ -72,6 +72,7 @@ OUTSIDE = {
         "model",
         "scores.loss",
         "scores.divergence",
+        "scores.pairs",
         "scores.sampling",
         "scores.requests",
         "data.batches",

@@ -14,6 +14,7 @@ from ablate.run.settings import SettingsError, UserError
 
 PARTS = "parts"
 ANSWERS, ALL = "answers", "all"
+PAIR = ("prompt", "chosen", "prompt", "rejected")  # roles of the parts of a pair
 ANSWERING = ("response", "assistant")  # who writes answers: of rows of prompt and response, and of dialogues
 
 
@@ -31,6 +32,17 @@ def pair(prompt: str, response: str) -> list[Part]:
     """A question and its answer; a line break parts them unless a space does."""
     apart = not prompt or not response or prompt[-1].isspace() or response[0].isspace()
     return [Part("prompt", prompt if apart else f"{prompt}\n"), Part("response", response)]
+
+
+def pair_of(prompt: str, chosen: str, rejected: str, source: str, meta: Mapping[str, Any]) -> Document:
+    """A question with a better and a worse answer: parts prompt, chosen, prompt, rejected."""
+    both = (_cleaned(pair(prompt, response)) for response in (chosen, rejected))
+    named = [
+        part._replace(role=part.role.replace("response", which))
+        for which, parts in zip(("chosen", "rejected"), both, strict=True)
+        for part in parts
+    ]
+    return _of(named, source, meta)
 
 
 def has_parts(document: Document) -> bool:

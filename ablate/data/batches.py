@@ -6,10 +6,10 @@ Item t of `Steps` is step t, whole: nothing is remembered between items, so a re
 starts at its step. A device takes every `world`-th row. Validation rows are the same for every run
 on the same data: evenly spaced spans of each domain's held-out text.
 
-Shapes: B rows, L tokens of a row, T = L + 1 tokens of the window that a row is cut from.
+Shapes: B rows, L tokens of a row, T = L + 1 tokens of the window that a row is cut from, K numbers beside a row.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -27,18 +27,28 @@ from ablate.run.settings import Settings
 
 class Batch(NamedTuple):
     """Rows with what they are to predict, all int64. `targets_BL[b, t]` is the target at the token (b, t);
-    `IGNORED` where none counts. `domain_B` is an index into `data.domains`."""
+    `IGNORED` where none counts. `domain_B` is an index into `data.domains`. `beside_BK` is what the objective knows of
+    a row besides, float64: K is 0 for most (`Beside`)."""
 
     tokens_BL: Tensor
     targets_BL: Tensor
     domain_B: Tensor
+    beside_BK: Tensor
 
     @classmethod
-    def of(cls, windows: Windows, domain_B: np.ndarray) -> Self:
+    def of(cls, windows: Windows, domain_B: np.ndarray, beside_BK: np.ndarray | None = None) -> Self:
         """Every token predicts the next one, where that counts; the last token of a window is a target only."""
         windows_BT = torch.from_numpy(windows.tokens_RT.astype(np.int64))
         targets_BL = windows_BT[:, 1:] if windows.marks_RT is None else torch.from_numpy(windows.targets_RL)
-        return cls(windows_BT[:, :-1], targets_BL, torch.from_numpy(domain_B))  # views, no copies
+        beside = np.empty((len(domain_B), 0)) if beside_BK is None else beside_BK
+        return cls(windows_BT[:, :-1], targets_BL, torch.from_numpy(domain_B), torch.from_numpy(beside))  # views
+
+    def halves(self) -> Self:
+        """Both halves of every row as rows, of which none knows of the other."""
+        half = self.tokens_BL.shape[1] // 2
+        tokens, targets = (part[:, : 2 * half].reshape(-1, half) for part in (self.tokens_BL, self.targets_BL))
+        beside = self.beside_BK.reshape(len(tokens), self.beside_BK.shape[1] // 2)
+        return type(self)(tokens, targets, self.domain_B.repeat_interleave(2), beside)
 
     def of_rows(self, which: Any) -> Self:
         """Some of the rows: a slice, a list of numbers or a mask."""
@@ -52,11 +62,14 @@ class Batch(NamedTuple):
         return type(self)(*(part.to(device) for part in self))
 
 
-class Steps(Dataset):
-    """Training steps of one device: item t is the batch of step t."""
+Beside = Sequence[np.ndarray]  # by domain, of every whole span of its training text: (spans, K)
 
-    def __init__(self, order: Order, corpus: Corpus, rank: int = 0, world: int = 1):
-        self.order, self.corpus, self.rank, self.world = order, corpus, rank, world
+
+class Steps(Dataset):
+    """Training steps of one device: item t is the batch of step t. `beside`: what the objective knows besides."""
+
+    def __init__(self, order: Order, corpus: Corpus, rank: int = 0, world: int = 1, beside: Beside = ()):
+        self.order, self.corpus, self.rank, self.world, self.beside = order, corpus, rank, world, beside
 
     @cached_property
     def streams(self) -> list[Stream]:
@@ -70,7 +83,11 @@ class Steps(Dataset):
     def __getitem__(self, index: int) -> Batch:
         rows = self.order.step(index)
         domain_B, start_B = rows.domain_R[self.rank :: self.world], rows.start_R[self.rank :: self.world]
-        return Batch.of(Windows.of(self.streams, domain_B, start_B, rows.length), domain_B)
+        windows = Windows.of(self.streams, domain_B, start_B, rows.length)
+        if not self.beside:
+            return Batch.of(windows, domain_B)
+        places = zip(domain_B.tolist(), (start_B // self.order.span).tolist(), strict=True)
+        return Batch.of(windows, domain_B, np.stack([self.beside[domain][span] for domain, span in places]))
 
 
 class From(Sampler[int]):
@@ -105,14 +122,14 @@ def training_spans(corpus: Corpus, settings: Settings) -> list[int]:
 class Batches(L.LightningDataModule):
     """The training steps of one run for Lightning, from the step that the trainer has reached."""
 
-    def __init__(self, order: Order, corpus: Corpus, workers: int):
+    def __init__(self, order: Order, corpus: Corpus, workers: int, beside: Beside = ()):
         super().__init__()
-        self.order, self.corpus, self.workers = order, corpus, workers
+        self.order, self.corpus, self.workers, self.beside = order, corpus, workers, beside
 
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         assert trainer is not None
-        steps = Steps(self.order, self.corpus, trainer.global_rank, trainer.world_size)
+        steps = Steps(self.order, self.corpus, trainer.global_rank, trainer.world_size, self.beside)
         sampler = From(trainer.global_step, len(steps))
         pinned = trainer.strategy.root_device.type == "cuda"
         return DataLoader(steps, batch_size=None, sampler=sampler, num_workers=self.workers, pin_memory=pinned)

@@ -22,7 +22,7 @@ from ablate.corpus import chat, turns
 from ablate.corpus.copies import Copies
 from ablate.corpus.document import Document
 from ablate.corpus.levels import level_of
-from ablate.data import mapped, proof, spool, tokenizer
+from ablate.data import mapped, pairs, proof, spool, tokenizer
 from ablate.data.cutting import Cutting, Task, encoder_of, joined
 from ablate.data.documents import batches, capped, keys
 from ablate.data.given import tokenizer_file
@@ -30,7 +30,18 @@ from ablate.data.heldout import HeldOut
 from ablate.data.levelled import Reached, reached
 from ablate.data.pretokenized import Shards
 from ablate.data.request import Levels, digest, roles
-from ablate.data.shards import MARKS, SOURCES, SPLITS, join, marks_name, sha256_of, shard_name, write, write_table
+from ablate.data.shards import (
+    MARKS,
+    SOURCES,
+    SPLITS,
+    dtype_of,
+    join,
+    marks_name,
+    sha256_of,
+    shard_name,
+    write,
+    write_table,
+)
 from ablate.data.spool import Split
 from ablate.data.text import Source, share_of
 from ablate.run.processes import alone, cores, spread
@@ -194,7 +205,8 @@ class Build:
         for task in tasks:
             task.into.parent.mkdir(exist_ok=True)
         path, vocabulary = self.part / "tokenizer.json", self.data.vocabulary
-        cutting = Cutting(tasks, path, vocabulary, self.copies, roles(self.data))
+        pairs = self.data.span if self.data.pairs else 0
+        cutting = Cutting(tasks, path, vocabulary, self.copies, roles(self.data), pairs)
         size = sum(spool.size_of(self.work / domain) for domain in splits)
         workers = min(self.how.by.workers or cores(), size // WORTH_BYTES)
         left = [number for number in range(len(tasks)) if not cutting.done(number)]
@@ -230,10 +242,13 @@ class Build:
             if self.held_out.marks(domain, name) is not None:
                 _copy(self.held_out.folder / marks_name(domain, name), into.with_suffix(MARKS))
             return self.held_out.manifest["domains"][domain][name]
-        found = joined([task for task in tasks if (task.domain, task.split) == (domain, name)], into)
+        item = dtype_of(self.data.vocabulary).itemsize if self.data.pairs else 0
+        found = joined([task for task in tasks if (task.domain, task.split) == (domain, name)], into, item)
         if domain in self.data.counts and name == "train" and not found["parted"]:
             what = self.data.counts[domain]
             raise UserError(f"data.counts.{domain}={what}: does nothing: no document of this domain has parts")
+        if text := pairs.told(domain, name, found["documents"], found["left_out"], self.data.span):
+            print(text, flush=True)
         if found["tokens"] and not found["counted"]:
             what = self.data.counts.get(domain, turns.ANSWERS)
             raise UserError(

@@ -6,6 +6,7 @@
 """
 
 import functools
+import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,10 @@ from ablate.corpus import chat, turns
 from ablate.corpus.copies import Copies
 from ablate.corpus.document import Document
 from ablate.corpus.turns import Part
+from ablate.data import pairs
 from ablate.data.documents import batches, keys
 from ablate.data.encoder import Encoder
-from ablate.data.shards import MARKS, join, write, write_tables
+from ablate.data.shards import MARKS, blocks_of, write, write_tables
 from ablate.data.spool import Portion
 from ablate.data.tokenizer import load
 from ablate.run.settings import UserError
@@ -48,6 +50,7 @@ class Counts:
     parted: int = 0  # documents that have parts
     counted: int = 0  # tokens that count; all, unless documents have parts
     chats: int = 0  # documents that a chat template wrote
+    left_out: int = 0  # pairs that do not fit into a span, or have equal responses
 
     def add(self, other: dict[str, int]) -> None:
         for name, value in other.items():
@@ -63,6 +66,7 @@ class Cutting:
     vocabulary: int
     copies: Path
     counting: Mapping[str, Collection[str] | None] = field(default_factory=dict)  # roles that count, by domain
+    pairs: int = 0  # where documents are pairs, the tokens of one
 
     def __call__(self, number: int) -> None:
         if not self.done(number):
@@ -78,7 +82,12 @@ class Cutting:
         marks = list[np.ndarray | int]()  # or how many tokens, which all count
         for read in batches(task.portion.documents(), BATCH_BYTES):
             documents = self._without_copies(task, read, counts)
-            tokens, marks_T = self._encoded(encoder, documents, task.domain)
+            if self.pairs:
+                there = len(documents)
+                documents, tokens, marks_T = pairs.encoded(encoder, documents, task.domain, self.pairs)
+                counts.left_out += there - len(documents)
+            else:
+                tokens, marks_T = self._encoded(encoder, documents, task.domain)
             token_bytes += int(encoder.bytes_per_token[tokens].sum(dtype=np.int64))
             size = sum(document.bytes for document in documents)
             counts.add({"documents": len(documents), "bytes": size, "tokens": len(tokens)})
@@ -124,8 +133,11 @@ class Cutting:
         return cut.documents
 
 
-def joined(tasks: Sequence[Task], into: Path) -> dict[str, int]:
-    """Write the tokens of all parts of a split, one after the other; how much text they are."""
+def joined(tasks: Sequence[Task], into: Path, item: int = 0) -> dict[str, int]:
+    """Write the tokens of all parts of a split, one after the other; how much text they are.
+
+    `item`: of pairs, the bytes of a token.
+    """
     counts, sources = Counts(), [np.empty(0, dtype=np.uint64)]
     for task in tasks:
         with np.load(task.into.with_suffix(".npz")) as file:
@@ -133,8 +145,10 @@ def joined(tasks: Sequence[Task], into: Path) -> dict[str, int]:
             sources.append(file["sources"])
     if not into.exists():
         if any(task.into.with_suffix(MARKS).exists() for task in tasks):
-            write(into.with_suffix(MARKS), map(_marks_of, tasks))
-        join([task.into for task in tasks], into)
+            marks = map(_marks_of, tasks)
+            write(into.with_suffix(MARKS), itertools.chain(marks, [bytes(1)] if item else []))
+        write(into, pairs.tail(blocks_of(task.into for task in tasks), item))
+    counts.tokens += bool(item and counts.tokens)
     return {**vars(counts), "sources": len(np.unique(np.concatenate(sources)))}
 
 

@@ -35,7 +35,7 @@ class Folder:
     """The source `folder`. Its methods raise OSError for folders that cannot be read, UserError for the rest."""
 
     def __init__(self, data: Data) -> None:
-        self.root, self.columns = Path(data.root), Columns.of(data.columns, data.template)
+        self.root, self.columns = Path(data.root), Columns.of(data.columns, data.template, data.pairs)
         if not data.root or not self.root.is_dir():
             raise UserError(f"data.root={data.root}: must be a folder with one folder of text for each domain")
         self.targets = targets.named(data)

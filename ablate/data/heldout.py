@@ -36,7 +36,10 @@ class HeldOut:
         """Each with its source. Text prepared before sources were kept has a source for every document."""
         if domain not in self.read:
             texts = [text for chunk in texts_of(self.corpus, domain, "validation") for text in chunk]
-            sources = self._sources(domain) or [f"{domain}/{number}" for number in range(len(texts))]
+            if self.corpus.pairs:  # documents are halves of pairs, and nothing stands between their end tokens
+                texts = [text for text in texts if text]
+            known = [] if self.corpus.pairs else self._sources(domain)
+            sources = known or [f"{domain}/{number}" for number in range(len(texts))]
             pairs = zip(texts, sources, strict=True)
             self.read[domain] = [Document(text, source) for text, source in pairs]
         return self.read[domain]

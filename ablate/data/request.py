@@ -29,6 +29,7 @@ UNKEYED = (
     "counts",
     "target",
     "template",
+    "pairs",
 )
 
 
@@ -74,8 +75,8 @@ def asked(data: Data, held_out: str) -> tuple[Source, dict[str, Any]]:
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
     described = {"recipe": RECIPE, "settings": settings, "signature": signature, "tokenizer": given}
-    told = {key: value for key, value in {"counts": data.counts, "target": data.target}.items() if value}
-    return source, described | {"held_out": held_out} | told
+    told = {"counts": data.counts, "target": data.target, "pairs": data.span if data.pairs else 0}
+    return source, described | {"held_out": held_out} | {key: value for key, value in told.items() if value}
 
 
 def roles(data: Data) -> dict[str, Collection[str] | None]:

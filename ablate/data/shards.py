@@ -67,10 +67,11 @@ def write_tables(path: Path, **tables: Any) -> None:
 
 def join(paths: Iterable[Path], into: Path) -> None:
     """One file of those, one after the other."""
-    write(into, (block for path in paths for block in _blocks(path)))
+    write(into, blocks_of(paths))
 
 
-def _blocks(path: Path) -> Iterable[bytes]:
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            yield block
+def blocks_of(paths: Iterable[Path]) -> Iterable[bytes]:
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                yield block

@@ -57,6 +57,11 @@ class Corpus:
         return self.manifest["request"]["settings"]["vocabulary"]
 
     @property
+    def pairs(self) -> int:
+        """Of text in pairs, the tokens of one, which is a row; else 0."""
+        return self.manifest["request"].get("pairs", 0)
+
+    @property
     def end(self) -> int:
         """Id of the token that ends every document."""
         return self.manifest["end"]
@@ -250,6 +255,8 @@ def _held_out_of(data: Data, outputs: Path) -> Corpus | None:
     corpus = opened(folder) if folder.is_dir() else prepared(outputs, data.held_out)
     if missing := [domain for domain in data.domains if domain not in corpus.domains]:
         raise SettingsError(f"{what}: has held-out text of {', '.join(corpus.domains)}, none of {missing[0]}")
+    if corpus.pairs != (data.span if data.pairs else 0):
+        raise SettingsError(f"{what}: is text in pairs of {corpus.pairs} tokens (0: in none); it must fit this text")
     if data.vocabulary != corpus.vocabulary:
         raise SettingsError(f"data.vocabulary={data.vocabulary}: must be {corpus.vocabulary}, that of {what}")
     if data.tokenizer and tokenizer_digest(data.tokenizer) != corpus.of_tokenizer:

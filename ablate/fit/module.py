@@ -47,7 +47,7 @@ class Pretraining(L.LightningModule):
         self.settings, self.timeline = settings, timeline
         self.objective, self.scored = OBJECTIVES[settings.objective](settings), NextToken(settings)
         self.model: LanguageModel = build(
-            settings.model, match.sized(settings), settings.data.vocabulary, settings.seed
+            settings.model, match.sized(settings), settings.data.vocabulary, settings.seed, valued=self.objective.valued
         )
         self.register_buffer("bytes_per_token", bytes_per_token, persistent=False)
         self.register_buffer(
@@ -156,7 +156,8 @@ class Pretraining(L.LightningModule):
     def evaluate(self, rows: Batch, beat: Callable[[], None]) -> tuple[Tensor, Tensor]:
         """Nats, counted targets and bytes: per domain (D, 3) and of each row, in their order (B, 3).
 
-        Of the average once there is one. `beat` is called after every batch.
+        Of the average once there is one. Of pairs each response is a row, and its reward a fourth number where the
+        model gives one. `beat` is called after every batch.
         """
         mine = share(rows, self.trainer.global_rank, self.trainer.world_size).to(self.device)
         sums_D3, found = torch.zeros_like(self.sums_D3), []
@@ -166,14 +167,15 @@ class Pretraining(L.LightningModule):
                 found.append(self.losses(micro, sums_D3).rows_B3)
                 beat()
         self.model.train()
-        return self.trainer.strategy.reduce(sums_D3, reduce_op="sum"), self.of_all(found)[: len(rows.domain_B)]
+        whole = torch.cat(found)
+        of_rows = self.of_all(whole.view(len(mine.domain_B), -1))[: len(rows.domain_B)]
+        return self.trainer.strategy.reduce(sums_D3, reduce_op="sum"), of_rows.reshape(-1, whole.shape[1])
 
-    def of_all(self, found: list[Tensor]) -> Tensor:
+    def of_all(self, rows_BN: Tensor) -> Tensor:
         """Rows of all devices in the order that `share` took them from, the padding last."""
-        rows_B3 = torch.cat(found)
-        rows_WB3 = self.all_gather(rows_B3)
-        assert isinstance(rows_WB3, Tensor)
-        return rows_WB3.view(-1, *rows_B3.shape).transpose(0, 1).flatten(0, 1)
+        rows_WBN = self.all_gather(rows_BN)
+        assert isinstance(rows_WBN, Tensor)
+        return rows_WBN.view(-1, *rows_BN.shape).transpose(0, 1).flatten(0, 1)
 
 
 def finite(norm: Tensor, step: int) -> Tensor:

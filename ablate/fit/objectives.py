@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from ablate.data.windows import IGNORED
 from ablate.run.parts import require_member
-from ablate.run.settings import Settings
+from ablate.run.settings import Preference, Settings, SettingsError
+from ablate.run.start import NONE
 
 if TYPE_CHECKING:  # torch takes seconds to load: a wrong name is refused at once
     from torch import Tensor
@@ -23,7 +24,13 @@ if TYPE_CHECKING:  # torch takes seconds to load: a wrong name is refused at onc
 
 
 class NextToken:
-    """Cross-entropy of every target that counts, given the tokens before it."""
+    """Cross-entropy of every target that counts, given the tokens before it.
+
+    Of pairs each response is a text and a row of its own; its reward is a fourth number, where the model gives one.
+    """
+
+    paired = False  # whether its rows are pairs (`data.pairs`), and what counts of each is 1
+    valued = False  # whether its model has a head that says what a response is worth
 
     falls = "nats"  # what `Sums.total` is of; where it is not nats, rows of the metrics have it beside them
 
@@ -37,10 +44,48 @@ class NextToken:
     def __call__(self, model: "LanguageModel", batch: "Batch", bytes_per_token_V: "Tensor", num_domains: int) -> "Sums":
         from ablate.scores.loss import loss_sums
 
-        hidden_BLD = model(batch.tokens_BL)
-        return loss_sums(
-            hidden_BLD, model.head_weight, batch.targets_BL, batch.domain_B, bytes_per_token_V, num_domains
-        )
+        rows = batch.halves() if self.settings.data.pairs else batch
+        hidden_BLD = model(rows.tokens_BL)
+        sums = loss_sums(hidden_BLD, model.head_weight, rows.targets_BL, rows.domain_B, bytes_per_token_V, num_domains)
+        return sums if model.value is None else _with_worth(sums, model, hidden_BLD, rows.targets_BL)
+
+
+def _with_worth(sums: "Sums", model: "LanguageModel", hidden_BLD: "Tensor", targets_BL: "Tensor") -> "Sums":
+    from ablate.scores import pairs
+
+    rows_B4 = sums.rows_B3.new_zeros(len(sums.rows_B3), 4)
+    rows_B4[:, :3], rows_B4[:, 3] = sums.rows_B3, pairs.worth(model, hidden_BLD, targets_BL)
+    return sums._replace(rows_B3=rows_B4)
+
+
+class Preferred(NextToken):
+    """Of two responses the better one should lead, by more than it did at the start (`scores.pairs`)."""
+
+    paired = True
+
+    def counted(self, batch: "Batch") -> "Tensor":
+        return batch.domain_B.new_ones(len(batch.domain_B))
+
+    def __call__(self, model: "LanguageModel", batch: "Batch", bytes_per_token_V: "Tensor", num_domains: int) -> "Sums":
+        from ablate.scores import pairs
+
+        by = self.settings.preference
+        halves = batch.halves()
+        found = pairs.likelihoods(model, halves.tokens_BL, halves.targets_BL, halves.beside_BK)
+        return pairs.sums(pairs.LOSSES[by.kind](found, by), batch.domain_B, num_domains)
+
+
+class Rewarded(Preferred):
+    """Of two responses the better one should be worth more, by a head of the model's."""
+
+    valued = True
+
+    def __call__(self, model: "LanguageModel", batch: "Batch", bytes_per_token_V: "Tensor", num_domains: int) -> "Sums":
+        from ablate.scores import pairs
+
+        halves = batch.halves()
+        values_B = pairs.values(model, halves.tokens_BL, halves.targets_BL)
+        return pairs.sums(pairs.rewarded(values_B), batch.domain_B, num_domains)
 
 
 class Distillation(NextToken):
@@ -79,9 +124,26 @@ OBJECTIVES: dict[str, type[NextToken]] = {
     "next_token": NextToken,
     "answers": NextToken,  # supervised fine-tuning
     "distill": Distillation,
+    "preference": Preferred,
+    "reward": Rewarded,
 }
 
 
 def check(settings: Settings) -> None:
-    """Raises SettingsError for an objective that there is not."""
-    require_member("objective", settings.objective, OBJECTIVES)
+    """Raises SettingsError for an objective that there is not, and for settings that it cannot have."""
+    name, pairs, by = settings.objective, settings.data.pairs, settings.preference
+    require_member("objective", name, OBJECTIVES)
+    if OBJECTIVES[name].paired != pairs:
+        fit = " or ".join(other for other, one in OBJECTIVES.items() if one.paired == pairs)
+        raise SettingsError(f"objective={name}: must be {fit} with data.pairs={str(pairs).lower()}")
+    if name == "preference" and settings.start == NONE:
+        raise SettingsError(
+            f"start={NONE}: must be a run or a folder with objective=preference, which compares with it"
+        )
+    if name != "preference" and by != Preference():
+        raise SettingsError(f"preference.kind={by.kind}: must be as it is by default with objective={name}")
+    if by.kind == "ipo" and by.beta == 0:
+        raise SettingsError("preference.beta=0: must be above 0 with preference.kind=ipo, which divides by it")
+    strategy = settings.where.strategy
+    if name == "reward" and not settings.model.tied and strategy != "single":
+        raise SettingsError(f"where.strategy={strategy}: must be single with objective=reward and model.tied=false")

@@ -70,8 +70,9 @@ def flops_per_second(timeline: Timeline) -> float:
 def _seconds_per_token(timeline: Timeline, length: int) -> float:
     s = timeline.settings
     device = torch.device("cuda" if s.where.device != "cpu" and torch.cuda.is_available() else "cpu")
+    objective = OBJECTIVES[s.objective](s)
     rows = min(s.step_tokens, s.where.micro_tokens or budget.MICRO_TOKENS) // length or 1
-    model = build(s.model, match.sized(s), s.data.vocabulary, s.seed).to(device)
+    model = build(s.model, match.sized(s), s.data.vocabulary, s.seed, valued=objective.valued).to(device)
     optimizer = optimizers.build(model, s.optimizer)
     generator = torch.Generator().manual_seed(s.seed)  # its own: measuring moves no one else's numbers
     windows = torch.randint(s.data.vocabulary, (rows, length + 1), generator=generator)
@@ -81,7 +82,7 @@ def _seconds_per_token(timeline: Timeline, length: int) -> float:
     def step() -> float:
         begin = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=s.precision == "bf16-mixed"):
-            sums = OBJECTIVES[s.objective](s)(model, batch, ones, 1)
+            sums = objective(model, batch, ones, 1)
         (sums.total / sums.tokens_S.sum()).backward()
         optimizer.step()
         optimizer.zero_grad()

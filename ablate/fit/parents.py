@@ -21,7 +21,7 @@ from ablate.data.tokens import cut_by, prepared
 from ablate.fit.checkpoint import sha256
 from ablate.model import match
 from ablate.model.convert import from_folder
-from ablate.model.language import LanguageModel, letters
+from ablate.model.language import VALUE, LanguageModel, letters
 from ablate.run import lookup
 from ablate.run.record import Record, run_record
 from ablate.run.settings import Model, Settings, SettingsError, Size, UserError
@@ -74,7 +74,9 @@ def named(start: Start, parent: Parent) -> Start:
 def load(model: LanguageModel, settings: Settings) -> None:
     """Put the parent's weights in the place of those drawn. Raises UserError if they are not the ones meant."""
     if start := parse(settings.start):
-        model.load_state_dict(weights(start, Path(settings.where.outputs)))
+        found = weights(start, Path(settings.where.outputs))
+        drawn = {VALUE: model.state_dict()[VALUE]} if model.value is not None else {}
+        model.load_state_dict(drawn | {name: tensor for name, tensor in found.items() if name != VALUE or drawn})
 
 
 def weights(start: Start, outputs: Path) -> dict[str, torch.Tensor]:

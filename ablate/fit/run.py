@@ -18,10 +18,10 @@ import lightning as L
 import torch
 from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfiler
 
-from ablate.data.batches import Batches, training_spans, validation_rows
+from ablate.data.batches import Batches, Beside, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.data.windows import Stream
-from ablate.fit import callbacks, checkpoint, keep, mirror, parents
+from ablate.fit import callbacks, checkpoint, keep, mirror, parents, reference
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.parallel import processes, strategy
 from ablate.fit.probe import Subject
@@ -72,6 +72,11 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     ahead = growth.start if growth.start and growth.start.read()["step"] > record.saved_step else None
     own = None if ahead else checkpoint.newest(record.checkpoints)
     watch = Watch(settings, order, held_out, record, ahead)
+    beside: Beside = ()
+    if settings.objective == "preference":
+        known = reference.of(module.model, settings, corpus, torch.device(strategy.accelerator(settings.where)))
+        watch.held_out = reference.beside_rows(held_out, known, settings.evaluation.spans)
+        watch.reference, beside = known.told, known.train
     streams = [Stream.of(corpus, domain, "train", settings.objective) for domain in settings.data.domains]
     if any(stream.marks is not None for stream in streams):
         watch.marked = streams
@@ -86,7 +91,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module))
     outcome, reason = "finished", None
     try:
-        batches = Batches(order, corpus, settings.where.data_workers)
+        batches = Batches(order, corpus, settings.where.data_workers, beside)
         trainer.fit(module, datamodule=batches, ckpt_path=ahead.checkpoint if ahead else own)
     except Diverged as error:
         outcome, reason = "diverged", str(error)

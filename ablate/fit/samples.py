@@ -13,7 +13,7 @@ from ablate.data.tokenizer import as_prompt, end_of, pieces
 from ablate.data.tokens import Corpus
 from ablate.fit.module import Pretraining
 from ablate.fit.parallel import strategy
-from ablate.model.language import LanguageModel
+from ablate.model.language import VALUE, LanguageModel
 from ablate.run.settings import Settings
 from ablate.scores.sampling import generate
 
@@ -47,6 +47,6 @@ class Samples:
 def _of(trained: LanguageModel, weights: dict[str, torch.Tensor]) -> LanguageModel:
     """The same model with these very tensors, whatever strategy has taken the trained one to pieces."""
     with torch.device("meta"):
-        language = LanguageModel(trained.model, trained.size, len(weights["embedding.weight"]))
+        language = LanguageModel(trained.model, trained.size, len(weights["embedding.weight"]), VALUE in weights)
     language.load_state_dict(weights, assign=True)
     return language

@@ -29,7 +29,7 @@ from ablate.fit.parallel import strategy
 from ablate.fit.watch import losses_by_row, sums_by_domain
 from ablate.model import match
 from ablate.model.convert import from_folder
-from ablate.model.language import LanguageModel
+from ablate.model.language import VALUE, LanguageModel
 from ablate.run import parts
 from ablate.run.failures import first_line
 from ablate.run.progress import Progress
@@ -152,6 +152,6 @@ def _coarse(settings: Settings) -> bool:
 
 def _model(settings: Settings, weights: dict[str, Any]) -> LanguageModel:
     with torch.device("meta"):
-        language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary)
+        language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary, VALUE in weights)
     language.load_state_dict(weights, assign=True)
     return language.eval()

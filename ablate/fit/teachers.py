@@ -18,7 +18,7 @@ from ablate.data.tokens import cut_by
 from ablate.fit import parents
 from ablate.fit.parents import Parent
 from ablate.model import budget
-from ablate.model.language import LanguageModel
+from ablate.model.language import VALUE, LanguageModel
 from ablate.run import parts
 from ablate.run.record import run_record
 from ablate.run.settings import Settings, SettingsError
@@ -71,7 +71,9 @@ def _loaded(name: str, outputs: str, device: torch.device) -> LanguageModel:
     teacher = _found(start, Path(outputs))
     with torch.device("meta"):
         language = LanguageModel(teacher.model, teacher.size, teacher.vocabulary)
-    language.load_state_dict(parents.weights(start, Path(outputs)), assign=True)
+    weights = parents.weights(start, Path(outputs))
+    weights.pop(VALUE, None)  # a model of rewards predicts tokens as any other does
+    language.load_state_dict(weights, assign=True)
     return language.requires_grad_(False).eval().to(device)
 
 

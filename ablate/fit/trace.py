@@ -227,7 +227,7 @@ class Trace(L.Callback):
 
     def _gathered(self, rows: list[Batch]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The rows of one step in the order of the plan; a device has every `world`-th."""
-        tokens_BL, targets_BL, domain_B = (torch.cat(parts).int() for parts in zip(*rows, strict=True))
+        tokens_BL, targets_BL, domain_B, _ = (torch.cat(parts).int() for parts in zip(*rows, strict=True))
         if self.trainer.world_size > 1:
             all_three = torch.cat([tokens_BL, targets_BL, domain_B[:, None]], dim=1)
             # pyrefly: ignore[missing-attribute]

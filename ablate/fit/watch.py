@@ -19,6 +19,7 @@ from ablate.data.windows import Stream, counted
 from ablate.fit import mirror
 from ablate.fit import optimizer as optimizers
 from ablate.fit.module import Diverged, Pretraining
+from ablate.fit.preferred import measured
 from ablate.fit.samples import Samples
 from ablate.model import budget
 from ablate.model.language import layer_of
@@ -41,6 +42,7 @@ class Watch(L.Callback):
         self.settings, self.order, self.held_out, self.record, self.start = settings, order, held_out, record, start
         self.samples: Samples | None = None
         self.marked: Sequence[Stream] = ()  # the streams that are read, where not all of their tokens count
+        self.reference: dict[str, Any] = {}  # where the start was asked what it thinks of pairs (`fit.reference`)
         self.grown_from: dict[str, Any] | None = None
         self.timeline = order.timeline
         self.every = max(1, len(self.timeline) // LOG_ROWS)
@@ -120,6 +122,8 @@ class Watch(L.Callback):
             "parameters": self.budget.parameters,
             "state_bytes": self.budget.state_bytes,
             **({"sums": self.evaluation["sums"], "validation": self.validation} if self.evaluation else {}),
+            **({"pairs": self.evaluation["pairs"]} if "pairs" in self.evaluation else {}),
+            **({"reference": self.reference} if self.reference else {}),
             "mixture": {
                 "asked": dict(zip(self.order.domains, asked_D, strict=True)),
                 "realised": {domain: count / max(tokens, 1) for domain, count in read.items()},
@@ -157,7 +161,8 @@ class Watch(L.Callback):
         if (name := module.objective.falls) != "nats":
             row[name] = module.take_fallen() / max(1.0, float(tokens_D.sum()))
         if self.marked:
-            row["counted_tokens"] = dict(zip(self.order.domains, map(int, tokens_D.tolist()), strict=True))
+            what = "counted_pairs" if module.objective.paired else "counted_tokens"
+            row[what] = dict(zip(self.order.domains, map(int, tokens_D.tolist()), strict=True))
         if self.settings.where.gradient_norms:
             row["gradient_norms"] = self._gradient_norms(module)
         self.smoothed.add(nats_D.numpy(), tokens_D.numpy(), step - self.last_step)
@@ -212,6 +217,9 @@ class Watch(L.Callback):
         if not self.marked:
             return {}
         rows = [self.order.step(t) for t in range(self.last_step, step)]
+        if self.settings.data.pairs:
+            found = np.concatenate([one.domain_R for one in rows])
+            return {domain: int((found == number).sum()) for number, domain in enumerate(self.order.domains)}
         sums = sum(counted(self.marked, one.domain_R, one.start_R, one.length) for one in rows)
         return dict(zip(self.order.domains, np.asarray(sums).tolist(), strict=True))
 
@@ -220,6 +228,8 @@ class Watch(L.Callback):
         sums = sums_by_domain(sums_D3.cpu(), self.settings.data.domains)
         self.validation = losses_by_row(rows_R3.cpu(), self.settings)
         row = {"step": step, "tokens": int(self.timeline.tokens[step]), "flops": self.flops[step], "sums": sums}
+        if self.settings.data.pairs:
+            row["pairs"] = measured(rows_R3.cpu(), self.held_out, self.settings)
         self._write(trainer, "evaluation", row)
         if (value := self.metric.value(row, self.scope)) is not None:
             what = f"held-out {self.metric.name} {value:.4f} {self.metric.unit}"
@@ -275,7 +285,7 @@ def sums_by_domain(sums_D3: torch.Tensor, domains: Sequence[str]) -> dict[str, d
 
 def losses_by_row(rows_R3: torch.Tensor, settings: Settings) -> dict[str, dict[str, list[float]]]:
     """{domain: {"nats": of each of its validation rows, "bytes": likewise}}, rows in the order of the text."""
-    parts = rows_R3.view(len(settings.data.domains), -1, 3).unbind(0)
+    parts = rows_R3.view(len(settings.data.domains), -1, rows_R3.shape[1]).unbind(0)
     named = zip(settings.data.domains, parts, strict=True)
     return {domain: {"nats": part[:, 0].tolist(), "bytes": part[:, 2].tolist()} for domain, part in named}
 

@@ -32,6 +32,7 @@ from ablate.model.mixers import mixer
 from ablate.model.parts import FEEDS, RMSNorm
 from ablate.run.settings import Model, Size
 
+VALUE = "value.weight"  # the one parameter that only a model of rewards has
 # The matrices that write to the residual stream: the last one of each mixer and feed-forward.
 RESIDUAL = ("mixer.out.weight", "mixer.out_proj.weight", "feed.down.weight")
 
@@ -73,7 +74,7 @@ class LanguageModel(nn.Module):
     for a third more work, and the same numbers, since nothing in a block is random.
     """
 
-    def __init__(self, model: Model, size: Size, vocabulary: int) -> None:
+    def __init__(self, model: Model, size: Size, vocabulary: int, valued: bool = False) -> None:
         super().__init__()
         assert size.match == "none", "the declared size is not the one to build: see match.sized"
         # torch would draw the weights here, and to do that on no device load its compiler, which takes seconds
@@ -81,6 +82,8 @@ class LanguageModel(nn.Module):
         self.blocks = nn.ModuleList(Block(letter, model, size) for letter in letters(model.pattern, size.depth))
         self.norm = RMSNorm(size.width, model.norm_eps)
         self.head = None if model.tied else LINEARS["dense"](size.width, vocabulary)
+        # What a response is worth, of its last hidden state; of the objective reward
+        self.value = nn.Linear(size.width, 1, bias=False) if valued else None
         self.model, self.size = model, size
         self.recompute = False
 
@@ -141,10 +144,17 @@ def letters(pattern: str, depth: int) -> str:
     return (pattern * depth)[:depth]
 
 
-def build(model: Model, size: Size, vocabulary: int, seed: int, device: str | torch.device = "cpu") -> LanguageModel:
+def build(
+    model: Model,
+    size: Size,
+    vocabulary: int,
+    seed: int,
+    device: str | torch.device = "cpu",
+    valued: bool = False,
+) -> LanguageModel:
     """A model with its initial parameters on `device`; nothing is drawn or allocated twice."""
     with torch.device("meta"):
-        language = LanguageModel(model, size, vocabulary)
+        language = LanguageModel(model, size, vocabulary, valued)
     return initialise(language.to_empty(device=device), seed)
 
 

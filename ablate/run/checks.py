@@ -20,6 +20,7 @@ def check(settings: Settings) -> None:
     _check_schedule(settings)
     _check_size(settings.size)
     _check_length(settings)
+    _check_pairs(settings)
     _check_mixture(settings)
     _check_techniques(settings)
     _check_averaging(settings)
@@ -90,6 +91,15 @@ def _check_length(s: Settings) -> None:
         divides = length <= s.data.span and s.data.span % length == 0
         _require(divides, "length.lengths", length, f"a divisor of data.span={s.data.span}")
         _require(s.step_tokens % length == 0, "step_tokens", s.step_tokens, f"a multiple of the row length {length}")
+
+
+def _check_pairs(s: Settings) -> None:
+    """A pair is a row, of two halves."""
+    if s.data.pairs:
+        span = s.data.span
+        _require(span % 2 == 0, "data.span", span, "even with data.pairs=true: a half for each response")
+        allowed = f"[{span}] with data.pairs=true: a row is a pair, and fills data.span"
+        _require(s.length.lengths == [span], "length.lengths", s.length.lengths, allowed)
 
 
 def _check_mixture(s: Settings) -> None:

@@ -75,6 +75,9 @@ class Data:
     target: Annotated[dict[str, str], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)
     # A chat template for dialogues, a file of Jinja as transformers has it; empty: `corpus/chat.jinja`
     template: Annotated[str, Mark.NOT_HASHED] = ""
+    # Rows are of prompt, chosen and rejected, for the objectives preference and reward: each fills one span
+    # (`data.pairs`)
+    pairs: Annotated[bool, Mark.NOT_HASHED] = False
     # A prepared text whose tokenizer and held-out documents are this text's too: a folder of outputs/data. A study sets
     # it for arms of other text
     held_out: Annotated[str, Mark.NOT_HASHED] = ""
@@ -227,6 +230,15 @@ class Schedule:
 
 
 @strict
+class Preference:
+    """Of the objective preference: how far the better response should lead (`scores.pairs.LOSSES`)."""
+
+    kind: Literal["sigmoid", "ipo", "simpo"] = "sigmoid"  # sigmoid: DPO; simpo asks nothing of the start
+    beta: NonNegative = 0.1  # how dear it is to leave the start; of simpo: the scale of the lead
+    gamma: NonNegative = 0.5  # of simpo: the lead that is asked for, times beta
+
+
+@strict
 class Evaluation:
     """When and on how much held-out text a run is scored."""
 
@@ -269,6 +281,7 @@ class Settings:
     # How a batch becomes a loss: an entry of `fit.objectives.OBJECTIVES`. Which targets of a row count is told with it
     objective: Annotated[str, Moves("rows", "function", "update")] = "next_token"
     distill: Annotated[Distill, Moves("function", "update")] = dataclasses.field(default_factory=Distill)
+    preference: Annotated[Preference, Moves("function", "update")] = dataclasses.field(default_factory=Preference)
     # Types of the forward pass; weights and moments stay float32
     precision: Annotated[
         Literal["fp32", "bf16-mixed"], Moves("types", "types of the optimizer", "function", "update")

@@ -4,6 +4,7 @@ A record keeps sums and no means, because sums can be added and read in many way
 
     sums          {domain: {"nats", "tokens", "bytes"}} over its held-out text
     validation    {domain: {"nats": [...], "bytes": [...]}}, a number a passage; in `result.json` alone
+    pairs         {domain: {"pairs", "right", "chosen", ...}} over its held-out pairs (`fit.preferred`)
     scores        the folder of what the model answered to tasks; beside `result.json` (`scores.answers`)
 
 What a metric is about may depend on the study: `rest` leaves out the domain that the study varies, and two studies
@@ -145,11 +146,48 @@ def _others(scope: Scope) -> list[list[str]]:
     return [[domain] for domain in scope.domains if domain != scope.focus] if scope.focus in scope.domains else []
 
 
+def _of_pairs(name: str, unit: str, better: Better, read: Callable[[Mapping[str, float]], float]) -> Metric:
+    """Of held-out pairs, of all domains together (`fit.preferred`)."""
+
+    def of_all(scores: Scores, scope: Scope) -> float | None:
+        found = [scores["pairs"][domain] for domain in scope.domains]
+        sums = {what: sum(one[what] for one in found) for what in found[0]}
+        try:
+            return read(sums)
+        except ZeroDivisionError:  # no pair of the kind
+            return None
+
+    return Metric(name, unit, better, of_all)
+
+
+OF_PAIRS = "preference:"
+NATS, TOKENS = "nats per response", "tokens per response"
+PAIRED = [
+    _of_pairs(f"{OF_PAIRS}acc", "share of pairs", "higher", lambda s: s["right"] / s["pairs"]),
+    # where the better response is the shorter one, of which length is no sign
+    _of_pairs(f"{OF_PAIRS}acc_shorter", "share of pairs", "higher", lambda s: s["shorter_right"] / s["shorter"]),
+    _of_pairs(f"{OF_PAIRS}likelier", "share of pairs", "higher", lambda s: s["likelier"] / s["pairs"]),
+    _of_pairs(f"{OF_PAIRS}chosen", NATS, "higher", lambda s: s["chosen"] / s["pairs"]),  # log p of the better one
+    _of_pairs(f"{OF_PAIRS}rejected", NATS, "lower", lambda s: s["rejected"] / s["pairs"]),
+    # of the better one, by how much log p rose since the start: below 0 it fell
+    _of_pairs(f"{OF_PAIRS}rise", NATS, "higher", lambda s: (s["chosen"] - s["chosen_start"]) / s["pairs"]),
+    # log p at the start less that now, the mean over all responses: of KL an estimate, for they are not the start's own
+    _of_pairs(f"{OF_PAIRS}distance", NATS, "lower", lambda s: _fall(s) / (2 * s["pairs"])),
+    # by how much the better responses are longer than the worse ones: a property of the text
+    _of_pairs(f"{OF_PAIRS}longer", TOKENS, "lower", lambda s: (s["chosen_tokens"] - s["rejected_tokens"]) / s["pairs"]),
+]
+
+
+def _fall(s: Mapping[str, float]) -> float:
+    return s["chosen_start"] + s["rejected_start"] - s["chosen"] - s["rejected"]
+
+
 OF_TASK = "task:"
 METRICS: dict[str, Metric] = {
     "macro": _bits_per_byte("macro", _each),  # the mean over domains
     "micro": _bits_per_byte("micro", lambda scope: [list(scope.domains)]),  # all text together
     "rest": _bits_per_byte("rest", _others),  # the mean over all domains but the focus
+    **{metric.name: metric for metric in PAIRED},
 }
 
 

@@ -73,7 +73,7 @@ def streams(change: Callable[[Corpus, str, np.ndarray], np.ndarray], of: str = "
 def with_windows(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
     """The batch of other windows: tokens with the one after the end."""
     windows_BT = change(torch.cat([batch.tokens_BL, batch.targets_BL[:, -1:]], dim=1))
-    return Batch(windows_BT[:, :-1], windows_BT[:, 1:], batch.domain_B)
+    return batch._replace(tokens_BL=windows_BT[:, :-1], targets_BL=windows_BT[:, 1:])
 
 
 def one_token(batch: Batch, row: int = 1) -> Batch:

@@ -62,7 +62,7 @@ def test_the_gradient_is_that_of_the_mean_over_all_tokens(tiny, multiple, micro_
     first = rows(settings)[0]
     corpus = prepare(settings.data, Path(settings.where.outputs))
     steps = Steps(Order(timeline(settings), training_spans(corpus, settings)), corpus)
-    tokens_BL, targets_BL, _ = steps[0]
+    tokens_BL, targets_BL, *_ = steps[0]
     model = build(settings.model, settings.size, settings.data.vocabulary, settings.seed)
     assert targets_BL.numel() == multiple * settings.step_tokens
     mean = nn.functional.cross_entropy(model.logits(tokens_BL).flatten(0, 1), targets_BL.flatten())

@@ -64,6 +64,7 @@ OTHER: dict[str, Any] = {
     "data.columns": {"text": "content"},
     "data.counts": {"qa": "all"},
     "data.target": {"qa": "trace"},
+    "data.pairs": None,  # needs rows of one length
     "corpus.kinds": {"general": "prose"},
     "corpus.held_out": {"all": 2},
     "corpus.skip": [3],

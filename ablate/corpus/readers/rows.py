@@ -4,8 +4,9 @@
     messages              a dialogue: [{role, content}, ...], written by a chat template (`corpus.chat`)
     prompt, trace, answer a worked question, of which a target is made (`corpus.targets`)
     prompt, response      a question and its answer, as they are; where no space parts them a line break does
+    prompt, chosen, rejected      with data.pairs=true: a question, a better and a worse answer, parted likewise
 
-What `data.columns` names is read; else a text, or what of the others is there.
+What `data.columns` names is read; else a text, or what of the others is there. Pairs of one prompt are one source.
 A row with a source has it. Rows without one are each a source of their own, `<file>:<number>`, as the field takes them:
 chapters of a book, which must not straddle training and held-out text, need a `source`.
 """
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ablate.corpus import chat, targets, turns
-from ablate.corpus.document import Document
+from ablate.corpus.document import Document, order_key
 from ablate.corpus.readers.file import File
 from ablate.corpus.turns import Part
 from ablate.run.parts import require_member
@@ -28,6 +29,8 @@ USUAL = {
     "response": ("response", "completion"),
     "trace": ("trace",),
     "answer": ("answer",),
+    "chosen": ("chosen",),
+    "rejected": ("rejected",),
     "source": ("source",),
     "url": ("url",),
     "licence": ("licence", "license"),
@@ -36,6 +39,8 @@ USUAL = {
 META = ("url", "licence", "language")
 TRACED = ("prompt", "trace", "answer")
 FORMS = (("text",), ("messages",), ("prompt", "response"), TRACED)  # what a row may hold, the usual first
+PAIRS = (("prompt", "chosen", "rejected"),)  # where documents are pairs
+HELD = {what for form in (*FORMS, *PAIRS) for what in form}
 
 
 class Columns(NamedTuple):
@@ -44,18 +49,31 @@ class Columns(NamedTuple):
     named: Mapping[str, str] = {}
     template: str = ""
     target: str = ""
+    pairs: bool = False
+
+    @property
+    def forms(self) -> tuple[tuple[str, ...], ...]:
+        """What a row can be, the usual first."""
+        if self.pairs:
+            return PAIRS
+        content = HELD & set(self.named)
+        return (TRACED,) if self.target else tuple(form for form in FORMS if content <= set(form))
 
     @classmethod
-    def of(cls, named: Mapping[str, str], template: str = "") -> "Columns":
+    def of(cls, named: Mapping[str, str], template: str = "", pairs: bool = False) -> "Columns":
         """Raises SettingsError for what no column can hold."""
         for what, name in named.items():
             require_member("data.columns", what, USUAL)
             if not name:
                 raise SettingsError(f"data.columns.{what}={name!r}: must be the name of a column")
-        if not _forms(named):
-            names = " and ".join(what for what in named if any(what in form for form in FORMS))
+        columns = cls(named, template, pairs=pairs)
+        if wrong := (HELD - {what for form in (PAIRS if pairs else FORMS) for what in form}) & set(named):
+            allowed = "rows of prompt, chosen and rejected" if pairs else "pairs, which need data.pairs=true"
+            raise SettingsError(f"data.columns.{min(wrong)}={named[min(wrong)]}: data.pairs={pairs} is for {allowed}")
+        if not columns.forms:
+            names = " and ".join(what for what in named if what in HELD)
             raise SettingsError(f"data.columns: names {names}, of which a row can be one; leave out the others")
-        return cls(named, template)
+        return columns
 
     def among(self, file: File, there: Sequence[str]) -> dict[str, str]:
         """Which of the columns that are there hold what: {text: content, url: url}.
@@ -65,7 +83,7 @@ class Columns(NamedTuple):
         usual = {what: next((name for name in names if name in there), "") for what, names in USUAL.items()}
         known = {what: name for what, name in usual.items() if name} | dict(self.named)
         form = self._form(known)
-        found = {what: name for what, name in known.items() if what in form or not any(what in one for one in FORMS)}
+        found = {what: name for what, name in known.items() if what in form or what not in HELD}
         for what, name in (dict.fromkeys(form, "") | found).items():
             name = name or usual[what] or USUAL[what][0]
             if name not in there:
@@ -81,14 +99,8 @@ class Columns(NamedTuple):
 
     def _form(self, known: Mapping[str, str]) -> tuple[str, ...]:
         """What makes a document of a row: what is named, or the first of which all is there."""
-        forms = [TRACED] if self.target else _forms(self.named)
+        forms = self.forms
         return next((form for form in forms if set(form) <= set(known)), forms[0])
-
-
-def _forms(named: Iterable[str]) -> list[tuple[str, ...]]:
-    """What a row can be of which these columns are named."""
-    content = {what for what in named if any(what in form for form in FORMS)}
-    return [form for form in FORMS if content <= set(form)]
 
 
 class Rows:
@@ -106,13 +118,19 @@ class Rows:
         if there != self.there:
             self.there, self.found = there, self.columns.among(self.file, there)
         meta = {what: said for what in META if (said := _plain(row.get(self.found.get(what))))}
-        source = self._source(row) or f"{self.file.name}:{self.file.number}"
+        source = self._source(row) or f"{self.file.name}:{self._alone(row)}"
         if "text" in self.found:
             return Document(self._text(row, "text"), source, meta)
+        if self.columns.pairs:
+            return turns.pair_of(*(self._text(row, what) for what in PAIRS[0]), source=source, meta=meta)
         if "trace" in self.found:
             worked = targets.Worked(*(self._text(row, what) for what in TRACED))
             return targets.document(self.columns.target or targets.WHOLE, worked, source, meta)
         return turns.document(self._parts(row), source, meta)
+
+    def _alone(self, row: Mapping[str, Any]) -> str | int:
+        """What names the source of a row that names none."""
+        return order_key(self._text(row, "prompt")).hex()[:16] if self.columns.pairs else self.file.number
 
     def _parts(self, row: Mapping[str, Any]) -> list[Part]:
         if "messages" in self.found:
