@@ -37,6 +37,7 @@ CODE = (
     "run/settings",
     "run/distill",
     "run/where",
+    "run/preference",
     "run/checks",
     "run/steps",
     "run/identity",

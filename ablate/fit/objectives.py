@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from ablate.data.windows import IGNORED
 from ablate.run.parts import require_member
-from ablate.run.settings import Preference, Settings, SettingsError
+from ablate.run.preference import Preference
+from ablate.run.settings import Settings, SettingsError
 from ablate.run.start import NONE
 
 if TYPE_CHECKING:  # torch takes seconds to load: a wrong name is refused at once

@@ -92,19 +92,21 @@ def of(settings: Settings, vocabulary: int | None = None) -> Budget:
     if vocabulary is not None:
         settings = replace(settings, data=replace(settings.data, vocabulary=vocabulary))
     size, lengths = match.sized(settings), tuple(sorted(set(settings.length.lengths)))
-    return Budget(settings=settings, size=size, **of_model(settings.model, size, settings.data.vocabulary, lengths))
+    texts = 2 if settings.data.pairs else 1  # of a row, of which none looks at the others
+    counts = of_model(settings.model, size, settings.data.vocabulary, lengths, texts)
+    return Budget(settings=settings, size=size, **counts)
 
 
 @functools.cache
-def of_model(model: Model, size: Size, vocabulary: int, lengths: tuple[int, ...]) -> dict[str, Any]:
+def of_model(model: Model, size: Size, vocabulary: int, lengths: tuple[int, ...], texts: int = 1) -> dict[str, Any]:
     """What follows from the model alone, counted once for all the runs of a study that share it."""
     with torch.device("meta"):
         language = LanguageModel(model, size, vocabulary)
     return {
         "parameters": count(language),
         "embedding": vocabulary * size.width * (1 if model.tied else 2),
-        "forward_flops": {length: language.flops(length) for length in lengths},
-        "state_bytes": language.state_bytes(lengths[-1]),
+        "forward_flops": {length: language.flops(length // texts) for length in lengths},
+        "state_bytes": language.state_bytes(lengths[-1] // texts),
     }
 
 

@@ -26,6 +26,7 @@ from ablate.run.distill import Distill
 from ablate.run.evaluate import Evaluate
 from ablate.run.fields import Count, Fraction, Mark, Moment, Moves, NonNegative, NotNegative, Positive, Weights, strict
 from ablate.run.optimizer import Optimizer
+from ablate.run.preference import Preference
 from ablate.run.steps import ramp_steps, steps_of
 from ablate.run.study import Study
 from ablate.run.where import Where
@@ -75,8 +76,7 @@ class Data:
     target: Annotated[dict[str, str], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)
     # A chat template for dialogues, a file of Jinja as transformers has it; empty: `corpus/chat.jinja`
     template: Annotated[str, Mark.NOT_HASHED] = ""
-    # Rows are of prompt, chosen and rejected, for the objectives preference and reward: each fills one span
-    # (`data.pairs`)
+    # Rows are of prompt, chosen and rejected, for preference and reward: each fills one span (`data.pairs`)
     pairs: Annotated[bool, Mark.NOT_HASHED] = False
     # A prepared text whose tokenizer and held-out documents are this text's too: a folder of outputs/data. A study sets
     # it for arms of other text
@@ -227,15 +227,6 @@ class Schedule:
     final: Fraction = 0.1  # rate of the last step, as a multiple of the peak
     # Later stages, each a schedule of its own: {second: {start, peak, weight_decay, warmup, decay, shape, final}}
     stages: dict[str, ScheduleStage] = dataclasses.field(default_factory=dict)
-
-
-@strict
-class Preference:
-    """Of the objective preference: how far the better response should lead (`scores.pairs.LOSSES`)."""
-
-    kind: Literal["sigmoid", "ipo", "simpo"] = "sigmoid"  # sigmoid: DPO; simpo asks nothing of the start
-    beta: NonNegative = 0.1  # how dear it is to leave the start; of simpo: the scale of the lead
-    gamma: NonNegative = 0.5  # of simpo: the lead that is asked for, times beta
 
 
 @strict

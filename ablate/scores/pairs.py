@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ablate.data.windows import IGNORED
 from ablate.model.language import LanguageModel
-from ablate.run.settings import Preference
+from ablate.run.preference import Preference
 from ablate.scores.loss import Sums, plain_nats
 
 COLUMNS = 16  # a batch is as long as its longest response, in whole blocks of so many tokens

@@ -1,5 +1,6 @@
 """Training on pairs: whole runs that begin where others ended, go on after a kill, and tell what they think of it."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from ablate.data.tokens import prepared
 from ablate.data.windows import IGNORED
 from ablate.fit import reference, saved
 from ablate.fit.parents import resolved
+from ablate.model import budget
 from ablate.model.language import VALUE
-from ablate.run.settings import Settings, UserError
+from ablate.run.settings import Length, Settings, UserError
 from ablate.scores.metrics import PAIRED, metric_of, scope_of
 from ablate.verdict.evidence import Run
 from ablate.verdict.validity import scores
@@ -214,3 +216,11 @@ def test_the_best_of_several_texts_comes_first(chain, capsys):
         with pytest.raises((UserError, SystemExit)):
             generate.main([*asked, *wrong])
     assert capsys.readouterr().err.count("--best") == 2
+
+
+def test_the_flops_of_a_pair_are_those_of_two_texts(chain):
+    settings = chain()
+    half = settings.data.span // 2
+    data = dataclasses.replace(settings.data, pairs=False, span=half)
+    texts = dataclasses.replace(settings, data=data, length=Length(lengths=[half]))
+    assert budget.of(settings).training_flops[2 * half] == budget.of(texts).training_flops[half]

@@ -14,7 +14,8 @@ from ablate.data.windows import IGNORED
 from ablate.fit.objectives import OBJECTIVES
 from ablate.model.language import LanguageModel, build
 from ablate.run.parse import from_plain
-from ablate.run.settings import Model, Preference, Settings, Size
+from ablate.run.preference import Preference
+from ablate.run.settings import Model, Settings, Size
 
 # Prompt, better and worse response, as trl was given them; 0 ends a text
 PAIRS = [

@@ -1,0 +1,14 @@
+"""What the objective preference asks of two responses: the group `preference` of the settings."""
+
+from typing import Literal
+
+from ablate.run.fields import NonNegative, strict
+
+
+@strict
+class Preference:
+    """Of the objective preference: how far the better response should lead (`scores.pairs.LOSSES`)."""
+
+    kind: Literal["sigmoid", "ipo", "simpo"] = "sigmoid"  # sigmoid: DPO; simpo asks nothing of the start
+    beta: NonNegative = 0.1  # how dear it is to leave the start; of simpo: the scale of the lead
+    gamma: NonNegative = 0.5  # of simpo: the lead that is asked for, times beta
