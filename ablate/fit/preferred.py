@@ -18,6 +18,8 @@ from ablate.data.windows import IGNORED
 from ablate.run.settings import Settings
 from ablate.scores.pairs import Likelihoods, score
 
+EQUAL = 1e-4  # less is rounding: the start itself has no lead at all
+
 
 def measured(rows_R3: Tensor, held_out: Batch, settings: Settings) -> dict[str, dict[str, float]]:
     """Of the nats of every held-out response (`Pretraining.evaluate`), by domain."""
@@ -45,4 +47,5 @@ def measured(rows_R3: Tensor, held_out: Batch, settings: Settings) -> dict[str, 
 
 def _leads(score_P2: Tensor) -> Tensor:
     """1 where the better response has more, half where both have as much."""
-    return ((score_P2[:, 0] - score_P2[:, 1]).sign() + 1) / 2
+    lead_P = score_P2[:, 0] - score_P2[:, 1]
+    return (torch.where(lead_P.abs() < EQUAL, 0.0, lead_P).sign() + 1) / 2

@@ -42,16 +42,21 @@ class Reference(NamedTuple):
 
 def of(model: LanguageModel, settings: Settings, corpus: Corpus, device: torch.device) -> Reference:
     """Of a model with the weights of the start. Of several processes one works, the others wait."""
-    key = key_of(settings, corpus)
-    folder = Path(settings.where.outputs) / FOLDER / key
+    folder = Path(settings.where.outputs) / FOLDER / key_of(settings, corpus)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder, False):
         if missing := [one for one in _files(settings, corpus, folder) if not one[0].exists()]:
             reader = copy.deepcopy(model).to(device).eval()
             for path, domain, split, first, last in missing:
                 write_table(path, _read(reader, settings, corpus, domain, split, first, last))
+    return kept(settings, corpus)
+
+
+def kept(settings: Settings, corpus: Corpus) -> Reference:
+    """As `of`, once that was done. Raises OSError where it was not."""
+    key = key_of(settings, corpus)
     by_split: dict[str, list[list[np.ndarray]]] = {name: [[] for _ in settings.data.domains] for name in SPLITS}
-    for path, domain, split, *_ in _files(settings, corpus, folder):
+    for path, domain, split, *_ in _files(settings, corpus, Path(settings.where.outputs) / FOLDER / key):
         by_split[split][settings.data.domains.index(domain)].append(np.load(path))
     found = {split: [np.concatenate(parts) for parts in domains] for split, domains in by_split.items()}
     pairs = sum(len(one) for both in found.values() for one in both)

@@ -20,12 +20,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ablate.data import tokenizer as tokenizers
-from ablate.data.batches import validation_rows
+from ablate.data.batches import Batch, validation_rows
 from ablate.data.tokens import Corpus, prepared
+from ablate.fit import reference
 from ablate.fit.basis import basis
 from ablate.fit.checkpoint import sha256
 from ablate.fit.objectives import NextToken
 from ablate.fit.parallel import strategy
+from ablate.fit.preferred import measured
 from ablate.fit.watch import losses_by_row, sums_by_domain
 from ablate.model import match
 from ablate.model.convert import from_folder
@@ -123,12 +125,26 @@ def _scores(settings: Settings, weights: dict[str, Any], corpus: Corpus, device:
     micro_tokens = strategy.in_parts(dataclasses.replace(settings, where=where)).where.micro_tokens
     model, domains = _model(settings, weights).to(device), settings.data.domains
     bytes_per_token = torch.from_numpy(corpus.bytes_per_token).to(device)
-    rows = validation_rows(corpus, settings).to(device).parts(max(1, micro_tokens // settings.data.span))
-    found = [NextToken(settings)(model, part, bytes_per_token, len(domains)) for part in rows]
+    rows = validation_rows(corpus, settings)
+    parts = rows.to(device).parts(max(1, micro_tokens // settings.data.span))
+    found = [NextToken(settings)(model, part, bytes_per_token, len(domains)) for part in parts]
     sums_D3 = sum(torch.stack([one.nats_S, one.tokens_S, one.bytes_S], dim=1) for one in found)
     assert isinstance(sums_D3, torch.Tensor)
     rows_R3 = torch.cat([one.rows_B3 for one in found])
-    return {"sums": sums_by_domain(sums_D3.cpu(), domains), "validation": losses_by_row(rows_R3.cpu(), settings)}
+    scored = {"sums": sums_by_domain(sums_D3.cpu(), domains), "validation": losses_by_row(rows_R3.cpu(), settings)}
+    return scored | ({"pairs": _pairs(rows_R3.cpu(), rows, settings, corpus)} if settings.data.pairs else {})
+
+
+def _pairs(rows_R3: torch.Tensor, rows: Batch, settings: Settings, corpus: Corpus) -> dict[str, dict[str, float]]:
+    """`pairs`, as in a result. Raises UserError where it is not kept any more what the start thought of them."""
+    if settings.objective == "preference":
+        where = dataclasses.replace(settings.where, outputs=str(corpus.folder.parents[1]))
+        try:
+            known = reference.kept(dataclasses.replace(settings, where=where), corpus)
+        except OSError as error:
+            raise UserError(f"{error.filename}: {error.strerror}: what the start thought of pairs") from None
+        rows = reference.beside_rows(rows, known, settings.evaluation.spans)
+    return measured(rows_R3, rows, settings)
 
 
 @contextlib.contextmanager

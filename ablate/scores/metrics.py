@@ -202,7 +202,9 @@ def metric_of(name: str, domains: Sequence[str]) -> Metric:
         return METRICS[name]
     if name.startswith(OF_TASK):
         return _of_task(name)
-    raise SettingsError(f"study.metric={name}: must be one of {', '.join([*METRICS, *domains])}")
+    of_pairs = name.startswith(OF_PAIRS)
+    known = [one for one in METRICS if one.startswith(OF_PAIRS) == of_pairs]
+    raise SettingsError(f"study.metric={name}: must be one of {', '.join(known if of_pairs else [*known, *domains])}")
 
 
 def _of_task(name: str) -> Metric:

@@ -102,7 +102,7 @@ def test_saved_weights_score_what_the_run_reported(chain):
     for settings in (chain(), chain(objective="reward")):
         result, record = train_run(settings), record_of(settings)
         saved.rescore([record])
-        assert "why" not in record.rescored()
+        assert record.rescored()["pairs"]["sums"] == pytest.approx(result["pairs"]["sums"])
         assert scores._wrong(Run("arm", 0, record, "finished", None, result)) == ""
 
 
@@ -224,3 +224,17 @@ def test_the_flops_of_a_pair_are_those_of_two_texts(chain):
     data = dataclasses.replace(settings.data, pairs=False, span=half)
     texts = dataclasses.replace(settings, data=data, length=Length(lengths=[half]))
     assert budget.of(settings).training_flops[2 * half] == budget.of(texts).training_flops[half]
+
+
+def test_sums_over_pairs_that_were_edited_are_found(chain):
+    result, record = train_run(settings := chain()), record_of(settings)
+    saved.rescore([record])
+    told = {what: value + (what == "right") for what, value in result["pairs"]["sums"].items()}
+    edited = result | {"pairs": {"sums": told}}
+    assert "sums of pairs right is reported as" in scores._wrong(Run("arm", 0, record, "finished", None, edited))
+
+
+def test_a_run_that_stands_still_has_half_of_the_pairs_right(chain):
+    result = train_run(settings := chain(optimizer={"lr": 0.0, "weight_decay": 0.0}))
+    assert result["pairs"]["sums"]["right"] == ROWS / 2
+    assert metric_of("preference:distance", ["sums"]).value(result, scope_of(settings)) == pytest.approx(0, abs=1e-4)

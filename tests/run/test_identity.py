@@ -128,7 +128,7 @@ def is_hashed(key: str) -> bool:
 
 LEAVES = leaves(Settings)
 # Keys that are valid with another value only beside a change of another key
-ALONE = {"ramp.starts", "study.budget.rungs", "study.budget.noise", "study.budget.noise_df"}
+ALONE = {"data.pairs", "ramp.starts", "study.budget.rungs", "study.budget.noise", "study.budget.noise_df"}
 VARIED = {key: varied(key) for key in LEAVES if varied(key) is not None}
 NEEDED |= {key: TAUGHT for key in LEAVES if key.startswith("distill.")}
 HASHED = [key for key in VARIED if is_hashed(key)]

@@ -18,6 +18,8 @@ from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.validity.finding import Finding
 
 CHECK = "scores"
+# Ends of names of numbers in nats
+ROUNDED = ("nats", "chosen", "rejected", "_start")
 WIDEST = 1e-3  # of the bounds that `fit.saved` notes: whoever edits one may not open it further
 
 
@@ -64,9 +66,8 @@ def _wrong(run: Run) -> str:
     if last and last["sums"] != run.result["sums"]:
         return f"{name}: the last evaluation and the result report other sums"
     for key, ours, theirs in _pairs(run.result, again) if again else ():
-        bound = (
-            min(again["bound"], WIDEST) if key.endswith("nats") else 0
-        )  # absolute too: a passage that is known by heart has none
+        bound = min(again["bound"], WIDEST) if key.endswith(ROUNDED) else 0
+        # absolute too: a passage that is known by heart has none
         if ours is None or theirs is None or not math.isclose(ours, theirs, rel_tol=bound, abs_tol=bound):
             return f"{name}: {key} is reported as {_text(ours)}, and the saved weights give {_text(theirs)}"
     return ""
@@ -74,8 +75,8 @@ def _wrong(run: Run) -> str:
 
 def _pairs(result: dict[str, Any], again: dict[str, Any]) -> Iterator[tuple[str, float | None, float | None]]:
     """(what, as reported, from the weights): of each domain, then of each passage; None where one side has none."""
-    for group, what in (("sums", ""), ("validation", " of passage {}")):
-        reported, given = flatten(result.get(group, {}), "\n"), flatten(again[group], "\n")
+    for group, what in (("sums", ""), ("validation", " of passage {}"), ("pairs", " of pairs")):
+        reported, given = flatten(result.get(group, {}), "\n"), flatten(again.get(group, {}), "\n")
         for key in given | reported:
             ours, theirs = (_listed(found.get(key)) for found in (reported, given))
             domain, number = key.split("\n")
