@@ -128,7 +128,7 @@ def is_hashed(key: str) -> bool:
 
 LEAVES = leaves(Settings)
 # Keys that are valid with another value only beside a change of another key
-ALONE = {"data.pairs", "ramp.starts", "study.budget.rungs", "study.budget.noise", "study.budget.noise_df"}
+ALONE = {"ramp.starts", "study.budget.rungs", "study.budget.noise", "study.budget.noise_df"}
 VARIED = {key: varied(key) for key in LEAVES if varied(key) is not None}
 NEEDED |= {key: TAUGHT for key in LEAVES if key.startswith("distill.")}
 HASHED = [key for key in VARIED if is_hashed(key)]
@@ -145,6 +145,9 @@ def test_every_leaf_can_be_varied_but_those_with_one_value():
 def test_where_and_study_leave_the_id_alone(key):
     needed = NEEDED.get(key, {})
     base, other = changed(**needed), changed(**needed | {key: VARIED[key]})
+    needed: dict[str, Any] = {"where.strategy": "ddp"} if key in ("where.devices", "where.nodes") else {}
+    needed |= {"length.lengths": [1024], "length.starts": [0]} if key == "data.pairs" else {}
+    base, other = changed(**needed), changed(**needed, **{key: VARIED[key]})
     assert other != base
     assert run_id(other, "data") == run_id(base, "data")
     assert difference(base, other) == {}
