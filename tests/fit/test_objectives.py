@@ -98,7 +98,8 @@ def test_rows_of_another_domain_than_planned_stop_the_run(tiny, monkeypatch):
 
 def test_an_unknown_objective_is_refused_before_anything_is_written(tiny):
     settings = tiny(objective="next_word")
-    with pytest.raises(SettingsError, match=r"^objective=next_word: must be one of next_token, answers, distill$"):
+    known = "next_token, answers, distill, preference, reward"
+    with pytest.raises(SettingsError, match=rf"^objective=next_word: must be one of {known}$"):
         alone(settings)
     assert not (Path(settings.where.outputs) / "runs").exists()
 
