@@ -32,8 +32,8 @@ class NextToken:
 
     paired = False  # whether its rows are pairs (`data.pairs`), and what counts of each is 1
     valued = False  # whether its model has a head that says what a response is worth
-
     falls = "nats"  # what `Sums.total` is of; where it is not nats, rows of the metrics have it beside them
+    unit = "nats/token"  # of what is shown while it trains
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -63,6 +63,7 @@ class Preferred(NextToken):
     """Of two responses the better one should lead, by more than it did at the start (`scores.pairs`)."""
 
     paired = True
+    unit = "per pair"
 
     def counted(self, batch: "Batch") -> "Tensor":
         return batch.domain_B.new_ones(len(batch.domain_B))

@@ -60,7 +60,7 @@ def kept(settings: Settings, corpus: Corpus) -> Reference:
         by_split[split][settings.data.domains.index(domain)].append(np.load(path))
     found = {split: [np.concatenate(parts) for parts in domains] for split, domains in by_split.items()}
     pairs = sum(len(one) for both in found.values() for one in both)
-    forward = budget.of(settings).training_flops[settings.data.span] / 3
+    forward = budget.of(settings).forward_flops[settings.data.span]
     told = {"key": key, "pairs": pairs, "flops": forward * pairs * settings.data.span}
     return Reference(found["train"], found["validation"], told)
 

@@ -170,7 +170,7 @@ class Watch(L.Callback):
         self._write(trainer, "train", row)
         weights_D = self.timeline.weights[self.timeline.table["stage"][step - 1]]
         loss = self.smoothed.loss(weights_D)
-        said = "no target has counted" if loss is None else f"loss {loss:.3f} nats/token"
+        said = "no target has counted" if loss is None else f"loss {loss:.3f} {module.objective.unit}"
         self.progress.at(step, f"{said} over {self.smoothed.covered} steps  {per_second:,.0f} tokens/s")
         size = 0.0 if self.marked else float(bytes_D.sum())  # an answer may be as good as certain, a text never
         if why := implausible(float(nats_D.sum()), float(tokens_D.sum()), size):

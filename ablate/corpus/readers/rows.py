@@ -11,7 +11,7 @@ A row with a source has it. Rows without one are each a source of their own, `<f
 chapters of a book, which must not straddle training and held-out text, need a `source`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ablate.corpus import chat, targets, turns
