@@ -146,6 +146,8 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"preference.kind={by.kind}: must be as it is by default with objective={name}")
     if by.kind == "ipo" and by.beta == 0:
         raise SettingsError("preference.beta=0: must be above 0 with preference.kind=ipo, which divides by it")
+    if by.kind != "simpo" and by.gamma != Preference().gamma:
+        raise SettingsError(f"preference.gamma={by.gamma}: must be left out with preference.kind={by.kind}")
     strategy = settings.where.strategy
     if name == "reward" and not settings.model.tied and strategy != "single":
         raise SettingsError(f"where.strategy={strategy}: must be single with objective=reward and model.tied=false")

@@ -6,7 +6,6 @@ Every check raises SettingsError with one line that names the key, the value and
 from typing import Any
 
 from ablate.run.distill import Distill
-from ablate.run.preference import Preference
 from ablate.run.fields import Mark, Weights, find
 from ablate.run.settings import Settings, SettingsError, Size
 from ablate.run.start import parse, teacher_of
@@ -17,7 +16,6 @@ def check(settings: Settings) -> None:
     """Raises SettingsError for the first thing that cannot be run."""
     parse(settings.start)
     _check_distill(settings)
-    _check_preference(settings)
     _check_ramp(settings)
     _check_schedule(settings)
     _check_size(settings.size)
@@ -53,21 +51,6 @@ def _check_distill(s: Settings) -> None:
     _require(top_k < most, "distill.top_k", top_k, f"below data.vocabulary={most}, or 0 for all")
     allowed = "0 with distill.kind=reverse: what the teacher never says would be infinitely far from it"
     _require(asked.kind != "reverse" or top_k == 0, "distill.top_k", top_k, allowed)
-
-
-def _check_preference(s: Settings) -> None:
-    """Nothing is said of a preference that does nothing, or that no number answers to."""
-    asked, usual = s.preference, vars(Preference())
-    if s.objective != "preference":
-        for name, value in vars(asked).items():
-            allowed = f"left out with objective={s.objective}; preference has it"
-            _require(value == usual[name], f"preference.{name}", value, allowed)
-    gamma = asked.kind == "simpo" or asked.gamma == usual["gamma"]
-    _require(gamma, "preference.gamma", asked.gamma, f"left out with preference.kind={asked.kind}; simpo has it")
-    far = asked.kind != "ipo" or asked.beta > 0
-    _require(
-        far, "preference.beta", asked.beta, "above 0 with preference.kind=ipo, which asks for a lead of 1 / 2 beta"
-    )
 
 
 def _check_ramp(s: Settings) -> None:

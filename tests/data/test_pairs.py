@@ -142,7 +142,7 @@ def test_what_the_objective_knows_of_a_pair_goes_with_it(tmp_path):
 
 
 REFUSED = {
-    "plain rows": ({"objective": "preference"}, "objective=preference: must be next_token or answers with"),
+    "plain rows": ({"objective": "preference"}, "objective=preference: must be next_token or answers or distill with"),
     "pairs read as text": ({"data": {"pairs": True}}, "objective=next_token: must be preference or reward with"),
     "no start": (
         {"data": {"pairs": True}, "objective": "preference"},
@@ -151,6 +151,10 @@ REFUSED = {
     "a loss of another objective": (
         {"preference": {"beta": 0.5}},
         "preference.kind=sigmoid: must be as it is by default with objective=next_token",
+    ),
+    "a setting of another kind": (
+        {"data": {"pairs": True}, "objective": "preference", "start": "run:x", "preference": {"gamma": 1.0}},
+        "preference.gamma=1.0: must be left out with preference.kind=sigmoid",
     ),
     "ipo at 0": (
         {

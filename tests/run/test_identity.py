@@ -80,7 +80,7 @@ OTHER: dict[str, Any] = {
 }
 # What some keys need beside them
 TAUGHT = {"objective": "distill", "distill.teacher": "run:two@" + 64 * "b", "distill.kind": "jensen_shannon"}
-NEEDED = {key: {"where.strategy": "ddp"} for key in ("where.devices", "where.nodes")}
+NEEDED: dict[str, dict[str, Any]] = {key: {"where.strategy": "ddp"} for key in ("where.devices", "where.nodes")}
 
 
 def leaves(cls: type, prefix: str = "") -> dict[str, Any]:
