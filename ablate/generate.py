@@ -3,13 +3,14 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate import export
 from ablate.console.errors import command
 from ablate.console.words import Parser
 from ablate.corpus import chat
 from ablate.run.settings import UserError
+from ablate.scores.draw import drawing
 
 if TYPE_CHECKING:
     from ablate.data.tokenizer import Tokenizer
@@ -31,9 +32,12 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f"--number {options.number}: must be 1 or more")
     if options.number > 1 and options.temperature == 0:
         raise UserError(f"--number {options.number}: with --temperature 0 all texts are equal")
+    if options.best and options.number < 2:
+        raise UserError(f"--best {options.best}: needs --number 2 or more, to have texts to rank")
     prompt = sys.stdin.read().removesuffix("\n") if options.prompt == "-" else options.prompt
     if any("\ud800" <= char <= "\udfff" for char in prompt):  # how Python holds bytes that it cannot read
         raise UserError("PROMPT: must be text in UTF-8")
+    drawing(**_sampling(options))  # before anything is loaded
     language, tokenizer, span, folder = model_of(options.run, Path(options.outputs))
     judge = _judge(options) if options.best else None
     _say(language, tokenizer, _asked(prompt, folder) if options.chat else prompt, span, options, judge)
@@ -63,14 +67,12 @@ def _say(
     from ablate.scores.sampling import generate
 
     prompt = as_prompt(tokenizer, text)
-    sampling = {name: vars(options)[name] for name in ("tokens", "temperature", "top_k", "top_p", "seed")}
     alone = options.number == 1
     answers = generate(
         language.to("cuda" if torch.cuda.is_available() else "cpu"),
         [prompt] * options.number,
         pieces(tokenizer, len(language.head_weight)),
-        **sampling,
-        stop=options.stop,
+        **_sampling(options),
         end=end_of(tokenizer),
         tell=lambda _, text: print(text, end="", flush=True) if alone else None,
     )
@@ -96,12 +98,14 @@ def ranked(judge: "LanguageModel", tokenizer: "Tokenizer", prompt: str, texts: l
 
 def _judge(options: argparse.Namespace) -> "Judge":
     """The model of rewards and its tokenizer. Raises UserError for a run that has none."""
-    if options.number < 2:
-        raise UserError(f"--best {options.best}: needs --number 2 or more, to have texts to rank")
     language, tokenizer, *_ = model_of(options.best, Path(options.outputs))
     if language.value is None:
         raise UserError(f"--best {options.best}: must be a run with objective=reward")
     return language, tokenizer
+
+
+def _sampling(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: vars(options)[name] for name in ("tokens", "temperature", "top_k", "top_p", "seed", "stop")}
 
 
 def model_of(run: str, outputs: Path) -> tuple["LanguageModel", "Tokenizer", int, Path]:

@@ -59,9 +59,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    for name, least in {"first": 0, "number": 0, "samples": 1, "tokens": 1, "budget": 0, "seed": 0}.items():
-        if getattr(options, name) < least:
-            raise UserError(f"--{name} {getattr(options, name)}: must be {least} or more")
+    least = {"first": 0, "number": 0, "samples": 1, "tokens": 1, "budget": 0, "seed": 0, "temperature": 0}
+    for name, lowest in least.items():
+        if getattr(options, name) < lowest:
+            raise UserError(f"--{name} {getattr(options, name)}: must be {lowest} or more")
     alike = options.teacher in (QUESTIONS, GIVEN) or options.temperature == 0
     if options.samples > 1 and alike:
         raise UserError(

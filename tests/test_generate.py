@@ -69,6 +69,13 @@ def test_several_texts_are_drawn_and_long_ones_are_said_to_be(record, capsys):
     assert printed(capsys, *words, "--seed", "2") != out
 
 
+def test_what_makes_no_sense_is_said_before_anything_is_loaded(capsys):
+    for words, said in {("--top-p", "2"): "top_p=2.0: must be", ("--tokens", "0"): "tokens=0: must be"}.items():
+        with pytest.raises(SystemExit):
+            generate.main(["nowhere", "x", *words])
+        assert capsys.readouterr().err.startswith(f"error: {said}")
+
+
 def test_mistakes_are_one_line(record, tmp_path, capsys):
     (tmp_path / "config.json").write_text("{}")
     for words, said in {

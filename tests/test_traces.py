@@ -191,6 +191,7 @@ def test_prompts_of_one_source_are_not_one_prompt():
         ("--teacher x --prompts questions --samples 2 --temperature 0", "--samples 2: with --teacher x"),
         ("--teacher questions --prompts file", "--teacher questions: knows its own questions only"),
         ("--teacher x --prompts questions --tokens 0", "--tokens 0: must be 1 or more"),
+        ("--teacher x --prompts questions --temperature -1", "--temperature -1.0: must be 0 or more"),
         ("--teacher questions", "--prompts: must be given"),
         ("--teacher x --prompts questions --model y", "--model y: must be left out unless --teacher is the URL"),
         ("--teacher questions --prompts questions --first 999999999", "--first 999999999 --number 1000: question"),

@@ -22,24 +22,9 @@ from torch import Tensor
 
 from ablate.model.cache import Cache
 from ablate.model.language import LanguageModel
-from ablate.run.settings import UserError
+from ablate.scores.draw import Draw, drawing
 
 ROWS = 64  # prompts read at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draw:
-    """How the next token is chosen: the likeliest at temperature 0, else one of those left by `top_k` and `top_p`."""
-
-    temperature: float = 0.0
-    top_k: int = 0  # so many of the likeliest; 0: all
-    top_p: float = 1.0  # as few of the likeliest as together have this probability
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _require(self.temperature >= 0, "temperature", self.temperature, "0 (the likeliest token) or more")
-        _require(self.top_k >= 0, "top_k", self.top_k, "0 (all tokens) or more")
-        _require(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1")
 
 
 @dataclass
@@ -70,9 +55,7 @@ def generate(
     `tell` hears, as soon as it is sure, the number of a prompt and more of its text. Raises UserError for values that
     make no sense.
     """
-    draw = Draw(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-    _require(tokens >= 1, "tokens", tokens, "1 or more")
-    _require("" not in stop, "stop", "", "a text that is not empty")
+    draw = drawing(tokens=tokens, stop=stop, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     assert all(prompts), "a prompt has a token at least: the end token, for a new text"
     rows = [_Row(i, list(prompt), _Text(stop), tokens, end) for i, prompt in enumerate(prompts)]
     _draw_chances(rows, draw)
@@ -194,8 +177,3 @@ def _draw_chances(rows: Sequence[_Row], draw: Draw) -> None:
         digest = hashlib.sha256(repr((draw.seed, seen[key], key)).encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
         row.chances = torch.rand(row.limit, dtype=torch.float64, generator=generator).tolist()
-
-
-def _require(fits: bool, name: str, value: object, allowed: str) -> None:
-    if not fits:
-        raise UserError(f"{name}={value}: must be {allowed}")

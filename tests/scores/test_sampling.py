@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from ablate.model.language import build
 from ablate.run.settings import Mamba, Model, Size, UserError
 from ablate.scores import sampling
-from ablate.scores.sampling import Draw, choose, generate
+from ablate.scores.draw import Draw
+from ablate.scores.sampling import choose, generate
 
 SIZE = Size(width=48, depth=4, heads=4, kv_heads=2, hidden=64)
 VOCABULARY = 97

@@ -7,7 +7,8 @@
 `context` is read by the model as it stands; `question` becomes "Question: ...\\nAnswer:", after `context` where there
 are both. The answer is the number of a choice from 0 on, its letter, its label, or its text; of choices with labels,
 a number that is a label means that. Rows of one `source` are one cluster. A row that stands twice is asked once, and a
-line says so; one that stands there with two answers is refused.
+line says so; one that stands there with two answers is refused. Where rows have no choices, a line names the keys that
+mean nothing: a misspelt one would make an open question.
 """
 
 import json
@@ -30,6 +31,7 @@ NAMES = {
     "answer": ("answer", "gold", "label", "answerKey", "target"),
     "source": ("source", "group"),
 }
+KNOWN = {key for keys in NAMES.values() for key in keys}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -47,17 +49,24 @@ def check(key: str, task: Task, options: Options) -> None:
 def make(task: Task, options: Options, text: Text, wanted: int) -> list[Item]:
     """Raises UserError naming the file, the line, and what is allowed there."""
     found: dict[tuple[Any, ...], Item] = {}
-    twice = 0
+    twice, unread = 0, set[str]()
     for number, row in _rows(Path(task.path)):
         made = _item(f"{task.path}:{number}", str(number), row)
         first = found.setdefault((made.context, frozenset(made.choices)), made)
         if made.choices[made.gold] != first.choices[first.gold]:
             raise UserError(f"{task.path}:{number}: asks what line {first.key} asks, with another answer; keep one")
         twice += first is not made
+        unread |= set(row) - KNOWN if len(made.choices) == 1 else set()
     if twice:
-        print(f"note: {task.path}: rows that stand there again, and are asked once: {twice}", file=sys.stderr)
+        _note(task, f"rows that stand there again, and are asked once: {twice}")
+    if unread:
+        _note(task, f"rows without choices are open questions; nothing reads their {', '.join(sorted(unread))}")
     drawn = ordered([(made.key, made) for made in found.values()], task.seed)[:wanted]
     return [made for _, made in drawn]
+
+
+def _note(task: Task, what: str) -> None:
+    print(f"note: {task.path}: {what}", file=sys.stderr)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

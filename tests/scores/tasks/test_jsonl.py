@@ -59,6 +59,15 @@ def test_choices_are_text_as_contexts_are(tmp_path):
     assert item.choices == (" café", "\n  x")
 
 
+def test_a_misspelt_key_makes_an_open_question_and_is_named(tmp_path, capsys):
+    [item] = items(tmp_path, {"question": "Q?", "choises": CHOICES, "answer": "Rome", "id": 7})
+    assert item.choices == (" Rome",)
+    said = "mine.jsonl: rows without choices are open questions; nothing reads their choises, id\n"
+    assert capsys.readouterr().err.endswith(said)
+    items(tmp_path, {"question": "Q?", "choices": CHOICES, "answer": 0, "id": 7}, {"question": "Q?", "answer": "Rome"})
+    assert not capsys.readouterr().err
+
+
 def test_rows_that_stand_twice_are_said_and_two_answers_refused(tmp_path, capsys):
     row = {"question": "Q?", "choices": ["a", "b"], "answer": 0}
     assert len(items(tmp_path, row, row, row, {"question": "P?", "answer": "x"})) == 2
