@@ -143,13 +143,12 @@ class Watch(L.Callback):
         seconds = time.perf_counter() - self.clock
         self.seconds += seconds
         nats_D, tokens_D, bytes_D = module.take_sums().cpu().unbind(1)
-        nats = float(nats_D.sum() / tokens_D.sum().clamp(min=1))
         self._compare(trainer, step, tokens_D.tolist())
         per_second = float(self.timeline.tokens[step] - self.timeline.tokens[self.last_step]) / seconds
         row = {
             "step": step,
             "tokens": int(self.timeline.tokens[step]),
-            "nats": nats,
+            **_means(module, float(nats_D.sum()), float(tokens_D.sum())),
             "lr": float(self.timeline.table["lr"][step - 1]),
             "weight_decay": float(self.timeline.table["weight_decay"][step - 1]),
             "length": int(self.timeline.table["length"][step - 1]),
@@ -158,8 +157,6 @@ class Watch(L.Callback):
             "mfu": (self.flops[step] - self.flops[self.last_step]) / seconds / self.peak,
             "domain_tokens": self.order.domain_tokens(step),
         }
-        if (name := module.objective.falls) != "nats":
-            row[name] = module.take_fallen() / max(1.0, float(tokens_D.sum()))
         if self.marked:
             what = "counted_pairs" if module.objective.paired else "counted_tokens"
             row[what] = dict(zip(self.order.domains, map(int, tokens_D.tolist()), strict=True))
@@ -275,6 +272,14 @@ class Smoothed:
     def covered(self) -> int:
         """Steps that the loss is mostly of."""
         return round(min(self.steps, self.horizon))
+
+
+def _means(module: Pretraining, nats: float, counted: float) -> dict[str, float]:
+    """What falls, for each target that counts; nothing where none did."""
+    totals, name = {"nats": nats}, module.objective.falls
+    if name != "nats":
+        totals[name] = module.take_fallen()
+    return {name: total / counted for name, total in totals.items()} if counted else {}
 
 
 def sums_by_domain(sums_D3: torch.Tensor, domains: Sequence[str]) -> dict[str, dict[str, float]]:

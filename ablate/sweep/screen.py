@@ -199,8 +199,8 @@ class Screen:
         for outcome in outcomes:
             row = self.executor.record(outcome).last_row() or {}
             bar = ProgressBar(total=outcome.run.settings.steps, completed=row.get("step", 0), width=30)
-            nats, speed = row.get("nats"), row.get("tokens_per_second", 0.0)
-            text = f"{nats:.3f} nats/token  {speed:,.0f} tokens/s" if isinstance(nats, float) else "starting"
+            loss = f"{row['nats']:.3f} nats/token  " if "nats" in row else ""  # of rows in which something counted
+            text = f"{loss}{row['tokens_per_second']:,.0f} tokens/s" if row else "starting"
             if evaluation := self._evaluation(outcome):
                 text += f"  {_value(outcome, evaluation)}"
             table.add_row(f"{outcome.run.name} s{outcome.run.seed}", bar, text)

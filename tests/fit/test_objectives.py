@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from runs import record_of, train_run
@@ -14,11 +15,13 @@ from ablate.data.windows import IGNORED
 from ablate.fit.parallel import strategy
 from ablate.fit.parallel.processes import free_port
 from ablate.model.language import build
+from ablate.page.drawing import run_curves
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.run.identity import run_id
 from ablate.run.settings import Settings, SettingsError
 from ablate.scores import loss
+from ablate.scores.metrics import Scope, metric_of
 from ablate.sweep.worker import alone
 
 GET_ITEM = Steps.__getitem__
@@ -84,6 +87,23 @@ def test_a_target_left_out_of_the_loss_stops_the_run(tiny, monkeypatch):
     monkeypatch.setattr(loss, "loss_sums", all_but_one)
     with pytest.raises(RuntimeError, match=r"^step 1: \d+ targets of \w+ are in the loss, read \d+"):
         train_run(tiny())
+
+
+def test_a_row_of_which_nothing_counted_says_nothing_of_a_loss(tiny, monkeypatch):
+    """Every second step is of prompts alone."""
+
+    def by_turns(steps: Steps, step: int) -> Batch:
+        batch = GET_ITEM(steps, step)
+        return batch if step % 2 else batch._replace(targets_BL=torch.full_like(batch.targets_BL, IGNORED))
+
+    monkeypatch.setattr(Steps, "__getitem__", by_turns)
+    train_run(settings := tiny())
+    record = record_of(settings)
+    assert [("nats" in row, row["grad_norm"] > 0) for row in record.rows("train")] == [(False,) * 2, (True,) * 2] * 10
+    curves = run_curves.draw(
+        {"run": record}, metric_of("rest", settings.data.domains), Scope(settings.data.domains, "qa")
+    )
+    assert np.size(curves.axes[1].lines[0].get_xdata()) == 10
 
 
 def test_rows_of_another_domain_than_planned_stop_the_run(tiny, monkeypatch):
