@@ -139,10 +139,7 @@ def _pairs(rows_R3: torch.Tensor, rows: Batch, settings: Settings, corpus: Corpu
     """`pairs`, as in a result. Raises UserError where it is not kept any more what the start thought of them."""
     if settings.objective == "preference":
         where = dataclasses.replace(settings.where, outputs=str(corpus.folder.parents[1]))
-        try:
-            known = reference.kept(dataclasses.replace(settings, where=where), corpus)
-        except OSError as error:
-            raise UserError(f"{error.filename}: {error.strerror}: what the start thought of pairs") from None
+        known = reference.kept(dataclasses.replace(settings, where=where), corpus)
         rows = reference.beside_rows(rows, known, settings.evaluation.spans)
     return measured(rows_R3, rows, settings)
 

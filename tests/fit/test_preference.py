@@ -1,10 +1,13 @@
 """Training on pairs: whole runs that begin where others ended, go on after a kill, and tell what they think of it."""
 
 import dataclasses
+import io
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,10 +19,12 @@ from ablate import export, generate
 from ablate.data.batches import validation_rows
 from ablate.data.tokens import prepared
 from ablate.data.windows import IGNORED
-from ablate.fit import reference, saved
+from ablate.fit import parents, reference, saved
+from ablate.fit.module import Pretraining
 from ablate.fit.parents import resolved
 from ablate.model import budget
 from ablate.model.language import VALUE
+from ablate.plan.timeline import timeline
 from ablate.run.settings import Length, Settings, UserError
 from ablate.scores.metrics import PAIRED, metric_of, scope_of
 from ablate.verdict.evidence import Run
@@ -174,6 +179,45 @@ def test_a_start_that_is_asked_in_two_tries_says_the_same(chain, monkeypatch):
     assert left == 100 - (len(before) - 3)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert whole["outcome"] == "finished"
+
+
+def other(path: Path) -> bytes:
+    """Numbers that could be true, written as numpy writes them."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.load(path)[::-1])
+    return buffer.getvalue()
+
+
+DAMAGE: dict[str, Callable[[Path], bytes]] = {
+    "cut": lambda path: path.read_bytes()[:-40],
+    "empty": lambda path: b"",
+    "one bit": lambda path: path.read_bytes().replace(b"\x40", b"\x41"),
+    "of another program": other,
+    "of another text": lambda path: next(one for one in path.parent.iterdir() if one.name != path.name).read_bytes(),
+}
+
+
+def test_what_is_damaged_of_the_start_is_not_believed(chain, monkeypatch):
+    train_run(settings := chain())
+    record, model = record_of(settings), Pretraining(settings, timeline(settings), torch.zeros(512)).model
+    parents.load(model, settings)
+    corpus = prepared(record.folder.parents[1], record.fingerprint)
+    [folder] = (Path(settings.where.outputs) / reference.FOLDER).glob("*/")
+    shutil.copytree(folder, folder.with_name("other"))
+    known = [(path, path.read_bytes()) for path in sorted(folder.iterdir())]
+    with monkeypatch.context() as patch:  # files of another start
+        patch.setattr(reference, "key_of", lambda *of: "other")
+        with pytest.raises(UserError, match=r"npy: what the start thought of pairs is missing or damaged$"):
+            reference.kept(settings, corpus)
+    saved.rescore([record])
+    assert "pairs" in record.rescored()
+    for name, damaged in DAMAGE.items():
+        for path, content in known:
+            path.write_bytes(damaged(path))
+            with pytest.raises(UserError, match=r"missing or damaged$"):
+                reference.kept(settings, corpus)
+            reference.of(model, settings, corpus, torch.device("cpu"))
+            assert path.read_bytes() == content, name
 
 
 def test_the_head_of_a_reward_is_of_the_runs_weights(chain, tmp_path):
