@@ -3,6 +3,7 @@
     answer              Question: Solve 3x + 7 = 40 for x.    |  Answer: 11
     trace               Question: ...                         |  Steps: 3x = 40 - 7 = 33. x = 33 / 3 = 11.
     trace_then_answer   Question: ...                         |  Steps: 3x = 40 - 7 = 33. x = 33 / 3 = 11. Answer: 11
+    either              one of `answer` and `trace_then_answer`, half of the questions each: a model that can do both
     repair              Question: ... Steps: 3x = 40 - 7 = 38.|  Mended: 3x = 40 - 7 = 33. x = 33 / 3 = 11. Answer: 11
     wrong_trace         Question: ...                         |  Steps: 3x = 40 - 7 = 58. x = 58 / 3 = 94. Answer: 11
     shuffled_trace      Question: ...                         |  Steps: x = 33 / 3 = 11. 3x = 40 - 7 = 33. Answer: 11
@@ -84,6 +85,10 @@ def trace_then_answer(worked: Worked, rng: random.Random) -> list[Part]:
     return [_asked(worked), Part("response", f"Steps: {worked.trace}\n{_answered(worked)}")]
 
 
+def either(worked: Worked, rng: random.Random) -> list[Part]:
+    return (answer if rng.random() < 0.5 else trace_then_answer)(worked, rng)
+
+
 def repair(worked: Worked, rng: random.Random) -> list[Part]:
     """One step is altered, and what follows it is not there."""
     found, between = steps(worked.trace)
@@ -118,6 +123,7 @@ TARGETS: dict[str, Callable[[Worked, random.Random], list[Part]]] = {
     "answer": answer,
     "trace": trace,
     "trace_then_answer": trace_then_answer,
+    "either": either,
     "repair": repair,
     "wrong_trace": wrong_trace,
     "shuffled_trace": shuffled_trace,

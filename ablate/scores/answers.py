@@ -17,7 +17,7 @@ from ablate.run.settings import SettingsError, UserError
 from ablate.scores import items, readings
 from ablate.scores.items import VERSION, Row
 
-PROTOCOLS = ("likelihood", "cloze", "generate", "write")  # the keys of `protocols.PROTOCOLS`, which needs torch
+PROTOCOLS = ("likelihood", "cloze", "generate", "write", "both")  # the keys of `protocols.PROTOCOLS`, which needs torch
 LM_EVAL = "lm_eval"  # a kind of task, and the protocol of its own that it has
 
 

@@ -4,6 +4,7 @@
     cloze        the text of each choice is scored where it would stand
     generate     the model writes, and the first line is compared with the right choice
     write        the same, but the model may write what it likes before the last line of the context: its steps
+    both         as `generate`, and once more with steps, which the model is made to begin with: for `ablate route`
 
 The same item under the first two, with one solved item before it:
 
@@ -32,9 +33,10 @@ from ablate.run.settings import UserError
 from ablate.scores import sampling
 from ablate.scores.candidate import Candidate
 from ablate.scores.items import Item, Row
-from ablate.scores.requests import Request, score
+from ablate.scores.requests import Request, last_states, score
 
 OUTER_SIGNS = r"^(?:[ ,;:!?\"'`*]|\.(?!\d))+|[ .,;:!?\"'`*]+$"  # the full stop of .5 is none
+STEPS = "Steps:"  # what the steps to an answer begin with, as `corpus.targets` writes them
 SPARE_TOKENS = 8  # that an answer may have beyond the longest right one
 
 Beat = Callable[[], None]
@@ -54,6 +56,12 @@ def cloze(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item], be
 
 def generate(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item], beat: Beat) -> list[Row]:
     """The nats are those of the right choice, as in cloze."""
+    return [row for row, _ in _generated(candidate, items, shots, beat)]
+
+
+def _generated(
+    candidate: Candidate, items: Sequence[Item], shots: Sequence[Item], beat: Beat
+) -> list[tuple[Row, sampling.Answer]]:
     rows = cloze(candidate, [replace(item, choices=(item.choices[item.gold],), gold=0) for item in items], shots, beat)
     before = _before(shot.context + shot.choices[shot.gold] for shot in shots)
     golds = [item.choices[item.gold] for item in items]
@@ -63,20 +71,12 @@ def generate(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item],
     room = candidate.span - tokens
     if room < 1:
         raise UserError(f"item {items[0].key!r} or another: an answer of {tokens} tokens leaves no room for a question")
-    answers = sampling.generate(
-        candidate.language,
-        [prompt[-room:] for prompt in prompts],
-        candidate.pieces,
-        tokens=tokens,
-        stop=["\n"],
-        end=candidate.end,
-    )
-    beat()
+    answers = _gone_on(candidate, [prompt[-room:] for prompt in prompts], tokens, "\n", beat)
     found = []
     for item, row, prompt, gold, answer in zip(items, rows, prompts, golds, answers, strict=True):
         told = {"gold": item.gold, "text": answer.text, "right": normalised(answer.text) == normalised(gold)}
         cut = max(row.pop("cut", 0), len(prompt) - room, 0)
-        found.append(row | told | ({"cut": cut} if cut else {}))
+        found.append((row | told | ({"cut": cut} if cut else {}), answer))
     return found
 
 
@@ -86,20 +86,8 @@ def write(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item], be
     So the nats are those of the right choice behind the model's own way to it. A model that ends without the cue has
     answered with its last word.
     """
-    asked = [item.context.rpartition("\n") for item in items]
-    for item, (_, _, cue) in zip(items, asked, strict=True):
-        if not cue.endswith(":"):
-            raise UserError(f"item {item.key!r}: its context must end in a line such as Answer: to be asked by write")
-    before, tokens = _before(shot.context + shot.choices[shot.gold] for shot in shots), candidate.span // 2
-    answers = sampling.generate(
-        candidate.language,
-        [candidate.tokens(before + start + newline)[-(candidate.span - tokens) :] for start, newline, _ in asked],
-        candidate.pieces,
-        tokens=tokens,
-        stop=["\n\n"],
-        end=candidate.end,
-    )
-    beat()
+    asked, before = [_parted(item) for item in items], _before(shot.context + shot.choices[shot.gold] for shot in shots)
+    answers = _written(candidate, [before + start + newline for start, newline, _ in asked], beat)
     ways = [_way(answer.text, cue) for answer, (_, _, cue) in zip(answers, asked, strict=True)]
     with_ways = [
         replace(item, context=a + b + way + c) for item, (a, b, c), way in zip(items, asked, ways, strict=True)
@@ -112,7 +100,67 @@ def write(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item], be
     return rows
 
 
-PROTOCOLS: dict[str, Protocol] = {"likelihood": likelihood, "cloze": cloze, "generate": generate, "write": write}
+def both(candidate: Candidate, items: Sequence[Item], shots: Sequence[Item], beat: Beat) -> list[Row]:
+    """The row of `generate`, and what a router is made of: tokens read and written, the model's state behind the
+    question, whether the answer at once had an end, and what came of steps.
+    """
+    asked, before = [_parted(item) for item in items], _before(shot.context + shot.choices[shot.gold] for shot in shots)
+    questions = [before + start + newline for start, newline, _ in asked]
+    prompts = [candidate.tokens(text)[-candidate.span :] for text in questions]
+    at_once = _generated(candidate, items, shots, beat)
+    states = last_states(candidate.language, prompts)
+    with_steps = _written(candidate, [text + STEPS for text in questions], beat)
+    rows = []
+    for number, (row, answer) in enumerate(at_once):
+        start, _, cue = asked[number]
+        told = {"asked": start, "read": len(prompts[number]), "written": len(answer.tokens)}
+        told |= {"ended": answer.ended != "tokens", "steps": _stepped(items[number], cue, with_steps[number])}
+        rows.append(row | told | {"state": [float(f"{value:.4g}") for value in states[number]]})
+    return rows
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "likelihood": likelihood,
+    "cloze": cloze,
+    "generate": generate,
+    "write": write,
+    "both": both,
+}
+
+
+def _parted(item: Item) -> tuple[str, str, str]:
+    """The context up to its last line, a new line, and the cue that the last line is. Raises UserError without one."""
+    start, newline, cue = item.context.rpartition("\n")
+    if not cue.endswith(":"):
+        raise UserError(
+            f"item {item.key!r}: its context must end in a line such as Answer: to be asked by write or both"
+        )
+    return start, newline, cue
+
+
+def _written(candidate: Candidate, texts: Sequence[str], beat: Beat) -> list[sampling.Answer]:
+    """What the model goes on with, as long as half of what it reads at once, up to an empty line."""
+    tokens = candidate.span // 2
+    prompts = [candidate.tokens(text)[-(candidate.span - tokens) :] for text in texts]
+    return _gone_on(candidate, prompts, tokens, "\n\n", beat)
+
+
+def _gone_on(
+    candidate: Candidate, prompts: Sequence[Sequence[int]], tokens: int, stop: str, beat: Beat
+) -> list[sampling.Answer]:
+    found = sampling.generate(
+        candidate.language, prompts, candidate.pieces, tokens=tokens, stop=[stop], end=candidate.end
+    )
+    beat()
+    return found
+
+
+def _stepped(item: Item, cue: str, answer: sampling.Answer) -> Row:
+    """What came of steps: the answer is behind the cue, or, where they did not come to it, the last word."""
+    _, came, text = answer.text.partition(cue)
+    text = text if came else (answer.text.split() or [""])[-1]
+    right = normalised(text) == normalised(item.choices[item.gold])
+    return {"text": answer.text, "right": right, "written": len(answer.tokens), "came": bool(came)}
 
 
 def _way(written: str, cue: str) -> str:

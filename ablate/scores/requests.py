@@ -100,6 +100,21 @@ def score(
     ]
 
 
+@torch.no_grad()
+def last_states(
+    language: LanguageModel, contexts: Sequence[tuple[int, ...]], batch_tokens: int = 0
+) -> list[list[float]]:
+    """Of each context, the model's hidden state behind its last token, in the order given."""
+    device = language.head_weight.device
+    found: dict[tuple[int, ...], list[float]] = {}
+    whole = [Prompt(context, [(0,)]) for context in dict.fromkeys(contexts)]
+    for batch in batches(whole, batch_tokens or BATCH_TOKENS[device.type]):
+        x_BLD = language(padded([prompt.context for prompt in batch]).to(device))
+        for x_LD, prompt in zip(x_BLD, batch, strict=True):
+            found[prompt.context] = x_LD[len(prompt.context) - 1].float().tolist()
+    return [found[context] for context in contexts]
+
+
 def fit(request: Request, longest: int) -> Request:
     """The end of a context that leaves its continuation room."""
     room = longest + 1 - len(request.continuation)

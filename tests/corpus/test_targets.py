@@ -43,6 +43,12 @@ def test_a_trace_and_its_answer_are_the_text_of_a_question():
         assert document("trace_then_answer", worked(index), "a").text == question(index).text
 
 
+def test_either_teaches_half_of_the_questions_each_way():
+    found = [(parts("either", SOLVE, f"q/{n}"), parts("answer"), parts("trace_then_answer")) for n in range(400)]
+    assert 160 < sum(one == at_once for one, at_once, _ in found) < 240
+    assert all(one in (at_once, stepped) for one, at_once, stepped in found)
+
+
 def test_repair_asks_with_a_slip_and_learns_what_is_right_from_there():
     for index in range(100):
         one = worked(index)

@@ -10,7 +10,7 @@ from tokenizers.processors import TemplateProcessing
 from ablate.run.settings import UserError
 from ablate.scores import sampling
 from ablate.scores.items import Item, check
-from ablate.scores.protocols import PROTOCOLS, cloze, generate, likelihood, normalised, write
+from ablate.scores.protocols import PROTOCOLS, both, cloze, generate, likelihood, normalised, write
 from ablate.scores.sampling import Answer
 
 CAPITAL = Item("1", "geo", "Question: What is the capital of Italy?\nAnswer:", (" Rome", " London", " the sea"), 0)
@@ -248,6 +248,43 @@ def test_write_lets_the_model_go_its_own_way_to_the_answer(monkeypatch, written,
     assert (row["text"], row["right"]) == (("4.", True) if "Answer:" not in written else (" 5", False))
 
 
-def test_write_needs_a_label_that_the_answer_stands_behind():
+@pytest.mark.parametrize(
+    ("steps", "right", "came"),
+    [
+        (" 2 + 2 = 4.\nAnswer: 4", True, True),
+        (" 2 + 2 = 5.\nAnswer: 5", False, True),
+        (" it is 4", True, False),
+        ("", False, False),
+    ],
+)
+def test_both_answers_at_once_and_behind_steps(monkeypatch, steps, right, came):
+    one, prompts = candidate(), []
+
+    def says(language, asked, pieces, **how):
+        prompts.extend(asked)
+        at_once = Answer(" 5", [7, 8], "end")
+        return [at_once if len(prompts) == 1 else Answer(steps, list(range(9)), "tokens")]
+
+    monkeypatch.setattr(sampling, "generate", says)
+    [row] = both(one, [SUM], [], quiet)
+    question = one.tokens("Question: What is 2 + 2?\n")
+    assert [tuple(prompt) for prompt in prompts] == [one.tokens(SUM.context), (*question, *one.encode("Steps:"))]
+    assert (row["text"], row["right"], row["written"], row["ended"]) == (" 5", False, 2, True)
+    assert row["steps"] == {"text": steps, "right": right, "written": 9, "came": came}
+    assert (row["asked"], row["read"]) == ("Question: What is 2 + 2?", len(question))
+    with torch.no_grad():
+        state = one.language(torch.tensor([question]))[0, -1]
+    assert row["state"] == pytest.approx(state.tolist(), rel=2e-3)
+
+
+def test_states_do_not_depend_on_the_questions_beside_them():
+    one = candidate()
+    rows = both(one, [SUM, CAPITAL], [], quiet)
+    alone = [both(one, [item], [], quiet)[0]["state"] for item in (SUM, CAPITAL)]
+    assert [row["state"] for row in rows] == [pytest.approx(state, rel=2e-3) for state in alone]
+
+
+@pytest.mark.parametrize("protocol", [write, both])
+def test_steps_need_a_label_that_the_answer_stands_behind(protocol):
     with pytest.raises(UserError, match="must end in a line such as Answer:"):
-        write(candidate(), [dataclasses.replace(SUM, context="2 + 2 =")], [], quiet)
+        protocol(candidate(), [dataclasses.replace(SUM, context="2 + 2 =")], [], quiet)

@@ -35,7 +35,7 @@ KINDS: dict[str, Kind] = {
     "lm_eval": Kind(lm_eval.Options, None, "path", lm_eval.check),
 }
 
-PROTOCOLS = ("likelihood", "cloze", "generate", "write")  # those of this package, in `scores.protocols`
+PROTOCOLS = ("likelihood", "cloze", "generate", "write", "both")  # those of this package, in `scores.protocols`
 
 
 class Drawn(NamedTuple):
