@@ -19,6 +19,7 @@ COMMANDS = {
     "trunks": "the shared beginnings kept on disk, and their space",
     "traces": "worked answers of a teacher, checked, to train on",
     "generate": "the text that a trained run goes on with after a prompt",
+    "route": "which questions a run should write steps for before it answers",
     "export": "a trained run as a folder that transformers loads",
 }
 

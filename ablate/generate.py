@@ -28,19 +28,41 @@ EXAMPLES = """\
 @command
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().read(arguments)
+    _check(options)
+    prompt = sys.stdin.read().removesuffix("\n") if options.prompt == "-" else options.prompt
+    if any("\ud800" <= char <= "\udfff" for char in prompt):  # how Python holds bytes that it cannot read
+        raise UserError("PROMPT: must be text in UTF-8")
+    drawing(**_sampling(options))  # before anything is loaded
+    language, tokenizer, span, folder = model_of(options.run, Path(options.outputs))
+    if options.route is not None:
+        prompt = _routed(prompt, language, tokenizer, options)
+    judge = _judge(options) if options.best else None
+    _say(language, tokenizer, _asked(prompt, folder) if options.chat else prompt, span, options, judge)
+
+
+def _check(options: argparse.Namespace) -> None:
     if options.number < 1:
         raise UserError(f"--number {options.number}: must be 1 or more")
     if options.number > 1 and options.temperature == 0:
         raise UserError(f"--number {options.number}: with --temperature 0 all texts are equal")
     if options.best and options.number < 2:
         raise UserError(f"--best {options.best}: needs --number 2 or more, to have texts to rank")
-    prompt = sys.stdin.read().removesuffix("\n") if options.prompt == "-" else options.prompt
-    if any("\ud800" <= char <= "\udfff" for char in prompt):  # how Python holds bytes that it cannot read
-        raise UserError("PROMPT: must be text in UTF-8")
-    drawing(**_sampling(options))  # before anything is loaded
-    language, tokenizer, span, folder = model_of(options.run, Path(options.outputs))
-    judge = _judge(options) if options.best else None
-    _say(language, tokenizer, _asked(prompt, folder) if options.chat else prompt, span, options, judge)
+    if options.route is not None and (not 0 <= options.route <= 1 or options.chat):
+        raise UserError(f"--route {options.route:g}: must be a share of the questions, from 0 to 1, without --chat")
+
+
+def _routed(question: str, language: "LanguageModel", tokenizer: "Tokenizer", options: argparse.Namespace) -> str:
+    """The question, with the beginning of an answer or of steps, which is printed too."""
+    from ablate.data.tokenizer import as_prompt
+    from ablate.route import saved
+    from ablate.scores.protocols import STEPS
+    from ablate.scores.requests import last_states
+
+    router, asked = saved(export.find(options.run, Path(options.outputs))), f"Question: {question}\n"
+    [state] = last_states(language, [tuple(as_prompt(tokenizer, asked))])
+    begin = STEPS if router.writes(state, options.route) else "Answer:"
+    print(begin, end="", flush=True)
+    return asked + begin
 
 
 def _asked(prompt: str, folder: Path) -> str:
@@ -136,6 +158,12 @@ def _parser() -> Parser:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, another text (default: 0)")
     parser.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times"
+    )
+    parser.add_argument(
+        "--route",
+        type=float,
+        metavar="SHARE",
+        help="PROMPT is a question; steps for at most so many, by `ablate route`",
     )
     parser.add_argument("--number", type=int, default=1, metavar="N", help="texts, parted by --- (default: 1)")
     parser.add_argument("--best", default="", metavar="RUN", help="the best of them first, by a run of rewards")

@@ -38,6 +38,7 @@ from bench.precision import precision
 from bench.races import races
 from bench.replay import replay
 from bench.rounds import Row
+from bench.routes import routes
 from bench.scoring import scoring
 from bench.speed import speed
 from bench.startup import startup
@@ -66,6 +67,7 @@ BENCHES: dict[str, Bench] = {
     "suggestions": suggestions,
     "replay": replay,
     "scoring": scoring,
+    "routes": routes,
     "planning": planning,
     "extrapolation": extrapolation,
     "confounds": confounds,

@@ -13,7 +13,7 @@ ANY = "any"
 
 # A room or a command, and the rooms or modules of ablate that it may import: arrows run down only
 COMMANDS = ["__main__", "train", "prepare", "report", "runs", "suggest", "power", "trunks", "export", "generate"]
-COMMANDS += ["evaluate", "traces"]
+COMMANDS += ["evaluate", "traces", "route"]
 # Of the scores, what reads records: without torch
 READ = ["scores.metrics", "scores.answers", "scores.items", "scores.readings"]
 INSIDE = {
@@ -87,7 +87,7 @@ OUTSIDE = {
     "rich": ["page", "sweep", *COMMANDS, "run.progress"],  # the last is the one bar of a run and of its text
     "jinja2": ["page.page", "page.corpus", "corpus.chat"],
     "markupsafe": ["page"],
-    "sklearn": ["laws.surrogate"],  # its import takes a second
+    "sklearn": ["laws.surrogate", "verdict.router"],  # its import takes a second
     "tokenizers": ["data"],
     "tiktoken": ["data.fast"],
     "datatrove": ["corpus.trove"],
