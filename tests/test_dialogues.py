@@ -1,5 +1,6 @@
 """Dialogues, from rows to an exported model: what it was trained on is what transformers would ask it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +29,41 @@ def chat(number: int) -> list[dict[str, str]]:
     ]
 
 
+# Names tokens as templates of other models do: where a dialogue begins, and behind what each role says
+NAMING = """{% for m in messages %}{% set head = '<' + m.role + '>\\n' %}
+{%- set head = bos_token + head if loop.first else '\\n' + head %}
+{%- if m.role == 'assistant' %}{{ head }}{% generation %}{{ m.content + eos_token }}{% endgeneration %}
+{%- else %}{{ head + m.content + eos_token }}{% endif %}{% endfor %}
+{%- if add_generation_prompt %}{{ '\\n<assistant>\\n' }}{% endif %}"""
+
+
 @pytest.fixture
 def record(tiny, tmp_path) -> Record:
+    return trained(tiny, tmp_path)
+
+
+def trained(tiny, tmp_path, template: str = "") -> Record:
     write_jsonl(tmp_path / "text" / "chat" / "rows.jsonl", [{"messages": chat(number)} for number in range(300)])
     data = {"source": "folder", "root": str(tmp_path / "text"), "domains": ["chat"], "focus": "chat"}
-    settings = tiny(data=data, mixture={"weights": {}}, objective="answers", tokens=2048)
+    settings = tiny(data=data | {"template": template}, mixture={"weights": {}}, objective="answers", tokens=2048)
     train_run(settings)
     [folder] = (Path(settings.where.outputs) / "runs").iterdir()
     return Record(folder)
 
 
-def test_transformers_writes_a_dialogue_as_it_was_trained_on(record, tmp_path):
+@pytest.mark.parametrize("template", ["", NAMING], ids=["the usual", "one that names tokens"])
+def test_transformers_writes_a_dialogue_as_it_was_trained_on(tiny, tmp_path, template):
+    (tmp_path / "t.jinja").write_text(template)
+    record = trained(tiny, tmp_path, str(tmp_path / "t.jinja") if template else "")
     export.export(record, "hf", tmp_path / "model")
     tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "model")
     corpus = prepared(record.folder.parents[1], record.fingerprint)
     stream, marks = corpus.tokens("chat", "train").tolist(), corpus.marks("chat", "train")
     assert marks is not None
     end = stream.index(corpus.end)
-    number = int(corpus.tokenizer().decode(stream[:end]).split("User: ")[1].split(" ")[0])
-    assert tokenizer.apply_chat_template(chat(number), tokenize=False) == corpus.tokenizer().decode(stream[:end])
+    text = corpus.tokenizer().decode(stream[:end])
+    number = int(re.findall(r"(\d+) and", text)[0])
+    assert tokenizer.apply_chat_template(chat(number), tokenize=False) == text
     found = tokenizer.apply_chat_template(chat(number), return_dict=True, return_assistant_tokens_mask=True)
     assert found["assistant_masks"] == [int(mark) for mark in marks[:end]]
 

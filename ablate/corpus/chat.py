@@ -4,6 +4,9 @@
 
 The template is asked with `mark_all` to mark every message; one that marks those of the assistant alone leaves the
 rest to nobody, and it never counts.
+
+The end token closes a document and stands in none, and nothing stands before one. So `bos_token` and `eos_token`, which
+templates of other models name, are empty here, and in the template that is exported.
 """
 
 import functools
@@ -17,6 +20,7 @@ from ablate.run.settings import SettingsError
 
 USUAL = Path(__file__).with_name("chat.jinja")
 FRAME = "template"  # the role of what the template writes
+WITHOUT = "{% set bos_token, eos_token = '', '' %}"  # before a template that names them
 NAME = "chat_template.jinja"  # beside a tokenizer, where transformers looks for it
 
 
@@ -32,7 +36,7 @@ def template(path: str) -> str:
         raise SettingsError(f"{key}: must be text in UTF-8") from None
     if "generation %}" not in text.replace("generation -%}", "generation %}"):
         raise SettingsError(f"{key}: must say what the assistant writes: {{% generation %}} ... {{% endgeneration %}}")
-    return text
+    return WITHOUT + text if "bos_token" in text or "eos_token" in text else text
 
 
 def parts(messages: Sequence[Mapping[str, Any]], template: str) -> list[Part]:
