@@ -144,8 +144,10 @@ def _keep(study: StudyRecord, folder: Path) -> None:
 
     found = evidence.read(study)  # scored again by the report that goes before
     book.keep(found, folder)
-    rows = spreadsheet.tables(found, trust.conclude(found).verdicts)["verdicts"]
-    write_atomically(folder / "verdicts.csv", rows)
+    tables = spreadsheet.tables(found, trust.conclude(found).verdicts)
+    for name in ("verdicts", "phases"):
+        if name in tables:
+            write_atomically(folder / f"{name}.csv", tables[name])
     print(f"kept     {folder}")
 
 

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import difflib
+import importlib
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from ablate.page.run_table import Shown
 from ablate.run import lookup
 from ablate.run.files import make_folder
 from ablate.run.identity import flatten
-from ablate.run.lineage import lineage
+from ablate.run.lineage import Link, lineage
 from ablate.run.longer import longer
 from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings, UserError
@@ -29,6 +30,7 @@ from ablate.trunks import size_text
 
 if TYPE_CHECKING:
     from ablate.verdict.book import Book
+    from ablate.verdict.chain import Chain
 
 WHAT = "List runs, show one or several, continue a finished one, or delete what is no longer wanted."
 EXAMPLES = """\
@@ -99,9 +101,26 @@ def _same(value: object, text: str) -> bool:
 def _show(words: list[str], options: argparse.Namespace, console: Console) -> None:
     """One run in full, and a picture of it beside its record."""
     [run] = _named(words, options, 1, 1)
-    console.print(run_table.one(run, _usual(), lineage(run.record)))
+    links = lineage(run.record)
+    chain = _chain(run, links, options)
+    phases = importlib.import_module("ablate.page.chain").of_run(chain) if chain else None
+    console.print(run_table.one(run, _usual(), links, phases))
     if run.record.rows("train"):
         _draw([run], options.figure or run.record.folder / "curves.png", console)
+    if chain:
+        drawing = importlib.import_module("ablate.page.drawing.phases")  # matplotlib, as in `_draw`
+        console.print(f"figure   {drawing.write(chain, run.record.folder / 'phases.png')}", soft_wrap=True)
+
+
+def _chain(run: Shown, links: list[Link], options: argparse.Namespace) -> "Chain | None":
+    """What the phases that led to a run did; None of a run that is not done, or began with nothing that is recorded."""
+    read = _reader(options.outputs)
+    records = {f"{lookup.short(one)}\n{read(one).arm}": one for one in (link.record for link in links) if one}
+    if len(records) < 2 or not run.record.done:
+        return None
+    from ablate.verdict import chain  # scipy is slow to import, listing should not wait
+
+    return chain.of_run(records, run.metric.name if run.metric else "macro")
 
 
 def _compare(words: list[str], options: argparse.Namespace, console: Console) -> None:

@@ -182,6 +182,22 @@ def test_a_chain_of_phases_says_what_each_changed(capsys, outputs):
     assert f"is needed by run {child.id}; --force" in refused(capsys, outputs, "delete", parent.id, "--yes")
 
 
+def test_a_run_with_a_parent_shows_what_each_phase_did_to_every_metric(capsys, outputs):
+    parent, child = lookup.find("0123abcd", outputs), lookup.find("mix_sweep/qa_20/1", outputs)
+    weights = (parent.result() or {})["weights_sha256"]
+    configure(parent)
+    configure(child, start=f"run:{parent.id}@{weights}", tokens=50_000)
+    text = said(capsys, outputs, "show", child.id)
+    lines = [line.split() for line in text.splitlines()]
+    [heads] = [line for line in lines if line[:4] == ["at", "the", "end", "of"] and line[-1] == "qa_20/1"]
+    assert heads[-2:] == ["7", "qa_20/1"]  # seed 7, of no study
+    [macro] = [number for number, line in enumerate(lines) if line[:1] == ["macro"]]
+    before, after = map(float, lines[macro][1:])
+    assert float(lines[macro + 1][-1]) == pytest.approx(after - before, abs=2e-4)
+    assert (child.folder / "phases.png").exists()
+    assert "phases.png" not in said(capsys, outputs, "show", parent.id)
+
+
 def leave_trunk(outputs: Path, key: str, run: str) -> Path:
     trunk = trunk_record(outputs, key)
     (trunk.folder / "checkpoint").mkdir(parents=True)

@@ -7,8 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ablate.page.tables import table
-from ablate.page.terminal import lines
+from ablate.page.tables import lines, table
 from ablate.scores import readings
 from ablate.scores.answers import Answers
 from ablate.scores.items import Row

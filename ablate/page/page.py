@@ -29,13 +29,15 @@ from matplotlib.figure import Figure
 from ablate.laws import curves
 from ablate.laws.saturation import saturation
 from ablate.page import spreadsheet as export
-from ablate.page.drawing import abilities, figures, parallel, recipe, strips, vector
+from ablate.page.drawing import abilities, figures, parallel, phases, recipe, strips, vector
 from ablate.page.drawing.style import DARK, LIGHT
 from ablate.page.facts import facts
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.identity import key_in_words
 from ablate.run.record import StudyRecord
 from ablate.verdict import card, compare, spending, spread
+from ablate.verdict import chain as chains
+from ablate.verdict.chain import Chain
 from ablate.verdict.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
 from ablate.verdict.task_effects import task_effects
 from ablate.verdict.validity import trust
@@ -59,10 +61,11 @@ def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
     arms = [arm for arm in [evidence.base, *(v.arm for v in detailed)] if evidence.finished(arm)]
     estimated = [curves.estimate(evidence, arm, domain) for arm in arms for domain in evidence.domains]
     eps = compare.smallest_effects(evidence, conclusion.past)
-    pictures = _pictures(_drawings(evidence, conclusion.verdicts, estimated, eps), folder)
+    chain = chains.of_study(evidence) if evidence.before else None
+    pictures = _pictures(_drawings(evidence, conclusion.verdicts, estimated, eps, chain), folder)
     for name, text in export.tables(evidence, conclusion.verdicts, conclusion.contrasts).items():
         write_atomically(folder / f"{name}.csv", text)
-    write_atomically(folder / "index.html", _html(evidence, conclusion, estimated, eps, pictures))
+    write_atomically(folder / "index.html", _html(evidence, conclusion, estimated, eps, chain, pictures))
     return folder / "index.html"
 
 
@@ -78,7 +81,11 @@ def _pictures(drawings: dict[str, Callable[[], Figure]], folder: Path) -> dict[s
 
 
 def _drawings(
-    evidence: Evidence, verdicts: list[compare.Verdict], estimated: list[curves.Curve], eps: dict[str, float]
+    evidence: Evidence,
+    verdicts: list[compare.Verdict],
+    estimated: list[curves.Curve],
+    eps: dict[str, float],
+    chain: Chain | None,
 ) -> dict[str, Callable[[], Figure]]:
     if not evidence.any_finished:
         return {}
@@ -92,6 +99,8 @@ def _drawings(
         "mixture": partial(recipe.mixture, evidence, shown=coloured, rows=rows),
         "schedule": partial(recipe.schedule, evidence, shown=coloured),
     }
+    if chain:
+        found["phases"] = partial(phases.phases, chain, shown=coloured)
     if parallel.drawable(evidence):
         found["parallel"] = partial(parallel.parallel, evidence)
     if abilities.progressed(evidence):
@@ -112,6 +121,7 @@ def _html(
     conclusion: trust.Conclusion,
     estimated: list[curves.Curve],
     eps: dict[str, float],
+    chain: Chain | None,
     pictures: dict[str, Markup],
 ) -> str:
     environments, rows = _environments(evidence.distinct_runs), _strips(evidence, conclusion.verdicts)
@@ -145,8 +155,18 @@ def _html(
             few=DETAILED,
             coloured=COLOURED,
             mixtures=MIXTURES,
+            **_of_chain(evidence, conclusion, chain),
         )
     )
+
+
+def _of_chain(evidence: Evidence, conclusion: trust.Conclusion, chain: Chain | None) -> dict[str, Any]:
+    """What `chain.html` shows of a study with phases, of the arms in detail."""
+    if chain is None or not evidence.any_finished:
+        return {"chain": None}
+    shown = [evidence.base, *(verdict.arm for verdict in strips.foremost(conclusion.verdicts, DETAILED))]
+    found = {"rows_of_phases": list(chain.rows(shown)), "survival": chains.survival(evidence, conclusion)}
+    return found | {"chain": chain, "shown_arms": shown, "panels": phases.PANELS}
 
 
 def _jinja() -> Environment:

@@ -130,8 +130,9 @@ def ago(seconds: float) -> str:
     return f"{max(0, round(seconds / SECONDS[unit]))} {unit}"
 
 
-def one(shown: Shown, usual: Settings, parents: list[Link]) -> Group:
-    """All that is known of a run. `usual`: settings to tell it from; `parents`: the chain that it ends."""
+def one(shown: Shown, usual: Settings, parents: list[Link], phases: Table | None = None) -> Group:
+    """All that is known of a run. `usual`: settings to tell it from; `parents`: the chain that it ends; `phases`: what
+    each phase of it did, where there are several."""
     record, result = shown.record, shown.record.result() or {}
     when = datetime.datetime.fromtimestamp(shown.changed)
     lines = [("state", f"{shown.state}, {when:%Y-%m-%d %H:%M}")]
@@ -145,7 +146,7 @@ def one(shown: Shown, usual: Settings, parents: list[Link]) -> Group:
     lines += [("made by", f"ablate {code}, torch {_version(made, 'torch')}")]
     parts: list[RenderableType] = [Text(record.id, style="bold"), facts(lines)]
     if result:
-        parts += ["", _readings([shown])]
+        parts += ["", phases or _readings([shown])]
     return Group(*parts, "", *_own(shown.settings, usual))
 
 

@@ -1,4 +1,4 @@
-"""The numbers behind a page as CSV: verdicts, runs, and every evaluation.
+"""The numbers behind a page as CSV: verdicts, runs, every evaluation, and what each phase of a chain did.
 
 tables(evidence, verdicts)["runs"]      'arm,seed,run,outcome,...'
 """
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ablate.scores.metrics import readings
-from ablate.verdict import compare
+from ablate.verdict import chain, compare
+from ablate.verdict.chain import Stage
 from ablate.verdict.contrasts import Contrast
 from ablate.verdict.evidence import Evidence, Run
 
@@ -23,6 +24,8 @@ def tables(evidence: Evidence, verdicts: list[compare.Verdict], contrasts: Seque
         "runs": [_run_row(evidence, run) for run in (*evidence.runs, *evidence.controls)],
         "curves": [row for run in evidence.runs for row in _curve_rows(evidence, run)],
     }
+    if evidence.before:
+        rows["phases"] = [_stage_row(stage) for row in chain.of_study(evidence).rows() for stage in row]
     if contrasts:
         rows["contrasts"] = [_contrast_row(one) for one in contrasts]
     return {name: _csv(of_table) for name, of_table in rows.items()}
@@ -72,6 +75,19 @@ def _contrast_row(one: Contrast) -> dict[str, Any]:
         "degrees_of_freedom": effect.df,
         "level": effect.level,
     }
+
+
+def _stage_row(stage: Stage) -> dict[str, Any]:
+    """What one phase did to one metric of one arm."""
+    metric, value = stage.metric, stage.value
+    found: dict[str, Any] = {"metric": metric.name, "unit": metric.unit, "better": metric.better}
+    found |= {"arm": stage.arm, "phase": stage.phase, "runs_of": stage.same or stage.arm}
+    found |= {"seeds": len(value.by_seed) if value else 0, "interval_over": value.over if value else ""}
+    of = {"value": value, "change": stage.change, "difference": stage.contrast, "moved": stage.shift}
+    for name, one in of.items():
+        low, high = (one.interval if one else None) or (None, None)
+        found |= {name: one and one.mean, f"{name}_low": low, f"{name}_high": high}
+    return found | {"notes": "; ".join([*stage.notes, *[stage.unchanged] * bool(stage.unchanged)])}
 
 
 def _run_row(evidence: Evidence, run: Run) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 table("arm", ">tokens", "state")     columns; `>` before a heading: of numbers
 facts([("state", "finished")])       a name and a text in each row
+lines("+0.0213", "3 seeds")          one cell, quiet from its second line on
 """
 
 from collections.abc import Iterable
@@ -9,6 +10,9 @@ from typing import Any
 
 from rich.table import Table
 from rich.text import Text
+
+# Of the words of a verdict
+COLOURS = {"better": "green", "worse": "red", "equivalent": "blue", "inconclusive": "yellow"}
 
 
 def table(*headings: str, **how: Any) -> Table:
@@ -30,3 +34,10 @@ def facts(rows: Iterable[tuple[str, str | Text]]) -> Table:
     for name, text in rows:
         out.add_row(name, Text(text) if isinstance(text, str) else text)
     return out
+
+
+def lines(first: str, *more: str, style: str = "") -> Text:
+    text = Text(first, style=style)
+    for line in more:
+        text.append(f"\n{line}", style="not bold dim default")
+    return text

@@ -9,21 +9,19 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ablate.page import tables
+from ablate.page import chain, tables
 from ablate.page.facts import facts
-from ablate.page.tables import table
+from ablate.page.tables import COLOURS, lines, table
 from ablate.verdict import registry, selftest
 from ablate.verdict.card import Card
 from ablate.verdict.compare import Verdict, bounds
 from ablate.verdict.contrasts import Contrast
 from ablate.verdict.evidence import Evidence, spending_text
 from ablate.verdict.selftest import SelfTest
-from ablate.verdict.statistics.paired import Word
 from ablate.verdict.task_effects import TaskEffect, task_effects
 from ablate.verdict.validity.finding import Finding
 from ablate.verdict.validity.trust import Conclusion
 
-COLOURS: dict[Word, str] = {"better": "green", "worse": "red", "equivalent": "blue", "inconclusive": "yellow"}
 SHOWN = 12  # findings that held
 REASONS = 8  # of runs that have not finished, in the foot of the table
 
@@ -33,6 +31,8 @@ def show(found: Evidence, conclusion: Conclusion, console: Console) -> None:
     console.print(f"[bold]{escape(found.study.name)}[/]  {escape(found.declaration['question'])}\n")
     if found.any_finished:
         console.print(verdicts(conclusion.verdicts), "", sep="\n")
+        if found.before:
+            console.print(chain.small(found, conclusion), "", sep="\n")
         if conclusion.contrasts:
             console.print(contrasts(conclusion.contrasts), "", sep="\n")
         if found.scope.tasks and (effects := task_effects(found, conclusion.past)):
@@ -126,13 +126,6 @@ def _cells(v: Verdict) -> list[Text]:
         lines("–" if math.isnan(v.detectable) else f"{v.detectable:.4f}", seeds),
         word,
     ]
-
-
-def lines(first: str, *more: str, style: str = "") -> Text:
-    text = Text(first, style=style)
-    for line in more:
-        text.append(f"\n{line}", style="not bold dim default")
-    return text
 
 
 def findings(found: list[Finding]) -> Table:

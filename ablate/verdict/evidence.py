@@ -107,7 +107,7 @@ class Evidence:
         declared = self.declaration
         folders = {run.record.scores for run in (*self.runs, *self.controls) if run.outcome == "finished"}
         tasks = declared.get("tasks", {})
-        left_out = cache(partial(_contaminated, folders, tasks))
+        left_out = cache(partial(contaminated, folders, tasks))
         return Scope(self.domains, declared.get("focus", ""), tasks, left_out)
 
     def with_focus(self, focus: str) -> "Evidence":
@@ -173,11 +173,11 @@ class Evidence:
 
     def pairs(self, arm: str) -> list[tuple[int, tuple[Run, Run]]]:
         """(seed, (the base's run, the arm's)) of seeds finished in both, but those in which the arm was the base."""
-        return [(seed, pair) for seed, pair in self._both(arm) if not _same(*pair)]
+        return [(seed, pair) for seed, pair in self._both(arm) if not same_weights(*pair)]
 
     def itself(self, arm: str) -> list[int]:
         """Seeds in which the arm came out as the base, to the bit of its weights: it changed nothing there."""
-        return [seed for seed, pair in self._both(arm) if _same(*pair)]
+        return [seed for seed, pair in self._both(arm) if same_weights(*pair)]
 
     def _both(self, arm: str) -> list[tuple[int, tuple[Run, Run]]]:
         base = self.finished(self.base)
@@ -189,14 +189,15 @@ class Evidence:
         return in_words(arms.get(arm, {}))
 
 
-def _contaminated(folders: Iterable[Path], tasks: Mapping[str, Any], task: str) -> frozenset[str]:
+def contaminated(folders: Iterable[Path], tasks: Mapping[str, Any], task: str) -> frozenset[str]:
     """Items of a task that stand in the training text of some run: none is judged by them, or arms would differ."""
     found = (one for folder in folders for one in answers.found(folder, task))
     settings = answers.without_protocols(tasks[task])  # another task of that name has other items of the same keys
     return frozenset(key for one in found if one.header["settings"] == settings for key in one.header["contaminated"])
 
 
-def _same(base: Run, arm: Run) -> bool:
+def same_weights(base: Run, arm: Run) -> bool:
+    """Whether an arm came out as the base, to the bit."""
     weights = base.result.get("weights_sha256")
     return weights is not None and weights == arm.result.get("weights_sha256")
 
@@ -239,8 +240,8 @@ def _of_declaration(study: StudyRecord, declaration: dict[str, Any]) -> Evidence
 def _read(study: StudyRecord, declaration: dict[str, Any], before: list[Evidence]) -> Evidence:
     """One phase."""
     scope = Scope(declaration["domains"], "")
-    runs = [_run(arm, seed, record, scope) for arm, seed, record in study.records(declaration)]
-    controls = [_run(name, seed, record, scope) for name, seed, record in study.controls(declaration)]
+    runs = [run_of(arm, seed, record, scope) for arm, seed, record in study.records(declaration)]
+    controls = [run_of(name, seed, record, scope) for name, seed, record in study.controls(declaration)]
     if before:
         runs, controls = ([_after(run, before[-1]) for run in found] for found in (runs, controls))
     return Evidence(study, declaration, tuple(runs), controls=tuple(controls))
@@ -257,7 +258,8 @@ def _after(run: Run, before: Evidence) -> Run:
     )
 
 
-def _run(arm: str, seed: int, record: Record, scope: Scope) -> Run:
+def run_of(arm: str, seed: int, record: Record, scope: Scope) -> Run:
+    """A run with what became of it."""
     if result := record.result():
         outcome, reason = result["outcome"], result.get("reason")
         loss = METRICS["micro"].value(result, scope)  # of all text, so that no domain is left out

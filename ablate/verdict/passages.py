@@ -44,13 +44,23 @@ def passages(evidence: Evidence, arm: str) -> Passages | None:
     other ones than the base."""
     ours, base = _rows(evidence, arm), _rows(evidence, evidence.base)
     pairs = [(ours[seed], base[seed]) for seed in ours if seed in base]
-    if not pairs or any(_sizes(rows) != _sizes(pairs[0][0]) or not rows for pair in pairs for rows in pair):
-        return None
-    bits = {domain: _bits(pairs, domain) for domain in pairs[0][0]}
-    sizes = {domain: np.array(rows["bytes"]) for domain, rows in pairs[0][0].items()}
     groups = evidence.metric.groups(evidence.scope) if evidence.metric.groups else []
-    parts = [(np.concatenate([bits[d] for d in group]), np.concatenate([sizes[d] for d in group])) for group in groups]
-    return _together(parts) if parts and all(len(x) > 1 for x, _ in parts) else None
+    terms = [(sign / len(pairs), rows) for pair in pairs for sign, rows in zip((1, -1), pair, strict=True)]
+    return of_rows(terms, groups) if pairs else None
+
+
+def of_rows(terms: Sequence[tuple[float, Rows]], groups: Sequence[Sequence[str]]) -> Passages | None:
+    """Of a weighted sum of runs, in the mean over groups of domains; None as of `passages`."""
+    domains = [domain for group in groups for domain in group]
+    known = [{domain: rows.get(domain, {}).get("bytes") for domain in domains} for _, rows in terms]
+    if not groups or any(sizes != known[0] or None in sizes.values() for sizes in known):
+        return None
+    bits = {d: sum(weight * np.array(rows[d]["nats"]) for weight, rows in terms) / math.log(2) for d in domains}
+    parts = [
+        (np.concatenate([bits[d] for d in group]), np.concatenate([np.array(known[0][d]) for d in group]))
+        for group in groups
+    ]
+    return _together(parts) if all(len(x) > 1 for x, _ in parts) else None
 
 
 def _rows(evidence: Evidence, arm: str) -> dict[int, Rows]:
@@ -58,20 +68,10 @@ def _rows(evidence: Evidence, arm: str) -> dict[int, Rows]:
     return {seed: run.result.get("validation", {}) for seed, run in evidence.finished(arm).items()}
 
 
-def _sizes(rows: Rows) -> dict[str, list[float]]:
-    return {domain: part["bytes"] for domain, part in rows.items()}
-
-
-def _bits(pairs: Sequence[tuple[Rows, Rows]], domain: str) -> np.ndarray:
-    """Bits of the arm minus bits of the base on each row, the mean over seeds."""
-    nats = [np.subtract(arm[domain]["nats"], base[domain]["nats"]) for arm, base in pairs]
-    return np.mean(nats, axis=0) / math.log(2)
-
-
 def _together(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Passages:
     means, variances, degrees = (np.array(values) for values in zip(*(_ratio(x, b) for x, b in parts), strict=True))
     total, squares = variances.sum(), (variances**2 / degrees).sum()
-    df = total**2 / squares if squares else degrees.sum()
+    df = total**2 / squares if squares and len(parts) > 1 else degrees.sum()
     return Passages(float(means.mean()), math.sqrt(total) / len(parts), float(df), sum(len(x) for x, _ in parts))
 
 

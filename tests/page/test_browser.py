@@ -1,6 +1,7 @@
 """The page as a browser shows it: nothing is cut off or hidden, on a telephone and on a desk, and nothing complains."""
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -12,7 +13,7 @@ import pytest
 
 from ablate.page import page
 from ablate.run.record import StudyRecord
-from tests.verdict.worlds import World, write
+from tests.verdict.worlds import DOMAINS, World, write, write_chain
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")]
@@ -100,8 +101,20 @@ def crowded(tmp_path_factory) -> StudyRecord:
     return record
 
 
+@pytest.fixture(scope="module")
+def chained(tmp_path_factory) -> StudyRecord:
+    """Three phases, of which the second has other domains."""
+    other = {{"science": "chat"}.get(domain, domain): values for domain, values in DOMAINS.items()}
+    first = dataclasses.replace(QUICK, phase="pretraining")
+    second = dataclasses.replace(first, phase="tune", domains=other, tokens=100_000)
+    third = dataclasses.replace(first, phase="polish", tokens=100_000, outcomes={("qa_12", 0): "diverged"})
+    record = write_chain(tmp_path_factory.mktemp("outputs"), first, second, third, seeds=list(first.seeds))
+    page.write(record)
+    return record
+
+
 @pytest.mark.parametrize("width", [400, 760, 900, 1200])
-@pytest.mark.parametrize("which", ["study", "crowded"])
+@pytest.mark.parametrize("which", ["study", "crowded", "chained"])
 def test_nothing_is_wider_than_the_screen(which, width, request):
     found = seen(request.getfixturevalue(which), width, everything_open=True)
     assert found["width"] == width
@@ -131,6 +144,11 @@ def test_every_figure_is_drawn(study):
     assert all(pixels > 0 for pixels in found["images"])
     assert len(found["texts"]) > 100
     assert all(width > 0 for width in found["texts"])
+
+
+def test_the_figure_of_phases_is_drawn(chained):
+    figures = {name: (width, height) for name, width, height in seen(chained, 1200)["figures"]}
+    assert min(figures["phases"]) > 500
 
 
 def test_a_figure_that_must_be_scrolled_says_so(study):

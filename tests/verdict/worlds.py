@@ -42,13 +42,14 @@ class World:
     aa_seeds: tuple[int, ...] = ()
     positive_seeds: tuple[int, ...] = ()
     positive: float = 0.05  # effect of the positive control, which is known to be worse
+    phase: str = ""  # of several phases, the name of this one
 
 
 def write(outputs: Path, world: World | None = None, name: str = "mix_sweep") -> StudyRecord:
     """Write the study with all of its runs; returns its record."""
     world = world or World()
     arms = {"base": 0.0, **world.effects}
-    runs = {arm: {str(s): f"a128x4-1024-s{s}-{_hex(arm, s)}" for s in world.seeds} for arm in arms}
+    runs = {arm: {str(s): f"a128x4-1024-s{s}-{_hex(world.phase + arm, s)}" for s in world.seeds} for arm in arms}
     for arm, effect in arms.items():
         for seed in world.seeds:
             _write_run(outputs, runs[arm][str(seed)], world, arm, effect, seed)
@@ -56,6 +57,17 @@ def write(outputs: Path, world: World | None = None, name: str = "mix_sweep") ->
         runs[world.null_arm] = runs["base"]
     study = study_record(outputs, name)
     study.write(_declaration(name, world, runs) | _controls(outputs, world))
+    return study
+
+
+def write_chain(outputs: Path, *worlds: World, name: str = "chain", **declared: object) -> StudyRecord:
+    """Write a study of phases, one world each; the last is judged. declared: more of its declaration."""
+    found = {world.phase: write(outputs, world, name).read() for world in worlds}
+    *before, judged = found
+    keys = ("arms", "fingerprint", "domains", "focus", "runs", "control_arms", "control_runs")
+    of_phases = {phase: {key: found[phase][key] for key in keys} for phase in before}
+    study = study_record(outputs, name)
+    study.write(found[judged] | {"phases": {phase: [] for phase in found}, "judge": "", "before": of_phases} | declared)
     return study
 
 
@@ -125,7 +137,10 @@ def _write_run(outputs: Path, run: str, world: World, arm: str, effect: float, s
 
 
 def _rows(world: World, arm: str, effect: float, seed: int, share: float) -> list[dict]:
-    shared, own = np.random.default_rng(1000 + seed), np.random.default_rng([2000 + seed, *arm.encode()])
+    shared, own = (
+        np.random.default_rng(1000 + seed),
+        np.random.default_rng([2000 + seed, *(world.phase + arm).encode()]),
+    )
     together = {d: shared.normal(0, world.shared_noise) for d in world.domains}
     offset = {d: effect + together[d] + own.normal(0, world.own_noise) for d in world.domains}
     steps = world.tokens // STEP_TOKENS
