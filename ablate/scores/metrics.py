@@ -83,6 +83,7 @@ class Metric:
     # Of bits per byte alone: domains whose text is pooled, group by group; the metric is the mean over the groups
     groups: Callable[[Scope], list[list[str]]] | None = field(default=None, compare=False)
     asked: Asked | None = None  # of a task
+    since_start: bool = False  # whether the number is counted from the start of the run's own phase
 
     def value(self, scores: Scores, scope: Scope) -> float | None:
         """The number; None where the record does not hold it. Raises UserError where `read` fails at it."""
@@ -146,7 +147,9 @@ def _others(scope: Scope) -> list[list[str]]:
     return [[domain] for domain in scope.domains if domain != scope.focus] if scope.focus in scope.domains else []
 
 
-def _of_pairs(name: str, unit: str, better: Better, read: Callable[[Mapping[str, float]], float]) -> Metric:
+def _of_pairs(
+    name: str, unit: str, better: Better, read: Callable[[Mapping[str, float]], float], since_start: bool = False
+) -> Metric:
     """Of held-out pairs, of all domains together (`fit.preferred`)."""
 
     def of_all(scores: Scores, scope: Scope) -> float | None:
@@ -157,22 +160,22 @@ def _of_pairs(name: str, unit: str, better: Better, read: Callable[[Mapping[str,
         except ZeroDivisionError:  # no pair of the kind
             return None
 
-    return Metric(name, unit, better, of_all)
+    return Metric(name, unit, better, of_all, since_start=since_start)
 
 
 OF_PAIRS = "preference:"
 NATS, TOKENS = "nats per response", "tokens per response"
 PAIRED = [
-    _of_pairs(f"{OF_PAIRS}acc", "share of pairs", "higher", lambda s: s["right"] / s["pairs"]),
+    _of_pairs(f"{OF_PAIRS}acc", "share of pairs", "higher", lambda s: s["right"] / s["pairs"], True),
     # where the better response is the shorter one, of which length is no sign
-    _of_pairs(f"{OF_PAIRS}acc_shorter", "share of pairs", "higher", lambda s: s["shorter_right"] / s["shorter"]),
+    _of_pairs(f"{OF_PAIRS}acc_shorter", "share of pairs", "higher", lambda s: s["shorter_right"] / s["shorter"], True),
     _of_pairs(f"{OF_PAIRS}likelier", "share of pairs", "higher", lambda s: s["likelier"] / s["pairs"]),
     _of_pairs(f"{OF_PAIRS}chosen", NATS, "higher", lambda s: s["chosen"] / s["pairs"]),  # log p of the better one
     _of_pairs(f"{OF_PAIRS}rejected", NATS, "lower", lambda s: s["rejected"] / s["pairs"]),
     # of the better one, by how much log p rose since the start: below 0 it fell
-    _of_pairs(f"{OF_PAIRS}rise", NATS, "higher", lambda s: (s["chosen"] - s["chosen_start"]) / s["pairs"]),
+    _of_pairs(f"{OF_PAIRS}rise", NATS, "higher", lambda s: (s["chosen"] - s["chosen_start"]) / s["pairs"], True),
     # log p at the start less that now, the mean over all responses: of KL an estimate, for they are not the start's own
-    _of_pairs(f"{OF_PAIRS}distance", NATS, "lower", lambda s: _fall(s) / (2 * s["pairs"])),
+    _of_pairs(f"{OF_PAIRS}distance", NATS, "lower", lambda s: _fall(s) / (2 * s["pairs"]), True),
     # by how much the better responses are longer than the worse ones: a property of the text
     _of_pairs(f"{OF_PAIRS}longer", TOKENS, "lower", lambda s: (s["chosen_tokens"] - s["rejected_tokens"]) / s["pairs"]),
 ]

@@ -31,7 +31,8 @@ from ablate.verdict.statistics.paired import Interval, interval
 from ablate.verdict.validity import trust
 
 ALONE = "run"  # the arm of a chain that is one run
-NOT_HERE, OTHER, FIRST_HERE = "not measured", "measured on other text", "not measured before"
+NOT_HERE, FIRST_HERE = "not measured", "not measured before"
+OTHER, OWN_START = "on other text", "since its own start"
 Over = Literal["seeds", "passages", "items", "nothing"]  # what the noise of a number is taken over
 
 
@@ -160,7 +161,9 @@ class Chain:
 
     def _unchanged(self, name: str, now: Terms, then: Terms) -> str:
         known = [seed for seed in now if self._value(name, now[seed]) is not None]
-        return OTHER if any(self._value(name, then[seed]) is not None for seed in known) else FIRST_HERE
+        if all(self._value(name, then[seed]) is None for seed in known):
+            return FIRST_HERE
+        return OWN_START if self.unit(name).since_start else OTHER
 
     def _value(self, name: str, terms: Sequence[Term]) -> float | None:
         values = [(sign, phase.value(run, name)) for sign, phase, run in terms]
@@ -269,6 +272,8 @@ def _measured_on(name: str, phase: Phase, run: Run | None) -> Any:
     metric = phase.metric(name)
     assert run
     assert metric
+    if metric.since_start:
+        return phase.name
     if metric.asked:
         answers = metric.asked.answers(run.result, phase.scope)
         assert answers

@@ -11,7 +11,7 @@ from scipy import stats
 from ablate.run.record import Record, StudyRecord
 from ablate.scores.metrics import METRICS, Metric, bits_per_byte
 from ablate.verdict import chain as chains
-from ablate.verdict.chain import FIRST_HERE, NOT_HERE, OTHER, Chain
+from ablate.verdict.chain import FIRST_HERE, NOT_HERE, OTHER, OWN_START, Chain
 from ablate.verdict.compare import verdicts
 from ablate.verdict.evidence import read
 from ablate.verdict.validity import trust
@@ -178,6 +178,24 @@ def test_any_other_metric_changes_where_the_text_is_the_same(edited, monkeypatch
             path = record.folder / "result.json"
             path.write_text(json.dumps(json.loads(path.read_text()) | {"wins": 0.5}))
     assert chain_of(study).row("a", "wins")[1].unchanged == OTHER
+
+
+def test_what_is_counted_from_the_start_of_a_phase_is_its_own_change(tmp_path):
+    study = write_chain(tmp_path, LEARN, TUNE)
+    sums = {"pairs": 4, "chosen": -8.0, "rejected": -9.0, "chosen_start": -10.0, "rejected_start": -7.0}
+    for of in (study.read()["before"]["learn"], study.read()):
+        for _, _, record in study.records(of):
+            (record.folder / "environment.json").write_text(json.dumps({"data": "the same"}))
+            path = record.folder / "result.json"
+            pairs = dict.fromkeys(DOMAINS, sums)
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"pairs": pairs}))
+    chain = chain_of(study)
+    rise, chosen = (chain.row("a", f"preference:{name}")[1] for name in ("rise", "chosen"))
+    assert rise.value
+    assert (rise.value.mean, rise.change, rise.unchanged) == (0.5, None, OWN_START)
+    assert rise.contrast  # within a phase arms are compared
+    assert chosen.change
+    assert chosen.change.mean == 0
 
 
 def test_the_last_words_are_the_verdicts_and_the_others_those_of_their_phase(tmp_path):
