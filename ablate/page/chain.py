@@ -46,7 +46,7 @@ def of_run(chain: Chain) -> Table:
     """Every metric of one chain; the names of phases stand in the heads of columns."""
     [arm] = chain.arms
     rows = ((lines(name, chain.unit(name).unit, style="bold"), chain.row(arm, name)) for name in chain.metrics)
-    noise = f"of {chain.confidence:.0%} over passages or items: another seed is not in it; without ±, one run knows no noise of it"
+    noise = f"of {chain.confidence:.0%} over passages or items, where one run knows any: another seed is not in it"
     return stages(rows, "at the end of", [phase.name for phase in chain.phases], noise)
 
 

@@ -63,7 +63,7 @@ def _stripes(ax: Axes, chain: Chain, edges: np.ndarray, style: Style) -> None:
             ax.axvspan(edges[number], edges[number + 1], color=style.faint, alpha=0.45, linewidth=0)
         place = (edges[number], 1.015)
         how = {"xycoords": ("data", "axes fraction"), "va": "bottom", "fontsize": 7, "color": style.muted}
-        ax.annotate(shorten(phase.name, NAME), place, **how)
+        ax.annotate(shorten(phase.name.partition("\n")[0], NAME), place, **how)
     totals = np.cumsum([phase.tokens for phase in chain.phases])
     ax.set_xticks(edges[1:], [tokens_text(n) for n in totals], fontsize=7.5)
 
