@@ -6,6 +6,7 @@ import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -92,11 +93,12 @@ def test_a_study_of_one_phase_has_no_such_section(tmp_path):
 def test_a_line_breaks_at_other_text_and_a_shared_phase_is_one_line(study):
     chain = chains.of_study(read(study))
     axes = {ax.get_title(loc="left"): ax for ax in phases(chain).axes}
-    lines = {name: [line for line in ax.lines if len(line.get_xdata()) > 1] for name, ax in axes.items()}
+    lines = {name: [np.asarray(line.get_xdata()) for line in ax.lines] for name, ax in axes.items()}
+    lines = {name: [places for places in found if len(places) > 1] for name, found in lines.items()}
     border = axes["qa"].get_xticks()[0]
     assert {len(lines[name]) for name in ("qa", "general", "code")} == {2 + 3}  # the base's of `learn` is that of b too
     assert (len(lines["science"]), len(lines["chat"])) == (2, 3)
-    begins = {name: sorted({min(line.get_xdata()) for line in lines[name]}) for name in ("qa", "macro", "chat")}
+    begins = {name: sorted({places.min() for places in lines[name]}) for name in ("qa", "macro", "chat")}
     assert begins["qa"][-1] == border  # goes on from the end of the phase before
     assert begins["macro"][-1] > border
     assert begins["chat"][0] > border
