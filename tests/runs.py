@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ablate.data.tokens import opened
-from ablate.fit import checkpoint, run
+from ablate.fit import checkpoint, parts, run
 from ablate.fit.optimizer import OPTIMIZERS
 from ablate.fit.parallel import zero
 from ablate.run.parse import from_config
@@ -77,7 +77,9 @@ def composing(common: dict[str, Any]) -> Callable[[list[str]], Settings]:
             for group in groups:
                 part = part.setdefault(group, {})
             part[name] = yaml.safe_load(value)
-        return from_config(tree)
+        settings = from_config(tree)
+        parts.check(settings)
+        return settings
 
     return compose
 

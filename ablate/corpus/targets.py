@@ -24,7 +24,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ablate.corpus import turns
+from ablate.corpus import slips, turns
 from ablate.corpus.arithmetic import equations, holds
 from ablate.corpus.document import Document, identity
 from ablate.corpus.turns import Part
@@ -32,6 +32,7 @@ from ablate.run.parts import require_member
 from ablate.run.settings import Data, SettingsError
 
 WHOLE = "trace_then_answer"  # what rows of prompt, trace and answer are where `data.target` does not say
+PAIRED = ("answer", "trace", WHOLE)  # of which there are pairs
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 RESULT = re.compile(rf"=\s*[-$€£]*\s*({NUMBER.pattern})(?!\s*[-+*x×÷]\s*[$(\d]|\s+/|/\s)")
 STEP = re.compile(r"(?<=[.!?])\s+(?=\S)")
@@ -55,6 +56,18 @@ def document(target: str, worked: Worked, source: str, meta: Mapping[str, Any] =
     return turns.document(parts, source, {**meta, "id": key})
 
 
+def pair(target: str, worked: Worked, source: str) -> Document | None:
+    """What is right of a worked question beside the same with one slip (`corpus.slips`); None where there is none."""
+    key = identity(source, "\0".join(worked))
+    found = slips.slip(worked.trace, worked.answer, random.Random(f"slip {key}"))
+    if not found:
+        return None
+    rng, both = random.Random(key), (worked, worked._replace(trace=found.trace, answer=found.answer))
+    asked, chosen = (part.text for part in TARGETS[target](both[0], rng))
+    rejected = TARGETS[target](both[1], rng)[1].text
+    return turns.pair_of(asked, chosen, rejected, source, {"id": key})
+
+
 def named(data: Data, fits: Callable[[str], bool] = lambda name: True) -> dict[str, str]:
     """The target of each name in the source. Raises SettingsError for one that there is not, or cannot be had."""
     found: dict[str, str] = {}
@@ -64,6 +77,8 @@ def named(data: Data, fits: Callable[[str], bool] = lambda name: True) -> dict[s
         require_member(key, target, TARGETS)
         if not fits(name := data.names[domain]):
             raise SettingsError(f"{key}={target}: {name} holds no worked questions")
+        if data.pairs and target not in PAIRED:
+            raise SettingsError(f"{key}={target}: must be one of {', '.join(PAIRED)} with data.pairs=true")
         found[name] = target
     for domain, name in data.names.items():
         if found.get(name, "") != data.target.get(domain, ""):

@@ -27,7 +27,7 @@ from ablate.corpus import targets
 from ablate.corpus.document import Document, order_key
 from ablate.data.documents import capped
 from ablate.data.questions import TRAINED, question
-from ablate.run.settings import Data, UserError
+from ablate.run.settings import Data, SettingsError, UserError
 
 RECIPE = 1  # raise it when this file or `questions` gives other text for the same installation
 
@@ -58,12 +58,18 @@ class Installed:
             if name not in DOMAINS:
                 key = f"data.sources.{domain}" if domain in data.sources else "data.domains"
                 raise UserError(f"{key}: installed text has {', '.join(DOMAINS)}; it has no {name!r}")
-        self.targets = targets.named(data, lambda name: name == QA)
+        self.targets, self.pairs = targets.named(data, lambda name: name == QA), data.pairs
+        if self.pairs:
+            for domain, name in data.names.items():
+                if name != QA:
+                    raise SettingsError(f"data.pairs=true: {domain} has none; of installed text {QA} alone has pairs")
         self.limit_bytes = data.domain_bytes
 
     def documents(self, name: str) -> Iterator[Document]:
         found = DOMAINS[name]()
         found = found if self.limit_bytes else capped(found, ENOUGH.get(name, 0))
+        if self.pairs:
+            return _pairs(found, self.targets.get(name, targets.WHOLE))
         return _worked(found, self.targets[name]) if name in self.targets else found
 
     def signature(self) -> dict[str, Any]:
@@ -110,9 +116,19 @@ def qa() -> Iterator[Document]:
 
 def _worked(documents: Iterator[Document], target: str) -> Iterator[Document]:
     """The same questions, with a part that counts: as many of them, whatever of them is told."""
+    return (targets.document(target, worked, source) for worked, source in _questions(documents))
+
+
+def _pairs(documents: Iterator[Document], target: str) -> Iterator[Document]:
+    """The same questions, those with arithmetic that the answer comes of: what is right beside what has a slip."""
+    found = (targets.pair(target, worked, source) for worked, source in _questions(documents))
+    return (pair for pair in found if pair)
+
+
+def _questions(documents: Iterator[Document]) -> Iterator[tuple[targets.Worked, str]]:
     for one in documents:
         asked = question(int(one.source.rpartition("/")[2]))
-        yield targets.document(target, targets.Worked(asked.asked, asked.steps, asked.answer), one.source)
+        yield targets.Worked(asked.asked, asked.steps, asked.answer), one.source
 
 
 DOMAINS: dict[str, Callable[[], Iterator[Document]]] = {

@@ -146,6 +146,8 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"preference.kind={by.kind}: must be as it is by default with objective={name}")
     if by.kind == "ipo" and by.beta == 0:
         raise SettingsError("preference.beta=0: must be above 0 with preference.kind=ipo, which divides by it")
+    if by.kind == "chosen" and by.beta != Preference().beta:
+        raise SettingsError(f"preference.beta={by.beta}: must be left out with preference.kind=chosen, which has none")
     if by.kind != "simpo" and by.gamma != Preference().gamma:
         raise SettingsError(f"preference.gamma={by.gamma}: must be left out with preference.kind={by.kind}")
     strategy = settings.where.strategy

@@ -7,7 +7,8 @@
     chosen_start, ...         the same at the start of the phase
     chosen_tokens, ...        their tokens, with the end
 
-A score is a reward where the model gives one, else what the loss of the run compares (`scores.pairs.SCORES`).
+A score is a reward where the model gives one, else by how much log p rose since the start: it means the same whatever
+the loss, so that runs of several losses can be arms of one study.
 """
 
 import torch
@@ -16,7 +17,6 @@ from torch import Tensor
 from ablate.data.batches import Batch
 from ablate.data.windows import IGNORED
 from ablate.run.settings import Settings
-from ablate.scores.pairs import Likelihoods, score
 
 EQUAL = 1e-4  # less is rounding: the start itself has no lead at all
 
@@ -25,8 +25,8 @@ def measured(rows_R3: Tensor, held_out: Batch, settings: Settings) -> dict[str, 
     """Of the nats of every held-out response (`Pretraining.evaluate`), by domain."""
     now_P2, known = -rows_R3[:, 0].view(-1, 2), held_out.beside_BK.shape[1] > 0
     tokens_P2 = (held_out.halves().targets_BL != IGNORED).double().sum(1).view(-1, 2)
-    of = Likelihoods(now_P2, held_out.beside_BK if known else torch.zeros_like(now_P2), tokens_P2)
-    score_P2 = rows_R3[:, 3].view(-1, 2) if rows_R3.shape[1] > 3 else score(of, settings.preference)
+    start_P2 = held_out.beside_BK if known else torch.zeros_like(now_P2)
+    score_P2 = rows_R3[:, 3].view(-1, 2) if rows_R3.shape[1] > 3 else now_P2 - start_P2
     shorter_P = tokens_P2[:, 0] < tokens_P2[:, 1]
     found = {
         "pairs": torch.ones(len(now_P2), dtype=torch.float64),
@@ -35,7 +35,7 @@ def measured(rows_R3: Tensor, held_out: Batch, settings: Settings) -> dict[str, 
         "shorter_right": _leads(score_P2) * shorter_P,
         "likelier": _leads(now_P2),
     }
-    of_both = {"": now_P2, "_tokens": tokens_P2} | ({"_start": of.start_P2} if known else {})
+    of_both = {"": now_P2, "_tokens": tokens_P2} | ({"_start": start_P2} if known else {})
     for what, values_P2 in of_both.items():
         found |= {f"{which}{what}": values_P2[:, place] for place, which in enumerate(("chosen", "rejected"))}
     domains = enumerate(settings.data.domains)

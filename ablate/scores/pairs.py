@@ -3,6 +3,7 @@
     sigmoid    -log s(beta d), d the lead of the better one in log p, less that at the start  (DPO, arXiv 2305.18290)
     ipo        (d - 1 / (2 beta))^2, of means over tokens, as trl has it                      (IPO, arXiv 2310.12036)
     simpo      -log s(beta d - gamma), d of means over tokens, without a start              (SimPO, arXiv 2405.14734)
+    chosen     -log p of the better one alone: what the others gain on as many tokens of the same pairs
     reward     -log s(r - r'), of what the value head gives                                (Bradley and Terry 1952)
 
 Logits are worked out of the tokens that count alone, and of no column behind the last of them: prompts and padding
@@ -35,28 +36,27 @@ class Likelihoods(NamedTuple):
 
 
 def _sigmoid(of: Likelihoods, by: Preference) -> Tensor:
-    return -F.logsigmoid(by.beta * _lead(score(of, by)))
+    return -F.logsigmoid(by.beta * _lead(of.now_P2 - of.start_P2))
 
 
 def _ipo(of: Likelihoods, by: Preference) -> Tensor:
-    return (_lead(score(of, by)) - 1 / (2 * by.beta)) ** 2
+    return (_lead((of.now_P2 - of.start_P2) / of.tokens_P2) - 1 / (2 * by.beta)) ** 2
 
 
 def _simpo(of: Likelihoods, by: Preference) -> Tensor:
-    return -F.logsigmoid(by.beta * _lead(score(of, by)) - by.gamma)
+    return -F.logsigmoid(by.beta * _lead(of.now_P2 / of.tokens_P2) - by.gamma)
 
 
-LOSSES: dict[str, Callable[[Likelihoods, Preference], Tensor]] = {"sigmoid": _sigmoid, "ipo": _ipo, "simpo": _simpo}
-# By which a response is the better one of two, for each loss
-SCORES: dict[str, Callable[[Likelihoods], Tensor]] = {
-    "sigmoid": lambda of: of.now_P2 - of.start_P2,
-    "ipo": lambda of: (of.now_P2 - of.start_P2) / of.tokens_P2,
-    "simpo": lambda of: of.now_P2 / of.tokens_P2,
+def _chosen(of: Likelihoods, by: Preference) -> Tensor:
+    return -of.now_P2[:, 0]
+
+
+LOSSES: dict[str, Callable[[Likelihoods, Preference], Tensor]] = {
+    "sigmoid": _sigmoid,
+    "ipo": _ipo,
+    "simpo": _simpo,
+    "chosen": _chosen,
 }
-
-
-def score(of: Likelihoods, by: Preference) -> Tensor:
-    return SCORES[by.kind](of)
 
 
 def _lead(score_P2: Tensor) -> Tensor:

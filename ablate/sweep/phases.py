@@ -34,13 +34,14 @@ def phased(study: Study, composer: Callable[[list[str]], Settings], fixed: list[
     Raises SettingsError for an arm that is not what it may be, in any phase.
     """
     phases = _until_judged(study)
-    common = composer(fixed).start if len(phases) > 1 else NONE  # of the first phase; it stands in every configuration
+    before = dict(zip(list(phases)[1:], phases, strict=False))
 
     def compose(phase: str, more: list[str]) -> Settings:
-        settings = composer([*fixed, *phases[phase], *more])
-        if phase == next(iter(phases)):
-            return looked_up(settings)
-        if settings.start != common:
+        if phase not in before:
+            return looked_up(composer([*fixed, *phases[phase], *more]))
+        start = f"run:{before[phase]}"  # in the place of a run of that phase, for objectives that ask for a start
+        settings = composer([*fixed, f"start={start}", *phases[phase], *more])
+        if settings.start != start:
             raise SettingsError(f"study.phases.{phase}: start={settings.start}: begins where the phase before it ends")
         return looked_up(dataclasses.replace(settings, start=NONE))
 

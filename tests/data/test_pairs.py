@@ -156,6 +156,15 @@ REFUSED = {
         {"data": {"pairs": True}, "objective": "preference", "start": "run:x", "preference": {"gamma": 1.0}},
         "preference.gamma=1.0: must be left out with preference.kind=sigmoid",
     ),
+    "a scale of what has none": (
+        {
+            "data": {"pairs": True},
+            "objective": "preference",
+            "start": "run:x",
+            "preference": {"kind": "chosen", "beta": 1},
+        },
+        "preference.beta=1.0: must be left out with preference.kind=chosen",
+    ),
     "ipo at 0": (
         {
             "data": {"pairs": True},

@@ -1,16 +1,18 @@
 """Worked questions, from the settings to tokens that count."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 from small import write_jsonl
 
+from ablate.corpus import checker
 from ablate.data.questions import question
 from ablate.data.request import asked
 from ablate.data.tokens import prepare
-from ablate.run.settings import Data
+from ablate.run.settings import Data, SettingsError
 
 QA: dict[str, Any] = {"domains": ["qa"], "domain_bytes": 60_000, "vocabulary": 300, "span": 16, "validation": 0.1}
 
@@ -60,3 +62,47 @@ def test_no_question_of_the_tasks_is_trained_on(tmp_path, target):
     sources = json.loads((corpus.folder / "sources.json").read_text())["qa"]
     assert sources
     assert all(int(source.rpartition("/")[2]) < 10**9 for source in sources)
+
+
+PAIRS: dict[str, Any] = {"pairs": True, "span": 256, "domain_bytes": 200_000}
+
+
+def halves(corpus, split):
+    """The text of every half, and what counts of it."""
+    tokens, marks = corpus.tokens("qa", split)[:-1].reshape(-1, 128), corpus.marks("qa", split)[:-1].reshape(-1, 128)
+    decode, end = corpus.tokenizer().decode, corpus.end
+    return [
+        (decode(ids[ids != end].tolist()), decode(ids[(ids != end) & (counts == 1)].tolist()), int(counts.sum()))
+        for ids, counts in zip(tokens, marks, strict=True)
+    ]
+
+
+def test_pairs_of_installed_questions_differ_in_a_slip_alone(tmp_path):
+    """Length tells nothing: of every pair both responses have as many tokens."""
+    found = halves(prepare(installed(**PAIRS), tmp_path), "train")
+    assert len(found) > 500
+    for (whole, better, long), (other, worse, short) in zip(found[::2], found[1::2], strict=True):
+        asked = whole.removesuffix(better)
+        assert asked.startswith("Question: ")
+        assert other == asked + worse
+        assert long == short
+        told = [text.removeprefix("Steps: ").split("\nAnswer: ") for text in (better, worse)]
+        assert [checker.wrong(*one, known=told[0][1]) for one in told] == ["", "answer"]
+
+
+def test_pairs_may_be_of_answers_alone(tmp_path):
+    found = halves(prepare(installed(**PAIRS, target={"qa": "answer"}), tmp_path), "validation")
+    assert all(re.fullmatch(r"Answer: -?\d+", response) for _, response, _ in found)
+    with pytest.raises(SettingsError, match=r"^data\.target\.qa=repair: must be one of answer, trace, trace_th"):
+        prepare(installed(**PAIRS, target={"qa": "repair"}), tmp_path)
+    with pytest.raises(SettingsError, match=r"^data\.pairs=true: code has none; of installed text qa "):
+        prepare(installed(**PAIRS | {"domains": ["qa", "code"]}), tmp_path)
+
+
+def test_what_is_held_out_of_pairs_is_held_out_of_the_phase_before(tmp_path):
+    """Which sources are held out follows from their names: a smaller share of them is a part of a larger one."""
+    answers = {"span": 256, "validation": 0.2, "domain_bytes": 200_000, "target": {"qa": "trace_then_answer"}}
+    tune, pairs = (prepare(installed(**more), tmp_path) for more in (answers, PAIRS | {"validation": 0.15}))
+    known = [set(json.loads((one.folder / "sources.json").read_text())["qa"]) for one in (pairs, tune)]
+    assert len(known[0]) > 50
+    assert known[0] < known[1]

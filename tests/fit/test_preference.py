@@ -75,9 +75,11 @@ def naive(settings: Settings) -> tuple[torch.Tensor, torch.Tensor]:
     return found[0], found[1]
 
 
-def test_the_record_tells_what_is_hidden(chain):
-    """log p of both responses, now and at the start, from which every metric is read."""
-    result, scope = train_run(settings := chain()), scope_of(chain())
+@pytest.mark.parametrize("kind", ["sigmoid", "ipo", "simpo", "chosen"])
+def test_the_record_tells_what_is_hidden(chain, kind):
+    """log p of both responses, now and at the start, from which every metric is read: alike, whatever the loss."""
+    settings = chain(preference={"kind": kind})
+    result, scope = train_run(settings), scope_of(settings)
     now, start = naive(settings)
     sums = result["pairs"]["sums"]
     assert sums["pairs"] == ROWS
@@ -115,6 +117,7 @@ KINDS = {
     "sigmoid": {},
     "ipo": {"preference": {"kind": "ipo"}},
     "simpo": {"preference": {"kind": "simpo", "beta": 2.0}},
+    "chosen": {"preference": {"kind": "chosen"}},
     "reward": {"objective": "reward"},
     "reward from nothing": {"objective": "reward", "start": "none"},
 }

@@ -193,6 +193,7 @@ NAIVE: dict[str, Any] = {
     "sigmoid": lambda now, start, by: -F.logsigmoid(by * ((now[0] - start[0]).sum() - (now[1] - start[1]).sum())),
     "ipo": lambda now, start, by: ((now[0] - start[0]).mean() - (now[1] - start[1]).mean() - 1 / (2 * by)) ** 2,
     "simpo": lambda now, start, by: -F.logsigmoid(by * (now[0].mean() - now[1].mean()) - 0.5),
+    "chosen": lambda now, start, by: -now[0].sum(),
 }
 
 

@@ -109,6 +109,16 @@ def test_arms_are_chains_and_what_is_equal_is_one_run(planned):
     assert [run.phase for run in tune.distinct()] == ["learn"] * 7 + ["tune"] * 9
 
 
+def test_a_phase_after_the_first_has_a_start_before_there_is_one(planned):
+    """Preferences ask for it."""
+    pairs = ["objective=preference", "data.pairs=true", "tokens=2048"]
+    chain = {"phases": {"learn": [], "prefer": pairs}, "arms": {"late": {"prefer": ["preference.beta=0.2"]}}}
+    plan = planned(chain | {"factor": ["preference"]})
+    assert plan.named("late").difference == {"preference.beta": (0.1, 0.2)}
+    with pytest.raises(SettingsError, match=r"^start=none: must be a run or a folder with objective=preference"):
+        planned({"phases": {"prefer": pairs}, "arms": {}})
+
+
 def test_a_difference_in_the_phase_before_is_one_of_the_start(planned):
     differences = {arm.name: arm.difference for arm in planned().arms}
     assert differences["base"] == {}
