@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from rich.console import Group
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -18,10 +18,14 @@ SHOWN = 12  # arms of a study
 Survival = Mapping[str, Mapping[str, Verdict]]
 
 
-def small(evidence: Evidence, conclusion: Conclusion) -> Group:
-    """Of a study with phases, the declared metric alone: what each phase did, and whether the verdict survives."""
-    chain = chains.of_study(evidence)
-    return Group(of_study(chain), "", survival(chain, chains.survival(evidence, conclusion)))
+def small(evidence: Evidence, conclusion: Conclusion) -> list[RenderableType]:
+    """Of a study with phases, the declared metric alone: what each phase did, and whether the verdict survives.
+
+    Empty without phases, and before a run of any has finished.
+    """
+    if not evidence.before or not (chain := chains.of_study(evidence)).metrics:
+        return []
+    return [of_study(chain), "", survival(chain, chains.survival(evidence, conclusion)), ""]
 
 
 def stages(rows: Iterable[tuple[Text, Sequence[Stage]]], heading: str, columns: Sequence[str], noise: str) -> Table:

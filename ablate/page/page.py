@@ -61,12 +61,18 @@ def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
     arms = [arm for arm in [evidence.base, *(v.arm for v in detailed)] if evidence.finished(arm)]
     estimated = [curves.estimate(evidence, arm, domain) for arm in arms for domain in evidence.domains]
     eps = compare.smallest_effects(evidence, conclusion.past)
-    chain = chains.of_study(evidence) if evidence.before else None
+    chain = _chain(evidence)
     pictures = _pictures(_drawings(evidence, conclusion.verdicts, estimated, eps, chain), folder)
     for name, text in export.tables(evidence, conclusion.verdicts, conclusion.contrasts).items():
         write_atomically(folder / f"{name}.csv", text)
     write_atomically(folder / "index.html", _html(evidence, conclusion, estimated, eps, chain, pictures))
     return folder / "index.html"
+
+
+def _chain(evidence: Evidence) -> Chain | None:
+    """Of a study with phases, once a run of any of them has finished."""
+    chain = chains.of_study(evidence) if evidence.before else None
+    return chain if chain and chain.metrics else None
 
 
 def _pictures(drawings: dict[str, Callable[[], Figure]], folder: Path) -> dict[str, Markup]:
@@ -87,20 +93,19 @@ def _drawings(
     eps: dict[str, float],
     chain: Chain | None,
 ) -> dict[str, Callable[[], Figure]]:
+    coloured, rows = ([v.arm for v in strips.foremost(verdicts, count)] for count in (COLOURED, MIXTURES))
+    of_chain = {"phases": partial(phases.phases, chain, shown=coloured)} if chain else {}
     if not evidence.any_finished:
-        return {}
+        return of_chain
     first = [curve for curve in estimated if curve.arm == estimated[0].arm]  # the base, if it has finished
     points = {curve.domain: curves.all_points(evidence, curve.arm, curve.domain) for curve in first}
-    coloured, rows = ([v.arm for v in strips.foremost(verdicts, count)] for count in (COLOURED, MIXTURES))
-    found = {
+    found = of_chain | {
         "forest": partial(figures.forest, evidence, strips.foremost(verdicts, DETAILED)),
         "losses": partial(figures.losses, evidence, shown=coloured),
         "saturation": partial(figures.saturation, first, points, eps),
         "mixture": partial(recipe.mixture, evidence, shown=coloured, rows=rows),
         "schedule": partial(recipe.schedule, evidence, shown=coloured),
     }
-    if chain:
-        found["phases"] = partial(phases.phases, chain, shown=coloured)
     if parallel.drawable(evidence):
         found["parallel"] = partial(parallel.parallel, evidence)
     if abilities.progressed(evidence):
@@ -162,7 +167,7 @@ def _html(
 
 def _of_chain(evidence: Evidence, conclusion: trust.Conclusion, chain: Chain | None) -> dict[str, Any]:
     """What `chain.html` shows of a study with phases, of the arms in detail."""
-    if chain is None or not evidence.any_finished:
+    if chain is None:
         return {"chain": None}
     shown = [evidence.base, *(verdict.arm for verdict in strips.foremost(conclusion.verdicts, DETAILED))]
     found = {"rows_of_phases": list(chain.rows(shown)), "survival": chains.survival(evidence, conclusion)}

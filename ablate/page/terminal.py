@@ -31,15 +31,15 @@ def show(found: Evidence, conclusion: Conclusion, console: Console) -> None:
     console.print(f"[bold]{escape(found.study.name)}[/]  {escape(found.declaration['question'])}\n")
     if found.any_finished:
         console.print(verdicts(conclusion.verdicts), "", sep="\n")
-        if found.before:
-            console.print(chain.small(found, conclusion), "", sep="\n")
+        console.print(*chain.small(found, conclusion), sep="\n")
         if conclusion.contrasts:
             console.print(contrasts(conclusion.contrasts), "", sep="\n")
         if found.scope.tasks and (effects := task_effects(found, conclusion.past)):
             console.print(tasks(effects), "", sep="\n")
         console.print(findings(conclusion.findings))
     else:
-        console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.")
+        console.print(f"No run has finished yet ({len(found.distinct_runs)} declared): there is nothing to compare.\n")
+        console.print(*chain.small(found, conclusion), sep="\n")
     for line in _remarks(found):
         console.print(escape(line))
     if found.any_finished:

@@ -107,7 +107,7 @@ def test_a_line_breaks_at_other_text_and_a_shared_phase_is_one_line(study):
 
 def said(study: StudyRecord, width: int = 80) -> str:
     evidence, text = read(study), io.StringIO()
-    Console(file=text, width=width).print(tables.small(evidence, trust.conclude(evidence)))
+    Console(file=text, width=width).print(*tables.small(evidence, trust.conclude(evidence)), sep="\n")
     return text.getvalue()
 
 
@@ -121,6 +121,26 @@ def test_the_terminal_shows_the_metric_by_phase_and_whether_the_verdict_survives
     assert f"moved {stage.shift.mean:+.4f} ±" in text
     assert "tune, judged" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_while_the_judged_phase_waits_the_one_before_is_shown(tmp_path, capsys):
+    waiting = {(arm, seed): "not started" for arm in ("base", "a", "b") for seed in LEARN.seeds}
+    study = write_chain(tmp_path, LEARN, dataclasses.replace(TUNE, outcomes=waiting))
+    report.main(["chain", "--outputs", str(tmp_path)])
+    out = capsys.readouterr().out
+    assert "No run has finished yet" in out
+    assert "-0.1002 better" in out
+    assert "3 of 3 not started" in out
+    assert '<figure id="phases">' in section(study)
+    assert "<h2>Saturation" not in (study.folder / "report/index.html").read_text(encoding="utf-8")
+
+
+def test_before_any_run_has_finished_there_is_no_section(tmp_path, capsys):
+    waiting = {(arm, seed): "not started" for arm in ("base", "a", "b") for seed in LEARN.seeds}
+    study = write_chain(tmp_path, *(dataclasses.replace(world, outcomes=waiting) for world in (LEARN, TUNE)))
+    report.main(["chain", "--outputs", str(tmp_path)])
+    assert "by phase" not in capsys.readouterr().out
+    assert "What each phase did" not in (study.folder / "report/index.html").read_text(encoding="utf-8")
 
 
 def test_the_command_prints_it_and_keeps_it_in_the_lab_book(tmp_path, capsys):

@@ -32,6 +32,7 @@ from ablate.sweep.phases import phased
 from ablate.sweep.preview import preview
 from ablate.sweep.study import Plan, Run, declare
 from ablate.sweep.wave import waves
+from ablate.verdict import chain
 from ablate.verdict.book import Book, keep
 from ablate.verdict.evidence import AA, NULL, POSITIVE, read
 from ablate.verdict.registry import kind_of
@@ -313,6 +314,9 @@ def test_a_kept_chain_is_whole_and_is_trained_again_from_its_beginning(done, tmp
     assert kept.spending == evidence.spending
     assert [run.outcome for run in kept.before[0].runs] == ["finished"] * len(kept.before[0].runs)
     assert trust.conclude(kept).findings == trust.conclude(evidence).findings
+    stages = [stage for row in chain.of_study(evidence).rows() for stage in row]
+    assert [stage for row in chain.of_study(kept).rows() for stage in row] == stages
+    assert all(stage.value and (stage.change or stage.phase == "learn") for stage in stages)
     outputs = tmp_path / "there"
     outputs.mkdir()
     (outputs / "data").symlink_to(study_of(done).folder.parents[1] / "data")
