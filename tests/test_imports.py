@@ -32,6 +32,7 @@ INSIDE = {
         "data.tokens",
         "data.windows",
     ],
+    "compress": ["run.settings", "run.distill", "model", "scores.divergence", "compress"],
     "fit": ["run", "plan", "corpus", "data", "model", "scores", "fit"],
     "verdict": ["run", *READ, "verdict"],
     "laws": ["run", *READ, "verdict", "laws"],
@@ -70,6 +71,7 @@ OUTSIDE = {
     "torch": [
         "fit",
         "model",
+        "compress",
         "scores.loss",
         "scores.divergence",
         "scores.pairs",

@@ -1,0 +1,111 @@
+"""Weights to the numbers that a format has, and back.
+
+    int, symmetric    number = clamp(round(w / scale), -2^(b-1), 2^(b-1) - 1)      scale = -largest / 2^(b-1)
+    int, with zeros   number = clamp(round(w / scale) + zero, 0, 2^b - 1) - zero   scale = (max - min) / (2^b - 1)
+    fp8               number = e4m3(w / scale)                                     scale = |largest| / 448
+    bf16              number = bfloat16(w), no scale
+
+`largest` is the weight of the group with the largest |w|, with its sign. So it becomes the lowest number, of which
+there is one more than above 0 (as in Q4_0 of llama.cpp): of normal weights at 4 bits the squared error is 0.85 of that
+with max |w| / 7.5, and weights that were rounded once are found again. The weight is number x scale. Scales are rounded
+to bfloat16 before anything is rounded by them, and numbers are held
+in float32, which has room for the product of both.
+
+Shapes: O outputs, I inputs, G groups of a row, K columns of a group.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ablate.compress.forms import Form
+
+E4M3 = torch.float8_e4m3fn
+LARGEST = torch.finfo(E4M3).max
+
+
+class Scales(NamedTuple):
+    """Of every group: `scale_OG` and `zero_OG`, float32; None where a format has none."""
+
+    scale_OG: Tensor | None
+    zero_OG: Tensor | None
+
+    def where(self, mine_OG: Tensor, other: "Scales") -> "Scales":
+        """These where it says so, and else the other ones."""
+        pairs = zip(self, other, strict=True)
+        return Scales(*(a if a is None or b is None else torch.where(mine_OG, a, b) for a, b in pairs))
+
+    def wide(self, inputs: int) -> "Scales":
+        """(O, I): for every column those of its group."""
+        return Scales(*(part if part is None else wide(part, inputs) for part in self))
+
+
+def scales(weight_OI: Tensor, form: Form, shrink: float = 1.0) -> Scales:
+    """From the largest weight of every group; with `shrink` below 1, larger ones are cut off."""
+    if not form.format.scaled:
+        return Scales(None, None)
+    groups_OGK = weight_OI.float().unflatten(1, (-1, form.columns(weight_OI.shape[1]))) * shrink
+    low_OG, high_OG = groups_OGK.amin(-1).clamp(max=0), groups_OGK.amax(-1).clamp(min=0)
+    if form.format.numbers == "fp8":
+        return Scales(_stored(torch.maximum(high_OG, -low_OG) / LARGEST), None)
+    if form.symmetric:
+        return Scales(_stored(-torch.where(high_OG > -low_OG, high_OG, low_OG) / 2 ** (form.format.bits - 1)), None)
+    last = 2**form.format.bits - 1
+    scale_OG = _stored((high_OG - low_OG) / last * (1 + 2**-8))  # rounded up, or the largest of 8 bits is cut off
+    return Scales(scale_OG, (-low_OG / scale_OG).round().clamp(0, last))
+
+
+def _stored(scale: Tensor) -> Tensor:
+    """As they are on disk; of a group of zeros 1."""
+    scale = scale.bfloat16().float()
+    return torch.where(scale == 0, 1.0, scale)
+
+
+def numbers(weight: Tensor, form: Form, given: Scales) -> Tensor:
+    """The nearest numbers of the format, in float32. The scales are as wide as the weights, or broadcast."""
+    scale, zero = given
+    if scale is None:
+        return weight.bfloat16().float()
+    parts = weight / scale
+    if form.format.numbers == "fp8":
+        return parts.clamp(-LARGEST, LARGEST).to(E4M3).float()
+    if zero is not None:
+        return (parts.round() + zero).clamp(0, 2**form.format.bits - 1) - zero
+    half = 2 ** (form.format.bits - 1)
+    return parts.round().clamp(-half, half - 1)
+
+
+class Matrix(NamedTuple):
+    """A compressed matrix: number x scale / factor. `kept_OI` says which of 2:4 stay, `factor_I` is AWQ's."""
+
+    form: Form
+    number_OI: Tensor
+    scales: Scales
+    kept_OI: Tensor | None = None
+    factor_I: Tensor | None = None
+
+    def weight(self) -> Tensor:
+        """(O, I) in float32. Element by element, hence to the bit the same on every machine."""
+        weight_OI = self.number_OI
+        if self.scales.scale_OG is not None:
+            weight_OI = weight_OI * wide(self.scales.scale_OG, weight_OI.shape[1])
+        return weight_OI if self.factor_I is None else weight_OI / self.factor_I
+
+
+def wide(part_OG: Tensor, inputs: int) -> Tensor:
+    return part_OG.repeat_interleave(inputs // part_OG.shape[1], dim=1)
+
+
+def rounded(
+    weight_OI: Tensor,
+    form: Form,
+    given: Scales | None = None,
+    kept_OI: Tensor | None = None,
+    factor_I: Tensor | None = None,
+) -> Matrix:
+    """Every weight to the nearest number, by scales from the weights themselves unless they are given."""
+    weight_OI = weight_OI.float() if kept_OI is None else weight_OI.float() * kept_OI
+    weight_OI = weight_OI if factor_I is None else weight_OI * factor_I
+    found = given or scales(weight_OI, form)
+    return Matrix(form, numbers(weight_OI, form, found.wide(weight_OI.shape[1])), found, kept_OI, factor_I)

@@ -1,0 +1,117 @@
+"""A trained model -> a smaller one: layer by layer, in the order of a forward pass.
+
+    packed = smaller(language, Recipe(to="int4", method="gptq"), rows_RT)
+    write(packed, path)                  as small as it says
+    apply(read(path), language)          the model computes with the compressed weights
+
+The rows are calibration text, drawn from training text by the caller; `round` and `magnitude` need none. Nothing is
+random: the same model, recipe and rows give the same bytes. The model that is given stays as it is.
+
+What can be compressed are the linear maps of the blocks (`language.matrices`), the embedding and an untied head. A tied
+embedding is one matrix, stored once. An embedding has no inputs to look at: it is rounded to nearest, or cut by
+magnitude, whatever the method. Ternary matrices are stored as they are (`compress.ternary`), whatever is asked.
+"""
+
+import copy
+from fnmatch import fnmatch
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ablate.compress import packed as files
+from ablate.compress.activations import round_inputs
+from ablate.compress.forms import Form, Recipe, check
+from ablate.compress.inputs import layers
+from ablate.compress.methods import METHODS
+from ablate.compress.packed import Packed, Stored
+from ablate.model.language import LanguageModel, matrices
+from ablate.model.linear import Ternary
+from ablate.run.settings import SettingsError
+
+ENDS = ("embedding", "head")  # which keep may name also where there is no such matrix
+
+
+@torch.no_grad()
+def smaller(language: LanguageModel, recipe: Recipe, rows_RT: np.ndarray | Tensor | None = None) -> Packed:
+    """Raises SettingsError for a recipe that cannot be carried out, and for rows that nothing can be learnt from."""
+    stored, kept = planned(language, recipe)
+    method, language = METHODS[recipe.method], copy.deepcopy(language).eval()
+    if method.informed and rows_RT is None:
+        raise SettingsError(f"compress.method={recipe.method}: needs calibration rows")
+    round_inputs(language, {name: one.form for name, one in stored.items()})
+    tensors = _others(language, set(stored))
+    rows_RT = torch.as_tensor(rows_RT) if method.informed else None
+    for name, weight_OI, gram_II in layers(language, set(stored), rows_RT):
+        one = stored[name]
+        found = made(weight_OI, gram_II, one, recipe.method)
+        weight_OI.copy_(files.weight(found, one))
+        tensors |= {name + part: tensor for part, tensor in found.items()}
+    return Packed(tensors, stored, kept)
+
+
+def planned(language: LanguageModel, recipe: Recipe) -> tuple[dict[str, Stored], dict[str, str]]:
+    """How each matrix will be stored, and why others are kept. Raises SettingsError when nothing is left to do."""
+    check(recipe, {name for name, method in METHODS.items() if method.sparse}, list(METHODS))
+    there = _matrices(language)
+    unknown = [name for name in recipe.keep if name not in ENDS and not any(fnmatch(one, name) for one in there)]
+    unknown += [name for name in recipe.forms if name not in there]
+    if unknown:
+        raise SettingsError(f"compress.keep={unknown[0]}: no such matrix; there are {', '.join(there)}")
+    stored, kept = {}, {}
+    for name, (shape, splits) in there.items():
+        form, why = _form(language, name, recipe, shape[1])
+        if form is None:
+            kept[name] = why
+        else:
+            stored[name] = Stored(form, shape, splits)
+    if not stored:
+        raise SettingsError(f"compress.to={recipe.to}: nothing to compress; {'; '.join(map(' '.join, kept.items()))}")
+    return stored, kept
+
+
+def apply(packed: Packed, language: LanguageModel) -> LanguageModel:
+    """The model with compressed weights, and with rounded inputs where the format has them."""
+    language.load_state_dict(files.unpacked(packed))
+    round_inputs(language, {name: one.form for name, one in packed.stored.items()})
+    return language
+
+
+def _matrices(language: LanguageModel) -> dict[str, tuple[tuple[int, int], tuple[int, ...]]]:
+    """Shape and splits, by name, in the order of a forward pass."""
+    outputs = {"embedding.weight": (len(language.embedding.weight),)} | matrices(language)
+    if language.head is not None:
+        outputs["head.weight"] = language.head.splits
+    width = {name: language.get_parameter(name).shape[1] for name in outputs}
+    return {name.removesuffix(".weight"): ((sum(rows), width[name]), rows) for name, rows in outputs.items()}
+
+
+def _form(language: LanguageModel, name: str, recipe: Recipe, inputs: int) -> tuple[Form | None, str]:
+    """Its form; or None, and why it is kept."""
+    if isinstance(language.get_submodule(name), Ternary):
+        return Form("ternary"), ""
+    if any(fnmatch(name, pattern) for pattern in recipe.keep):
+        return None, "was asked to stay"
+    form = recipe.form(name)
+    misfit = form.misfit(inputs)
+    return (None, f"stays: {misfit}") if misfit else (form, "")
+
+
+def _others(language: LanguageModel, compressed: set[str]) -> dict[str, Tensor]:
+    """What is kept, as it is stored; the model has it so from now on, as it will when it is read again."""
+    found = {}
+    for name, parameter in language.named_parameters():
+        if name.removesuffix(".weight") not in compressed:
+            found[name] = parameter.to("cpu", torch.bfloat16 if parameter.ndim > 1 else torch.float32, copy=True)
+            parameter.copy_(found[name])
+    return found
+
+
+def made(weight_OI: Tensor, gram_II: Tensor | None, stored: Stored, method: str) -> dict[str, Tensor]:
+    """The parts of a matrix (`compress.packed`), by a method."""
+    if stored.form.to == "ternary":
+        return files.of_ternary(weight_OI, stored.splits)
+    by = METHODS[method]
+    if by.informed and gram_II is None:  # of an embedding
+        by = METHODS["magnitude" if by.sparse else "round"]
+    return files.of_matrix(by.made(weight_OI, gram_II, stored.form))
