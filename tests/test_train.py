@@ -61,7 +61,7 @@ BAD = {
     "+mixture.weights.nope=1": "mixture.weights.nope=1.0: must be for one of data.domains: general",
     "+mixture.weights.qa=-1": "mixture.weights.qa=-1.0: must be at least 0",
     "+mixture.weights={qa: 0}": "mixture.weights={'qa': 0.0}: must be above 0",
-    "data.domains=[nope]": "data.domains: installed text has general, code, science, qa; it has no 'nope'",
+    "data.domains=[nope]": "data.domains: installed text has general, code, science, qa, chains; it has no 'nope'",
     "data=folder": "data.root",
     "where.outputs=/proc/nowhere": "/proc/nowhere",
     "length.lengths=[100]": "length.lengths=100: must be a divisor of data.span",

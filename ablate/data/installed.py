@@ -5,6 +5,7 @@
     code      the standard library's source, docstrings removed (those are in `general`)
     science   docstrings of numpy, scipy and their kin: formulas, references, worked examples
     qa        generated questions with worked steps (`ablate.data.questions`)
+    chains    such questions of one kind, which a tiny model can learn to answer
 
 Nothing is imported, only read and parsed. Packages come from literal lists, so what else an
 environment holds does not matter; a document names its file relative to the package, so neither
@@ -26,12 +27,13 @@ from typing import Any
 from ablate.corpus import targets
 from ablate.corpus.document import Document, order_key
 from ablate.data.documents import capped
-from ablate.data.questions import TRAINED, question
+from ablate.data.questions import ALONE, TRAINED, alone, question
 from ablate.run.settings import Data, SettingsError, UserError
 
 RECIPE = 1  # raise it when this file or `questions` gives other text for the same installation
 
 QA = "qa"
+WORKED = (QA, *ALONE)  # domains of worked questions
 SCIENCE = ("matplotlib", "networkx", "numpy", "pandas", "scipy")
 DESCRIBED = tuple(
     """
@@ -47,7 +49,8 @@ DESCRIBED = tuple(
 # Tests repeat themselves, codec tables are hardly text, and the manual's pages are in `general`.
 SKIPPED = {"test", "tests", "idle_test", "encodings", "pydoc_data", "__pycache__"}
 MIN_DOCSTRING = 100  # characters; shorter ones ("Return the size.") say too little to be a document
-ENOUGH = {"science": 8_000_000, QA: 4_000_000}  # bytes kept of the large and the endless, without data.domain_bytes
+# Bytes kept of the large and the endless, without data.domain_bytes
+ENOUGH = {"science": 8_000_000, QA: 4_000_000, "chains": 8_000_000}
 
 
 class Installed:
@@ -58,11 +61,12 @@ class Installed:
             if name not in DOMAINS:
                 key = f"data.sources.{domain}" if domain in data.sources else "data.domains"
                 raise UserError(f"{key}: installed text has {', '.join(DOMAINS)}; it has no {name!r}")
-        self.targets, self.pairs = targets.named(data, lambda name: name == QA), data.pairs
+        self.targets, self.pairs = targets.named(data, lambda name: name in WORKED), data.pairs
         if self.pairs:
             for domain, name in data.names.items():
-                if name != QA:
-                    raise SettingsError(f"data.pairs=true: {domain} has none; of installed text {QA} alone has pairs")
+                if name not in WORKED:
+                    have = f"of installed text {' and '.join(WORKED)} have pairs"
+                    raise SettingsError(f"data.pairs=true: {domain} has none; {have}")
         self.limit_bytes = data.domain_bytes
 
     def documents(self, name: str) -> Iterator[Document]:
@@ -114,6 +118,16 @@ def qa() -> Iterator[Document]:
         yield Document(asked.text, f"questions:{asked.kind}/{index}")
 
 
+def of_kind(kind: str) -> Iterator[Document]:
+    """Generated questions of a kind alone; none comes twice."""
+    seen = set[str]()
+    for index in range(TRAINED):
+        asked = alone(kind, index)
+        if asked.asked not in seen:
+            seen.add(asked.asked)
+            yield Document(asked.text, f"questions:{kind}/{index}")
+
+
 def _worked(documents: Iterator[Document], target: str) -> Iterator[Document]:
     """The same questions, with a part that counts: as many of them, whatever of them is told."""
     return (targets.document(target, worked, source) for worked, source in _questions(documents))
@@ -127,7 +141,8 @@ def _pairs(documents: Iterator[Document], target: str) -> Iterator[Document]:
 
 def _questions(documents: Iterator[Document]) -> Iterator[tuple[targets.Worked, str]]:
     for one in documents:
-        asked = question(int(one.source.rpartition("/")[2]))
+        kind, _, number = one.source.removeprefix("questions:").partition("/")
+        asked = alone(kind, int(number)) if kind in ALONE else question(int(number))
         yield targets.Worked(asked.asked, asked.steps, asked.answer), one.source
 
 
@@ -136,6 +151,7 @@ DOMAINS: dict[str, Callable[[], Iterator[Document]]] = {
     "code": code,
     "science": science,
     QA: qa,
+    **{kind: partial(of_kind, kind) for kind in ALONE},
 }
 
 

@@ -7,9 +7,19 @@
     Answer: 11
 
 Everything up to "Answer:" is a prompt. Numbers are whole, so a right answer is an equal one.
+
+`alone(kind, index)` is a question of a kind that takes no turns and is a domain of its own:
+
+    Question: What is 5 after a: plus 2, b: times 3, c: minus 6, d: plus 4?
+    Steps: a: 5 + 2 = 7. b: 7 * 3 = 21. c: 21 - 6 = 15. d: 15 + 4 = 19.
+    Answer: 19
+
+Its numbers are so small that a tiny model learns to calculate with them, and so small that questions come twice. So
+the text of a question decides whether it is for training or for tasks, not its index alone.
 """
 
 import datetime
+import hashlib
 import itertools
 import random
 from collections.abc import Callable
@@ -31,6 +41,9 @@ CONVERSIONS = (
     ("dozens", "pieces", 12),
 )
 TRAINED = 10**9  # text to train on is of indices below it; questions from here on are for tasks
+LARGEST = 50  # number in a chain
+TOLD = {"+": "plus", "-": "minus", "*": "times"}  # in words, by which items are looked for in training text
+KEPT = 32  # of 256 questions of a kind alone, so many are for tasks
 
 
 class Worked(NamedTuple):
@@ -61,6 +74,17 @@ def question(index: int) -> Question:
     """The question number `index`, the same everywhere; kinds take turns."""
     kind = list(KINDS)[index % len(KINDS)]
     return Question(kind, *KINDS[kind](random.Random(f"question {index}")))
+
+
+def alone(kind: str, index: int) -> Question:
+    """The question number `index` of a kind alone, the same everywhere."""
+    drawn = (ALONE[kind](random.Random(f"{kind} {index} {attempt}")) for attempt in itertools.count())
+    return Question(kind, *next(one for one in drawn if for_tasks(one.asked) == (index >= TRAINED)))
+
+
+def for_tasks(asked: str) -> bool:
+    """Whether a question of a kind alone is for tasks, and so in no text to train on."""
+    return hashlib.sha256(asked.encode()).digest()[0] < KEPT
 
 
 def arithmetic(rng: random.Random) -> Worked:
@@ -181,6 +205,20 @@ def comparing(rng: random.Random) -> Worked:
     return Worked(asked, steps, str(n + b + c))
 
 
+def chains(rng: random.Random) -> Worked:
+    """Four operations on small numbers, one after another. Some multiply, so that their order matters."""
+    begin = value = rng.randint(1, 9)
+    told, steps = list[str](), list[str]()
+    for name in "abcd":
+        by = {"+": rng.randint(2, 9), "-": rng.randint(2, 9), "*": rng.randint(2, 3)}
+        results = {"+": value + by["+"], "-": value - by["-"], "*": value * by["*"]}
+        sign = rng.choice([sign for sign, result in results.items() if 0 < result <= LARGEST])
+        told.append(f"{name}: {TOLD[sign]} {by[sign]}")
+        steps.append(f"{name}: {value} {sign} {by[sign]} = {results[sign]}.")
+        value = results[sign]
+    return Worked(f"What is {begin} after {', '.join(told)}?", " ".join(steps), str(value))
+
+
 KINDS: dict[str, Callable[[random.Random], Worked]] = {
     "arithmetic": arithmetic,
     "division": division,
@@ -193,3 +231,4 @@ KINDS: dict[str, Callable[[random.Random], Worked]] = {
     "sequences": sequences,
     "comparing": comparing,
 }
+ALONE: dict[str, Callable[[random.Random], Worked]] = {"chains": chains}

@@ -71,7 +71,7 @@ class Data:
     # Of documents with parts (rows of prompt and response, dialogues), by domain, whose tokens count: answers, all, or
     # roles with a + between them, {chat: user+assistant}. A domain that is not named counts answers
     counts: Annotated[dict[str, str], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)
-    # Of worked questions (the installed domain qa, rows of prompt, trace and answer), by domain, what is to be learnt:
+    # Of worked questions (installed: qa, chains; rows of prompt, trace and answer), by domain, what is to be learnt:
     # an entry of `corpus.targets.TARGETS`, {qa: trace_then_answer}. A domain that is not named is text as it is
     target: Annotated[dict[str, str], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)
     # A chat template for dialogues, a file of Jinja as transformers has it; empty: `corpus/chat.jinja`

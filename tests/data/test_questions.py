@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import pytest
 
-from ablate.data.questions import CONVERSIONS, KINDS, question
+from ablate.corpus.checker import wrong
+from ablate.data.questions import ALONE, CONVERSIONS, KINDS, TRAINED, alone, question
 
 COUNT = 200  # of each kind
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
@@ -75,6 +76,14 @@ def solve_comparing(asked):
     return n + (n + more) + (n + more - fewer)
 
 
+def solve_chains(asked):
+    begin, *changes = re.findall(r"(?:is|plus|minus|times) \d", asked)
+    value = int(begin[3:])
+    for sign, by in (change.split() for change in changes):
+        value = {"plus": value + int(by), "minus": value - int(by), "times": value * int(by)}[sign]
+    return value
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_answers_are_right(kind):
     solve = globals()[f"solve_{kind}"]
@@ -103,3 +112,21 @@ def test_text_ends_in_the_answer():
     asked = question(6)
     assert asked.text == f"{asked.prompt} {asked.answer}"
     assert asked.text.splitlines()[-1] == f"Answer: {asked.answer}"
+
+
+@pytest.mark.parametrize("kind", ALONE)
+@pytest.mark.parametrize("first", [0, TRAINED])
+def test_kinds_with_a_domain_of_their_own_are_right_and_their_steps_are_read(kind, first):
+    for index in range(first, first + COUNT):
+        asked = alone(kind, index)
+        assert asked.answer == str(globals()[f"solve_{kind}"](asked.asked)), asked.text
+        assert wrong(asked.steps, asked.answer, asked.answer) == ""
+        assert asked.steps.endswith(f" = {asked.answer}."), "a trace alone ends in the answer"
+
+
+@pytest.mark.parametrize("kind", ALONE)
+def test_a_question_comes_twice_but_never_on_both_sides(kind):
+    """Numbers are small, so that indices alone would not keep questions of tasks out of training text."""
+    trained, asked = ({alone(kind, first + i).asked for i in range(20_000)} for first in (0, TRAINED))
+    assert len(trained) < 20_000
+    assert trained.isdisjoint(asked)

@@ -9,10 +9,14 @@ import pytest
 from small import write_jsonl
 
 from ablate.corpus import checker
+from ablate.data.heldout import HeldOut, texts_of
 from ablate.data.questions import question
 from ablate.data.request import asked
 from ablate.data.tokens import prepare
+from ablate.run.evaluate import Task
 from ablate.run.settings import Data, SettingsError
+from ablate.scores.contamination import search
+from ablate.scores.tasks.questions import Options, make
 
 QA: dict[str, Any] = {"domains": ["qa"], "domain_bytes": 60_000, "vocabulary": 300, "span": 16, "validation": 0.1}
 
@@ -95,7 +99,7 @@ def test_pairs_may_be_of_answers_alone(tmp_path):
     assert all(re.fullmatch(r"Answer: -?\d+", response) for _, response, _ in found)
     with pytest.raises(SettingsError, match=r"^data\.target\.qa=repair: must be one of answer, trace, trace_th"):
         prepare(installed(**PAIRS, target={"qa": "repair"}), tmp_path)
-    with pytest.raises(SettingsError, match=r"^data\.pairs=true: code has none; of installed text qa "):
+    with pytest.raises(SettingsError, match=r"^data\.pairs=true: code has none; of installed text qa and chains have"):
         prepare(installed(**PAIRS | {"domains": ["qa", "code"]}), tmp_path)
 
 
@@ -106,3 +110,27 @@ def test_what_is_held_out_of_pairs_is_held_out_of_the_phase_before(tmp_path):
     known = [set(json.loads((one.folder / "sources.json").read_text())["qa"]) for one in (pairs, tune)]
     assert len(known[0]) > 50
     assert known[0] < known[1]
+
+
+CHAINS = {"domains": ["chains"], "domain_bytes": 1_000_000, "validation": 0.01}
+
+
+@pytest.mark.parametrize("target", ["answer", "trace_then_answer"])
+def test_no_question_of_chains_is_in_training_text_twice_or_in_another_split_or_in_a_task(tmp_path, target):
+    """By text: the numbers are so small that a question of another index may be the same."""
+    corpus = prepare(installed(**CHAINS, target={"chains": target}), tmp_path)
+    asked = {split: questions_of(corpus, split) for split in ("train", "validation")}
+    items = make(Task(items=2000), Options(kinds=["chains"], steps=False), HeldOut(corpus), 2000)
+    of_tasks = [item.context.partition("\n")[0] for item in items]
+    assert len(asked["train"]) > 5000
+    assert len(asked["validation"]) > 50
+    everywhere = [*asked["train"], *asked["validation"]]
+    assert len(set(everywhere)) == len(everywhere)
+    assert set(everywhere).isdisjoint(of_tasks)
+    assert search({"chains": items}, corpus) == {"chains": []}
+
+
+def questions_of(corpus, split):
+    """The first line of every document that is whole."""
+    texts = [text for chunk in texts_of(corpus, "chains", split) for text in chunk]
+    return [text.partition("\n")[0] for text in texts if text.startswith("Question: ")]

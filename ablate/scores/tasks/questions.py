@@ -14,7 +14,7 @@ from fractions import Fraction
 from math import gcd
 from typing import Any
 
-from ablate.data.questions import KINDS, TRAINED, Question, question
+from ablate.data.questions import ALONE, KINDS, TRAINED, Question, alone, question
 from ablate.run.evaluate import Task
 from ablate.run.fields import strict
 from ablate.run.parts import require_member
@@ -31,22 +31,22 @@ SIGNED = ("arithmetic", "algebra", "sequences")  # whose answers may lie below z
 class Options:
     """Which questions, and how much of them is told."""
 
-    kinds: list[str] = dataclasses.field(default_factory=list)  # of `data.questions.KINDS`; empty: all ten
+    # Of `data.questions`, KINDS and ALONE; empty: all ten of KINDS
+    kinds: list[str] = dataclasses.field(default_factory=list)
     # Whether the worked steps stand before the answer, as in text to train on: then it is what they end in
     steps: bool = True
 
 
 def check(key: str, task: Task, options: Options) -> None:
     for kind in options.kinds:
-        require_member(f"{key}.options.kinds", kind, KINDS)
+        require_member(f"{key}.options.kinds", kind, KINDS | ALONE)
 
 
 def make(task: Task, options: Options, text: Text, wanted: int) -> list[Item]:
     found: dict[tuple[str, ...], Item] = {}
-    for index in _indices(task.seed, options.kinds or list(KINDS)):
+    for index, asked in _asked(task.seed, options.kinds or list(KINDS)):
         if len(found) == wanted:
             break
-        asked = question(index)
         wrong = near_misses(asked, random.Random(f"near {index}"))
         if len(wrong) == WRONG:
             context = asked.prompt if options.steps else f"Question: {asked.asked}\nAnswer:"
@@ -55,11 +55,13 @@ def make(task: Task, options: Options, text: Text, wanted: int) -> list[Item]:
     return list(found.values())
 
 
-def _indices(seed: int, kinds: list[str]) -> Iterator[int]:
-    """Kinds take turns, as in `data.questions`."""
-    places = sorted(list(KINDS).index(kind) for kind in set(kinds))
+def _asked(seed: int, kinds: list[str]) -> Iterator[tuple[int, Question]]:
+    """Kinds take turns, as in `data.questions`; in each turn, those alone come last."""
+    places = sorted(list(KINDS).index(kind) for kind in set(kinds) & set(KINDS))
     first = TRAINED + seed * BLOCK
-    return (start + place for start in range(first, first + BLOCK, len(KINDS)) for place in places)
+    for start in range(first, first + BLOCK, len(KINDS)):
+        yield from ((start + place, question(start + place)) for place in places)
+        yield from ((start, alone(kind, start)) for kind in ALONE if kind in kinds)
 
 
 def near_misses(asked: Question, rng: random.Random) -> list[str]:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ablate.data import installed
-from ablate.data.questions import KINDS, TRAINED, question
+from ablate.data.questions import ALONE, KINDS, TRAINED, alone, question
 from ablate.run.evaluate import Task
-from ablate.scores.tasks.questions import BLOCK, Options, _indices, make, near_misses
+from ablate.scores.tasks.questions import BLOCK, Options, _asked, make, near_misses
 from tests.scores.tasks.heldtext import Held
 
 NONE = Held({})
@@ -19,7 +19,7 @@ def test_training_text_ends_where_questions_for_tasks_begin(monkeypatch):
     """However large a corpus is: its questions are those below a bound, and tasks of any seed are not."""
     monkeypatch.setattr(installed, "TRAINED", 7)
     assert len(list(installed.qa())) == 7
-    assert all(next(_indices(seed, [kind])) >= TRAINED for seed in (0, 1, 10**6) for kind in KINDS)
+    assert all(next(_asked(seed, [kind]))[0] >= TRAINED for seed in (0, 1, 10**6) for kind in KINDS | ALONE)
 
 
 def test_seeds_ask_other_questions():
@@ -62,3 +62,11 @@ def test_without_steps_the_question_stands_alone():
     [item] = make(Task(), Options(steps=False), NONE, 1)
     asked = question(int(item.key.rpartition("/")[2]))
     assert item.context == f"Question: {asked.asked}\nAnswer:"
+
+
+def test_kinds_with_a_domain_of_their_own_are_asked_where_they_are_named():
+    both = make(Task(), Options(kinds=["chains", "units"]), NONE, 20)
+    assert {item.key.partition("/")[0] for item in both} == {"chains", "units"}
+    assert not any(item.key.startswith("chains") for item in make(Task(), Options(), NONE, 50))
+    item = next(item for item in both if item.key.startswith("chains"))
+    assert item.context == alone("chains", int(item.key.rpartition("/")[2])).prompt
