@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ablate.corpus import chat, targets
+from ablate.corpus import targets
 from ablate.corpus.document import Document
 from ablate.corpus.ordered import ordered
 from ablate.corpus.readers.file import shown
@@ -49,9 +49,7 @@ class Folder:
         yield from ordered(document for below, path in files.items() for document in read(path, below, columns))
 
     def signature(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"read": READ, "columns": dict(self.columns.named)}
-        if self.columns.template:
-            found["template"] = chat.template(self.columns.template)
+        found: dict[str, Any] = {"read": READ, "columns": dict(self.columns.named)} | self.columns.written()
         for name, listing in self.listings.items():
             stats = {f"{name}/{below}": path.stat() for below, path in listing.files.items()}
             # what was changed and given its old time back has another time of change

@@ -4,13 +4,14 @@
                     code: bigcode/starcoderdata#content                a column other than `text`
                     notes: /home/me/notes                              a folder: the same, without a network
 
-A domain that `data.sources` does not name has its usual dataset. Only the split `train` is read. Columns of other names
-are named by `data.columns` too, for all datasets; a source only there.
+A domain that `data.sources` does not name has its usual dataset. Only the split `train` is read. Rows are those of
+files (`corpus.readers.rows`): texts, dialogues, questions and pairs. Columns of other names are named by `data.columns`
+too, for all datasets; a source only there.
 
 Rows come in an order shuffled as far as a stream allows (parts of the dataset, and rows within a
-buffer), always the same one. Each row is a document and a source of its own unless `data.columns.source`
-names one: what a column of that name means differs from one dataset to the next. Text cut into rows
-(chapters of a book) may thus straddle training and validation.
+buffer), always the same one. Each row is a document. Its source is its text, or what it asks, unless
+`data.columns.source` names one: what a column of that name means differs from one dataset to the next. Text cut into
+rows (chapters of a book) may thus straddle training and validation.
 """
 
 from collections.abc import Iterator
@@ -18,10 +19,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablate.corpus.document import Document, identity, order_key
-from ablate.corpus.readers.rows import META, Columns, described
+from ablate.corpus import targets
+from ablate.corpus.document import Document, identity
+from ablate.corpus.readers.file import File
+from ablate.corpus.readers.rows import HELD, Columns, Rows
 from ablate.run.failures import first_line
-from ablate.run.settings import Data, SettingsError, UserError
+from ablate.run.settings import Data, UserError
 
 SPLIT = "train"
 USUAL = {
@@ -45,6 +48,16 @@ class Dataset(NamedTuple):
         return cls(path, config or None, column)
 
 
+class Served(File):
+    """Stands for the file of a dataset that is served row by row, in no order that a number would tell."""
+
+    def fault(self, what: str) -> UserError:
+        return UserError(f"data.sources: {self.name}: {what}")
+
+    def source(self, named: str, alone: str | int) -> str:
+        return f"{self.name}/{named or alone}"
+
+
 class Hub:
     """The source `hub`."""
 
@@ -53,11 +66,7 @@ class Hub:
             raise UserError(
                 "data.domain_bytes=0: must be above 0 with data.source=hub, where few datasets come to an end"
             )
-        self.columns = Columns.of(data.columns).named
-        if parts := [what for what in self.columns if what not in ("text", "source", *META)]:
-            raise SettingsError(
-                f"data.columns.{parts[0]}: must be left out with data.source=hub, which reads texts alone"
-            )
+        self.columns, self.targets = Columns.of(data.columns, data.template, data.pairs), targets.named(data)
         given = set(data.sources.values())
         self.usual = {name: USUAL[name] for name in data.names.values() if name in USUAL and name not in given}
         self.names = sorted({self.usual.get(name, name) for name in data.names.values()})
@@ -72,25 +81,27 @@ class Hub:
 
     def documents(self, name: str) -> Iterator[Document]:
         """Raises UserError, one line, for a dataset or column that does not exist or cannot be reached or read."""
-        name = self.usual.get(name, name)
-        column = self._column(name)
-        wanted = {"text": column} | {what: named for what, named in self.columns.items() if what != "text"}
+        target, name = self.targets.get(name, ""), self.usual.get(name, name)
+        rows = Rows(Served(Path(name), name), self._columns(name)._replace(target=target))
         for row in _rows(name):
-            for missing in (named for named in wanted.values() if named not in row):
-                raise UserError(f"data.sources: {name} has no column {missing!r}; it has {', '.join(row)}")
-            text = row[column]
-            if not isinstance(text, str):
-                raise UserError(f"data.sources: {name}: column {column!r} must hold text, not {type(text).__name__}")
-            source = row[wanted["source"]] if "source" in wanted else None
-            source = f"{name}/{order_key(text).hex() if source is None else source}"
-            yield Document(text, source, {"id": identity(source, text)} | described(row, self.columns))
+            document = rows.document(row)
+            yield document._replace(meta={"id": identity(document.source, document.text), **document.meta})
+
+    def _columns(self, name: str) -> Columns:
+        """Those of a dataset, whose name may say the one of its text."""
+        named, column = self.columns.named, Dataset.of(name).column
+        if not column:
+            return self.columns
+        others = {what: other for what, other in named.items() if what not in HELD}
+        return Columns.of({"text": column, **others}, self.columns.template, self.columns.pairs)
 
     def _column(self, name: str) -> str:
-        return Dataset.of(name).column or self.columns.get("text", "text")
+        return Dataset.of(name).column or self.columns.named.get("text", "text")
 
     def signature(self) -> dict[str, Any]:
         """Files of folders. What lies on the hub is taken to stay: asking would need a network at every start."""
-        return {name: _files(Path(Dataset.of(name).path)) for name in self.names} | {"columns": dict(self.columns)}
+        files = {name: _files(Path(Dataset.of(name).path)) for name in self.names}
+        return files | {"columns": dict(self.columns.named)} | self.columns.written()
 
 
 def _rows(name: str) -> Iterator[dict[str, Any]]:

@@ -47,8 +47,8 @@ SOURCES: dict[str, type[Source]] = {"installed": Installed, "folder": Folder, "h
 def check(data: Data) -> None:
     """Raises SettingsError for a source that there is not, and for a template that this one has no use for."""
     require_member("data.source", data.source, SOURCES)
-    if data.template and data.source != "folder":
-        raise SettingsError(f"data.template={data.template}: must be empty unless data.source=folder")
+    if data.template and data.source not in (known := ("folder", "hub")):
+        raise SettingsError(f"data.template={data.template}: must be empty unless data.source={' or '.join(known)}")
 
 
 def open_source(data: Data) -> Source:

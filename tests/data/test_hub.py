@@ -11,6 +11,7 @@ from small import documents_of, intact, write_jsonl  # pyrefly: ignore  # beside
 
 from ablate.data.hub import USUAL, Dataset, Hub
 from ablate.data.questions import question
+from ablate.data.text import open_source
 from ablate.data.tokens import prepare
 from ablate.run.settings import Data, UserError
 
@@ -128,18 +129,63 @@ def test_columns_of_other_names(dataset):
     assert document.meta["url"] == question(number).text
 
 
+ROWS_OF: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "answers": ({"prompt": "{0} + 1?", "response": "{1}"}, {}),
+    "dialogues": ({"messages": [("user", "{0}?"), ("assistant", "{1}!")]}, {"template": "t.jinja"}),
+    "worked questions": (
+        {"prompt": "{0} + 1?", "trace": "{0} + 1 = {1}.", "answer": "{1}"},
+        {"target": {"chat": "answer"}},
+    ),
+    "pairs": ({"q": "{0} + 1?", "chosen": "{1}", "rejected": "?"}, {"pairs": True, "columns": {"prompt": "q"}}),
+}
+
+
+def filled(value: Any, number: int) -> Any:
+    if isinstance(value, list):
+        return [{"role": role, "content": filled(content, number)} for role, content in value]
+    return value.format(number, number + 1)
+
+
+@pytest.mark.parametrize("kind", ROWS_OF)
+def test_rows_with_parts_are_those_of_files(kind, tmp_path, monkeypatch):
+    """The same documents; those of one prompt are one source."""
+    monkeypatch.chdir(tmp_path)
+    Path("t.jinja").write_text("{% for m in messages %}|{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}")
+    row, settings = ROWS_OF[kind]
+    rows = [{name: filled(value, number) for name, value in row.items()} for number in range(120)]
+    write_jsonl(tmp_path / "text" / "chat" / "rows.jsonl", rows)
+    given: dict[str, Any] = {"domains": ["chat"], "vocabulary": 320, "span": 32, "validation": 0.2, "focus": "chat"}
+    file = Data(source="folder", root=str(tmp_path / "text"), **given, **settings)
+    served = Data(
+        source="hub", sources={"chat": str(tmp_path / "text" / "chat")}, domain_bytes=10**6, **given, **settings
+    )
+    found = [list(open_source(one).documents(one.names["chat"])) for one in (file, served)]
+    there, here = (sorted((d.text, d.meta["parts"]) for d in documents) for documents in found)
+    assert there == here
+    assert len({d.source for d in found[1]}) == 120
+    corpus = prepare(served, tmp_path / "out")
+    assert intact(corpus)
+    assert 0 < corpus.counted("chat", "train") < corpus.num_tokens("chat", "train")
+
+
+def test_a_text_that_is_named_goes_before_columns_of_parts(dataset):
+    """In a mixture of both."""
+    named = Hub(data({"a": f"{dataset}#content"}, columns={"messages": "talk"}))
+    assert next(named.documents(f"{dataset}#content")).text.startswith("code of ")
+
+
 def test_no_name():
     with pytest.raises(UserError, match="'#text' names no dataset"):
         hub("#text")
 
 
 def test_a_missing_column_is_named_with_those_there_are(dataset):
-    name = f"{dataset}#body"
-    assert complaint(name) == f"data.sources: {name} has no column 'body'; it has text, content, number"
+    name, key = f"{dataset}#body", "data.columns.text=body"
+    assert complaint(name) == f"data.sources: {name}: no column 'body' (it has text, content, number); {key}"
 
 
 def test_a_column_without_text(dataset):
-    assert "column 'number' must hold text, not int" in complaint(f"{dataset}#number")
+    assert "column 'number' must be a string, not int" in complaint(f"{dataset}#number")
 
 
 def test_an_unknown_configuration(dataset):

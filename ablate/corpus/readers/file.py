@@ -37,6 +37,10 @@ class File:
     def fault(self, what: str) -> UserError:
         return UserError(f"{shown(self.path)}{f', {self.unit} {self.number}' if self.number else ''}: {what}")
 
+    def source(self, named: str, alone: str | int) -> str:
+        """What a row belongs to: to what it names, or, where it stands alone, to itself."""
+        return named or f"{self.name}:{alone}"
+
     @property
     def compression(self) -> str:
         return COMPRESSIONS.get(self.path.suffix.lower(), "")

@@ -11,6 +11,7 @@ A row with a source has it. Rows without one are each a source of their own, `<f
 chapters of a book, which must not straddle training and held-out text, need a `source`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -58,6 +59,10 @@ class Columns(NamedTuple):
             return PAIRS
         content = HELD & set(self.named)
         return (TRACED,) if self.target else tuple(form for form in FORMS if content <= set(form))
+
+    def written(self) -> dict[str, str]:
+        """The text of the template that dialogues are written by, if it is not the usual one."""
+        return {"template": chat.template(self.template)} if self.template else {}
 
     @classmethod
     def of(cls, named: Mapping[str, str], template: str = "", pairs: bool = False) -> "Columns":
@@ -118,7 +123,7 @@ class Rows:
         if there != self.there:
             self.there, self.found = there, self.columns.among(self.file, there)
         meta = {what: said for what in META if (said := _plain(row.get(self.found.get(what))))}
-        source = self._source(row) or f"{self.file.name}:{self._alone(row)}"
+        source = self.file.source(self._source(row), self._alone(row))
         if "text" in self.found:
             return Document(self._text(row, "text"), source, meta)
         if self.columns.pairs:
@@ -129,8 +134,15 @@ class Rows:
         return turns.document(self._parts(row), source, meta)
 
     def _alone(self, row: Mapping[str, Any]) -> str | int:
-        """What names the source of a row that names none."""
-        return order_key(self._text(row, "prompt")).hex()[:16] if self.columns.pairs else self.file.number
+        """What names the source of a row that names none: its number; of a pair what is asked, and of a row that has no
+        number what it says first."""
+        if self.columns.pairs:
+            return order_key(self._text(row, "prompt")).hex()[:16]
+        if self.file.number:
+            return self.file.number
+        first = next(what for what in ("text", "prompt", "messages") if what in self.found)
+        said = json.dumps(row[self.found[first]], default=str) if first == "messages" else self._text(row, first)
+        return order_key(said).hex()
 
     def _parts(self, row: Mapping[str, Any]) -> list[Part]:
         if "messages" in self.found:
@@ -152,13 +164,6 @@ class Rows:
         if source is not None and (isinstance(source, bool) or not isinstance(source, str | int)):
             raise self.file.fault(f"column {name!r} must be a string, not {type(source).__name__}")
         return "" if source is None else _utf8(str(source))
-
-
-def described(row: Mapping[str, Any], named: Mapping[str, str]) -> dict[str, str]:
-    """What a row says of its text in columns of the usual names, or of those that are named."""
-    names = {what: (named[what],) if what in named else USUAL[what] for what in META}
-    found = {what: _plain(next((row[name] for name in names[what] if name in row), "")) for what in META}
-    return {what: said for what, said in found.items() if said}
 
 
 def _plain(value: Any) -> str:
