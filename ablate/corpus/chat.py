@@ -57,6 +57,26 @@ def parts(messages: Sequence[Mapping[str, Any]], template: str) -> list[Part]:
     return [part for part in (*found, Part(FRAME, text[end:])) if part.text]
 
 
+def pair(better: Any, worse: Any, template: str) -> list[list[Part]]:
+    """Two dialogues that differ in what the assistant says last, each as what the template writes before that, and it.
+
+    Raises ValueError for dialogues that differ elsewhere or end otherwise.
+    """
+    both = [_last(messages, template) for messages in (better, worse)]
+    if both[0][0] != both[1][0]:
+        raise ValueError("the better and the worse dialogue must be equal to their last message")
+    return both
+
+
+def _last(messages: Any, template: str) -> list[Part]:
+    _check(messages)
+    if messages[-1]["role"] != "assistant":
+        raise ValueError(f"a dialogue must end with the assistant, not {str(messages[-1])[:80]!r}")
+    found = parts(messages, template)
+    place = max(number for number, part in enumerate(found) if part.role == "assistant")
+    return [Part(FRAME, "".join(part.text for part in found[:place])), found[place]]
+
+
 def asked(content: str, template: str) -> str:
     """What a user says, as the assistant is to go on with it. Raises ValueError for a template that cannot write it."""
     return _written([{"role": "user", "content": content}], template, add_generation_prompt=True)[0]

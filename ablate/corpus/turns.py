@@ -14,7 +14,7 @@ from ablate.run.settings import SettingsError, UserError
 
 PARTS = "parts"
 ANSWERS, ALL = "answers", "all"
-PAIR = ("prompt", "chosen", "prompt", "rejected")  # roles of the parts of a pair
+BETTER, WORSE = "chosen", "rejected"  # roles of the second and the fourth part of a pair
 ANSWERING = ("response", "assistant")  # who writes answers: of rows of prompt and response, and of dialogues
 
 
@@ -34,15 +34,13 @@ def pair(prompt: str, response: str) -> list[Part]:
     return [Part("prompt", prompt if apart else f"{prompt}\n"), Part("response", response)]
 
 
-def pair_of(prompt: str, chosen: str, rejected: str, source: str, meta: Mapping[str, Any]) -> Document:
-    """A question with a better and a worse answer: parts prompt, chosen, prompt, rejected."""
-    both = (_cleaned(pair(prompt, response)) for response in (chosen, rejected))
-    named = [
-        part._replace(role=part.role.replace("response", which))
-        for which, parts in zip(("chosen", "rejected"), both, strict=True)
-        for part in parts
-    ]
-    return _of(named, source, meta)
+def pair_of(better: Iterable[Part], worse: Iterable[Part], source: str, meta: Mapping[str, Any]) -> Document:
+    """A question with a better and a worse answer, each as question and answer; what is empty of it is left out."""
+    found = list[Part]()
+    for asked_and_said, role in ((better, BETTER), (worse, WORSE)):
+        asked, said = asked_and_said
+        found += _cleaned([asked, said._replace(role=role)])
+    return _of(found, source, meta)
 
 
 def has_parts(document: Document) -> bool:

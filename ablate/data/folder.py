@@ -38,7 +38,7 @@ class Folder:
         self.root, self.columns = Path(data.root), Columns.of(data.columns, data.template, data.pairs)
         if not data.root or not self.root.is_dir():
             raise UserError(f"data.root={data.root}: must be a folder with one folder of text for each domain")
-        self.targets = targets.named(data)
+        self.targets = targets.named(data, lambda name: not data.pairs)
         self.listings = {name: self._listing(data, domain, name) for domain, name in data.names.items()}
 
     def documents(self, name: str) -> Iterator[Document]:

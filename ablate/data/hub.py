@@ -66,7 +66,10 @@ class Hub:
             raise UserError(
                 "data.domain_bytes=0: must be above 0 with data.source=hub, where few datasets come to an end"
             )
-        self.columns, self.targets = Columns.of(data.columns, data.template, data.pairs), targets.named(data)
+        self.columns, self.targets = (
+            Columns.of(data.columns, data.template, data.pairs),
+            targets.named(data, lambda name: not data.pairs),
+        )
         given = set(data.sources.values())
         self.usual = {name: USUAL[name] for name in data.names.values() if name in USUAL and name not in given}
         self.names = sorted({self.usual.get(name, name) for name in data.names.values()})

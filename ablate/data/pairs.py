@@ -4,18 +4,22 @@
     half of the worse one          | end | prompt | rejected | end | end ...    after it, 0 elsewhere
 
 A stream of pairs has one more end token behind the last, which no row reads as anything but a target. What does not
-fit into half a span is left out and counted, and so is a pair of equal responses, which teaches nothing.
+fit into half a span is left out and counted, and so is a pair of equal responses, which teaches nothing, and one of
+which a part is empty.
 """
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ablate.corpus import turns
+from ablate.corpus.chat import FRAME
 from ablate.corpus.document import Document
-from ablate.corpus.turns import PAIR, Part, parts_of
+from ablate.corpus.turns import BETTER, WORSE, Part
 from ablate.data.encoder import Encoder
 from ablate.run.settings import UserError
 
+ROLES = ("prompt", BETTER, "prompt", WORSE)  # of the parts of a pair; of dialogues a FRAME in place of a prompt
 MOST = 0.5  # of the pairs: where more are left out, the rest is another text
 
 
@@ -23,10 +27,11 @@ def encoded(
     encoder: Encoder, documents: Sequence[Document], domain: str, span: int
 ) -> tuple[list[Document], np.ndarray, np.ndarray]:
     """The pairs that fit, their tokens, and which of these count. Raises UserError for a document that is no pair."""
-    whole = [_parts(document, domain) for document in documents]
-    found = iter(list(encoder.ids([part.text for parts in whole for part in parts], domain)))
+    read = [(document, _parts(document, domain)) for document in documents]
+    read = [(document, parts) for document, parts in read if len(parts) == len(ROLES)]
+    found = iter(list(encoder.ids([part.text for _, parts in read for part in parts], domain)))
     kept, tokens, marks = list[Document](), list[int](), list[int]()
-    for document, parts in zip(documents, whole, strict=True):
+    for document, parts in read:
         prompt, chosen, again, rejected = (next(found) for _ in parts)
         halves = _half(prompt, chosen, span // 2, encoder.end), _half(again, rejected, span // 2, encoder.end)
         if chosen != rejected and all(halves):
@@ -43,16 +48,19 @@ def told(domain: str, split: str, documents: int, left_out: int, span: int) -> s
         return ""
     text = f"domain {domain}: {left_out} of {documents + left_out} pairs of its {split} text"
     if left_out > MOST * (documents + left_out):
-        raise UserError(f"{text} have equal responses or do not fit into data.span={span}, half of it for each")
-    return f"{text} are left out: equal responses, or longer than half of data.span={span}"
+        raise UserError(
+            f"{text} have equal or empty responses or do not fit into data.span={span}, half of it for each"
+        )
+    return f"{text} are left out: equal or empty responses, or longer than half of data.span={span}"
 
 
 def _parts(document: Document, domain: str) -> list[Part]:
-    parts = parts_of(document, domain) if "parts" in document.meta else []
-    if tuple(part.role for part in parts) != PAIR:
+    """The parts of a pair, fewer where some are empty."""
+    parts = turns.parts_of(document, domain) if turns.has_parts(document) else []
+    if not parts or {part.role for part in parts} - {*ROLES, FRAME}:
         raise UserError(
             f"domain {domain}: {document.source} is no pair; data.pairs=true needs rows of prompt, chosen and "
-            "rejected, none of them empty"
+            "rejected, or of two dialogues"
         )
     return parts
 

@@ -45,10 +45,12 @@ SOURCES: dict[str, type[Source]] = {"installed": Installed, "folder": Folder, "h
 
 
 def check(data: Data) -> None:
-    """Raises SettingsError for a source that there is not, and for a template that this one has no use for."""
+    """Raises SettingsError for a source that there is not, and for a template or pairs that this one does not have."""
     require_member("data.source", data.source, SOURCES)
     if data.template and data.source not in (known := ("folder", "hub")):
         raise SettingsError(f"data.template={data.template}: must be empty unless data.source={' or '.join(known)}")
+    if data.pairs and data.source == "shards":
+        raise SettingsError("data.source=shards: must be another with data.pairs=true: files of tokens have no pairs")
 
 
 def open_source(data: Data) -> Source:

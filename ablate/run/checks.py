@@ -100,6 +100,8 @@ def _check_pairs(s: Settings) -> None:
         _require(span % 2 == 0, "data.span", span, "even with data.pairs=true: a half for each response")
         allowed = f"[{span}] with data.pairs=true: a row is a pair, and fills data.span"
         _require(s.length.lengths == [span], "length.lengths", s.length.lengths, allowed)
+        allowed = "left out with data.pairs=true, where both responses count"
+        _require(not s.data.counts, "data.counts", s.data.counts, allowed)
 
 
 def _check_mixture(s: Settings) -> None:

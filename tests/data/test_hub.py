@@ -136,6 +136,10 @@ ROWS_OF: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"prompt": "{0} + 1?", "trace": "{0} + 1 = {1}.", "answer": "{1}"},
         {"target": {"chat": "answer"}},
     ),
+    "pairs of dialogues": (
+        {key: [("user", "{0}?"), ("assistant", said)] for key, said in {"chosen": "{1}", "rejected": "?"}.items()},
+        {"pairs": True},
+    ),
     "pairs": ({"q": "{0} + 1?", "chosen": "{1}", "rejected": "?"}, {"pairs": True, "columns": {"prompt": "q"}}),
 }
 

@@ -1,6 +1,8 @@
 """Rows of prompt, chosen and rejected: a pair fills a span, and what does not fit is told."""
 
+import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from small import intact, write_jsonl  # pyrefly: ignore  # beside this file
 
 from ablate.data.batches import Steps, training_spans, validation_rows
+from ablate.data.text import check as check_source
 from ablate.data.tokens import num_spans, prepare
 from ablate.data.windows import IGNORED
 from ablate.fit.objectives import check
@@ -30,13 +33,13 @@ def data(root, rows=None, **settings) -> Data:
     return Data(source="folder", root=str(root), **(given | {"validation": 0.1} | settings))
 
 
-def halves(corpus, split="train") -> list[tuple[str, str]]:
+def halves(corpus, split="train", span=SPAN) -> list[tuple[str, str]]:
     """(text, what counts of it) of every half of every pair."""
     tokens, marks, end = corpus.tokens("sums", split), corpus.marks("sums", split), corpus.end
     assert marks is not None
     found, decode = [], corpus.tokenizer().decode
-    for begin in range(0, len(tokens) - 1, SPAN // 2):
-        ids, counts = tokens[begin : begin + SPAN // 2], marks[begin : begin + SPAN // 2]
+    for begin in range(0, len(tokens) - 1, span // 2):
+        ids, counts = tokens[begin : begin + span // 2], marks[begin : begin + span // 2]
         assert ids[0] == ids[-1] == end
         [stop] = np.flatnonzero(np.diff(counts.astype(int), append=0) == -1).tolist()  # one run of them
         assert (ids[stop:] == end).all()
@@ -66,7 +69,7 @@ def test_what_does_not_fit_and_equal_responses_are_left_out_and_told(tmp_path, c
     assert sum(one["documents"] for one in told.values()) == 179
     lines = capsys.readouterr().out.splitlines()
     assert f"domain sums: {told['train']['left_out']} of" in lines[0]
-    assert lines[0].endswith(f"left out: equal responses, or longer than half of data.span={SPAN}")
+    assert lines[0].endswith(f"left out: equal or empty responses, or longer than half of data.span={SPAN}")
 
 
 def test_text_of_which_most_is_left_out_is_refused(tmp_path):
@@ -75,9 +78,113 @@ def test_text_of_which_most_is_left_out_is_refused(tmp_path):
         prepare(data(tmp_path / "text", rows), tmp_path / "out")
 
 
-def test_an_empty_response_is_no_pair(tmp_path):
-    with pytest.raises(UserError, match=r"^domain sums: rows.jsonl:\w+ is no pair; .* none of them empty$"):
-        prepare(data(tmp_path / "text", [row(i) | {"chosen": " "} for i in range(200)]), tmp_path / "out")
+def test_pairs_with_an_empty_part_are_left_out_and_told(tmp_path, capsys):
+    rows = [row(i) for i in range(200)]
+    rows[3]["chosen"], rows[50]["rejected"], rows[70]["prompt"], rows[90] = " ", "", "\n", dict.fromkeys(row(0), "")
+    corpus = prepare(data(tmp_path / "text", rows), tmp_path / "out")
+    assert corpus.total("sums", "documents") == 196
+    assert "of its train text are left out" in capsys.readouterr().out
+
+
+def test_text_of_another_kind_is_no_pair(tmp_path):
+    with pytest.raises(UserError, match=r"rows\.jsonl, line 1: no column 'prompt' \(it has text\)"):
+        prepare(data(tmp_path / "text", [{"text": f"It is {i}."} for i in range(200)]), tmp_path / "out")
+    with pytest.raises(SettingsError, match=r"^data\.source=shards: must be another with data\.pairs=true"):
+        check_source(Data(source="shards", pairs=True))
+
+
+def said(*contents: str) -> list[dict[str, str]]:
+    roles = itertools.cycle(("user", "assistant"))
+    return [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
+
+
+def dialogues(i: int) -> dict[str, Any]:
+    return {key: said("Hello!", "Hi.", row(i)["prompt"], row(i)[key]) for key in ("chosen", "rejected")}
+
+
+FORMS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "dialogues": dialogues,
+    "beside the question": lambda i: dialogues(i) | {"prompt": row(i)["prompt"], "messages": [], "score": 1.0},
+    "behind what was said": lambda i: {
+        "prompt": dialogues(i)["chosen"][:-1],
+        "chosen": dialogues(i)["chosen"][-1:],
+        "rejected": dialogues(i)["rejected"][-1:],
+    },
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_pairs_may_be_dialogues(tmp_path, form):
+    """Such as public preference data has them; pairs of one question are held out together whatever the form."""
+    corpus = prepare(data(tmp_path / "text", [FORMS[form](i) for i in range(200)], span=128), tmp_path / "out")
+    found = halves(corpus, "train", 128)
+    assert len(found) % 2 == 0
+    before = "User: Hello!\nAssistant: Hi.\nUser: What is {0} plus {0}?\nAssistant:"
+    wanted = {(before.format(i) + f" {one.strip()}", f" {one.strip()}") for i in range(200) for one in answers(i)}
+    assert set(found) | set(halves(corpus, "validation", 128)) == wanted
+    assert (corpus.folder / "chat_template.jinja").exists()
+
+
+def answers(i: int) -> tuple[str, str]:
+    return row(i)["chosen"], row(i)["rejected"]
+
+
+def test_answers_may_stand_behind_a_prompt_of_text(tmp_path):
+    rows = [row(i) | {key: said("", row(i)[key])[1:] for key in ("chosen", "rejected")} for i in range(200)]
+    found = halves(prepare(data(tmp_path / "text", rows), tmp_path / "out"))
+    numbers = [int(text.split()[3]) for text, _ in found]
+    better, worse = answers(numbers[0])
+    assert [text for text, _ in found[:2]] == [
+        f"User: What is {numbers[0]} plus {numbers[0]}?\nAssistant: {one.strip()}" for one in (better, worse)
+    ]
+
+
+def test_a_template_writes_pairs(tmp_path):
+    template = tmp_path / "short.jinja"
+    template.write_text(
+        "{% for m in messages %}{% if m.role == 'user' %}[{{ m.content }}]{% else %}"
+        "{% generation %}{{ m.content }}{% endgeneration %}~{% endif %}{% endfor %}"
+    )
+    rows = [dialogues(i) for i in range(200)]
+    corpus = prepare(data(tmp_path / "text", rows, template=str(template)), tmp_path / "out")
+    text, counted = halves(corpus)[0]
+    i = int(text.split()[2])
+    assert (text, counted) == (f"[Hello!]Hi.~[What is {i} plus {i}?]It is {2 * i}.", f"It is {2 * i}.")
+    with pytest.raises(UserError, match=r"^data\.template=.*: does nothing: no domain has dialogues$"):
+        prepare(data(tmp_path / "plain", template=str(template)), tmp_path / "out")
+
+
+NO_PAIRS: dict[str, tuple[dict[str, Any], str]] = {
+    "other questions": (
+        {"chosen": said("Why?", "So."), "rejected": said("Who?", "I.")},
+        "the better and the worse dialogue must be equal to their last message",
+    ),
+    "a question last": (
+        {"chosen": said("Why?", "So.", "Really?"), "rejected": said("Why?", "No.")},
+        "a dialogue must end with the assistant, not",
+    ),
+    "no messages": ({"chosen": [], "rejected": []}, "a dialogue must be a list of messages"),
+    "text and messages": (
+        {"prompt": "Why?", "chosen": "So.", "rejected": said("Why?", "No.")},
+        "column 'rejected' must be a string, not list",
+    ),
+    "text without a question": (
+        {"chosen": "Human: Why? Assistant: So.", "rejected": "Human: Why? Assistant: No."},
+        "no column 'prompt' (it has chosen, rejected), which must hold what was asked where chosen and rejected are",
+    ),
+    "a number": (
+        {"prompt": 3} | dict.fromkeys(("chosen", "rejected"), said("", "So.")[1:]),
+        "role and content of a message must be strings, not \"{'role': 'user', 'content': 3}\"",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_PAIRS)
+def test_what_is_no_pair_is_told_with_its_row(tmp_path, name):
+    wrong, line = NO_PAIRS[name]
+    with pytest.raises(UserError) as error:
+        prepare(data(tmp_path / "text", [wrong, *map(dialogues, range(100))]), tmp_path / "out")
+    assert f"rows.jsonl, line 1: {line}" in str(error.value)
 
 
 def test_pairs_of_one_prompt_are_held_out_together(tmp_path):
@@ -183,6 +290,14 @@ def test_settings_that_no_pair_fits_are_refused(name):
     with pytest.raises(SettingsError) as error:
         check(from_plain(config))
     assert str(error.value).startswith(line)
+
+
+def test_what_does_nothing_to_pairs_is_refused(tmp_path):
+    given = {"pairs": True, "domains": ["sums"]}
+    with pytest.raises(SettingsError, match=r"^data\.counts=.*: must be left out with data\.pairs=true"):
+        from_plain({"data": given | {"counts": {"sums": "all"}}, "length": {"lengths": [1024]}})
+    with pytest.raises(SettingsError, match=r"^data\.target\.sums=answer: sums holds no worked questions$"):
+        prepare(data(tmp_path / "text", target={"sums": "answer"}), tmp_path / "out")
 
 
 def test_a_pair_is_a_row():

@@ -5,7 +5,9 @@
     prompt, trace, answer a worked question, of which a target is made (`corpus.targets`)
     prompt, response      a question and its answer, as they are; where no space parts them a line break does
     prompt, chosen, rejected      with data.pairs=true: a question, a better and a worse answer, parted likewise
+    chosen, rejected              likewise two dialogues, equal but for what the assistant says last
 
+Dialogues may stand beside a prompt: one of messages is before both, and so is text where they begin with an answer.
 What `data.columns` names is read; else a text, or what of the others is there. Pairs of one prompt are one source.
 A row with a source has it. Rows without one are each a source of their own, `<file>:<number>`, as the field takes them:
 chapters of a book, which must not straddle training and held-out text, need a `source`.
@@ -40,7 +42,7 @@ USUAL = {
 META = ("url", "licence", "language")
 TRACED = ("prompt", "trace", "answer")
 FORMS = (("text",), ("messages",), ("prompt", "response"), TRACED)  # what a row may hold, the usual first
-PAIRS = (("prompt", "chosen", "rejected"),)  # where documents are pairs
+PAIRS = (("prompt", "chosen", "rejected"), ("chosen", "rejected"))  # where documents are pairs
 HELD = {what for form in (*FORMS, *PAIRS) for what in form}
 
 
@@ -123,26 +125,52 @@ class Rows:
         if there != self.there:
             self.there, self.found = there, self.columns.among(self.file, there)
         meta = {what: said for what in META if (said := _plain(row.get(self.found.get(what))))}
+        if self.columns.pairs:
+            asked, both = self._pair(row)
+            source = self.file.source(self._source(row), order_key(asked).hex()[:16])
+            return turns.pair_of(*both, source=source, meta=meta)
         source = self.file.source(self._source(row), self._alone(row))
         if "text" in self.found:
             return Document(self._text(row, "text"), source, meta)
-        if self.columns.pairs:
-            return turns.pair_of(*(self._text(row, what) for what in PAIRS[0]), source=source, meta=meta)
         if "trace" in self.found:
             worked = targets.Worked(*(self._text(row, what) for what in TRACED))
             return targets.document(self.columns.target or targets.WHOLE, worked, source, meta)
         return turns.document(self._parts(row), source, meta)
 
     def _alone(self, row: Mapping[str, Any]) -> str | int:
-        """What names the source of a row that names none: its number; of a pair what is asked, and of a row that has no
-        number what it says first."""
-        if self.columns.pairs:
-            return order_key(self._text(row, "prompt")).hex()[:16]
+        """What names the source of a row that names none: its number, and of a row that has none what it says first."""
         if self.file.number:
             return self.file.number
         first = next(what for what in ("text", "prompt", "messages") if what in self.found)
         said = json.dumps(row[self.found[first]], default=str) if first == "messages" else self._text(row, first)
         return order_key(said).hex()
+
+    def _pair(self, row: Mapping[str, Any]) -> tuple[str, list[list[Part]]]:
+        """What is asked, and both answers behind it."""
+        better, worse = (row[self.found[what]] for what in PAIRS[1])
+        if isinstance(better, list) and isinstance(worse, list):
+            before = self._before(row)
+            try:
+                both = chat.pair(before + better, before + worse, chat.template(self.columns.template))
+            except ValueError as error:
+                raise self.file.fault(str(error)) from None
+            return both[0][0].text, both
+        if "prompt" not in self.found:
+            raise self.file.fault(
+                f"no column 'prompt' (it has {', '.join(map(str, row))}), which must hold what was asked where chosen "
+                "and rejected are text; name the right one by data.columns.prompt"
+            )
+        prompt, *answers = (self._text(row, what) for what in PAIRS[0])
+        return prompt, [turns.pair(prompt, answer) for answer in answers]
+
+    def _before(self, row: Mapping[str, Any]) -> list[Any]:
+        """Messages before both dialogues of a pair."""
+        prompt = row[self.found["prompt"]] if "prompt" in self.found else []
+        if isinstance(prompt, list):
+            return prompt
+        first = next(iter(row[self.found["chosen"]]), None)
+        answers = isinstance(first, dict) and first.get("role") == "assistant"
+        return [{"role": "user", "content": prompt}] if answers else []
 
     def _parts(self, row: Mapping[str, Any]) -> list[Part]:
         if "messages" in self.found:
