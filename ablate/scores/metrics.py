@@ -33,6 +33,10 @@ from ablate.scores.readings import READINGS, Better, Unreadable
 
 Scores = Mapping[str, Any]  # `result.json`, or an evaluation's row of the metrics
 GUESSED = {"nats": 8000.0, "tokens": 1000, "bytes": 4000}  # sums of a model that has learned nothing
+# Likewise of pairs (`fit.preferred`), and of them where the run knows its start
+PAIRS_GUESSED = {"pairs": 10, "right": 5, "shorter": 10, "shorter_right": 5, "likelier": 5}
+PAIRS_GUESSED |= {"chosen": -80, "rejected": -80, "chosen_tokens": 10, "rejected_tokens": 10}
+START_GUESSED = {"chosen_start": -80, "rejected_start": -80}
 
 
 @dataclass(frozen=True)
@@ -247,10 +251,28 @@ def check(settings: Settings) -> None:
     answers.check(settings.evaluate.tasks)
     if metric.asked:
         _check_asked(settings, metric.asked)
-    midway = readings({"sums": dict.fromkeys(domains, GUESSED)}, Scope(domains, focus))
+    midway = _midway(settings)
     if settings.study.budget.rungs and metric.name not in midway:
         rungs, what = settings.study.budget.rungs, "which is measured at the end of a run alone"
         raise SettingsError(f"study.budget.rungs={rungs}: must be empty with study.metric={metric.name}, {what}")
+
+
+def check_judged(settings: Settings) -> None:
+    """Raises SettingsError for a metric of pairs that a run which is judged will not hold."""
+    name = settings.study.metric
+    if name.startswith(OF_PAIRS) and name not in _midway(settings):
+        what = f"data.pairs={str(settings.data.pairs).lower()} and objective={settings.objective}"
+        raise SettingsError(f"study.metric={name}: must be another: a run with {what} does not hold it")
+
+
+def _midway(settings: Settings) -> dict[str, float]:
+    """What can be read at an evaluation, of a model that has learned nothing."""
+    domains = settings.data.domains
+    scores: dict[str, Any] = {"sums": dict.fromkeys(domains, GUESSED)}
+    if settings.data.pairs:
+        known = PAIRS_GUESSED | (START_GUESSED if settings.objective == "preference" else {})
+        scores["pairs"] = dict.fromkeys(domains, known)
+    return readings(scores, Scope(domains, settings.data.focus))
 
 
 def _check_asked(settings: Settings, asked: Asked) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from ablate.data.tokens import cut_by
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import NONE
+from ablate.scores import metrics
 from ablate.sweep import study as studies
 from ablate.sweep.controls import with_controls
 from ablate.sweep.study import Plan
@@ -51,6 +52,8 @@ def phased(study: Study, composer: Callable[[list[str]], Settings], fixed: list[
         plan = studies.plan(study, compose(phase, []), arms, phase, plan)
         _check_models(plan)
     assert plan
+    for arm in plan.arms:
+        metrics.check_judged(arm.settings)
     return with_controls(plan, compose)
 
 

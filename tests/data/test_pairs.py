@@ -195,6 +195,21 @@ def test_pairs_of_one_prompt_are_held_out_together(tmp_path):
     assert not prompts[0] & prompts[1]
 
 
+def test_pairs_of_one_prompt_in_two_files_are_held_out_together(tmp_path):
+    """Such as two models have answered: those of the other file are not trained on either, nor by another arm."""
+    asked = [row(i) for i in range(100)]
+    write_jsonl(tmp_path / "text" / "sums" / "more.jsonl", [one | {"rejected": f"{k}?"} for k, one in enumerate(asked)])
+    base = prepare(data(tmp_path / "text", asked), tmp_path / "out")
+    write_jsonl(tmp_path / "arm" / "sums" / "other.jsonl", [one | {"rejected": "Who knows."} for one in asked])
+    arm = prepare(data(tmp_path / "arm", [row(300)], held_out=base.fingerprint), tmp_path / "out")
+    held = {text.split("\n")[0] for text, _ in halves(base, "validation")}
+    assert held
+    for corpus in (base, arm):
+        trained = {text.split("\n")[0] for text, _ in halves(corpus, "train")}
+        assert len(trained) > 50
+        assert not trained & held
+
+
 def test_another_span_is_another_text(tmp_path):
     folders = {prepare(data(tmp_path / "text", span=span), tmp_path / "out").folder for span in (SPAN, 2 * SPAN)}
     assert len(folders) == 2

@@ -3,12 +3,13 @@
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings, SettingsError, UserError
-from ablate.scores.metrics import METRICS, Metric, Scope, check, metric_of, readings
+from ablate.scores.metrics import METRICS, Metric, Scope, check, check_judged, metric_of, readings
 
 PACKAGE = Path(__file__).parents[2] / "ablate"
 DOMAINS = ["general", "code", "qa"]
@@ -181,3 +182,33 @@ def test_a_metric_of_a_task_is_known_at_the_end_alone(tiny):
     study = {"metric": "task:sums:bpb", "budget": budget, "factor": ["optimizer.eps"]}
     with pytest.raises(SettingsError, match=r"must be empty with study.metric=task:sums:bpb, which is measured at the"):
         check(tiny(evaluate={"tasks": {"sums": {}}}, study=study))
+
+
+def of_pairs(metric: str, objective: str, **study: Any) -> Settings:
+    plain = {"data": {"pairs": True}, "length": {"lengths": [1024]}, "start": "run:x"}
+    return from_plain(plain | {"objective": objective, "study": {"metric": metric} | study})
+
+
+def test_a_metric_of_pairs_is_judged_where_runs_hold_it():
+    check_judged(of_pairs("preference:rise", "preference"))
+    check_judged(of_pairs("preference:acc_shorter", "reward"))
+    check_judged(from_plain({}))
+    for settings, why in (
+        (of_pairs("preference:distance", "reward"), "data.pairs=true and objective=reward"),
+        (from_plain({"study": {"metric": "preference:acc"}}), "data.pairs=false and objective=next_token"),
+    ):
+        with pytest.raises(SettingsError, match=f"^study.metric=preference:.* must be another: a run with {why} does"):
+            check_judged(settings)
+
+
+def test_a_metric_of_pairs_can_be_read_at_a_rung():
+    check(of_pairs("preference:acc", "preference", budget={"race": "best", "rungs": [0.5]}))
+
+
+def test_without_a_pair_of_the_kind_there_is_no_number():
+    sums = {"pairs": 4.0, "right": 3.0, "shorter": 0.0, "shorter_right": 0.0}
+    found = {
+        name: value(f"preference:{name}", record={"pairs": dict.fromkeys(DOMAINS, sums)})
+        for name in ("acc", "acc_shorter")
+    }
+    assert found == {"acc": 0.75, "acc_shorter": None}

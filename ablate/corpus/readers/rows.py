@@ -127,7 +127,8 @@ class Rows:
         meta = {what: said for what in META if (said := _plain(row.get(self.found.get(what))))}
         if self.columns.pairs:
             asked, both = self._pair(row)
-            source = self.file.source(self._source(row), order_key(asked).hex()[:16])
+            named = self._source(row)  # without one, what is asked, in whatever file
+            source = self.file.source(named, "") if named else f"asked:{order_key(asked).hex()[:16]}"
             return turns.pair_of(*both, source=source, meta=meta)
         source = self.file.source(self._source(row), self._alone(row))
         if "text" in self.found:
@@ -154,7 +155,7 @@ class Rows:
                 both = chat.pair(before + better, before + worse, chat.template(self.columns.template))
             except ValueError as error:
                 raise self.file.fault(str(error)) from None
-            return both[0][0].text, both
+            return json.dumps([[said["role"], said["content"]] for said in (before + better)[:-1]]), both
         if "prompt" not in self.found:
             raise self.file.fault(
                 f"no column 'prompt' (it has {', '.join(map(str, row))}), which must hold what was asked where chosen "
