@@ -65,7 +65,8 @@ def pair(target: str, worked: Worked, source: str) -> Document | None:
     rng, both = random.Random(key), (worked, worked._replace(trace=found.trace, answer=found.answer))
     asked, chosen = (part.text for part in TARGETS[target](both[0], rng))
     rejected = TARGETS[target](both[1], rng)[1].text
-    return turns.pair_of(asked, chosen, rejected, source, {"id": key})
+    better, worse = (turns.pair(asked, said) for said in (chosen, rejected))
+    return turns.pair_of(better, worse, source, {"id": key})
 
 
 def named(data: Data, fits: Callable[[str], bool] = lambda name: True) -> dict[str, str]:

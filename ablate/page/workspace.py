@@ -32,7 +32,7 @@ TRAINING = {  # what a run logs of its steps, and what to call it
     "train/lr": "learning rate",
     "train/length": "row length, tokens",
     "train/tokens_per_second": "tokens per second",
-    "train/nats": "training loss, nats per token",
+    "train/nats": "training loss, nats per token or of a pair",
     "train/grad_norm": "gradient norm",
     "train/weight_decay": "weight decay",
     "train/mfu": "model FLOPs utilisation",

@@ -215,6 +215,7 @@ def preview_run(settings: Settings, console: Console | None = None) -> None:
         "training": f"{line.tokens[-1]:,} tokens in {len(line):,} steps; {flops:.2e} FLOPs",
         "start": settings.start if settings.start != NONE else f"weights drawn from seed {settings.seed}",
         **({"teacher": settings.distill.teacher} if settings.distill.teacher != NONE else {}),
+        **({"reference": _asked_once(cost)} if settings.objective == "preference" else {}),
         "text": f"{', '.join(settings.data.domains)} ({settings.data.source}); not looked at",
         "memory": f"{_memory_text(settings)} in a step, beside what Python takes",
         "time": f"about {_duration(flops / speed)} on {devices} {'devices' if devices > 1 else 'device'} ({source}), "
@@ -222,6 +223,11 @@ def preview_run(settings: Settings, console: Console | None = None) -> None:
         "timeline": str(path),
     }
     (console or Console(highlight=False)).print(tables.facts(rows.items()))
+
+
+def _asked_once(cost: budget.Budget) -> str:
+    [(span, flops)] = cost.forward_flops.items()
+    return f"the start reads every pair once before the first step: {span * flops:.2e} FLOPs a pair beside the training"
 
 
 def _duration(seconds: float) -> str:

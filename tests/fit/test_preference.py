@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from data.small import write_jsonl
+from rich.console import Console
 from runs import interrupt, record_of, train_run
 from safetensors.torch import load_file
 
@@ -24,9 +25,11 @@ from ablate.fit.module import Pretraining
 from ablate.fit.parents import resolved
 from ablate.model import budget
 from ablate.model.language import VALUE
+from ablate.page.drawing import run_curves
 from ablate.plan.timeline import timeline
 from ablate.run.settings import Length, Settings, UserError
 from ablate.scores.metrics import PAIRED, metric_of, scope_of
+from ablate.sweep.preview import preview_run
 from ablate.verdict.evidence import Run
 from ablate.verdict.validity import scores
 
@@ -103,6 +106,13 @@ def test_the_first_loss_is_ln_2_and_a_pair_is_what_counts(chain):
     assert first["nats"] == pytest.approx(0.693147, abs=1e-6)
     assert first["counted_pairs"] == {"sums": 4}
     assert first["domain_tokens"] == {"sums": 4 * SPAN}
+    curves = run_curves.draw({"run": record_of(settings)}, metric_of("macro", ["sums"]), scope_of(settings))
+    assert curves.axes[1].get_title("left") == "training loss, of a pair"
+
+
+def test_the_plan_says_what_the_start_costs(chain):
+    preview_run(chain(), Console(file=(told := io.StringIO()), width=200))
+    assert "the start reads every pair once before the first step: " in told.getvalue()
 
 
 def test_saved_weights_score_what_the_run_reported(chain):

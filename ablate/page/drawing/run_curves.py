@@ -35,7 +35,9 @@ def draw(runs: Mapping[str, Record], metric: Metric, scope: Scope, style: Style 
         _line(axes[2], rows, "lr", colours)
         _line(axes[3], rows, "grad_norm", colours, smooth=True)
         judged = f"{metric.name}, {metric.unit} ({metric.better} is better)"
-        titles = (judged, "training loss, nats per token", "learning rate", "gradient norm")
+        paired = any("counted_pairs" in row for of_run in rows.values() for row in of_run)
+        loss = f"training loss, {'of a pair' if paired else 'nats per token'}"
+        titles = (judged, loss, "learning rate", "gradient norm")
         for ax, title in zip(axes, titles, strict=True):
             ax.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: tokens_text(tokens)))
             ax.xaxis.set_major_locator(MaxNLocator(5))
