@@ -116,7 +116,7 @@ class Build:
             bar.begin("loading the tokenizer" if self.data.tokenizer or self.held_out else "training the tokenizer")
             end = self._tokenizer(splits)
         tasks = self._tokenised(splits)
-        self._conclude(tasks, splits, {"end": end} | self._of_levels(found))
+        self._conclude(tasks, splits, {"end": end} | self._of_levels(found) | self._other_parts())
 
     def _read(self, domain: str) -> Split:
         """The text of a domain on disk, without what is held out, and that."""
@@ -124,6 +124,8 @@ class Build:
         documents, mine = self.source.documents(self.data.names[domain]), share_of(self.data, domain)
         once = level_of(self.data, domain) is None
         spool.fill(folder, documents, mine, self.data.domain_bytes, self.how.by.part_mb * 1_000_000, once)
+        if other := spool.other_parts(folder):
+            print(f"domain {domain}: {other} documents are left out whose text stays with other parts", flush=True)
         if self.held_out is None:
             return spool.split(folder, domain, self.data.validation)
         write_table(folder / spool.HELD, self._held_sources(self.held_out, domain))
@@ -143,6 +145,11 @@ class Build:
         return reached(
             split, self.work / domain, level_of(self.data, domain), self.how.wanted(domain, outputs, self.shown)
         )
+
+    def _other_parts(self) -> dict[str, Any]:
+        """What the manifest says of documents that are left out although they have parts of their own."""
+        found = {domain: spool.other_parts(self.work / domain) for domain in self.data.domains}
+        return {"other parts": found} if any(found.values()) else {}
 
     def _of_levels(self, found: dict[str, Reached]) -> dict[str, Any]:
         """What the manifest says of levels: folders that text came through, and all sources that are held out."""

@@ -37,14 +37,20 @@ class Seen:
         """Which of these keys had not come by, of equal ones the first; from now on all have."""
         new_D = np.zeros(len(keys_D), dtype=bool)
         new_D[np.unique(keys_D, return_index=True)[1]] = True
-        for run in self.runs:
-            new_D &= ~among(keys_D, run)
+        new_D &= ~self.known(keys_D)
         run = np.sort(keys_D[new_D])
         while self.runs and len(self.runs[-1]) < 2 * len(run):
             run = np.sort(np.concatenate([self.runs.pop(), run]))
         if len(run):
             self.runs.append(run)
         return new_D
+
+    def known(self, keys_D: np.ndarray) -> np.ndarray:
+        """Which of these keys have come by."""
+        known_D = np.zeros(len(keys_D), dtype=bool)
+        for run in self.runs:
+            known_D |= among(keys_D, run)
+        return known_D
 
 
 class Repeats(Seen):
@@ -70,13 +76,25 @@ def cleaned(documents: Iterable[Document]) -> Iterator[Document]:
         yield from first_seen(batch, seen)[0]
 
 
-def first_seen(documents: Iterable[Document], seen: Seen) -> tuple[list[Document], np.ndarray]:
-    """Those that are not empty once clean, and had not come by; and the keys of their texts."""
+def first_seen(documents: Iterable[Document], seen: Seen) -> tuple[list[Document], np.ndarray, int]:
+    """Those that are not empty once clean, and had not come by; what has come by with them; and how many of the others
+    have other parts than the document of their text that stays.
+
+    A text is known by its key, and one that has parts by a key of these too.
+    """
     clean_D = [turns.cleaned(document) for document in documents]
     clean_D = [document for document in clean_D if document.text]
     keys_D = keys(document.text for document in clean_D)
-    [new] = seen.new(keys_D).nonzero()
-    return [clean_D[place] for place in new.tolist()], keys_D[new]
+    new_D = seen.new(keys_D)
+    left = [document for document, new in zip(clean_D, new_D, strict=True) if new]
+    gone = [document for document, new in zip(clean_D, new_D, strict=True) if not new]
+    seen.new(of_parts := _keys_of_parts(left))
+    other = int((~seen.known(_keys_of_parts(gone))).sum())
+    return left, np.concatenate([keys_D[new_D], of_parts]), other
+
+
+def _keys_of_parts(documents: Iterable[Document]) -> np.ndarray:
+    return keys(f"{document.text}\0{document.meta[turns.PARTS]}" for document in documents if turns.has_parts(document))
 
 
 def batches(documents: Iterable[Document], size: int = BATCH_BYTES) -> Iterator[list[Document]]:

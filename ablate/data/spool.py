@@ -2,7 +2,7 @@
 
     part-00000.parquet    documents as they came from the source, clean and none twice
     part-00000.npz        written after it: what came by while the part was filled
-    whole                 there is no more
+    whole                 there is no more; how many documents were left out although they have parts of their own
     held.parquet          the documents of the sources that are held out, none twice
     held.npy              keys of these sources, written last
 
@@ -19,7 +19,7 @@ import numpy as np
 from ablate.corpus import parts
 from ablate.corpus.document import Document
 from ablate.data.documents import Repeats, Seen, batches, capped, cleaned, first_seen, held_out, key
-from ablate.data.shards import write_table, write_tables
+from ablate.data.shards import write, write_table, write_tables
 from ablate.run.settings import UserError
 
 NO_LIMIT = 1 << 62  # bytes
@@ -49,14 +49,16 @@ class Table(NamedTuple):
 
     read: int  # documents that the source had given when it was full
     left: int  # bytes of the limit that were left then
-    seen: np.ndarray  # keys of texts that had not come by before
+    other: int  # documents left out until then that have other parts than the one of their text that stays
+    seen: np.ndarray  # keys of texts, and of what has parts, that had not come by before
     sources: np.ndarray  # keys, of each document in the part
     bytes: np.ndarray  # of each document in the part
 
     @classmethod
     def load(cls, path: Path) -> Self:
         with np.load(path) as file:
-            return cls(int(file["read"]), int(file["left"]), file["seen"], file["sources"], file["bytes"])
+            read, left, other = (int(file[name]) for name in ("read", "left", "other"))
+            return cls(read, left, other, file["seen"], file["sources"], file["bytes"])
 
 
 def fill(
@@ -83,7 +85,7 @@ def fill(
         path = folder / parts.name_of(number)
         parts.write(path, itertools.chain([first], stream))
         write_tables(path.with_suffix(".npz"), **reader.table()._asdict())
-    (folder / "whole").touch()
+    write(folder / "whole", [str(reader.other).encode()])
 
 
 def split(folder: Path, domain: str, share: float) -> Split:
@@ -116,6 +118,11 @@ def size_of(folder: Path) -> int:
     return int(_joined(_tables(folder), "bytes").sum())
 
 
+def other_parts(folder: Path) -> int:
+    """Documents left out of it whose text stays with other parts."""
+    return int((folder / "whole").read_text())
+
+
 class _Reader:
     """What a source gives, from where the last table was written."""
 
@@ -127,7 +134,7 @@ class _Reader:
         tables: list[Table],
         once: bool,
     ) -> None:
-        self.read, self.left = (tables[-1].read, tables[-1].left) if tables else (0, limit)
+        self.read, self.left, self.other = tables[-1][:3] if tables else (0, limit, 0)
         self.mine, self.seen = mine, Seen() if once else Repeats()
         for table in tables:
             self.seen.new(table.seen)
@@ -137,9 +144,10 @@ class _Reader:
         """The documents of the next part; `table` says what came by."""
         self.new, self.sources, self.bytes, left = list[np.ndarray](), list[int](), list[int](), self.left
         while self.left > max(0, left - part_bytes) and (batch := next(self.batches, None)):
-            new, keys_D = first_seen(batch, self.seen)
+            new, keys_D, other = first_seen(batch, self.seen)
             own = [document for document in new if self.mine(document)]
             self.read += len(batch)
+            self.other += other
             self.new.append(keys_D)
             for document in capped(own, self.left):
                 self.sources.append(key(document.source))
@@ -149,7 +157,7 @@ class _Reader:
 
     def table(self) -> Table:
         sources, sizes = np.array(self.sources, dtype=np.uint64), np.array(self.bytes, dtype=np.int64)
-        return Table(self.read, self.left, np.concatenate(self.new), sources, sizes)
+        return Table(self.read, self.left, self.other, np.concatenate(self.new), sources, sizes)
 
 
 def _tables(folder: Path) -> list[Table]:

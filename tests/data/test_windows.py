@@ -1,14 +1,16 @@
 """Text with parts that count: which tokens do is stored beside them, and read with them."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from small import intact, write_jsonl  # pyrefly: ignore  # beside this file
 
-from ablate.corpus import chat
-from ablate.data import text
+from ablate.corpus import chat, turns
+from ablate.corpus.document import Document
+from ablate.data import documents, spool, text
 from ablate.data.batches import Steps, validation_rows
 from ablate.data.request import Levels
 from ablate.data.tokens import check_held_out, prepare
@@ -153,6 +155,36 @@ def test_a_document_is_cut_part_by_part_as_a_prompt_alone_is(tmp_path):
     assert text.startswith("What is ")
     assert text.endswith("?\n")
     assert corpus.tokenizer().encode(text, add_special_tokens=False).ids == prompt
+
+
+def test_equal_text_of_other_parts_is_left_out_and_told(tmp_path, capsys):
+    """The first in the order of sources stays."""
+    rows = pairs(40)
+    again = [{"prompt": f"{row['prompt']}\nIt", "response": f" {row['response'][3:]}"} for row in rows[:8]]
+    corpus = prepare(data(tmp_path / "text", rows + again), tmp_path / "out")
+    assert corpus.manifest["other parts"] == {"chat": 8, "text": 0}
+    assert "domain chat: 8 documents are left out whose text stays with other parts\n" in capsys.readouterr().out
+    assert sum(corpus.manifest["domains"]["chat"][split]["documents"] for split in ("train", "validation")) == 40
+
+
+@pytest.mark.parametrize("part_bytes", [1, 25, 1000])
+def test_what_is_left_out_is_counted_however_often_reading_is_broken_off(tmp_path, monkeypatch, part_bytes):
+    """Parts of a document, of two, of all; what comes again just as it was, or without parts, is not counted."""
+    monkeypatch.setattr(documents, "BATCH", 2)
+    one, other = (turns.document(turns.pair(f"{n}? It", f"is {n}."), "a", {}) for n in range(2))
+    same = one._replace(meta={turns.PARTS: [["response", len(one.text)]]})
+    rows = [one, other, one, same, other, same, other._replace(meta={}), same]
+
+    def source(stop: int) -> Iterator[Document]:
+        yield from rows[:stop]
+        if stop < len(rows):
+            raise InterruptedError
+
+    for stop in range(len(rows)):
+        with pytest.raises(InterruptedError):
+            spool.fill(tmp_path / "text", source(stop), lambda document: True, 0, part_bytes)
+    spool.fill(tmp_path / "text", source(len(rows)), lambda document: True, 0, part_bytes)
+    assert spool.other_parts(tmp_path / "text") == 3
 
 
 def test_text_that_a_level_changed_has_no_parts_any_more(tmp_path):
