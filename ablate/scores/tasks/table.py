@@ -46,7 +46,7 @@ class Drawn(NamedTuple):
 
 
 class NoItems(UserError):
-    """There is too little held-out text to make items of."""
+    """There is too little held-out text to make items of, or none of a domain."""
 
 
 def drawn(name: str, task: Task, text: Text) -> Drawn:
@@ -57,6 +57,9 @@ def drawn(name: str, task: Task, text: Text) -> Drawn:
         raise UserError(
             f"evaluate.tasks.{name}.path={task.path}: was edited since the task was declared; declare it anew"
         )
+    for domain in sorted(set(task.domains) - set(text.domains)):
+        there = ", ".join(text.domains)
+        raise NoItems(f"evaluate.tasks.{name}.domains={domain}: the run has no such text; it has {there}")
     made = kind.make(task, options, text, task.shots + task.items)
     if len(made) <= task.shots:
         texts = f"held-out text of {', '.join(task.domains or text.domains)}"

@@ -13,7 +13,7 @@ from ablate.data.documents import cleaned
 from ablate.data.questions import question
 from ablate.run.evaluate import Task
 from ablate.run.settings import UserError
-from ablate.scores.tasks.table import drawn
+from ablate.scores.tasks.table import NoItems, drawn
 from tests.scores.tasks.heldtext import Held, accuracy
 
 TASKS = {
@@ -176,6 +176,13 @@ def test_recall_asks_for_the_partner():
     assert len(told) == 5
     assert item.choices[item.gold].strip() == told[asked.removesuffix(":")]
     assert {wrong.strip() for wrong in _wrong(item)} < set(told.values())
+
+
+def test_a_task_of_a_domain_that_is_not_there_has_no_items():
+    """As of a run that is asked for the tasks of another text."""
+    task = Task(kind="continuation", domains=["french"])
+    with pytest.raises(NoItems, match=r"^evaluate\.tasks\.t\.domains=french: the run has no such text; it has d$"):
+        drawn("t", task, Held({"d": []}))
 
 
 def test_text_that_gives_no_items_is_one_line():
