@@ -16,7 +16,7 @@ from ablate.data import prompts
 from ablate.data.prompts import Prompt
 from ablate.run import files
 from ablate.run.progress import Progress
-from ablate.run.settings import UserError
+from ablate.run.settings import SettingsError, UserError
 
 WHAT = "Let a teacher write worked answers to questions, and keep those whose answer and arithmetic are right."
 EXAMPLES = """\
@@ -34,6 +34,7 @@ that was killed goes on."""
 
 QUESTIONS, GIVEN = "questions", "given"  # teachers that are no models
 ASKED_AT_ONCE = 32  # prompts, of an endpoint
+FLAGS = {"prepare.url": "--teacher", "prepare.key": "--key", "corpus.teacher.model": "--model"}  # by their keys
 TASK = (
     "Solve the problem. First write the steps after 'Steps:', in short sentences that each show their arithmetic as in "
     "'3 * 4 = 12.'. Then write nothing but the answer on a last line after 'Answer:'."
@@ -96,19 +97,19 @@ def _prompts(options: argparse.Namespace) -> list[Prompt]:
 def _answered(options: argparse.Namespace, asked: Sequence[Prompt]) -> tuple[str, list[Judged]]:
     """What the teacher is called in rows, and what it wrote."""
     if options.teacher in (QUESTIONS, GIVEN):
-        texts = [[(f"Steps: {one.trace}\nAnswer: {one.answer}", False)] for one in asked]
+        texts = [[(f"Steps: {one.trace}\nAnswer: {one.answer}", "")] for one in asked]
         return options.teacher, _judged(asked, texts)
     ask = _of_endpoint if _is_endpoint(options) else _of_model
     teacher, replies = ask(options, asked)
-    texts = [[(one.text, bool(one.wrong)) for one in group] for group in replies]
+    texts = [[(one.text, one.wrong) for one in group] for group in replies]
     return teacher, _judged(asked[: len(texts)], texts)
 
 
-def _judged(asked: Sequence[Prompt], texts: Sequence[Sequence[tuple[str, bool]]]) -> list[Judged]:
+def _judged(asked: Sequence[Prompt], texts: Sequence[Sequence[tuple[str, str]]]) -> list[Judged]:
     return samples.judged(
-        Sample(one.source, one.kind, one.asked, one.answer, number, text, cut)
+        Sample(one.source, one.kind, one.asked, one.answer, number, text, wrong)
         for one, group in zip(asked, texts, strict=True)
-        for number, (text, cut) in enumerate(group)
+        for number, (text, wrong) in enumerate(group)
     )
 
 
@@ -126,22 +127,35 @@ def _of_model(options: argparse.Namespace, asked: Sequence[Prompt]) -> tuple[str
 
 
 def _of_endpoint(options: argparse.Namespace, asked: Sequence[Prompt]) -> tuple[str, list]:
-    from ablate.corpus.endpoint import Endpoint
+    from ablate.corpus.endpoint import Endpoint, Spent
     from ablate.run.corpus import Prepare, Teacher
 
     teacher = Teacher(model=options.model, tokens=options.tokens, temperature=options.temperature)
     by, found = Prepare(url=options.teacher, key=options.key, requests=options.budget), []
     seeds = [options.seed * options.samples + number for number in range(options.samples)]
-    endpoint = Endpoint.of(teacher, by, _replies(options))
+    try:
+        endpoint = Endpoint.of(teacher, by, _replies(options))
+    except SettingsError as error:
+        raise UserError(_typed(str(error))) from None
     of_seeds = [dataclasses.replace(endpoint, teacher=dataclasses.replace(teacher, seed=seed)) for seed in seeds]
     with Progress(len(asked) * options.samples, shown=True, unit="sample") as bar:
         for first in range(0, len(asked), ASKED_AT_ONCE):
             some = asked[first : first + ASKED_AT_ONCE]
             requests = [one.request(TASK, prompt.asked) for prompt in some for one in of_seeds]
-            replies = endpoint.ask(requests)
+            try:
+                replies = endpoint.ask(requests)
+            except Spent:
+                break
             found += [replies[start : start + len(seeds)] for start in range(0, len(replies), len(seeds))]
             bar.at(len(found) * len(seeds), "written")
     return options.model, found
+
+
+def _typed(error: str) -> str:
+    """What is wrong with an endpoint, by the flags that say it."""
+    for key, flag in FLAGS.items():
+        error = error.replace(f"{key}=", f"{flag} ").replace(key, flag)
+    return error
 
 
 def _replies(options: argparse.Namespace) -> Path:

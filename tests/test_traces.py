@@ -1,5 +1,6 @@
 """The command: teachers of every sort, what is kept, what a killed one goes on with, and what must never be asked."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from runs import train_run
-from teaching import said, serving, text_of
+from teaching import Answer, failed, said, serving, text_of
 
 from ablate import traces
-from ablate.corpus import checker
+from ablate.corpus import checker, endpoint
 from ablate.corpus.samples import Sample, judged, pairs
 from ablate.data import prompts
 from ablate.data.questions import TRAINED, question
@@ -156,12 +157,67 @@ def test_an_endpoint_is_asked_once_for_each_sample(tmp_path):
     assert pair["rejected"] == "Steps: 0 + 1 = 1.\nAnswer: 2"
 
 
+def numbered(tmp_path: Path, number: int) -> str:
+    return of_file(tmp_path, *({"prompt": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(number)))
+
+
+def right(body: dict) -> tuple[int, Answer]:
+    """Which question is asked, and its answer."""
+    n = int(text_of(body).split("What is ")[1].split()[0])
+    return n, said(body, f"Steps: {n} + 1 = {n + 1}.\nAnswer: {n + 1}")
+
+
+def test_what_an_endpoint_fails_at_is_counted_by_its_reason(tmp_path, monkeypatch, capsys):
+    """Busy at times, one question refused, one answered by rubbish, one answer cut: all others are there."""
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+    troubles = {7: failed(400, "too long"), 8: (200, {}, b"<html>")}
+
+    def answer(body, number):
+        n, reply = right(body)
+        cut = said(body, "Steps: 1 +", finish="length")
+        return failed(503) if number % 3 == 0 else troubles.get(n, cut if n == 9 else reply)
+
+    words = ["--model", "wise", "--prompts", numbered(tmp_path, 40), "--pairs", str(tmp_path / "pairs"), "--all"]
+    with serving(answer) as (_, url):
+        found = asked(tmp_path, "--teacher", url, *words)
+    whys = {row["prompt"].split()[2]: row["why"] for row in found if not row["right"]}
+    assert whys == {"7": "refused", "8": "garbled", "9": "cut"}
+    assert len(found) == 40
+    assert not rows(tmp_path / "pairs")
+    said_ = capsys.readouterr().out
+    assert all(why in said_ for why in whys.values())
+
+
+def test_what_an_endpoint_was_asked_before_its_budget_ended_is_written(tmp_path, capsys):
+    path, sizes = numbered(tmp_path, 80), []
+    words = ["--model", "wise", "--prompts", path, "--outputs", str(tmp_path / "out"), "--out", str(tmp_path / "rows")]
+    with serving(lambda body, number: right(body)[1]) as (server, url):
+        for _ in range(3):
+            endpoint._command.cache_clear()  # a command of its own
+            with contextlib.suppress(SystemExit):
+                traces.main(["--teacher", url, *words, "--budget", "35"])
+            sizes.append((len(rows(tmp_path / "rows")), server.requests))
+    assert sizes == [(32, 35), (64, 70), (80, 80)]
+    assert "--budget 35: reached, and 48 samples are missing; the same command goes on" in capsys.readouterr().err
+
+
+def test_an_endpoint_that_breaks_down_loses_nothing(tmp_path, capsys):
+    words = ["--model", "wise", "--prompts", numbered(tmp_path, 40), "--outputs", str(tmp_path / "out")]
+    with serving(lambda body, number: right(body)[1] if number <= 20 else failed(401)) as (_, url):
+        with pytest.raises(SystemExit):
+            traces.main(["--teacher", url, *words])
+        assert "chat/completions: 401" in capsys.readouterr().err
+    with serving(lambda body, number: right(body)[1]) as (server, url):
+        assert len(asked(tmp_path, "--teacher", url, *words[:4])) == 40
+        assert server.requests == 20
+
+
 def test_what_a_teacher_wrote_is_parsed_and_judged():
-    def sample(text, number=0, cut=False):
-        return Sample("a", "sum", "1 + 1?", "2", number, text, cut)
+    def sample(text, number=0, wrong=""):
+        return Sample("a", "sum", "1 + 1?", "2", number, text, wrong)
 
     texts = ["Steps: 1 + 1 = 2.\nAnswer: 2", "1 + 1 = 2.\n#### 2", "Steps: 1 + 1 = 3.\nAnswer: 2", "Answer: 3", "two"]
-    whys = [one.why for one in judged([*map(sample, texts), sample(texts[0]), sample("Steps: 1 +", cut=True)])]
+    whys = [one.why for one in judged([*map(sample, texts), sample(texts[0]), sample("Steps: 1 +", wrong="cut")])]
     assert whys == ["", "", "arithmetic", "answer", "no answer", "repeated", "cut"]
     assert sample(texts[1]).parsed == ("1 + 1 = 2.", "2")
     assert sample("Answer: 3").parsed == ("", "3")
@@ -194,6 +250,9 @@ def test_prompts_of_one_source_are_not_one_prompt():
         ("--teacher x --prompts questions --temperature -1", "--temperature -1.0: must be 0 or more"),
         ("--teacher questions", "--prompts: must be given"),
         ("--teacher x --prompts questions --model y", "--model y: must be left out unless --teacher is the URL"),
+        ("--teacher http:// --prompts questions --model y", "error: --teacher http://: must be that of a teacher"),
+        ("--teacher http://x/v1 --prompts questions", "error: --model : must be the name of a model"),
+        ("--teacher http://x/v1 --prompts questions --model y --key z", "error: --key: must be the name of an"),
         ("--teacher questions --prompts questions --first 999999999", "--first 999999999 --number 1000: question"),
     ],
 )

@@ -55,7 +55,7 @@ class Stopped(Exception):
     """Another request has failed for good."""
 
 
-class Spent(Exception):
+class Spent(UserError):
     """As many requests are made as may be."""
 
 
@@ -112,7 +112,7 @@ class Endpoint:
                 every = short(keys) if of_all is None else of_all
                 left = len(np.setdiff1d(every, short(replies.keys())))
                 told = f"as many are made, and {left:,} of {len(every):,} replies are missing"
-                raise UserError(f"prepare.requests={self.prepare.requests}: {told}; the same command goes on") from None
+                raise Spent(f"prepare.requests={self.prepare.requests}: {told}; the same command goes on") from None
         return [found[key] for key in keys]
 
 

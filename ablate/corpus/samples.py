@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 from ablate.corpus import checker
 from ablate.corpus.document import identity
 
-# Why a sample is not kept, besides what the checker says
-CUT, REPEATED = "cut", "repeated"
+REPEATED = "repeated"  # why a sample is not kept, besides what the reply and the checker say
 FORM = re.compile(
     r"(?:\s*Steps:)?(?P<trace>.*?)(?:\n\s*|^\s*|(?<=[.!?]) +)(?:Answer:|####)(?P<answer>[^\n]*).*", re.DOTALL
 )
@@ -32,7 +31,7 @@ class Sample(NamedTuple):
     known: str
     number: int  # of the samples of this prompt, from 0
     text: str
-    cut: bool = False  # whether it had no end
+    wrong: str = ""  # why the reply is none: cut, empty, garbled, refused
 
     @property
     def prompt(self) -> tuple[str, str]:
@@ -63,7 +62,7 @@ def judged(samples: Iterable[Sample]) -> list[Judged]:
     found, seen = [], set[tuple[str, ...]]()
     for sample in samples:
         trace, answer = sample.parsed
-        why = CUT if sample.cut else checker.wrong(trace, answer, sample.known)
+        why = sample.wrong or checker.wrong(trace, answer, sample.known)
         told = (*sample.prompt, sample.text.strip())
         found.append(Judged(sample, why or (REPEATED if told in seen else "")))
         seen.add(told)
@@ -71,10 +70,10 @@ def judged(samples: Iterable[Sample]) -> list[Judged]:
 
 
 def pairs(found: Sequence[Judged], teacher: str) -> Iterator[dict[str, Any]]:
-    """Of each prompt, right samples beside wrong ones, as many as there are of both; none that was cut."""
+    """Of each prompt, right samples beside wrong ones, as many as there are of both; none that is no whole reply."""
     of_prompt = defaultdict[tuple[str, str], tuple[list[Sample], list[Sample]]](lambda: ([], []))
     for one in found:
-        if one.why not in (CUT, REPEATED):
+        if not one.sample.wrong and one.why != REPEATED:
             of_prompt[one.sample.prompt][bool(one.why)].append(one.sample)
     for (source, asked), (right, wrong) in of_prompt.items():
         different = {sample.text.strip(): sample for sample in wrong}.values()
