@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ablate.corpus import turns
 from ablate.corpus.document import Document
 from ablate.corpus.step import Result
 
@@ -133,7 +134,19 @@ class Masks:
 
 
 def _masked(document: Document, masks: Sequence[_Mask]) -> Result:
-    text, noted = document.text, dict[str, float]()
+    """Part by part where it has some, which then stay known."""
+    noted = dict[str, float]()
+    if turns.has_parts(document):
+        kept = turns.parts_of(document, document.source)
+        found = [part._replace(text=_without(part.text, masks, noted)) for part in kept]
+        masked = turns.document(found, document.source, document.meta)
+    else:
+        masked = document._replace(text=_without(document.text, masks, noted))
+    return Result((masked,), noted=noted) if noted else Result((document,))
+
+
+def _without(text: str, masks: Sequence[_Mask], noted: dict[str, float]) -> str:
+    """The text masked; what was masked is added to what is noted."""
     signs = _signs(text)
     again = bool(signs)
     while again:  # what is masked may uncover what stood against it
@@ -143,7 +156,7 @@ def _masked(document: Document, masks: Sequence[_Mask]) -> Result:
             if count:
                 noted[f"masked.{mask.name}"] = noted.get(f"masked.{mask.name}", 0) + count
                 again = True
-    return Result((document._replace(text=text),), noted=noted) if noted else Result((document,))
+    return text
 
 
 def _signs(text: str) -> set[str]:

@@ -56,7 +56,7 @@ def parts_of(document: Document, domain: str) -> list[Part]:
     if begin != len(document.text):
         raise UserError(
             f"domain {domain}: a step of data.level changed documents of which a part counts, and it is not known any "
-            "more which; process that text first, or leave its level at 0"
+            "more which; leave that step out (corpus.rules, corpus.skip), or the level at 0"
         )
     return found
 

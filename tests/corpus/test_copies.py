@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from ablate.corpus import turns
 from ablate.corpus.copies import PIECE_BYTES, WINDOW, Copies
 from ablate.corpus.document import Document
 
@@ -50,6 +51,14 @@ def test_no_window_is_left(seed):
     forbidden = set().union(*map(windows, held_texts))
     assert any(windows(text) & forbidden for text in texts)
     assert not any(windows(text) & forbidden for text in left(Copies.of(held_texts), *texts))
+
+
+def test_a_dialogue_in_which_held_out_text_stands_goes_whole():
+    """An answer without its question is no document; parts of the others are as they were."""
+    held = joined(random.Random(1), prose(random.Random(1), 300))
+    asked = turns.document(turns.pair(f"Read this. {held}", "Done. " * 300), "s", {})
+    other = turns.document(turns.pair("Read this.", "Done. " * 300), "s", {})
+    assert Copies.of([held]).cut([asked, other]) == ([other], 1, asked.bytes)
 
 
 def test_a_copy_goes_whole_and_a_short_one_too():

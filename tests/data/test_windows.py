@@ -22,7 +22,6 @@ from ablate.run.parse import from_plain
 from ablate.run.settings import Data, UserError
 
 ROWS = 300
-MASKED = Levels(Processing(rules=["masks"]))
 
 
 def pairs(number: int) -> list[dict]:
@@ -187,12 +186,23 @@ def test_what_is_left_out_is_counted_however_often_reading_is_broken_off(tmp_pat
     assert spool.other_parts(tmp_path / "text") == 3
 
 
+def at_level_2(tmp_path, rule: str, response: str):
+    """Dialogues of which the rule changes every response."""
+    rows = [{"prompt": f"Who is {i}?", "response": response.format(i)} for i in range(ROWS)]
+    where = data(tmp_path / "text", rows, level={"chat": 2})
+    return prepare(where, tmp_path / "out", how=Levels(Processing(rules=[rule], allow=[rule])))
+
+
+def test_what_is_masked_leaves_parts_as_they_are(tmp_path):
+    corpus = at_level_2(tmp_path, "masks", "Write to lena.{}@posteo.de, please, today.")
+    assert {text for text, _ in counted(corpus)} == {"Write to <EMAIL>, please, today."}
+
+
 def test_text_that_a_level_changed_has_no_parts_any_more(tmp_path):
-    rows = [{"prompt": f"Who is {i}?", "response": f"Write to lena.{i}@posteo.de, please, today."} for i in range(ROWS)]
     with pytest.raises(
         UserError, match=r"^domain chat: a step of data\.level changed documents of which a part counts"
     ):
-        prepare(data(tmp_path / "text", rows, level={"chat": 2}), tmp_path / "out", how=MASKED)
+        at_level_2(tmp_path, "lines", "He is {0}, {0}, {0}, {0} and {0}.\nWe thank you for this question today.")
 
 
 def test_held_out_spans_in_which_nothing_counts_are_refused(tmp_path):
