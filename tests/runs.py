@@ -16,12 +16,13 @@ from ablate.data.tokens import opened
 from ablate.fit import checkpoint, parts, run
 from ablate.fit.optimizer import OPTIMIZERS
 from ablate.fit.parallel import zero
+from ablate.plan.timeline import timeline
 from ablate.run.parse import from_config
 from ablate.run.record import Record
 from ablate.run.settings import Settings
-from ablate.run.trunks import Growth
+from ablate.run.trunks import Growth, trunk_record
 from ablate.scores.metrics import Scope, Scores, readings
-from ablate.sweep.trunk import Segment
+from ablate.sweep.trunk import Branch, Segment, beginning, branches
 from ablate.sweep.worker import alone, work
 
 # One of every kind of run
@@ -45,6 +46,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16-mixed"},
     "recomputed and accumulated": {"where": {"recompute": True, "micro_tokens": 128}},
     "lerac": {"optimizer": {"lerac": {"lowest": 0.01, "until": 0.8}}},
+    "answers": {"objective": "answers", "data": {"target": {"qa": "trace_then_answer"}}},
     "stages and ramp": STAGED,
     "all at once": STAGED
     | {
@@ -155,6 +157,32 @@ def check_resumed(settings: Settings, folder: Path, *runs: Record) -> None:
     expected = train_run(settings)["weights_sha256"]
     interrupt(again, 5)
     assert train_run(again)["weights_sha256"] == expected
+
+
+def branch_of(*several: Settings) -> Branch:
+    """The last place that the ways of all these runs have in common."""
+    found = branches([beginning(str(n), timeline(one), "", "") for n, one in enumerate(several)])
+    return max(set.intersection(*map(set, found.values())), key=lambda branch: branch.step)
+
+
+def check_grown(first: Settings, alone: Settings, folder: Path, *runs: Record) -> tuple[Settings, int]:
+    """A run that grows from the trunk that another leaves, where their ways part, ends as it does alone, to the bit.
+
+    The grown run, and the step of the trunk.
+    """
+    grown, branch = elsewhere(alone, folder / "grown", *runs), branch_of(first, alone)
+    expected, trunk = train_run(alone), trunk_record(folder, branch.key)
+    leaving = train_run(first, Growth(leave={branch.step: trunk}))
+    assert leaving["grown_from"] is None
+    assert trunk.read()["step"] == branch.step
+    found = train_run(grown, Growth(start=trunk))
+    assert found["weights_sha256"] == expected["weights_sha256"] != leaving["weights_sha256"]
+    assert found["grown_from"]["run"] == record_of(first).id
+    same = ("step", "tokens", "flops", "sums", "mixture")
+    assert {name: found[name] for name in same} == {name: expected[name] for name in same}
+    for kind in ("evaluation", "trace"):
+        assert record_of(grown).rows(kind) == record_of(alone).rows(kind)
+    return grown, branch.step
 
 
 def check_processes(settings: Settings, strategy: str, folder: Path, *runs: Record) -> None:

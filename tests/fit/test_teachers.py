@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from runs import SEVERAL, check_processes, check_resumed, interrupt, record_of, train_run
+from runs import SEVERAL, check_grown, check_processes, check_resumed, interrupt, record_of, train_run
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -152,6 +152,14 @@ def test_the_teacher_is_in_no_checkpoint_and_does_not_change(student, teacher):
 
 def test_interrupted_it_ends_with_the_same_weights(student, teacher, tmp_path, unprobed):
     check_resumed(student(where={"saves": 4}), tmp_path / "again", teacher)
+
+
+@pytest.mark.slow
+def test_students_of_one_teacher_grow_from_one_trunk(student, teacher, tmp_path):
+    """Bit for bit as if each were trained alone."""
+    last = {"stages": {"end": {"start": 0.8, "weights": {"code": 1}}}}
+    _, step = check_grown(student(), student(mixture=last), tmp_path, teacher)
+    assert step == round(0.8 * student().steps)
 
 
 @pytest.mark.slow
