@@ -26,6 +26,7 @@ from rich.table import Table
 from ablate.run.machine import environment
 from bench.aa import aa
 from bench.after import after
+from bench.checker import checker
 from bench.confounds import confounds
 from bench.decode import decode
 from bench.extrapolation import extrapolation
@@ -54,6 +55,7 @@ Bench = Callable[[bool], list[Row]]
 BENCHES: dict[str, Bench] = {
     "speed": speed,
     "after": after,
+    "checker": checker,
     "precision": precision,
     "waiting": waiting,
     "startup": startup,
