@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     language, tokenizer, span, folder = model_of(options.run, Path(options.outputs))
     if options.route is not None:
         prompt = _routed(prompt, language, tokenizer, options)
-    judge = _judge(options) if options.best else None
+    judge = judge_of(options.best, Path(options.outputs)) if options.best else None
     _say(language, tokenizer, _asked(prompt, folder) if options.chat else prompt, span, options, judge)
 
 
@@ -100,6 +100,8 @@ def _say(
     )
     found = [answer.text for answer in answers]
     if judge:
+        from ablate.fit.best import ranked
+
         found = ranked(*judge, text, found)
     print("" if alone else "\n---\n".join(found))
     if len(prompt) + options.tokens > span:
@@ -107,22 +109,11 @@ def _say(
         print(f"note: {long} are more than the {span} of the rows that it was trained on", file=sys.stderr)
 
 
-def ranked(judge: "LanguageModel", tokenizer: "Tokenizer", prompt: str, texts: list[str]) -> list[str]:
-    """The texts after a prompt, first that which the model of rewards finds worth most; equal ones keep their order."""
-    from ablate.data.tokenizer import as_prompt, end_of
-    from ablate.scores.pairs import worths
-
-    end, asked = end_of(tokenizer), as_prompt(tokenizer, prompt)
-    assert end is not None  # `data.tokenizer.read` says it politely
-    whole = [[*asked, *tokenizer.encode(text, add_special_tokens=False).ids, end] for text in texts]
-    return [texts[place] for _, place in sorted((-worth, place) for place, worth in enumerate(worths(judge, whole)))]
-
-
-def _judge(options: argparse.Namespace) -> "Judge":
+def judge_of(run: str, outputs: Path) -> "Judge":
     """The model of rewards and its tokenizer. Raises UserError for a run that has none."""
-    language, tokenizer, *_ = model_of(options.best, Path(options.outputs))
+    language, tokenizer, *_ = model_of(run, outputs)
     if language.value is None:
-        raise UserError(f"--best {options.best}: must be a run with objective=reward")
+        raise UserError(f"--best {run}: must be a run with objective=reward")
     return language, tokenizer
 
 

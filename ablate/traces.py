@@ -5,7 +5,8 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from ablate.console.errors import command
@@ -14,6 +15,7 @@ from ablate.corpus import samples
 from ablate.corpus.samples import Judged, Sample
 from ablate.data import prompts
 from ablate.data.prompts import Prompt
+from ablate.data.questions import ALONE
 from ablate.run import files
 from ablate.run.progress import Progress
 from ablate.run.settings import SettingsError, UserError
@@ -33,6 +35,7 @@ What was written is kept: the same command again asks nothing twice, and one
 that was killed goes on."""
 
 QUESTIONS, GIVEN = "questions", "given"  # teachers that are no models
+GENERATED = {QUESTIONS: "", **{kind: kind for kind in ALONE}}  # prompts, and of what kind
 ASKED_AT_ONCE = 32  # prompts, of an endpoint
 FLAGS = {"prepare.url": "--teacher", "prepare.key": "--key", "corpus.teacher.model": "--model"}  # by their keys
 TASK = (
@@ -46,13 +49,19 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().read(arguments)
     _check(options)
     asked = _prompts(options)
+    judge = _judge(options) if options.best else None
     teacher, found = _answered(options, asked)
     out = Path(options.out or Path(options.outputs) / "traces" / f"{_name(options, teacher)}.jsonl")
-    rows = [one.row(teacher, options.seed) for one in found if options.all or not one.why]
+    kept = judge(found) if judge else found
+    rows = [one.row(teacher, options.seed) for one in kept if options.all or not one.why]
     _write(out, rows)
     if options.pairs:
         _write(Path(options.pairs), list(samples.pairs(found, teacher)))
     _show(found, len(asked))
+    if judge and kept:
+        from ablate.fit import best
+
+        print(best.gain(kept, found))
     if (missing := len(asked) * options.samples - len(found)) > 0:
         raise UserError(
             f"--budget {options.budget}: reached, and {missing:,} samples are missing; the same command goes on"
@@ -70,8 +79,10 @@ def _check(options: argparse.Namespace) -> None:
             f"--samples {options.samples}: with --teacher {options.teacher} and --temperature "
             f"{options.temperature:g} all samples of a prompt are equal"
         )
-    if options.teacher == QUESTIONS and options.prompts != QUESTIONS:
-        raise UserError("--teacher questions: knows its own questions only, --prompts questions")
+    if options.teacher == QUESTIONS and options.prompts not in GENERATED:
+        raise UserError(f"--teacher questions: knows its own questions only, --prompts {' or '.join(GENERATED)}")
+    if options.best and options.samples < 2:
+        raise UserError(f"--best {options.best}: needs --samples 2 or more, to have some to rank")
     if options.model and not _is_endpoint(options):
         raise UserError(f"--model {options.model}: must be left out unless --teacher is the URL of an endpoint")
 
@@ -81,8 +92,8 @@ def _is_endpoint(options: argparse.Namespace) -> bool:
 
 
 def _prompts(options: argparse.Namespace) -> list[Prompt]:
-    if options.prompts == QUESTIONS:
-        return prompts.of_questions(options.first, options.number or 1000)
+    if options.prompts in GENERATED:
+        return prompts.of_questions(options.first, options.number or 1000, GENERATED[options.prompts])
     found, without = prompts.of_file(Path(options.prompts), options.first, options.number)
     if without:
         print(f"{options.prompts}: {without:,} rows hold no question with a known answer", flush=True)
@@ -111,6 +122,14 @@ def _judged(asked: Sequence[Prompt], texts: Sequence[Sequence[tuple[str, str]]])
         for one, group in zip(asked, texts, strict=True)
         for number, (text, wrong) in enumerate(group)
     )
+
+
+def _judge(options: argparse.Namespace) -> Callable[[Sequence[Judged]], list[Judged]]:
+    """What keeps the best of each prompt's samples, by the run of rewards that was named."""
+    from ablate.fit import best  # loads torch
+    from ablate.generate import judge_of
+
+    return partial(best.of, *judge_of(options.best, Path(options.outputs)))
 
 
 def _of_model(options: argparse.Namespace, asked: Sequence[Prompt]) -> tuple[str, list]:
@@ -198,7 +217,8 @@ def _parser() -> Parser:
     parser = Parser("traces", WHAT, EXAMPLES)
     teachers = "a run, a folder that transformers loads, the URL of an endpoint, `questions` or `given`"
     parser.add_argument("--teacher", required=True, metavar="T", help=teachers)
-    parser.add_argument("--prompts", required=True, metavar="FILE", help="rows of prompt and answer, or `questions`")
+    asked = f"rows of prompt and answer, or {' or '.join(GENERATED)}"
+    parser.add_argument("--prompts", required=True, metavar="FILE", help=asked)
     parser.add_argument("--first", type=int, default=0, metavar="I", help="leave so many out (default: %(default)s)")
     parser.add_argument("--number", type=int, default=0, metavar="N", help="prompts (default: all; 1000 `questions`)")
     parser.add_argument("--samples", type=int, default=1, metavar="K", help="of each prompt (default: %(default)s)")
@@ -210,6 +230,9 @@ def _parser() -> Parser:
     parser.add_argument("--key", default="OPENAI_API_KEY", metavar="NAME", help="environment variable of its key")
     parser.add_argument("--out", metavar="FILE", help="the rows (default: outputs/traces/<digest>.jsonl)")
     parser.add_argument("--pairs", metavar="FILE", help="rows of prompt, chosen and rejected, to train preferences on")
+    parser.add_argument(
+        "--best", default="", metavar="RUN", help="keep of each prompt's samples the best, by a run of rewards"
+    )
     parser.add_argument("--all", action="store_true", help="also samples that are not right, which `right` tells")
     return parser
 

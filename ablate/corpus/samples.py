@@ -47,7 +47,12 @@ class Sample(NamedTuple):
 
 class Judged(NamedTuple):
     sample: Sample
-    why: str  # it is not right; nothing if it is
+    why: str  # it is not kept; nothing if it is
+
+    @property
+    def right(self) -> bool:
+        """Whether it is right, be it for the first time or again."""
+        return self.why in ("", REPEATED)
 
     def row(self, teacher: str, seed: int) -> dict[str, Any]:
         one, (trace, answer) = self.sample, self.sample.parsed

@@ -1,6 +1,7 @@
 """Questions whose answers are known, to be put to a teacher: generated ones, or those of a file.
 
 of_questions(0, 1000)                          of `data.questions`; never those that tasks ask
+of_questions(0, 1000, "chains")                those of a kind that is a domain of its own
 of_file(Path("math.jsonl"), 0, 1000)           rows of prompt and answer, with a trace if there is one; or a text:
 
 Question: ...  Answer: ... #### 72             as GSM8K has them, where the answer follows ####
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablate.data.questions import TRAINED, question
+from ablate.data.questions import TRAINED, alone, question
 from ablate.run.settings import UserError
 
 FORMS = (
@@ -31,10 +32,10 @@ class Prompt(NamedTuple):
     trace: str = ""  # that is known, if one is
 
 
-def of_questions(first: int, number: int) -> list[Prompt]:
-    """Raises UserError for questions that tasks ask."""
+def of_questions(first: int, number: int, kind: str = "") -> list[Prompt]:
+    """`kind`: one of ALONE. Raises UserError for questions that tasks ask."""
     _check_index(first + number - 1, f"--first {first} --number {number}")
-    found = [(index, question(index)) for index in range(first, first + number)]
+    found = [(index, alone(kind, index) if kind else question(index)) for index in range(first, first + number)]
     return [Prompt(f"questions:{q.kind}/{i}", q.kind, q.asked, q.answer, q.steps) for i, q in found]
 
 

@@ -17,7 +17,9 @@ from ablate.verdict.card import Card
 from ablate.verdict.compare import Verdict, bounds
 from ablate.verdict.contrasts import Contrast
 from ablate.verdict.evidence import Evidence, spending_text
+from ablate.verdict.preferences import HALF, Preferences, preferences
 from ablate.verdict.selftest import SelfTest
+from ablate.verdict.statistics.paired import Interval
 from ablate.verdict.task_effects import TaskEffect, task_effects
 from ablate.verdict.validity.finding import Finding
 from ablate.verdict.validity.trust import Conclusion
@@ -34,6 +36,8 @@ def show(found: Evidence, conclusion: Conclusion, console: Console) -> None:
         console.print(*chain.small(found, conclusion), sep="\n")
         if conclusion.contrasts:
             console.print(contrasts(conclusion.contrasts), "", sep="\n")
+        if of_pairs := preferences(found):
+            console.print(pairs(of_pairs), "", sep="\n")
         if found.scope.tasks and (effects := task_effects(found, conclusion.past)):
             console.print(tasks(effects), "", sep="\n")
         console.print(findings(conclusion.findings))
@@ -81,6 +85,27 @@ def contrasts(found: Sequence[Contrast]) -> Table:
     if len(shown) < len(found):
         out.caption = f"{len(found) - len(shown)} more of this family: the page has them all"
     return out
+
+
+PAIRS = {"likelier": 3, "chosen": 1, "rise": 2, "distance": 2, "longer": 2}  # decimals of what stands beside `acc`
+
+
+def pairs(found: Sequence[Preferences]) -> Table:
+    """What every arm says of held-out pairs, with what training on preferences hides."""
+    out = table("held-out pairs", ">acc", ">over seeds", ">over pairs", *(f">{name}" for name in PAIRS))
+    for one in found:
+        intervals = (Text(shares(ends)) for ends in (one.over_seeds, one.over_pairs))
+        acc = Text(f"{one.values['acc']:.3f}", style="green" if one.learnt else "")
+        others = (f"{one.values[name]:.{digits}f}" if name in one.values else "–" for name, digits in PAIRS.items())
+        out.add_row(Text(one.arm, style="bold"), acc, *intervals, *others)
+    learnt = ", ".join(one.arm for one in found if one.learnt) or "none"
+    out.caption = f"means over seeds of preference:*, {found[0].pairs} pairs; both intervals above {HALF:g}: {learnt}"
+    return out
+
+
+def shares(interval: Interval) -> str:
+    """Of shares, which have no sign."""
+    return f"[{interval[0]:.3f}, {interval[1]:.3f}]" if all(map(math.isfinite, interval)) else "1 seed"
 
 
 def tasks(found: Sequence[TaskEffect]) -> Table:

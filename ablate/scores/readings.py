@@ -106,7 +106,7 @@ def pooled(runs: Sequence[Sequence[Row]], reading: str, confidence: float = 0.95
     """Of the same items asked of several runs: the mean over runs, and its interval over the choice of items."""
     x, w = np.mean([parts(rows, reading) for rows in runs], axis=0)
     value, found = float(x.sum() / w.sum()), ratio_error(x, w, [row["source"] for row in runs[0]])
-    return value, (_of_share if READINGS[reading].has_chance else around)(value, *found, confidence)
+    return value, (of_share if READINGS[reading].has_chance else around)(value, *found, confidence)
 
 
 def parts(rows: Sequence[Row], reading: str) -> np.ndarray:
@@ -132,7 +132,7 @@ def ratio_error(x: np.ndarray, w: np.ndarray, sources: Sequence[str]) -> tuple[f
     return math.sqrt(clusters / (clusters - 1) * float((left**2).sum())) / float(w.sum()), clusters - 1.0
 
 
-def _of_share(share: float, error: float, df: float, confidence: float = 0.95) -> Interval:
+def of_share(share: float, error: float, df: float, confidence: float = 0.95) -> Interval:
     """Wilson's interval, of as many independent items as would have that error; where there is none, as sources.
 
     A share of 0 or 1 has no spread to be read off, and is not known exactly. (Dean and Pagano 2015, on clusters.)

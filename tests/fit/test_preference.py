@@ -20,7 +20,7 @@ from ablate import export, generate
 from ablate.data.batches import validation_rows
 from ablate.data.tokens import prepared
 from ablate.data.windows import IGNORED
-from ablate.fit import parents, reference, saved
+from ablate.fit import best, parents, reference, saved
 from ablate.fit.module import Pretraining
 from ablate.fit.parents import resolved
 from ablate.model import budget
@@ -262,13 +262,13 @@ def test_the_best_of_several_texts_comes_first(chain, capsys):
     parent = settings.start.removeprefix("run:").partition("@")[0]
     judge, tokenizer = saved.load(record), prepared(record.folder.parents[1], record.fingerprint).tokenizer()
     worse, better = "I would say 7, 7.", "It is 15."
-    assert generate.ranked(judge, tokenizer, "What is 7 plus 8?\n", [worse, better, worse]) == [better, worse, worse]
+    assert best.ranked(judge, tokenizer, "What is 7 plus 8?\n", [worse, better, worse]) == [better, worse, worse]
     asked = [parent, "What is 1 plus 2?\n", "--tokens", "8", "--outputs", str(record.folder.parents[1])]
     generate.main([*asked, "--number", "3"])
     plain = capsys.readouterr().out.removesuffix("\n").split("\n---\n")
     generate.main([*asked, "--number", "3", "--best", record.id])
     ranked = capsys.readouterr().out.removesuffix("\n").split("\n---\n")
-    assert ranked == generate.ranked(judge, tokenizer, "What is 1 plus 2?\n", plain)
+    assert ranked == best.ranked(judge, tokenizer, "What is 1 plus 2?\n", plain)
     for wrong in (["--number", "3", "--best", parent], ["--best", record.id]):
         with pytest.raises((UserError, SystemExit)):
             generate.main([*asked, *wrong])
