@@ -31,16 +31,24 @@ def of(judge: LanguageModel, tokenizer: Tokenizer, found: Sequence[Judged]) -> l
 
 
 def gain(best: Sequence[Judged], found: Sequence[Judged]) -> str:
-    """What it brings to keep the best of each prompt's samples, in a line; the interval is over prompts."""
+    """What it brings to keep the best of each prompt's samples, in a line; the interval is over prompts.
+
+    The judge sees each text once, however often it was written. So beside it stands what one of them by lot would be:
+    a judge may know something and still be worse than a sample, which is the text that the model writes most often.
+    """
     rights = defaultdict[tuple[str, str], list[bool]](list)
+    different = defaultdict[tuple[str, str], dict[str, bool]](dict)
     for one in found:
         rights[one.sample.prompt].append(one.right)
+        different[one.sample.prompt][one.sample.text] = one.right
     gains = [one.right - fmean(rights[one.sample.prompt]) for one in best]
     error = stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else math.inf
     low, high = (100 * end for end in around(fmean(gains), error, max(len(gains) - 1, 1)))
     alone, kept = (100 * fmean(one.right for one in some) for some in (found, best))
+    lot = 100 * fmean(fmean(texts.values()) for texts in different.values())
     some = 100 * fmean(any(of_prompt) for of_prompt in rights.values())
     return (
-        f"best of {len(found) // len(best)}: {kept:.1f} % right, one sample {alone:.1f} %, any of them {some:.1f} %; "
+        f"best of {len(found) // len(best)}: {kept:.1f} % right, one sample {alone:.1f} %, "
+        f"one of the different texts {lot:.1f} %, any {some:.1f} %; "
         f"{kept - alone:+.1f} points [{low:+.1f}, {high:+.1f}] over {len(best)} prompts"
     )

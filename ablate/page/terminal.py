@@ -92,12 +92,12 @@ PAIRS = {"likelier": 3, "chosen": 1, "rise": 2, "distance": 2, "longer": 2}  # d
 
 def pairs(found: Sequence[Preferences]) -> Table:
     """What every arm says of held-out pairs, with what training on preferences hides."""
-    out = table("held-out pairs", ">acc", ">over seeds", ">over pairs", *(f">{name}" for name in PAIRS))
+    out = table("pairs", ">acc", *(f">{name}" for name in PAIRS))
     for one in found:
-        intervals = (Text(shares(ends)) for ends in (one.over_seeds, one.over_pairs))
-        acc = Text(f"{one.values['acc']:.3f}", style="green" if one.learnt else "")
+        intervals = f"{shares(one.over_seeds)} seeds", f"{shares(one.over_pairs)} pairs"
+        acc = lines(f"{one.values['acc']:.3f}", *intervals, style="green" if one.learnt else "")
         others = (f"{one.values[name]:.{digits}f}" if name in one.values else "–" for name, digits in PAIRS.items())
-        out.add_row(Text(one.arm, style="bold"), acc, *intervals, *others)
+        out.add_row(Text(one.arm, style="bold"), acc, *others)
     learnt = ", ".join(one.arm for one in found if one.learnt) or "none"
     out.caption = f"means over seeds of preference:*, {found[0].pairs} pairs; both intervals above {HALF:g}: {learnt}"
     return out
@@ -105,7 +105,7 @@ def pairs(found: Sequence[Preferences]) -> Table:
 
 def shares(interval: Interval) -> str:
     """Of shares, which have no sign."""
-    return f"[{interval[0]:.3f}, {interval[1]:.3f}]" if all(map(math.isfinite, interval)) else "1 seed"
+    return f"[{interval[0]:.3f}, {interval[1]:.3f}]" if all(map(math.isfinite, interval)) else "[–]"
 
 
 def tasks(found: Sequence[TaskEffect]) -> Table:

@@ -13,8 +13,10 @@ def test_what_the_best_brings_is_over_prompts():
     found = judged([*asked("a", "4", "4", "5", "6"), *asked("b", "5", "6", "7", "4"), *asked("c", "7", "8", "9", "5")])
     kept = [found[0], found[7], found[8]]  # right, right, wrong: gains of 1/2, 3/4 and 0 over a sample of each
     line = best.gain(kept, found)
-    assert line.startswith("best of 4: 66.7 % right, one sample 25.0 %, any of them 66.7 %; +41.7 points [")
-    assert line.endswith("[-53.2, +136.5] over 3 prompts")  # 4.303 * 0.3819 / sqrt(3) = 0.949
+    assert line.startswith(
+        "best of 4: 66.7 % right, one sample 25.0 %, one of the different texts 19.4 %, any 66.7 %; "
+    )
+    assert line.endswith("+41.7 points [-53.2, +136.5] over 3 prompts")  # 4.303 * 0.3819 / sqrt(3) = 0.949
 
 
 def test_of_one_prompt_there_is_no_interval():

@@ -51,9 +51,10 @@ def test_few_pairs_are_not_more_than_guessing_however_equal_the_seeds(tmp_path):
 def test_a_terminal_says_which_arms_have_learnt(tmp_path):
     found = preferences(told(tmp_path, {"base": [300] * 3, "dpo": [420, 426, 414], "ipo": [420, 420, 421]}))
     text = io.StringIO()
-    Console(file=text, width=120).print(terminal.pairs(found))
-    assert "0.700  [0.675, 0.725]  [0.662, 0.735]" in text.getvalue()
-    assert "both intervals above 0.5: dpo, ipo" in text.getvalue()
+    Console(file=text, width=80).print(terminal.pairs(found))
+    shown = " ".join(text.getvalue().split())
+    assert "dpo 0.700 0.833 -10.0 -5.00 7.50 0.00 [0.675, 0.725] seeds [0.662, 0.735] pairs" in shown
+    assert "both intervals above 0.5: dpo, ipo" in shown
 
 
 def test_runs_without_pairs_have_none(tmp_path):
