@@ -34,10 +34,13 @@ def compensated(weight_OI: Tensor, gram_II: Tensor, form: Form) -> Matrix:
 
 def _upper(gram_II: Tensor) -> Tensor:
     """U (I, I) with U^T U = (H + damping)^-1, float32."""
-    mean = gram_II.diagonal().mean()
-    damped_II = gram_II + torch.eye(len(gram_II)).to(gram_II) * (DAMPING * mean if mean > 0 else 1.0)
-    inverse_II = torch.cholesky_inverse(torch.linalg.cholesky(damped_II))
+    inverse_II = torch.cholesky_inverse(torch.linalg.cholesky(damped(gram_II)))
     return torch.linalg.cholesky(inverse_II, upper=True).float()
+
+
+def damped(gram_II: Tensor) -> Tensor:
+    mean = gram_II.diagonal().mean()
+    return gram_II + torch.eye(len(gram_II)).to(gram_II) * (DAMPING * mean if mean > 0 else 1.0)
 
 
 class _Pass:

@@ -1,13 +1,19 @@
 """What the layers of a model are given on calibration text, one after the other, as the model becomes smaller.
 
-    for name, weight_OI, gram_II in layers(language, names, rows_RT):
-        weight_OI.copy_(...)
+    for seen in layers(language, names, rows_RT, whole):
+        seen.weight_OI.copy_(...)
 
-Each layer comes with its inputs as they are by then: those of a model in which all that lies before it is smaller
-already, inside a block too. `gram_II` is the mean of x x^T over all tokens; every layer has the rows go through
-its block once, and only the states between blocks are kept.
+Each layer comes with its inputs x as they are by then: those of a model in which all that lies before it is smaller
+already, inside a block too. Beside it runs the model as it was, where the same layer is given x'. What the smaller
+layer should give is W x', and where it writes to the residual stream also what that has lost on the way, r' - r. Of
+all weights W + D those come closest, by least squares, with
 
-Shapes: R rows, T tokens of a row, B rows at once, D width, I inputs, N tokens.
+    D = (W mean (x' - x) x^T + mean (r' - r) x^T) H^-1,    H = mean x x^T
+
+(GPTAQ, arXiv:2504.02692, has the first part). Every layer has the rows go through its block once, and only the states
+between blocks are kept.
+
+Shapes: R rows, T tokens of a row, B rows at once, D width, O outputs, I inputs, N tokens.
 """
 
 from collections.abc import Iterator
@@ -16,7 +22,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ablate.model.language import LanguageModel
+from ablate.compress.compensate import damped
+from ablate.model.language import RESIDUAL, LanguageModel
 from ablate.model.linear import Dense
 from ablate.run.settings import SettingsError
 
@@ -24,32 +31,54 @@ AT_ONCE = 8  # rows
 
 
 class Seen(NamedTuple):
-    """`weight_OI`: the parameter; `gram_II`: of its inputs, float64, or None for an embedding and without rows."""
+    """`weight_OI`: the parameter. Of an embedding, and without rows, there is nothing else.
+
+    `gram_II`: H, in float64. `wanted_OI`: the weights W + D that come closest to what the layer gave before.
+    """
 
     name: str
     weight_OI: Tensor
-    gram_II: Tensor | None
+    gram_II: Tensor | None = None
+    wanted_OI: Tensor | None = None
+
+
+class _Place(NamedTuple):
+    """A layer, what it lies in, and the norm whose input is the residual stream that it writes to, if it does."""
+
+    layer: Dense
+    within: nn.Module
+    norm: nn.Module | None
+
+    def given(self, x_BTD: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the layer is given (N, I), and the residual stream (N, O)."""
+        found: dict[nn.Module, Tensor] = {}
+        places = [self.layer] if self.norm is None else [self.layer, self.norm]
+        hooks = [one.register_forward_pre_hook(lambda one, x: found.update({one: x[0]})) for one in places]
+        self.within(x_BTD)
+        for hook in hooks:
+            hook.remove()
+        x_NI = self.layer.factors(found[self.layer])[0].flatten(0, -2).float()
+        return x_NI, None if self.norm is None else found[self.norm].flatten(0, -2).float()
 
 
 @torch.no_grad()
-def layers(language: LanguageModel, names: set[str], rows_RT: Tensor | None) -> Iterator[Seen]:
-    """The layers of that name, in the order of a forward pass. Without rows they come without inputs."""
+def layers(language: LanguageModel, names: set[str], rows_RT: Tensor | None, whole: LanguageModel) -> Iterator[Seen]:
+    """The layers of that name, in the order of a forward pass; `whole` is the model as it was."""
     if "embedding" in names:
-        yield Seen("embedding", language.embedding.weight, None)
-    states = None if rows_RT is None else _states(language, rows_RT)
-    for number, block in enumerate(language.blocks):
+        yield Seen("embedding", language.embedding.weight)
+    if rows_RT is None:
+        yield from (Seen(name, language.get_parameter(f"{name}.weight")) for name in sorted(names - {"embedding"}))
+        return
+    states, before = _states(language, rows_RT), _states(whole, rows_RT)
+    for number, (block, was) in enumerate(zip(language.blocks, whole.blocks, strict=True)):
         prefix = f"blocks.{number}."
-        dense = {prefix + name: layer for name, layer in block.named_modules() if isinstance(layer, Dense)}
-        own = {name: layer for name, layer in dense.items() if name in names}
-        if states is None:
-            yield from (Seen(name, layer.weight, None) for name, layer in own.items())
-            continue
-        for name in _called(block, own, states):
-            yield Seen(name, own[name].weight, _gram(name, own[name], block, states))
-        states = [block(x_BTD) for x_BTD in states]
-    if language.head is not None and "head" in names:
-        last = nn.Sequential(language.norm, language.head)
-        yield Seen("head", language.head.weight, None if states is None else _gram("head", language.head, last, states))
+        for name in _called(block, {name for name in names if name.startswith(prefix)}, prefix, states):
+            yield _seen(name, _place(block, name, prefix), _place(was, name, prefix), states, before)
+        states, before = [block(x_BTD) for x_BTD in states], [was(x_BTD) for x_BTD in before]
+    if language.head is not None and whole.head is not None and "head" in names:
+        now = _Place(language.head, nn.Sequential(language.norm, language.head), None)
+        then = _Place(whole.head, nn.Sequential(whole.norm, whole.head), None)
+        yield _seen("head", now, then, states, before)
 
 
 def _states(language: LanguageModel, rows_RT: Tensor) -> list[Tensor]:
@@ -63,31 +92,40 @@ def _states(language: LanguageModel, rows_RT: Tensor) -> list[Tensor]:
     return [language.embedding(rows_BT.long().to(device)) for rows_BT in rows_RT.split(AT_ONCE)]
 
 
-def _called(block: nn.Module, own: dict[str, Dense], states: list[Tensor]) -> list[str]:
-    """Their names in the order in which a forward pass comes to them. Raises SettingsError for one that it does not."""
+def _place(block: nn.Module, name: str, prefix: str) -> _Place:
+    layer = block.get_submodule(name.removeprefix(prefix))
+    assert isinstance(layer, Dense)
+    writes = f"{name}.weight".endswith(RESIDUAL)
+    return _Place(layer, block, block.get_submodule(f"{name.split('.')[2]}_norm") if writes else None)
+
+
+def _called(block: nn.Module, names: set[str], prefix: str, states: list[Tensor]) -> list[str]:
+    """The names in the order in which a forward pass comes to them. Raises SettingsError for one that it does not."""
     found: dict[str, None] = {}
+    own = {name: block.get_submodule(name.removeprefix(prefix)) for name in names}
     hooks = [layer.register_forward_pre_hook(lambda *_, n=name: found.setdefault(n)) for name, layer in own.items()]
     block(states[0][:1])
     for hook in hooks:
         hook.remove()
-    if missed := sorted(own.keys() - found):
+    if missed := sorted(names - found.keys()):
         raise SettingsError(f"compress.keep: must name {missed[0]} too, whose inputs no forward pass shows")
     return list(found)
 
 
-def _gram(name: str, layer: Dense, within: nn.Module, states: list[Tensor]) -> Tensor:
-    """The mean of x x^T over all that the layer is given. Raises SettingsError when that is not finite."""
-    tokens, total_II = 0, torch.zeros(layer.in_features, layer.in_features, dtype=torch.float64)
-
-    def take(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-        nonlocal tokens, total_II
-        x_NI = layer.factors(given[0])[0].flatten(0, -2).float()
-        total_II = total_II.to(x_NI.device) + (x_NI.T @ x_NI)
-        tokens += len(x_NI)
-
-    with layer.register_forward_pre_hook(take):
-        for x_BTD in states:
-            within(x_BTD)
-    if not total_II.isfinite().all():
+def _seen(name: str, now: _Place, then: _Place, states: list[Tensor], before: list[Tensor]) -> Seen:
+    """Raises SettingsError when the inputs are not finite."""
+    weight_OI = now.layer.weight
+    outputs, inputs = weight_OI.shape
+    gram_II, lost_OI = (torch.zeros(rows, inputs).to(weight_OI.device, torch.float64) for rows in (inputs, outputs))
+    for now_BTD, then_BTD in zip(states, before, strict=True):
+        (x_NI, r_NO), (was_NI, r_was_NO) = now.given(now_BTD), then.given(then_BTD)
+        lost_NO = (was_NI - x_NI) @ weight_OI.T
+        if r_NO is not None and r_was_NO is not None:
+            lost_NO += r_was_NO - r_NO
+        gram_II += x_NI.T @ x_NI
+        lost_OI += lost_NO.T @ x_NI
+    if not (gram_II.isfinite().all() and lost_OI.isfinite().all()):
         raise SettingsError(f"{name}: its inputs on calibration text are not finite, so nothing can be fitted to them")
-    return total_II / tokens
+    tokens = sum(x_BTD[..., 0].numel() for x_BTD in states)
+    change_OI = torch.linalg.solve(damped(gram_II / tokens), lost_OI / tokens, left=False)
+    return Seen(name, weight_OI, gram_II / tokens, weight_OI + change_OI.float())

@@ -5,7 +5,8 @@
     awq        finer where inputs are large                 sparsegpt    2:4: later columns make up for earlier ones
 
 A method is made from (weight_OI, gram_II, form). `gram_II` is the mean of x x^T over the inputs x of the layer, on
-calibration text; methods that are not `informed` get none. What 2:4 leaves may be rounded too (2:4-int4).
+calibration text; methods that are not `informed` get none. Those that are `fitted` are given weights that make up for
+what the layers before have lost (`compress.inputs`). What 2:4 leaves may be rounded too (2:4-int4).
 """
 
 from collections.abc import Callable
@@ -23,6 +24,7 @@ class Method(NamedTuple):
     made: Callable[..., Matrix]
     informed: bool  # needs calibration text
     sparse: bool  # is for formats that are 2:4, and the others for those that are not
+    fitted: bool = False  # to what the layer gave before, and not to its weights
 
 
 def _magnitude(weight_OI: Tensor, _: None, form: Form) -> Matrix:
@@ -35,9 +37,9 @@ def _wanda(weight_OI: Tensor, gram_II: Tensor, form: Form) -> Matrix:
 
 METHODS = {
     "round": Method(lambda weight_OI, _, form: rounded(weight_OI, form), informed=False, sparse=False),
-    "gptq": Method(compensated, informed=True, sparse=False),
+    "gptq": Method(compensated, informed=True, sparse=False, fitted=True),
     "awq": Method(awq.scaled, informed=True, sparse=False),
     "magnitude": Method(_magnitude, informed=False, sparse=True),
     "wanda": Method(_wanda, informed=True, sparse=True),
-    "sparsegpt": Method(compensated, informed=True, sparse=True),
+    "sparsegpt": Method(compensated, informed=True, sparse=True, fitted=True),
 }

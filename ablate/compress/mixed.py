@@ -48,11 +48,12 @@ def sensitivities(
     before = [language(rows_BT) for rows_BT in rows_RT.split(AT_ONCE)]
     stored = {name: one for name, one in planned(language, recipe)[0].items() if one.form.to != "ternary"}
     table = {}
-    for name, live_OI, gram_II in list(layers(language, set(stored), rows_RT)):
+    for seen in list(layers(language, set(stored), rows_RT, language)):
+        name, live_OI = seen.name, seen.weight_OI
         table[name], weight_OI = {}, live_OI.clone()
         for form in (form for form in forms if not form.misfit(weight_OI.shape[1])):
             one = stored[name]._replace(form=form)
-            parts = made(weight_OI, gram_II, one, recipe.method)
+            parts = made(seen._replace(weight_OI=weight_OI), one, recipe.method)
             live_OI.copy_(files.weight(parts, one))
             table[name][form] = Cost(sum(part.nbytes for part in parts.values()), moved(language, before, rows_RT))
         live_OI.copy_(weight_OI)

@@ -22,7 +22,7 @@ from torch import Tensor
 from ablate.compress import packed as files
 from ablate.compress.activations import round_inputs
 from ablate.compress.forms import Form, Recipe, check
-from ablate.compress.inputs import layers
+from ablate.compress.inputs import Seen, layers
 from ablate.compress.methods import METHODS
 from ablate.compress.packed import Packed, Stored
 from ablate.model.language import LanguageModel, matrices
@@ -36,17 +36,17 @@ ENDS = ("embedding", "head")  # which keep may name also where there is no such 
 def smaller(language: LanguageModel, recipe: Recipe, rows_RT: np.ndarray | Tensor | None = None) -> Packed:
     """Raises SettingsError for a recipe that cannot be carried out, and for rows that nothing can be learnt from."""
     stored, kept = planned(language, recipe)
-    method, language = METHODS[recipe.method], copy.deepcopy(language).eval()
+    method, whole, language = METHODS[recipe.method], language, copy.deepcopy(language).eval()
     if method.informed and rows_RT is None:
         raise SettingsError(f"compress.method={recipe.method}: needs calibration rows")
     round_inputs(language, {name: one.form for name, one in stored.items()})
     tensors = _others(language, set(stored))
     rows_RT = torch.as_tensor(rows_RT) if method.informed else None
-    for name, weight_OI, gram_II in layers(language, set(stored), rows_RT):
-        one = stored[name]
-        found = made(weight_OI, gram_II, one, recipe.method)
-        weight_OI.copy_(files.weight(found, one))
-        tensors |= {name + part: tensor for part, tensor in found.items()}
+    for seen in layers(language, set(stored), rows_RT, whole):
+        one = stored[seen.name]
+        found = made(seen, one, recipe.method)
+        seen.weight_OI.copy_(files.weight(found, one))
+        tensors |= {seen.name + part: tensor for part, tensor in found.items()}
     return Packed(tensors, stored, kept)
 
 
@@ -60,6 +60,8 @@ def planned(language: LanguageModel, recipe: Recipe) -> tuple[dict[str, Stored],
         raise SettingsError(f"compress.keep={unknown[0]}: no such matrix; there are {', '.join(there)}")
     stored, kept = {}, {}
     for name, (shape, splits) in there.items():
+        if not language.get_parameter(f"{name}.weight").isfinite().all():
+            raise SettingsError(f"{name}: its weights are not finite: the run diverged")
         form, why = _form(language, name, recipe, shape[1])
         if form is None:
             kept[name] = why
@@ -107,11 +109,12 @@ def _others(language: LanguageModel, compressed: set[str]) -> dict[str, Tensor]:
     return found
 
 
-def made(weight_OI: Tensor, gram_II: Tensor | None, stored: Stored, method: str) -> dict[str, Tensor]:
+def made(seen: Seen, stored: Stored, method: str) -> dict[str, Tensor]:
     """The parts of a matrix (`compress.packed`), by a method."""
     if stored.form.to == "ternary":
-        return files.of_ternary(weight_OI, stored.splits)
+        return files.of_ternary(seen.weight_OI, stored.splits)
     by = METHODS[method]
-    if by.informed and gram_II is None:  # of an embedding
+    if by.informed and seen.gram_II is None:  # of an embedding
         by = METHODS["magnitude" if by.sparse else "round"]
-    return files.of_matrix(by.made(weight_OI, gram_II, stored.form))
+    weight_OI = seen.wanted_OI if by.fitted else seen.weight_OI
+    return files.of_matrix(by.made(weight_OI, seen.gram_II, stored.form))
