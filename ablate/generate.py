@@ -34,10 +34,11 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError("PROMPT: must be text in UTF-8")
     drawing(**_sampling(options))  # before anything is loaded
     language, tokenizer, span, folder = model_of(options.run, Path(options.outputs))
+    begin = ""
     if options.route is not None:
-        prompt = _routed(prompt, language, tokenizer, options)
+        prompt, begin = _routed(prompt, language, tokenizer, options)
     judge = judge_of(options.best, Path(options.outputs)) if options.best else None
-    _say(language, tokenizer, _asked(prompt, folder) if options.chat else prompt, span, options, judge)
+    _say(language, tokenizer, _asked(prompt, folder) if options.chat else prompt, span, options, judge, begin)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -51,8 +52,10 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"--route {options.route:g}: must be a share of the questions, from 0 to 1, without --chat")
 
 
-def _routed(question: str, language: "LanguageModel", tokenizer: "Tokenizer", options: argparse.Namespace) -> str:
-    """The question, with the beginning of an answer or of steps, which is printed too."""
+def _routed(
+    question: str, language: "LanguageModel", tokenizer: "Tokenizer", options: argparse.Namespace
+) -> tuple[str, str]:
+    """The question, and the beginning of an answer or of steps."""
     from ablate.data.tokenizer import as_prompt
     from ablate.route import saved
     from ablate.scores.protocols import STEPS
@@ -60,9 +63,7 @@ def _routed(question: str, language: "LanguageModel", tokenizer: "Tokenizer", op
 
     router, asked = saved(export.find(options.run, Path(options.outputs))), f"Question: {question}\n"
     [state] = last_states(language, [tuple(as_prompt(tokenizer, asked))])
-    begin = STEPS if router.writes(state, options.route) else "Answer:"
-    print(begin, end="", flush=True)
-    return asked + begin
+    return asked, STEPS if router.writes(state, options.route) else "Answer:"
 
 
 def _asked(prompt: str, folder: Path) -> str:
@@ -82,14 +83,17 @@ def _say(
     span: int,
     options: argparse.Namespace,
     judge: "Judge | None" = None,
+    begin: str = "",
 ) -> None:
+    """`begin`: of every text, printed with it."""
     import torch
 
     from ablate.data.tokenizer import as_prompt, end_of, pieces
     from ablate.scores.sampling import generate
 
-    prompt = as_prompt(tokenizer, text)
+    prompt = as_prompt(tokenizer, text + begin)
     alone = options.number == 1
+    print(begin if alone else "", end="", flush=True)
     answers = generate(
         language.to("cuda" if torch.cuda.is_available() else "cpu"),
         [prompt] * options.number,
@@ -102,8 +106,8 @@ def _say(
     if judge:
         from ablate.fit.best import ranked
 
-        found = ranked(*judge, text, found)
-    print("" if alone else "\n---\n".join(found))
+        found = ranked(*judge, text + begin, found)
+    print("" if alone else "\n---\n".join(begin + text for text in found))
     if len(prompt) + options.tokens > span:
         long = f"{len(prompt)} tokens of prompt and {options.tokens} of text"
         print(f"note: {long} are more than the {span} of the rows that it was trained on", file=sys.stderr)

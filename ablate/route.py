@@ -37,7 +37,7 @@ EXAMPLES = """\
 The same command again asks nothing twice; one that was interrupted goes on."""
 QUESTIONS = "questions"  # the task that every run can be asked
 ITEMS = 2000  # of them
-LEAST = 100  # questions to fit on, and to grade on
+LEAST = 100  # questions to fit on, and to grade on, no two of one source: folds and draws are of sources
 FORMS = 0.5  # of the answers at once must have an end, and of the steps come to an answer
 UNTAUGHT = "it has not learnt to {}; data.target={{qa: either}} teaches both"
 
@@ -49,12 +49,13 @@ def main(arguments: list[str] | None = None) -> None:
     found = _asked(record, *_task(options, record))
     rows = found.clean()
     _check(record, rows)
-    from ablate.verdict.router import halves  # and all that takes time to load
+    from ablate.verdict.router import halves, independent  # and all that takes time to load
 
     fit, grade = halves(rows)
-    if min(len(fit), len(grade)) < LEAST:
-        few = f"{len(fit)} questions to fit on and {len(grade)} to grade on"
-        raise UserError(f"{record.id}: {few} are too few; both must be {LEAST} or more: --items {4 * LEAST}")
+    to_fit, to_grade = independent(fit), independent(grade)
+    if min(to_fit, to_grade) < LEAST:
+        few = f"{to_fit} questions to fit on and {to_grade} to grade on, each of another source, are too few"
+        raise UserError(f"{record.id}: {few}; both must be {LEAST} or more: --items {max(4 * LEAST, 2 * len(rows))}")
     router, length = _routers(record, found, fit)
     _keep_items(record, found, router, length, {"fit": fit, "grade": grade})
     _show(options, record, _judged(router, length, grade), len(fit), len(grade))

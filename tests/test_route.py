@@ -1,6 +1,7 @@
 """The command: a router fitted and graded once, what is kept of it, what goes by it, and what it refuses."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -69,13 +70,14 @@ def refused(capsys, command, *words: str) -> str:
 
 
 def test_a_router_is_fitted_and_graded_once(able, capsys, monkeypatch, tmp_path):
-    words = [able.id, outputs(able), "--items", "400", "--figure", str(tmp_path / "curve.png")]
+    figure = tmp_path / "new" / "curve.png"
+    words = [able.id, outputs(able), "--items", "400", "--figure", str(figure)]
     first = said(capsys, *words)
     assert "fitting on " in first
     [line] = [line for line in first.splitlines() if line.startswith("router ") and "less" not in line and "[" in line]
     assert line.split()[-1] == "better"
     assert "never steps: 0." in first
-    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert figure.read_bytes().startswith(b"\x89PNG")
     rows = [json.loads(line) for line in (able.folder / "router" / "questions.jsonl").read_text().splitlines()]
     assert 390 < len(rows) <= 400  # some stand in the training text
     parts = {part: {row["asked"] for row in rows if row["part"] == part} for part in ("fit", "grade")}
@@ -103,6 +105,8 @@ def test_generate_goes_by_the_router(able, capsys):
         assert routed.startswith(begin)
         generate.main([able.id, f"Question: What is 2 + 3?\n{begin}", *words[2:-1]])
         assert routed == begin + capsys.readouterr().out
+        generate.main([*words[:3], "--tokens", "5", "--number", "2", "--route", share])
+        assert [text.startswith(begin) for text in capsys.readouterr().out.split("\n---\n")] == [True, True]
 
 
 def test_a_run_that_learnt_neither_is_told_so(record, capsys, monkeypatch):
@@ -118,10 +122,23 @@ def test_a_run_that_learnt_neither_is_told_so(record, capsys, monkeypatch):
     assert "0% of its steps come to an answer, of 30 questions: it has not learnt to write steps; " in err
 
 
+def test_questions_of_few_sources_are_too_few(able, capsys, monkeypatch):
+    """Folds and draws are of sources: many questions of a few would be no more than those."""
+
+    def alike(*asked):
+        return [row | {"source": f"book {number % 30}"} for number, row in enumerate(answers(*asked))]
+
+    monkeypatch.setitem(protocols.PROTOCOLS, "both", alike)
+    err = refused(capsys, route, able.id, outputs(able), "--items", "500")
+    fit, grade = (int(number) for number in re.findall(r"(\d+) (?:questions )?to (?:fit|grade) on", err))
+    assert 20 < fit + grade <= 30
+    assert int(err.split()[-1]) > 900
+
+
 def test_mistakes_are_one_line(able, capsys):
     for words, message in {
         ("--items", "0"): "--items 0: must be 1 or more",
-        ("--items", "20"): " to grade on are too few; both must be 100 or more: --items 400",
+        ("--items", "20"): " to grade on, each of another source, are too few; both must be 100 or more: --items 400",
         ("--task", "sums"): "--task sums: the run has recall (evaluate.tasks)",
         ("--task", "recall", "--kinds", "dates"): "--kinds: are of generated questions; leave it out with --task",
         ("--kinds", "date"): "--kinds=date: must be one of arithmetic",

@@ -20,9 +20,9 @@ def table(*headings: str, **how: Any) -> Table:
     out = Table(box=None, pad_edge=False, header_style="dim", title_justify="left", caption_justify="left", **how)
     for heading in headings:
         if heading.startswith(">"):
-            out.add_column(heading[1:], justify="right", no_wrap=True)
+            out.add_column(Text(heading[1:]), justify="right", no_wrap=True)
         else:
-            out.add_column(heading, overflow="fold")
+            out.add_column(Text(heading), overflow="fold")
     return out
 
 

@@ -29,17 +29,18 @@ class Link:
     changed: dict[str, tuple[Any, Any]]
 
 
-def lineage(record: Record) -> list[Link]:
-    """The chain that ends with a run, its first phase first."""
+def lineage(record: Record, later: frozenset[str] = frozenset()) -> list[Link]:
+    """The chain that ends with a run, its first phase first. `later`: ids behind it, none of which can come before."""
+    later |= {record.id}
     settings = record.settings()
     start = parse(settings.start)
     if start is None:
         return [Link(record.id, record, {})]
     parent = parent_of(record, start)
-    if parent is None:
+    if parent is None or parent.id in later:
         return [Link(start.name, None, {}), Link(record.id, record, {})]
     changed = difference(parent.settings(), settings)
-    return [*lineage(parent), Link(record.id, record, {key: v for key, v in changed.items() if key != "start"})]
+    return [*lineage(parent, later), Link(record.id, record, {key: v for key, v in changed.items() if key != "start"})]
 
 
 def parent_of(record: Record, start: Start) -> Record | None:

@@ -136,6 +136,11 @@ def _groups(rows: Sequence[Row]) -> list[str]:
     return [of(f"source {row['source']}") for row in rows]
 
 
+def independent(rows: Sequence[Row]) -> int:
+    """Number of questions of which no two are asked the same or of one source."""
+    return len(set(_groups(rows)))
+
+
 def states(rows: Sequence[Row]) -> np.ndarray:
     return np.array([row["state"] for row in rows])
 

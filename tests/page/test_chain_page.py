@@ -14,6 +14,7 @@ from ablate import report
 from ablate.page import chain as tables
 from ablate.page import page
 from ablate.page.drawing.phases import phases
+from ablate.page.drawing.phases import write as write_picture
 from ablate.run.record import StudyRecord
 from ablate.verdict import chain as chains
 from ablate.verdict.evidence import read
@@ -103,6 +104,14 @@ def test_a_line_breaks_at_other_text_and_a_shared_phase_is_one_line(study):
     assert begins["macro"][-1] > border
     assert begins["chat"][0] > border
     assert [label.get_text() for label in axes["qa"].get_xticklabels()] == ["200k", "260k"]
+
+
+@pytest.mark.parametrize("name", ["learn [/x]", r"$\foo$", "<i>"])
+def test_a_phase_may_have_any_name(tmp_path, name):
+    study = write_chain(tmp_path, dataclasses.replace(LEARN, phase=name), TUNE)
+    assert name.replace(" ", "") in re.sub(r"\s", "", said(study))
+    path = write_picture(chains.of_study(read(study)), tmp_path / "phases.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def said(study: StudyRecord, width: int = 80) -> str:

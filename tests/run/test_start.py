@@ -75,6 +75,13 @@ def test_lineage_says_what_each_phase_changed(run):
     assert lineage(second) == links[:2]
 
 
+def test_lineage_ends_where_records_go_in_a_circle(run):
+    first = run("first", A, start=f"run:second@{B}")
+    second = run("second", B, start=f"run:first@{A}")
+    assert [link.name for link in lineage(first)] == ["run:first", "second", "first"]
+    assert [link.name for link in lineage(second)] == ["run:second", "first", "second"]
+
+
 def test_lineage_finds_a_parent_by_its_weights(run):
     first = run("first", A)
     first.folder.rename(first.folder.with_name("renamed"))

@@ -60,6 +60,7 @@ class Style:
             "savefig.dpi": 180,
             "font.family": _fonts(),
             "font.size": 9,
+            "text.parse_math": False,  # a name with dollar signs is a name
             "text.color": self.ink,
             "axes.facecolor": self.paper,
             "axes.edgecolor": self.faint,
