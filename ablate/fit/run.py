@@ -93,6 +93,8 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     try:
         batches = Batches(order, corpus, settings.where.data_workers, beside)
         trainer.fit(module, datamodule=batches, ckpt_path=ahead.checkpoint if ahead else own)
+        if not settings.steps:
+            _score(trainer, module, watch, trace)
     except Diverged as error:
         outcome, reason = "diverged", str(error)
     module.average.put_into(module.model)
@@ -103,6 +105,16 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
         record.finish(last | watch.summary())  # the last file: its existence means that all is there
         checkpoint.remove(record.checkpoints)
     mirror.close(trainer.loggers)
+
+
+def _score(trainer: L.Trainer, module: Pretraining, watch: Watch, trace: Trace) -> None:
+    """A run of no steps, which Lightning has set up and put away again."""
+    module.to(trainer.strategy.root_device)
+    trace.on_train_start(trainer, module)
+    watch.on_train_start(trainer, module)
+    watch.score(trainer, module)
+    trace.score()
+    watch.teardown(trainer, module, "fit")
 
 
 def _base(settings: Settings, record: Record) -> Subject | None:

@@ -172,6 +172,10 @@ class Trace(L.Callback):
         if due:
             self._write(step)
 
+    def score(self) -> None:
+        """After the evaluation of a run of no steps."""
+        self._write(0)
+
     def _twin(self, trainer: L.Trainer) -> dict[str, Any]:
         """The base's steps in this process."""
         return {"of": digest_of(_what(self.base.settings))} | probe.probe(trainer, self.module, self.base)

@@ -86,12 +86,17 @@ class Watch(L.Callback):
             return
         self._log_training(trainer, pl_module, step)
         if due:
-            self.evaluation = self._evaluate(trainer, pl_module, step)
-            if self.samples:
-                texts = self.samples.texts(trainer, pl_module, self._beat)
-                tokens = int(self.timeline.tokens[step])
-                self._write(trainer, "sample", {"step": step, "tokens": tokens, "texts": texts})
+            self.score(trainer, pl_module)
         self.clock = time.perf_counter()
+
+    def score(self, trainer: L.Trainer, module: Pretraining) -> None:
+        """An evaluation, after the steps that were taken."""
+        step = trainer.global_step
+        self.evaluation = self._evaluate(trainer, module, step)
+        if self.samples:
+            texts = self.samples.texts(trainer, module, self._beat)
+            tokens = int(self.timeline.tokens[step])
+            self._write(trainer, "sample", {"step": step, "tokens": tokens, "texts": texts})
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.progress.stop()
@@ -110,8 +115,8 @@ class Watch(L.Callback):
         """The numbers of the result: how far, at what cost, how good, and what was read."""
         step = self.last_step
         tokens, read = int(self.timeline.tokens[step]), self.order.domain_tokens(step)
-        weights = self.timeline.weights[self.timeline.table["stage"]]
-        asked_D = np.average(weights, axis=0, weights=np.diff(self.timeline.tokens)).tolist()
+        weights = self.timeline.weights[self.timeline.table["stage"]] if step else self.timeline.weights[:1]
+        asked_D = np.average(weights, axis=0, weights=np.diff(self.timeline.tokens) if step else None).tolist()
         return {
             "step": step,
             "tokens": tokens,

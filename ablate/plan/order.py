@@ -99,7 +99,7 @@ class Order:
     def _cursor(self) -> np.ndarray:
         """Tokens of each domain's endless stream passed before each step, shape (steps, domains)."""
         lengths = self.timeline.table["length"]
-        edges = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
+        edges = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)][: len(lengths) + 1]
         cursor = np.zeros((len(lengths) + 1, len(self.domains)), dtype=np.int64)
         for first, last in pairwise(edges):
             length = lengths[first]

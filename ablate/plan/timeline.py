@@ -91,9 +91,11 @@ def prefix_key(head: str, moves: np.ndarray) -> str:
 
 
 def timeline(settings: Settings) -> Timeline:
-    """The table of a run."""
+    """The table of a run. One without steps is scored once, as it begins."""
     total = settings.steps
     table = np.zeros(total, dtype=ROW)
+    if not total:
+        return Timeline(settings, table, mixture.stage_weights(settings), (0,))
     table["lr"] = schedule.rates(settings.schedule, settings.optimizer.lr, total)
     table["weight_decay"] = schedule.weight_decays(settings.schedule, settings.optimizer.weight_decay, total)
     table["length"] = length.row_lengths(settings.length, total)

@@ -5,10 +5,11 @@ Every check raises SettingsError with one line that names the key, the value and
 
 from typing import Any
 
+from ablate.run.compress import Compress
 from ablate.run.distill import Distill
 from ablate.run.fields import Mark, Weights, find
 from ablate.run.settings import Settings, SettingsError, Size
-from ablate.run.start import parse, teacher_of
+from ablate.run.start import NONE, parse, teacher_of
 from ablate.run.steps import ramp_steps, steps_of
 
 
@@ -16,16 +17,20 @@ def check(settings: Settings) -> None:
     """Raises SettingsError for the first thing that cannot be run."""
     parse(settings.start)
     _check_distill(settings)
-    _check_ramp(settings)
-    _check_schedule(settings)
+    _check_untrained(settings)
+    _check_compress(settings)
+    if settings.tokens:
+        _check_ramp(settings)
+        _check_schedule(settings)
     _check_size(settings.size)
     _check_length(settings)
     _check_pairs(settings)
     _check_mixture(settings)
-    _check_techniques(settings)
-    _check_averaging(settings)
+    if settings.tokens:
+        _check_techniques(settings)
+        _check_averaging(settings)
+        _check_keep(settings)
     _check_devices(settings)
-    _check_keep(settings)
     _check_budget(settings)
     _check_names(settings)
 
@@ -51,6 +56,24 @@ def _check_distill(s: Settings) -> None:
     _require(top_k < most, "distill.top_k", top_k, f"below data.vocabulary={most}, or 0 for all")
     allowed = "0 with distill.kind=reverse: what the teacher never says would be infinitely far from it"
     _require(asked.kind != "reverse" or top_k == 0, "distill.top_k", top_k, allowed)
+
+
+def _check_untrained(s: Settings) -> None:
+    """A run of no steps has weights to score, and one process; moments of such a run are looked at by nobody."""
+    if not s.tokens:
+        allowed = "run:<id> or folder:<path> with tokens=0, which trains nothing"
+        _require(s.start != NONE, "start", s.start, allowed)
+        _require(s.where.strategy == "single", "where.strategy", s.where.strategy, "single with tokens=0")
+        _require(s.objective in ("next_token", "answers"), "objective", s.objective, "next_token or answers with tokens=0")
+
+
+def _check_compress(s: Settings) -> None:
+    """Weights are made smaller by runs that train nothing, and nothing is said of it that does nothing."""
+    asked, usual = s.compress, vars(Compress())
+    if asked.to != NONE:
+        return _require(s.tokens == 0, "tokens", s.tokens, f"0 with compress.to={asked.to}, which trains nothing")
+    for name, value in vars(asked).items():
+        _require(value == usual[name], f"compress.{name}", value, f"left out with compress.to={NONE}")
 
 
 def _check_ramp(s: Settings) -> None:
@@ -86,7 +109,8 @@ def _check_length(s: Settings) -> None:
     _require(len(lengths) > 0, "length.lengths", lengths, "at least one length")
     _require(len(starts) == len(lengths), "length.starts", starts, f"as many as length.lengths={lengths}")
     begins = [steps_of(start, s.steps) for start in starts]
-    _require(begins[0] == 0 and begins == sorted(set(begins)), "length.starts", starts, "0, then later and later steps")
+    in_order = begins[0] == 0 and (not s.tokens or begins == sorted(set(begins)))
+    _require(in_order, "length.starts", starts, "0, then later and later steps")
     for length in lengths:
         divides = length <= s.data.span and s.data.span % length == 0
         _require(divides, "length.lengths", length, f"a divisor of data.span={s.data.span}")
@@ -116,9 +140,9 @@ def _check_mixture(s: Settings) -> None:
         _check_weights(f"mixture.stages.{name}.weights", stage.weights, known)
         _require(len(stage.weights) > 0, f"mixture.stages.{name}.weights", "{}", "a weight for at least one domain")
         begin = steps_of(stage.start, s.steps)
-        _require(begin > 0, f"mixture.stages.{name}.start", stage.start, "after the first step")
+        _require(begin > 0 or not s.tokens, f"mixture.stages.{name}.start", stage.start, "after the first step")
     begins = [steps_of(stage.start, s.steps) for stage in s.mixture.stages.values()]
-    _require(len(set(begins)) == len(begins), "mixture.stages", list(s.mixture.stages), "at different steps")
+    _require(not s.tokens or len(set(begins)) == len(begins), "mixture.stages", list(s.mixture.stages), "at different steps")
     block = s.mixture.block
     _require(block & (block - 1) == 0, "mixture.block", block, "a power of two")
     _check_focus(s)

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ablate.run.compress import Compress
 from ablate.run.corpus import Prepare, Processing
 from ablate.run.distill import Distill
 from ablate.run.evaluate import Evaluate
@@ -266,13 +267,16 @@ class Settings:
     start: Annotated[str, INITIAL, READ, Moves("text", "evaluation", "windows", "evaluated", "function", "update")] = (
         "none"
     )
-    tokens: Annotated[Count, BUDGET, Mark.PLANNED] = 300_000  # of the whole run, rounded down to whole steps
+    # Of the whole run, rounded down to whole steps. 0, with a start: nothing is trained, and the weights of the start
+    # are scored as they are, or as `compress` makes them
+    tokens: Annotated[NotNegative, BUDGET, Mark.PLANNED] = 300_000
     # Per optimizer step, all devices together, before the ramp
     step_tokens: Annotated[Count, BUDGET, Mark.PLANNED] = 1024
     # How a batch becomes a loss: an entry of `fit.objectives.OBJECTIVES`. Which targets of a row count is told with it
     objective: Annotated[str, Moves("rows", "function", "update")] = "next_token"
     distill: Annotated[Distill, Moves("function", "update")] = dataclasses.field(default_factory=Distill)
     preference: Annotated[Preference, Moves("function", "update")] = dataclasses.field(default_factory=Preference)
+    compress: Annotated[Compress, INITIAL, Moves("function", "update")] = dataclasses.field(default_factory=Compress)
     # Types of the forward pass; weights and moments stay float32
     precision: Annotated[
         Literal["fp32", "bf16-mixed"], Moves("types", "types of the optimizer", "function", "update")
@@ -288,6 +292,8 @@ class Settings:
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
+        if not self.tokens:
+            return 0
         return sum(ramp_steps(self.ramp.multiples, self.ramp.starts, self.tokens, self.step_tokens))
 
     @property

@@ -14,7 +14,7 @@ def test_every_setting_is_described_in_words():
 
 def test_what_is_allowed_is_read_from_the_type():
     allowed = {
-        "tokens": "int, at least 1",
+        "tokens": "int, at least 0",
         "data.validation": "float, above 0, at most 0.5",
         "averaging.kind": "none | uniform | ema",
         "length.lengths": "list of int, at least 1",
@@ -27,7 +27,8 @@ def test_what_is_allowed_is_read_from_the_type():
 
 
 def test_words_are_the_comments_above_and_behind():
-    assert FOUND["tokens"].words == "of the whole run, rounded down to whole steps"
+    words = FOUND["step_tokens"].words
+    assert words == "Per optimizer step, all devices together, before the ramp"
     words = FOUND["model.init_scale"].words
     assert words.startswith("Standard deviation of matrices")
     assert words.endswith("0.6 was better in small models here.")

@@ -79,6 +79,7 @@ OTHER: dict[str, Any] = {
     "study.budget.noise_df": None,
 }
 # What some keys need beside them
+SMALLER = {"start": "run:two@" + 64 * "b", "tokens": 0, "compress.to": "int4"}
 TAUGHT = {"objective": "distill", "distill.teacher": "run:two@" + 64 * "b", "distill.kind": "jensen_shannon"}
 NEEDED: dict[str, dict[str, Any]] = {key: {"where.strategy": "ddp"} for key in ("where.devices", "where.nodes")}
 
@@ -130,6 +131,7 @@ LEAVES = leaves(Settings)
 ALONE = {"ramp.starts", "study.budget.rungs", "study.budget.noise", "study.budget.noise_df"}
 VARIED = {key: varied(key) for key in LEAVES if varied(key) is not None}
 NEEDED["data.pairs"] = {"length.lengths": [1024], "length.starts": [0]}
+NEEDED |= {key: SMALLER for key in LEAVES if key.startswith("compress.")}
 NEEDED |= {key: TAUGHT for key in LEAVES if key.startswith("distill.")}
 HASHED = [key for key in VARIED if is_hashed(key)]
 UNHASHED = [key for key in VARIED if not is_hashed(key)]
