@@ -33,7 +33,7 @@ INSIDE = {
         "data.windows",
     ],
     "compress": ["run.settings", "run.distill", "model", "scores.divergence", "compress"],
-    "fit": ["run", "plan", "corpus", "data", "model", "scores", "fit"],
+    "fit": ["run", "plan", "corpus", "data", "model", "scores", "compress", "fit"],
     "verdict": ["run", *READ, "verdict"],
     "laws": ["run", *READ, "verdict", "laws"],
     "page": ["run", *READ, "verdict", "laws", "page", "corpus.report"],

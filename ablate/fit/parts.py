@@ -3,12 +3,15 @@
 Nothing here loads torch: a mistake is one line before anything is prepared or written.
 """
 
+import importlib
+
 from ablate.corpus import levels
 from ablate.data import text
 from ablate.fit import callbacks, objectives, optimizer
 from ablate.model import mixers
 from ablate.plan import schedule
 from ablate.run import parts
+from ablate.run.compress import NONE
 from ablate.run.settings import Settings
 from ablate.scores import metrics
 from ablate.scores.tasks import table
@@ -26,3 +29,5 @@ def check(settings: Settings) -> None:
     metrics.check(settings)
     table.check(settings)
     callbacks.own(settings.where)
+    if settings.compress.to != NONE:  # loads torch, as the look at the weights that are made smaller will
+        importlib.import_module("ablate.fit.smaller").check(settings.compress)

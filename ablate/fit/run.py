@@ -21,7 +21,7 @@ from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfile
 from ablate.data.batches import Batches, Beside, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.data.windows import Stream
-from ablate.fit import callbacks, checkpoint, keep, mirror, parents, reference
+from ablate.fit import callbacks, checkpoint, keep, mirror, parents, reference, smaller
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.parallel import processes, strategy
 from ablate.fit.probe import Subject
@@ -33,7 +33,8 @@ from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.run import failures, parts
 from ablate.run.record import Record, study_record
-from ablate.run.settings import Settings
+from ablate.run.settings import Settings, SettingsError
+from ablate.run.start import NONE
 from ablate.run.trunks import Growth
 
 ALONE = Growth()
@@ -47,6 +48,8 @@ def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth
     parts.load(settings.where.imports)
     strategy.check(settings)
     match.sized(settings)  # raises here, before anything is written, when nothing matches
+    if not settings.tokens and settings.start == NONE:
+        raise SettingsError("start=none: must be run:<id> or folder:<path> with tokens=0, which trains nothing")
     if not record.done:
         if settings.where.strategy == "single" or "LOCAL_RANK" in os.environ:
             _train(settings, corpus, record, growth)
@@ -69,6 +72,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     held_out = validation_rows(corpus, settings)
     module = Pretraining(settings, order.timeline, torch.from_numpy(corpus.bytes_per_token))
     parents.load(module.model, settings)
+    packed = smaller.made(module.model, settings, corpus) if settings.compress.to != NONE else None
     ahead = growth.start if growth.start and growth.start.read()["step"] > record.saved_step else None
     own = None if ahead else checkpoint.newest(record.checkpoints)
     watch = Watch(settings, order, held_out, record, ahead)
@@ -102,6 +106,8 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     if trainer.is_global_zero:
         checkpoint.save_weights(weights, record.weights)
         last = {"outcome": outcome, "reason": reason, "weights_sha256": checkpoint.sha256(weights)}
+        if packed:
+            last["compressed"] = smaller.told(packed, record.packed)
         record.finish(last | watch.summary())  # the last file: its existence means that all is there
         checkpoint.remove(record.checkpoints)
     mirror.close(trainer.loggers)

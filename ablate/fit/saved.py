@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from ablate.data import tokenizer as tokenizers
 from ablate.data.batches import Batch, validation_rows
 from ablate.data.tokens import Corpus, prepared
-from ablate.fit import reference
+from ablate.fit import reference, smaller
 from ablate.fit.basis import basis
 from ablate.fit.checkpoint import sha256
 from ablate.fit.objectives import NextToken
@@ -33,6 +33,7 @@ from ablate.model import match
 from ablate.model.convert import from_folder
 from ablate.model.language import VALUE, LanguageModel
 from ablate.run import parts
+from ablate.run.compress import NONE
 from ablate.run.failures import first_line
 from ablate.run.progress import Progress
 from ablate.run.record import Record
@@ -166,5 +167,7 @@ def _coarse(settings: Settings) -> bool:
 def _model(settings: Settings, weights: dict[str, Any]) -> LanguageModel:
     with torch.device("meta"):
         language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary, VALUE in weights)
+    if settings.compress.to != NONE:
+        language = smaller.prepared(language, settings)
     language.load_state_dict(weights, assign=True)
     return language.eval()

@@ -155,6 +155,8 @@ def is_late(num_points: int) -> np.ndarray:
 def _on_plateau(run: Run, tokens: np.ndarray) -> np.ndarray:
     """Whether the learning rate is at its peak at each number of tokens, by the nearest step logged."""
     rates, at = np.array([row["lr"] for row in run.steps]), np.array([row["tokens"] for row in run.steps])
+    if not len(rates):  # a run that took no steps
+        return np.zeros(len(tokens), dtype=bool)
     nearest = np.abs(at - tokens[:, None]).argmin(1)
     return rates[nearest] >= PLATEAU * rates.max()
 

@@ -5,11 +5,11 @@ Every check raises SettingsError with one line that names the key, the value and
 
 from typing import Any
 
-from ablate.run.compress import Compress
+from ablate.run.compress import NONE, Compress
 from ablate.run.distill import Distill
 from ablate.run.fields import Mark, Weights, find
 from ablate.run.settings import Settings, SettingsError, Size
-from ablate.run.start import NONE, parse, teacher_of
+from ablate.run.start import parse, teacher_of
 from ablate.run.steps import ramp_steps, steps_of
 
 
@@ -59,12 +59,11 @@ def _check_distill(s: Settings) -> None:
 
 
 def _check_untrained(s: Settings) -> None:
-    """A run of no steps has weights to score, and one process; moments of such a run are looked at by nobody."""
+    """A run of no steps has one process; moments of such a run are looked at by nobody."""
     if not s.tokens:
-        allowed = "run:<id> or folder:<path> with tokens=0, which trains nothing"
-        _require(s.start != NONE, "start", s.start, allowed)
         _require(s.where.strategy == "single", "where.strategy", s.where.strategy, "single with tokens=0")
-        _require(s.objective in ("next_token", "answers"), "objective", s.objective, "next_token or answers with tokens=0")
+        plain = s.objective in ("next_token", "answers")
+        _require(plain, "objective", s.objective, "next_token or answers with tokens=0")
 
 
 def _check_compress(s: Settings) -> None:
@@ -142,7 +141,8 @@ def _check_mixture(s: Settings) -> None:
         begin = steps_of(stage.start, s.steps)
         _require(begin > 0 or not s.tokens, f"mixture.stages.{name}.start", stage.start, "after the first step")
     begins = [steps_of(stage.start, s.steps) for stage in s.mixture.stages.values()]
-    _require(not s.tokens or len(set(begins)) == len(begins), "mixture.stages", list(s.mixture.stages), "at different steps")
+    apart = not s.tokens or len(set(begins)) == len(begins)
+    _require(apart, "mixture.stages", list(s.mixture.stages), "at different steps")
     block = s.mixture.block
     _require(block & (block - 1) == 0, "mixture.block", block, "a power of two")
     _check_focus(s)

@@ -9,6 +9,7 @@
                              rescored.json       what its saved weights were found to score, by another process
                              failure.json        why it is not done (yet)
                              weights.safetensors the final weights
+                             packed.safetensors  the same in few bits, of a run with `compress`
                              weights/            those of steps before, where some are kept (`fit.keep`)
                              scores/             what the model answered, a file a task and step (`scores.items`)
                              checkpoints/        while it trains
@@ -78,6 +79,11 @@ class Record:
     @property
     def weights(self) -> Path:
         return self.folder / "weights.safetensors"
+
+    @property
+    def packed(self) -> Path:
+        """The weights as small as they are said to be, of a run that made them smaller."""
+        return self.folder / "packed.safetensors"
 
     def weights_after(self, step: int) -> Path:
         """Of the weights that are kept after some step before the last (`where.keep`)."""

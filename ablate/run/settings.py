@@ -276,7 +276,7 @@ class Settings:
     objective: Annotated[str, Moves("rows", "function", "update")] = "next_token"
     distill: Annotated[Distill, Moves("function", "update")] = dataclasses.field(default_factory=Distill)
     preference: Annotated[Preference, Moves("function", "update")] = dataclasses.field(default_factory=Preference)
-    compress: Annotated[Compress, INITIAL, Moves("function", "update")] = dataclasses.field(default_factory=Compress)
+    compress: Annotated[Compress, INITIAL, COMPUTED] = dataclasses.field(default_factory=Compress)
     # Types of the forward pass; weights and moments stay float32
     precision: Annotated[
         Literal["fp32", "bf16-mixed"], Moves("types", "types of the optimizer", "function", "update")

@@ -162,7 +162,8 @@ def _flops_per_second(plan: Plan, found: Prospect) -> tuple[float, str]:
     results = [r for run in found.flops if (r := run_record(outputs, run).result()) and r.get("seconds")]
     if results:
         return statistics.median(r["flops"] / r["seconds"] for r in results), f"as {len(results)} finished runs"
-    first = plan.run(plan.arms[0], plan.study.seeds[0]).id
+    bases = (one.run(one.arms[0], plan.study.seeds[0]).id for one in plan.chain)
+    first = next(run for run in bases if len(found.beginnings[run].timeline))  # a phase may take no steps
     return pace.predicted(found.beginnings[first].timeline)
 
 

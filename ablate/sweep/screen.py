@@ -110,7 +110,7 @@ class Screen:
     def _tell_evaluation(self, outcome: Outcome) -> None:
         before = self.evaluated.get(outcome.run.id, {})
         if (row := self._evaluation(outcome)) != before:
-            part = row["step"] / outcome.run.settings.steps
+            part = row["step"] / max(1, outcome.run.settings.steps)
             self.console.print(f"at {part:4.0%}   {_name(outcome)}{_value(outcome, row)}")
 
     def _header(self) -> Text:

@@ -244,7 +244,7 @@ def promises(plan: Plan) -> dict[str, dict[str, dict[str, str]]]:
     also where the declared factor explains that they differ from the base's.
     """
     found = {}
-    for run in (run for run in plan.distinct() if run.known):
+    for run in (run for run in plan.distinct() if run.known and run.settings.steps):
         table = timeline(run.settings)
         at = {step for step in table.evaluations if step <= PROMISED_STEPS}
         at |= {max(1, min(len(table), PROMISED_STEPS) * (i + 1) // PROMISES) for i in range(PROMISES)}

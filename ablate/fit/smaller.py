@@ -1,0 +1,100 @@
+"""The weights that a run starts from, made smaller: what is done by a run of no tokens (`run.compress`).
+
+    start ── load ──> weights ── rows of its training text ──> packed.safetensors, and the model that computes with it
+
+Rows are drawn as a training of these settings would draw them: by its mixture and its seed.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ablate.compress import forms
+from ablate.compress import packed as files
+from ablate.compress.activations import round_inputs
+from ablate.compress.forms import Form, Recipe
+from ablate.compress.methods import METHODS
+from ablate.compress.mixed import best, sensitivities
+from ablate.compress.packed import Packed
+from ablate.compress.smaller import apply, planned, smaller
+from ablate.data.batches import Steps, training_spans
+from ablate.data.tokens import Corpus
+from ablate.model.language import LanguageModel
+from ablate.plan.order import Order
+from ablate.plan.timeline import timeline
+from ablate.run.compress import NONE, Compress
+from ablate.run.files import writing
+from ablate.run.settings import Averaging, Length, Ramp, Schedule, Settings
+
+INTEGERS = ("int2", "int3", "int4", "int8")  # of which `compress.bits` chooses
+
+
+def check(asked: Compress) -> None:
+    """Raises SettingsError for a recipe that cannot be carried out, whatever the model."""
+    forms.check(_recipe(asked), {name for name, method in METHODS.items() if method.sparse}, list(METHODS))
+
+
+def made(model: LanguageModel, settings: Settings, corpus: Corpus) -> Packed | None:
+    """What the weights became; the model has them from now on. None where the settings ask for nothing."""
+    asked = settings.compress
+    if asked.to == NONE:
+        return None
+    recipe, rows_RT = _recipe(asked), None
+    if METHODS[asked.method].informed or asked.bits:
+        rows_RT = calibration(settings, corpus)
+    if asked.bits:
+        assert rows_RT is not None
+        recipe = dataclasses.replace(recipe, forms=_forms(model, recipe, asked.bits, rows_RT))
+    packed = smaller(model, recipe, rows_RT)
+    apply(packed, model)
+    return packed
+
+
+def prepared(model: LanguageModel, settings: Settings) -> LanguageModel:
+    """The model of a run, before it gets the run's weights: with inputs rounded where the run had them so."""
+    if settings.compress.to != NONE:
+        stored = planned(model, _recipe(settings.compress))[0]
+        round_inputs(model, [name for name, one in stored.items() if one.form.format.inputs])
+    return model
+
+
+def calibration(settings: Settings, corpus: Corpus) -> Tensor:
+    """Rows of training text, shape (compress.rows, data.span)."""
+    span, rows = settings.data.span, settings.compress.rows
+    reading = dataclasses.replace(
+        settings,
+        tokens=rows * span,
+        step_tokens=rows * span,
+        length=Length(lengths=[span], starts=[0.0]),
+        mixture=dataclasses.replace(settings.mixture, stages={}),
+        ramp=Ramp(),
+        schedule=Schedule(),
+        averaging=Averaging(),
+        compress=Compress(),
+    )
+    return Steps(Order(timeline(reading), training_spans(corpus, reading)), corpus)[0].tokens_BL
+
+
+def told(packed: Packed, path: Path) -> dict[str, Any]:
+    """Write it; what the record says of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        size = files.write(packed, temporary)
+        temporary.replace(path)
+    return {"file_bytes": size, "bytes": packed.bytes, "bits": packed.bits, "kept": packed.kept}
+
+
+def _recipe(asked: Compress) -> Recipe:
+    return Recipe(
+        to=asked.to, method=asked.method, group=asked.group, symmetric=asked.symmetric, keep=tuple(asked.keep)
+    )
+
+
+def _forms(model: LanguageModel, recipe: Recipe, bits: float, rows_RT: Tensor) -> dict[str, Form]:
+    """The best integers for each matrix, `bits` a weight on average."""
+    table = sensitivities(model, recipe, [Form(to, recipe.group, recipe.symmetric) for to in INTEGERS], rows_RT)
+    weights = sum(model.get_submodule(name).weight.numel() for name in table)
+    return best(table, int(weights * bits / 8))
