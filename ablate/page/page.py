@@ -99,13 +99,15 @@ def _drawings(
         return of_chain
     first = [curve for curve in estimated if curve.arm == estimated[0].arm]  # the base, if it has finished
     points = {curve.domain: curves.all_points(evidence, curve.arm, curve.domain) for curve in first}
-    found = of_chain | {
-        "forest": partial(figures.forest, evidence, strips.foremost(verdicts, DETAILED)),
+    found = of_chain | {"forest": partial(figures.forest, evidence, strips.foremost(verdicts, DETAILED))}
+    along = {
         "losses": partial(figures.losses, evidence, shown=coloured),
         "saturation": partial(figures.saturation, first, points, eps),
         "mixture": partial(recipe.mixture, evidence, shown=coloured, rows=rows),
         "schedule": partial(recipe.schedule, evidence, shown=coloured),
     }
+    if evidence.any_trained:
+        found |= along
     if parallel.drawable(evidence):
         found["parallel"] = partial(parallel.parallel, evidence)
     if abilities.progressed(evidence):

@@ -151,6 +151,11 @@ class Evidence:
     def any_finished(self) -> bool:
         return any(run.outcome == "finished" for run in self.runs)
 
+    @property
+    def any_trained(self) -> bool:
+        """Whether a finished run took steps; those of a compression take none."""
+        return any(run.outcome == "finished" and run.result["step"] for run in self.runs)
+
     def value(self, scores: Scores, metric: str) -> float | None:
         """A metric as this study reads it, of a result or of an evaluation; None where that does not hold it."""
         return metric_of(metric, self.domains).value(scores, self.scope)

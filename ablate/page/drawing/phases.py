@@ -75,7 +75,7 @@ def _draw(ax: Axes, chain: Chain, arm: str, name: str, edges: np.ndarray, colour
     for number, phase in enumerate(chain.phases):
         stage, width = chain.stage(phase, arm, name), edges[number + 1] - edges[number]
         curve = {
-            float(edges[number] + width * tokens / phase.tokens): by_seed
+            float(edges[number] + width * (tokens / phase.tokens if phase.tokens else 1.0)): by_seed
             for tokens, by_seed in chain.curve(phase, arm, name).items()
         }
         late += _late(curve, edges[number] + (SPREAD_FROM * width if number == 0 else 0.0))
