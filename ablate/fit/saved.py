@@ -167,7 +167,7 @@ def _coarse(settings: Settings) -> bool:
 def _model(settings: Settings, weights: dict[str, Any]) -> LanguageModel:
     with torch.device("meta"):
         language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary, VALUE in weights)
-    if settings.compress.to != NONE:
-        language = smaller.prepared(language, settings)
     language.load_state_dict(weights, assign=True)
+    if settings.compress.to != NONE:
+        smaller.prepare(language, settings)
     return language.eval()

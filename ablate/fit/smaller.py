@@ -53,12 +53,10 @@ def made(model: LanguageModel, settings: Settings, corpus: Corpus) -> Packed | N
     return packed
 
 
-def prepared(model: LanguageModel, settings: Settings) -> LanguageModel:
-    """The model of a run, before it gets the run's weights: with inputs rounded where the run had them so."""
-    if settings.compress.to != NONE:
-        stored = planned(model, _recipe(settings.compress))[0]
-        round_inputs(model, [name for name, one in stored.items() if one.form.format.inputs])
-    return model
+def prepare(model: LanguageModel, settings: Settings) -> None:
+    """Round the inputs of a run's model, which has the run's weights, where the run rounded them."""
+    stored = planned(model, _recipe(settings.compress))[0]
+    round_inputs(model, {name: one.form for name, one in stored.items()})
 
 
 def calibration(settings: Settings, corpus: Corpus) -> Tensor:

@@ -1,0 +1,92 @@
+"""Runs of no tokens: the weights of the start as they are, or made smaller with rows of the training text."""
+
+import dataclasses
+
+import pytest
+import torch
+from runs import record_of, train_run
+from safetensors.torch import load_file
+
+from ablate.compress import packed
+from ablate.data.batches import validation_rows
+from ablate.data.tokens import prepare_for
+from ablate.fit import parts, saved, smaller
+from ablate.fit.parents import resolved
+from ablate.run.settings import SettingsError
+from ablate.verdict.evidence import Run
+from ablate.verdict.validity import scores
+
+
+@pytest.fixture
+def child(tiny):
+    """child(compress={...}): settings of a run of no tokens on the weights of a trained one."""
+    parent = tiny()
+    train_run(parent)
+
+    def make(**changes):
+        return resolved(tiny(**{"tokens": 0, "start": f"run:{record_of(parent).id}"} | changes))
+
+    make.parent = parent
+    return make
+
+
+def test_a_copy_scores_as_its_parent_does(child):
+    result = train_run(child())
+    of_parent = record_of(child.parent).result()
+    assert result["sums"] == of_parent["sums"]
+    assert result["weights_sha256"] == of_parent["weights_sha256"]
+    assert (result["step"], result["tokens"], result["flops"], result["outcome"]) == (0, 0, 0.0, "finished")
+
+
+@pytest.mark.parametrize("to", ["int4", "int4-fp8", "2:4"])
+def test_packed_weights_compute_what_the_run_was_scored_with(child, to):
+    method = "sparsegpt" if to == "2:4" else "gptq"
+    settings = child(compress={"to": to, "method": method, "group": 16, "rows": 8})
+    result, record = train_run(settings), record_of(settings)
+    language, found = saved.load(record), packed.read(record.packed)
+    again = smaller.apply(found, saved.load(record_of(child.parent)))
+    tokens_BL = torch.arange(24).view(2, 12)
+    assert torch.equal(language(tokens_BL), again(tokens_BL))
+    assert result["compressed"]["file_bytes"] == record.packed.stat().st_size
+    assert result["sums"] != record_of(child.parent).result()["sums"]
+    saved.rescore([record])
+    assert not scores._wrong(Run("small", 0, record, "finished", "", record.result()))
+
+
+def test_calibration_reads_training_text_as_the_seed_draws_it(child):
+    settings = child(compress={"to": "int4", "method": "gptq", "group": 16, "rows": 8})
+    corpus = prepare_for(settings)
+    rows_RT = smaller.calibration(settings, corpus)
+    assert rows_RT.shape == (8, settings.data.span)
+    held_out = {tuple(row) for row in validation_rows(corpus, settings).tokens_BL.tolist()}
+    assert not held_out & {tuple(row) for row in rows_RT.tolist()}
+    other = smaller.calibration(dataclasses.replace(settings, seed=settings.seed + 1), corpus)
+    assert not torch.equal(rows_RT, other)
+
+
+def test_bits_on_average_are_kept(child):
+    settings = child(compress={"to": "int4", "method": "gptq", "group": 16, "rows": 8, "bits": 4.5})
+    result = train_run(settings)
+    assert result["compressed"]["bits"] <= 4.5
+    weights = load_file(record_of(settings).weights)
+    assert set(weights) == set(load_file(record_of(child.parent).weights))
+
+
+REFUSED = {
+    "a start is missing": ({"tokens": 0, "start": "none"}, "start=none: must be"),
+    "steps": ({"tokens": 4096, "compress": {"to": "int4"}}, "tokens=4096: must be 0 with compress.to=int4"),
+    "a method of nothing": ({"compress": {"method": "gptq"}}, "compress.method=gptq: must be left out"),
+    "no such form": ({"tokens": 0, "compress": {"to": "int5"}}, "compress.to=int5: must be one of"),
+    "a sparse method": ({"tokens": 0, "compress": {"to": "int4", "method": "wanda"}}, "compress.method=wanda: must be"),
+    "processes": ({"tokens": 0, "where": {"strategy": "ddp"}}, "where.strategy=ddp: must be single with tokens=0"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_makes_nothing_smaller_is_refused(tiny, name):
+    changes, line = REFUSED[name]
+    with pytest.raises(SettingsError) as error:
+        settings = tiny(**changes)
+        parts.check(settings)
+        train_run(settings)
+    assert str(error.value).startswith(line)
