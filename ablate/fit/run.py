@@ -105,7 +105,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     weights = strategy.weights(trainer)  # of all processes together
     if trainer.is_global_zero:
         checkpoint.save_weights(weights, record.weights)
-        last = {"outcome": outcome, "reason": reason, "weights_sha256": checkpoint.sha256(weights)}
+        last: dict[str, Any] = {"outcome": outcome, "reason": reason, "weights_sha256": checkpoint.sha256(weights)}
         if packed:
             last["compressed"] = smaller.told(packed, record.packed)
         record.finish(last | watch.summary())  # the last file: its existence means that all is there

@@ -94,5 +94,5 @@ def _recipe(asked: Compress) -> Recipe:
 def _forms(model: LanguageModel, recipe: Recipe, bits: float, rows_RT: Tensor) -> dict[str, Form]:
     """The best integers for each matrix, `bits` a weight on average."""
     table = sensitivities(model, recipe, [Form(to, recipe.group, recipe.symmetric) for to in INTEGERS], rows_RT)
-    weights = sum(model.get_submodule(name).weight.numel() for name in table)
+    weights = sum(model.get_parameter(f"{name}.weight").numel() for name in table)
     return best(table, int(weights * bits / 8))

@@ -13,8 +13,10 @@ from typing import Any
 
 from ablate.run.identity import difference
 from ablate.run.record import Record
-from ablate.run.settings import UserError
+from ablate.run.settings import Settings, UserError
 from ablate.run.start import Start, parse
+
+TEXT = ("root", "sources", "level", "columns", "counts", "target", "template", "pairs")
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,14 @@ def lineage(record: Record, later: frozenset[str] = frozenset()) -> list[Link]:
     parent = parent_of(record, start)
     if parent is None or parent.id in later:
         return [Link(start.name, None, {}), Link(record.id, record, {})]
-    changed = difference(parent.settings(), settings)
+    changed = difference(parent.settings(), settings) | _of_text(parent.settings(), settings)
     return [*lineage(parent, later), Link(record.id, record, {key: v for key, v in changed.items() if key != "start"})]
+
+
+def _of_text(before: Settings, settings: Settings) -> dict[str, tuple[Any, Any]]:
+    """Keys of the text, which a run's id knows by the digest of what they gave."""
+    both = ((f"data.{name}", getattr(before.data, name), getattr(settings.data, name)) for name in TEXT)
+    return {key: (old, new) for key, old, new in both if old != new}
 
 
 def parent_of(record: Record, start: Start) -> Record | None:

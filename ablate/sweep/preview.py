@@ -185,8 +185,9 @@ def _detectable(plan: Plan) -> str:
 
 
 def _draw(plan: Plan, found: Prospect) -> Path:
-    """The timeline of every arm as plan.png, beside the study's declaration."""
+    """The timeline of every arm in the last phase that takes steps, as plan.png, beside the study's declaration."""
     first = plan.study.seeds[0]
+    plan = next((one for one in reversed(plan.chain) if one.arms[0].settings.steps), plan)
     tracks = {arm.name: _track(_timeline(plan, found, arm, first)) for arm in plan.arms}
     folder = study_record(plan.arms[0].settings.where.outputs, plan.study.name).folder
     return picture.write(tracks, plan.arms[0].settings.data.domains, folder / "plan.png")

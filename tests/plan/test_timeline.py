@@ -9,6 +9,7 @@ from ablate.plan import timeline as module
 from ablate.plan.order import Order
 from ablate.plan.timeline import Timeline, timeline
 from ablate.run.optimizer import LeRaC, Optimizer
+from ablate.run.parse import from_plain
 from ablate.run.settings import (
     Averaging,
     Data,
@@ -241,3 +242,9 @@ def test_evaluations_are_evenly_spaced_and_end_with_the_last_step(table):
     gaps = np.diff([0, *due])
     assert gaps.min() >= 1
     assert gaps.max() - gaps.min() <= 1
+
+
+def test_a_run_of_no_tokens_has_no_steps_whatever_its_moments():
+    schedule, ramp = {"stages": {"end": {"start": 100, "peak": 0.5}}}, {"multiples": [1, 2], "starts": [0, 50]}
+    table = timeline(from_plain({"tokens": 0, "start": "run:x", "schedule": schedule, "ramp": ramp}))
+    assert (len(table), table.evaluations, table.tokens.tolist()) == (0, (0,), [0])
