@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ablate.compress.forms import rounds_inputs
 from ablate.console.errors import command
 from ablate.console.words import Parser
 from ablate.corpus import chat
@@ -69,6 +70,8 @@ def export(record: Record, form: str, out: Path) -> str:
 
     if out.exists():
         raise UserError(f"{out} exists; give another --out, or delete it")
+    if rounds_inputs(to := record.settings().compress.to):
+        raise UserError(f"{record.id}: with compress.to={to} its inputs are rounded, which no folder can say")
     corpus = prepared(_outputs(record), record.fingerprint)
     language = saved.load(record)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")

@@ -59,6 +59,11 @@ FORMATS = {
 TERNARY = Format("ternary", 2)
 
 
+def rounds_inputs(to: str) -> bool:
+    """Whether such a model computes more than its weights say, and must be loaded by `compress.smaller.apply`."""
+    return to in FORMATS and FORMATS[to].inputs != ""
+
+
 class Form(NamedTuple):
     """How one matrix is stored: a format, the columns that share a scale (0: the whole row), whether zeros are kept."""
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from ablate.compress.forms import rounds_inputs
 from ablate.data.tokens import cut_by, prepared
 from ablate.fit.checkpoint import sha256
 from ablate.model import match
@@ -150,6 +151,8 @@ def _of_run(start: Start, outputs: Path) -> Parent:
         raise UserError(f"{start.setting}: {result['outcome']}: {result['reason']}; nothing can begin from it")
     if not record.weights.exists():
         raise UserError(f"{start.setting}: its {record.weights} is gone")
+    if rounds_inputs(to := record.settings().compress.to):
+        raise UserError(f"{start.setting}: with compress.to={to} its inputs are rounded, which no weights say")
     return _parent(record.id, result["weights_sha256"], record)
 
 

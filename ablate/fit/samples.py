@@ -11,9 +11,11 @@ import torch
 
 from ablate.data.tokenizer import as_prompt, end_of, pieces
 from ablate.data.tokens import Corpus
+from ablate.fit import smaller
 from ablate.fit.module import Pretraining
 from ablate.fit.parallel import strategy
 from ablate.model.language import VALUE, LanguageModel
+from ablate.run.compress import NONE
 from ablate.run.settings import Settings
 from ablate.scores.sampling import generate
 
@@ -32,8 +34,11 @@ class Samples:
             weights = strategy.weights(trainer)
             if not trainer.is_global_zero:
                 return []
+            language = _of(module.model, weights).to(module.device)
+            if self.settings.compress.to != NONE:
+                smaller.prepare(language, self.settings)
             answers = generate(
-                _of(module.model, weights).to(module.device),
+                language,
                 self.prompts,
                 self.pieces,
                 tokens=self.settings.evaluate.sample_tokens,

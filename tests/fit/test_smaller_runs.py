@@ -7,13 +7,14 @@ import torch
 from runs import record_of, train_run
 from safetensors.torch import load_file
 
+from ablate import export
 from ablate.compress import packed
 from ablate.data.batches import validation_rows
 from ablate.data.tokens import prepare_for
 from ablate.fit import parts, saved, smaller
 from ablate.fit.parents import resolved
 from ablate.run.record import Record
-from ablate.run.settings import SettingsError
+from ablate.run.settings import SettingsError, UserError
 from ablate.verdict.evidence import Run
 from ablate.verdict.validity import scores
 
@@ -75,6 +76,17 @@ def test_bits_on_average_are_kept(child, parent):
     assert result["compressed"]["bits"] <= 4.5
     weights = load_file(record_of(settings).weights)
     assert set(weights) == set(load_file(parent.weights))
+
+
+def test_a_model_that_rounds_its_inputs_is_not_taken_for_its_weights(child, tiny, tmp_path):
+    settings = child(compress={"to": "int4-fp8", "group": 16}, evaluate={"samples": ["One"], "sample_tokens": 2})
+    train_run(settings)
+    record = record_of(settings)
+    assert list(record.rows("sample"))
+    with pytest.raises(UserError, match=r"compress\.to=int4-fp8 its inputs are rounded, which no weights say"):
+        resolved(tiny(start=f"run:{record.id}"))
+    with pytest.raises(UserError, match=r"its inputs are rounded, which no folder can say$"):
+        export.export(record, "hf", tmp_path / "out")
 
 
 REFUSED = {
