@@ -23,7 +23,7 @@ def test_every_key_has_its_words(capsys):
         head = f"{one.key}: " if one.is_group else f"{one.key}="
         assert head in text
         assert " ".join(one.words.split())[1:] in flat, one.key
-    assert "tokens=300000 whole number, at least 1 Of the whole run, rounded down to whole steps" in flat
+    assert "tokens=300000 whole number, at least 0 Of the whole run, rounded down to whole steps. 0, with" in flat
 
 
 def test_keys_stand_below_their_own_group(capsys):
@@ -71,5 +71,5 @@ def test_what_is_no_group_is_one_line(capsys):
     with pytest.raises(SystemExit):
         train.main(["--help", "shedule"])
     error = capsys.readouterr().err
-    assert error.startswith("error: --help shedule: no such group or key; groups are averaging, controls, corpus, ")
+    assert error.startswith("error: --help shedule: no such group or key; groups are averaging, compress, controls, ")
     assert error.count("\n") == 1
