@@ -35,6 +35,7 @@ from ablate.run.machine import PACKAGES, numeric_variables, package_version, pro
 CODE = (
     "run/fields",
     "run/settings",
+    "run/compress",
     "run/distill",
     "run/where",
     "run/preference",
@@ -47,6 +48,7 @@ CODE = (
     "data",
     "model",
     "scores",
+    "compress",
     "fit",
 )
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
