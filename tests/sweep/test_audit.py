@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from corpus.steps import Short, Upper
-from small import write_jsonl  # pyrefly: ignore  # of the tests of data
+from data.small import write_jsonl
 from tiny import merged
 
 from ablate.corpus import levels
