@@ -169,7 +169,7 @@ RUNS: list[Listed] = [
         ("tokens of a passage for its bytes", '"bytes": part[:, 2].tolist()', '"bytes": part[:, 1].tolist()'),
         (
             "the mixture asked for as a mean over steps",
-            "np.average(weights, axis=0, weights=np.diff(self.timeline.tokens))",
+            "np.average(weights, axis=0, weights=np.diff(self.timeline.tokens) if step else None)",
             "np.average(weights, axis=0)",
         ),
     ),
