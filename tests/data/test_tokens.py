@@ -164,7 +164,7 @@ def test_a_corpus_can_be_sent_to_another_process(corpora, tmp_path):
 def test_description(corpora, tmp_path):
     corpus = prepare(small_data(corpora), tmp_path)
     table = describe(corpus)
-    cells = {column.header: list(column.cells) for column in table.columns}
+    cells = {str(column.header): list(column.cells) for column in table.columns}
     assert cells["domain"] == ["asked", "told"]
     assert cells["sources"] == ["30", "30"]
     assert cells["documents"] == ["300", "300"]
