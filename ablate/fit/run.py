@@ -76,11 +76,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     ahead = growth.start if growth.start and growth.start.read()["step"] > record.saved_step else None
     own = None if ahead else checkpoint.newest(record.checkpoints)
     watch = Watch(settings, order, held_out, record, ahead)
-    beside: Beside = ()
-    if settings.objective == "preference":
-        known = reference.of(module.model, settings, corpus, torch.device(strategy.accelerator(settings.where)))
-        watch.held_out = reference.beside_rows(held_out, known, settings.evaluation.spans)
-        watch.reference, beside = known.told, known.train
+    beside = _beside(module, settings, corpus, watch)
     streams = [Stream.of(corpus, domain, "train", settings.objective) for domain in settings.data.domains]
     if any(stream.marks is not None for stream in streams):
         watch.marked = streams
@@ -111,6 +107,16 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
         record.finish(last | watch.summary())  # the last file: its existence means that all is there
         checkpoint.remove(record.checkpoints)
     mirror.close(trainer.loggers)
+
+
+def _beside(module: Pretraining, settings: Settings, corpus: Corpus, watch: Watch) -> Beside:
+    """What the start thinks of the pairs that are trained on, where the objective asks; `watch` gets the rest."""
+    if settings.objective != "preference":
+        return ()
+    known = reference.of(module.model, settings, corpus, torch.device(strategy.accelerator(settings.where)))
+    watch.held_out = reference.beside_rows(watch.held_out, known, settings.evaluation.spans)
+    watch.reference = known.told
+    return known.train
 
 
 def _score(trainer: L.Trainer, module: Pretraining, watch: Watch, trace: Trace) -> None:

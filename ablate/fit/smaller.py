@@ -25,23 +25,36 @@ from ablate.data.tokens import Corpus
 from ablate.model.language import LanguageModel
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.run.compress import NONE, Compress
+from ablate.run.compress import Compress
 from ablate.run.files import writing
-from ablate.run.settings import Averaging, Length, Ramp, Schedule, Settings
+from ablate.run.settings import Averaging, Length, Ramp, Schedule, Settings, SettingsError
 
 INTEGERS = ("int2", "int3", "int4", "int8")  # of which `compress.bits` chooses
+CHOSEN = "int4"  # what `compress.to` says then
 
 
 def check(asked: Compress) -> None:
-    """Raises SettingsError for a recipe that cannot be carried out, whatever the model."""
-    forms.check(_recipe(asked), {name for name, method in METHODS.items() if method.sparse}, list(METHODS))
+    """Raises SettingsError for a recipe that cannot be carried out, whatever the model, and for what does nothing."""
+    recipe, usual = _recipe(asked), Compress()
+    forms.check(recipe, {name for name, method in METHODS.items() if method.sparse}, list(METHODS))
+    chosen = recipe.to == CHOSEN or not asked.bits
+    _require(chosen, "to", asked.to, f"{CHOSEN} with compress.bits={asked.bits:g}, which chooses among integers")
+    read = METHODS[asked.method].informed or asked.bits > 0
+    _require(
+        read or asked.rows == usual.rows, "rows", asked.rows, f"left out with method={asked.method}: it reads none"
+    )
+    scaled = forms.FORMATS[asked.to].scaled or asked.group == usual.group
+    _require(scaled, "group", asked.group, f"left out with to={asked.to}, which has no scales")
 
 
-def made(model: LanguageModel, settings: Settings, corpus: Corpus) -> Packed | None:
-    """What the weights became; the model has them from now on. None where the settings ask for nothing."""
+def _require(fits: bool, key: str, value: object, allowed: str) -> None:
+    if not fits:
+        raise SettingsError(f"compress.{key}={value}: must be {allowed}")
+
+
+def made(model: LanguageModel, settings: Settings, corpus: Corpus) -> Packed:
+    """What the weights became; the model has them from now on."""
     asked = settings.compress
-    if asked.to == NONE:
-        return None
     recipe, rows_RT = _recipe(asked), None
     if METHODS[asked.method].informed or asked.bits:
         rows_RT = calibration(settings, corpus)

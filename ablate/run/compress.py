@@ -21,7 +21,7 @@ class Compress:
     symmetric: bool = True  # false: a zero of its own for each group of integers
     # Matrices that stay, by name or pattern: blocks.0.*, *.feed.down
     keep: list[str] = dataclasses.field(default_factory=lambda: ["embedding", "head"])
-    # Bits a weight, scales and all, that the matrices have on average, each in the integers that serve it best; 0: all
-    # have those of `to`
+    # Bits a weight, scales and all, that the matrices have on average, each in the integers that serve it best, with
+    # to=int4; 0: all have what `to` says
     bits: NonNegative = 0.0
     rows: Annotated[Count, Field(le=2**16)] = 128  # of data.span tokens, which methods that look at text are shown

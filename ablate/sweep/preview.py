@@ -33,6 +33,7 @@ SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
 COUNTED = 2**20  # rows of a run, the most that are counted before it
 FEW = 10  # rows: of a share that asks for fewer the plan says what it comes to
 NAMES = 60  # characters that the arms of a segment may take
+UNTRAINED = "nothing is trained: the weights of the start are scored"
 
 
 def preview(plan: Plan, console: Console) -> Prospect:
@@ -64,7 +65,8 @@ def preview(plan: Plan, console: Console) -> Prospect:
     if base.where.dry_run:
         for line in _memory(plan):
             console.print(line)
-        console.print(f"timeline: {escape(str(_draw(plan, found)))}", soft_wrap=True)
+        if found.alone:
+            console.print(f"timeline: {escape(str(_draw(plan, found)))}", soft_wrap=True)
     return found
 
 
@@ -111,7 +113,7 @@ def _controls(plan: Plan, found: Prospect) -> Table | str:
     table = tables.table("control", ">runs", ">FLOPs", ">of the arms'", "what for")
     for control, runs, cost in zip(plan.controls, ids, costs, strict=True):
         table.add_row(
-            control.name, str(len(runs)), f"{cost:.2e}", f"{cost / of_arms:.1%}", _purpose(control, plan.study)
+            control.name, str(len(runs)), f"{cost:.2e}", f"{cost / (of_arms or 1):.1%}", _purpose(control, plan.study)
         )
     return table
 
@@ -128,6 +130,8 @@ def _purpose(control: Control, study: Study) -> str:
 
 
 def _costs_of(plan: Plan, found: Prospect) -> list[str]:
+    if not found.alone:
+        return [UNTRAINED]
     saved = 1 - found.shared / found.alone
     lines = [f"{found.alone:.2e} FLOPs alone, {found.shared:.2e} shared ({saved:.0%} saved), {found.left:.2e} left"]
     if found.left and plan.arms[0].settings.where.executor == "local":  # of a cluster this machine cannot tell
@@ -208,9 +212,6 @@ def preview_run(settings: Settings, console: Console | None = None) -> None:
     """Print what one run is and costs. Looks at no text, so that a published recipe can be planned anywhere."""
     line, cost, where = timeline(settings), budget.of(settings), settings.where
     flops = float(line.flops(cost.training_flops)[-1])
-    speed, source = pace.predicted(line)
-    devices = where.devices * where.nodes
-    path = picture.write({"run": _track(line)}, settings.data.domains, Path(where.outputs) / "plan.png")
     rows = {
         "model": f"{cost.parameters:,} parameters, {cost.embedding:,} of them embeddings; width {cost.size.width}, "
         f"depth {cost.size.depth}, hidden {cost.size.hidden}, layers {settings.model.pattern}",
@@ -220,10 +221,16 @@ def preview_run(settings: Settings, console: Console | None = None) -> None:
         **({"reference": _asked_once(cost)} if settings.objective == "preference" else {}),
         "text": f"{', '.join(settings.data.domains)} ({settings.data.source}); not looked at",
         "memory": f"{_memory_text(settings)} in a step, beside what Python takes",
-        "time": f"about {_duration(flops / speed)} on {devices} {'devices' if devices > 1 else 'device'} ({source}), "
-        "evaluations not counted",
-        "timeline": str(path),
     }
+    if len(line):
+        speed, source = pace.predicted(line)
+        devices = where.devices * where.nodes
+        on = f"{devices} {'devices' if devices > 1 else 'device'} ({source})"
+        rows["time"] = f"about {_duration(flops / speed)} on {on}, evaluations not counted"
+        path = picture.write({"run": _track(line)}, settings.data.domains, Path(where.outputs) / "plan.png")
+        rows["timeline"] = str(path)
+    else:
+        rows["time"] = UNTRAINED
     (console or Console(highlight=False)).print(tables.facts(rows.items()))
 
 

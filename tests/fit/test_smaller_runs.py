@@ -15,6 +15,7 @@ from ablate.fit import parts, saved, smaller
 from ablate.fit.parents import resolved
 from ablate.run.record import Record
 from ablate.run.settings import SettingsError, UserError
+from ablate.sweep.preview import UNTRAINED, preview_run
 from ablate.verdict.evidence import Run
 from ablate.verdict.validity import scores
 
@@ -47,7 +48,7 @@ def test_a_copy_scores_as_its_parent_does(child, parent):
 @pytest.mark.parametrize("to", ["int4", "int4-fp8", "2:4"])
 def test_packed_weights_compute_what_the_run_was_scored_with(child, parent, to):
     method = "sparsegpt" if to == "2:4" else "gptq"
-    settings = child(compress={"to": to, "method": method, "group": 16, "rows": 8})
+    settings = child(compress={"to": to, "method": method, "rows": 8} | ({} if to == "2:4" else {"group": 16}))
     result, record = train_run(settings), record_of(settings)
     language, found = saved.load(record), packed.read(record.packed)
     again = smaller.apply(found, saved.load(parent))
@@ -94,6 +95,18 @@ REFUSED = {
     "steps": ({"tokens": 4096, "compress": {"to": "int4"}}, "tokens=4096: must be 0 with compress.to=int4"),
     "a method of nothing": ({"compress": {"method": "gptq"}}, "compress.method=gptq: must be left out"),
     "no such form": ({"tokens": 0, "compress": {"to": "int5"}}, "compress.to=int5: must be one of"),
+    "rows that nothing reads": (
+        {"tokens": 0, "compress": {"to": "int4", "rows": 8}},
+        "compress.rows=8: must be left out with method=round",
+    ),
+    "scales that there are not": (
+        {"tokens": 0, "compress": {"to": "2:4", "method": "magnitude", "group": 32}},
+        "compress.group=32: must be left out with to=2:4",
+    ),
+    "a form that bits choose": (
+        {"tokens": 0, "compress": {"to": "int8", "bits": 3.5}},
+        "compress.to=int8: must be int4 with compress.bits=3.5",
+    ),
     "a sparse method": ({"tokens": 0, "compress": {"to": "int4", "method": "wanda"}}, "compress.method=wanda: must be"),
     "processes": ({"tokens": 0, "where": {"strategy": "ddp"}}, "where.strategy=ddp: must be single with tokens=0"),
 }
@@ -111,3 +124,8 @@ def test_what_makes_nothing_smaller_is_refused(tiny, name):
     with pytest.raises(SettingsError) as error:
         run()
     assert str(error.value).startswith(line)
+
+
+def test_a_plan_of_a_run_that_trains_nothing_says_so(child, capsys):
+    preview_run(child())
+    assert UNTRAINED in " ".join(capsys.readouterr().out.split())
