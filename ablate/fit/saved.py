@@ -1,6 +1,7 @@
 """A finished run from what it saved: its model, and its scores once more.
 
     load(record)        the model with its final weights, or with those kept after some step
+    packed(record)      the final weights in few bits, of a run that made them smaller
     of_folder(path)     the model of a folder that transformers loads, with its tokenizer
     rescore(records)    outputs/runs/<id>/rescored.json, read by `verdict.validity.scores`
 
@@ -19,6 +20,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from ablate.compress import packed as files
+from ablate.compress.forms import rounds_inputs
+from ablate.compress.packed import Packed
 from ablate.data import tokenizer as tokenizers
 from ablate.data.batches import Batch, validation_rows
 from ablate.data.tokens import Corpus, prepared
@@ -67,6 +71,23 @@ def load(record: Record, step: int | None = None) -> LanguageModel:
     if sha256(weights) != kept[step]:
         raise UserError(f"{path}: not the weights that the run had after step {step}, by their sha256")
     return _model(settings, weights)
+
+
+def packed(record: Record) -> Packed | None:
+    """Of a run that made its weights smaller. Raises UserError when they are not the weights that it noted."""
+    if (asked := record.settings().compress).to == NONE:
+        return None
+    try:
+        found = files.read(record.packed)
+        weights, forms = files.unpacked(found), [one.form for one in found.stored.values()]
+    except OSError as error:
+        raise UserError(f"{record.packed}: {error.strerror or error}") from None
+    except Exception as error:  # safetensors, json and torch have error classes of their own
+        raise UserError(f"{record.packed}: damaged: {first_line(error)}") from None
+    same = sha256(weights) == (record.result() or {})["weights_sha256"]
+    if not same or any(rounds_inputs(form.to) != rounds_inputs(asked.to) for form in forms if form.to != "ternary"):
+        raise UserError(f"{record.packed}: not the weights that the run had, by their sha256")
+    return found
 
 
 def of_folder(folder: Path) -> tuple[LanguageModel, tokenizers.Tokenizer, int]:

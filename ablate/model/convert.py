@@ -7,7 +7,8 @@
     pattern "M", "MMMA", ...      bamba          BambaForCausalLM
 
 `families` has a file for each: the names of its parameters beside ours. Everything else (squared ReLU,
-latent attention beside other mixers, ternary Mamba) has no class there, and a line says so.
+latent attention beside other mixers, ternary Mamba) has no class there, and a line says so. Nor has a part that is not
+of this room: a mixer of yours may be called A, and its weights as those of attention are, and compute something else.
 """
 
 import math
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 FAMILIES = {"llama": Llama, "qwen3": Qwen3, "deepseek_v3": DeepseekV3, "bamba": Bamba, "bitnet": BitNet}
+OURS = ("ablate.model.", "torch.nn.modules.")  # where the parts of a model are from
 
 
 def to_hf(language: LanguageModel, positions: int = 2048, end: int | None = None) -> "PreTrainedModel":
@@ -76,6 +78,7 @@ def model_type(model: Model) -> str:
     _expressible("model.feed", model.feed, model.feed == "swiglu", "swiglu")
     mixers = set(model.pattern)
     _expressible("model.pattern", repr(model.pattern), mixers <= set("ALM"), "made of A, L and M")
+    _expressible("model.linear", model.linear, model.linear in ("dense", "ternary"), "dense or ternary")
     if model.linear == "ternary":
         _expressible("model.pattern", repr(model.pattern), mixers == {"A"}, "all A with model.linear=ternary")
         _expressible("model.qk_norm", model.qk_norm, not model.qk_norm, "false with model.linear=ternary")
@@ -96,10 +99,18 @@ def _expressible(key: str, value: Any, fits: bool, allowed: str) -> None:
         raise ValueError(f"{key}={value}: must be {allowed} to have a form in transformers")
 
 
+def _check_parts(language: LanguageModel) -> None:
+    for name, part in language.named_modules():
+        kind = type(part)
+        if not f"{kind.__module__}.".startswith(OURS):
+            raise ValueError(f"{name}: {kind.__qualname__} of {kind.__module__} has no form in transformers")
+
+
 def config_to_hf(language: LanguageModel, positions: int = 2048, end: int | None = None) -> "PreTrainedConfig":
     from transformers import AutoConfig
 
     model, size, kind = language.model, language.size, model_type(language.model)
+    _check_parts(language)
     common_keys = {
         "vocab_size": len(language.head_weight),
         "hidden_size": size.width,

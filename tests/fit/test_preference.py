@@ -23,6 +23,7 @@ from ablate.data.windows import IGNORED
 from ablate.fit import best, parents, reference, saved
 from ablate.fit.module import Pretraining
 from ablate.fit.parents import resolved
+from ablate.interchange import hf
 from ablate.model import budget
 from ablate.model.language import VALUE
 from ablate.page.drawing import run_curves
@@ -240,7 +241,7 @@ def test_the_head_of_a_reward_is_of_the_runs_weights(chain, tmp_path):
     assert saved.load(record).value is not None
     assert result["pairs"]["sums"]["right"] == ROWS  # length alone tells
     assert "chosen_start" not in result["pairs"]["sums"]
-    for form, name, key in (("hf", export.REWARD, "score.weight"), ("safetensors", "model.safetensors", VALUE)):
+    for form, name, key in (("hf", hf.REWARD, "score.weight"), ("safetensors", "model.safetensors", VALUE)):
         export.export(record, form, tmp_path / form)
         assert (load_file(tmp_path / form / name)[key] == load_file(record.weights)[VALUE]).all()
 

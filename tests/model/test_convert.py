@@ -6,8 +6,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from ablate.model.attention import Attention
 from ablate.model.convert import from_hf, model_type, settings_from_hf, to_hf
 from ablate.model.language import build
+from ablate.model.mixers import MIXERS
 from ablate.run.settings import Latent, Mamba, Model, Size
 
 SIZE = Size(width=48, depth=3, heads=6, kv_heads=2, hidden=80)
@@ -181,3 +183,16 @@ def test_a_class_that_is_not_known_is_named():
 def test_what_has_no_form_there_is_named(changes, key):
     with pytest.raises(ValueError, match=f"^{key}: must be .* to have a form in transformers$"):
         model_type(Model(**changes))
+
+
+class Halved(Attention):
+    """Of the same name, the same settings and the same weights as attention."""
+
+    def forward(self, x_BLD):
+        return 0.5 * super().forward(x_BLD)
+
+
+def test_a_mixer_of_ones_own_does_not_leave_as_attention(monkeypatch):
+    monkeypatch.setitem(MIXERS, "A", Halved)
+    with pytest.raises(ValueError, match=r"^blocks\.0\.mixer: Halved of .*test_convert has no form in transformers$"):
+        to_hf(ours(Model()))

@@ -1,0 +1,12 @@
+"""The forms of an exported folder, by the name that `ablate export --to` gives them.
+
+    hf            transformers: the class that the mixers have there (`model.convert`)
+    safetensors   every architecture: the weights under our names, and the settings to build it from
+
+Each has a module that ends with its `Form` (`interchange.contract`).
+"""
+
+from ablate.interchange import hf, plain
+from ablate.interchange.contract import Form
+
+FORMS: dict[str, Form] = {"hf": hf.FORM, "safetensors": plain.FORM}
