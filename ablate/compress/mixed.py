@@ -25,7 +25,6 @@ from ablate.compress.inputs import AT_ONCE, layers
 from ablate.compress.smaller import made, planned
 from ablate.model.language import LanguageModel
 from ablate.run.distill import Distill
-from ablate.run.settings import SettingsError
 from ablate.scores.divergence import divergence_sums
 
 PLAIN = Distill()  # KL of teacher and student
@@ -80,7 +79,7 @@ class _Way(NamedTuple):
 
 
 def best(table: Table, budget: int) -> dict[str, Form]:
-    """The forms with the least damage that take at most `budget` bytes together. Raises SettingsError if none do."""
+    """The forms with the least damage that take at most `budget` bytes together. Raises ValueError if none do."""
     ways = [_Way()]
     for costs in table.values():
         further = [
@@ -91,7 +90,7 @@ def best(table: Table, budget: int) -> dict[str, Form]:
         ways = _unbeaten([way for way in further if way.bytes <= budget])
     if not ways:
         least = sum(min(cost.bytes for cost in costs.values()) for costs in table.values())
-        raise SettingsError(f"compress.budget={budget}: must be at least {least} bytes, with these forms")
+        raise ValueError(f"budget={budget}: must be at least {least} bytes, with these forms")
     return dict(zip(table, ways[-1].forms, strict=True))
 
 

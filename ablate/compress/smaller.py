@@ -36,6 +36,9 @@ ENDS = ("embedding", "head")  # which keep may name also where there is no such 
 def smaller(language: LanguageModel, recipe: Recipe, rows_RT: np.ndarray | Tensor | None = None) -> Packed:
     """Raises SettingsError for a recipe that cannot be carried out, and for rows that nothing can be learnt from."""
     stored, kept = planned(language, recipe)
+    for name in stored:
+        if not language.get_parameter(f"{name}.weight").isfinite().all():
+            raise SettingsError(f"{name}: its weights are not finite: the run diverged")
     method, whole, language = METHODS[recipe.method], language, copy.deepcopy(language).eval()
     if method.informed and rows_RT is None:
         raise SettingsError(f"compress.method={recipe.method}: needs calibration rows")
@@ -51,7 +54,10 @@ def smaller(language: LanguageModel, recipe: Recipe, rows_RT: np.ndarray | Tenso
 
 
 def planned(language: LanguageModel, recipe: Recipe) -> tuple[dict[str, Stored], dict[str, str]]:
-    """How each matrix will be stored, and why others are kept. Raises SettingsError when nothing is left to do."""
+    """How each matrix will be stored, and why others are kept; of a model without weights too (`meta`).
+
+    Raises SettingsError when nothing is left to do.
+    """
     check(recipe, {name for name, method in METHODS.items() if method.sparse}, list(METHODS))
     there = _matrices(language)
     unknown = [name for name in recipe.keep if name not in ENDS and not any(fnmatch(one, name) for one in there)]
@@ -60,8 +66,6 @@ def planned(language: LanguageModel, recipe: Recipe) -> tuple[dict[str, Stored],
         raise SettingsError(f"compress.keep={unknown[0]}: no such matrix; there are {', '.join(there)}")
     stored, kept = {}, {}
     for name, (shape, splits) in there.items():
-        if not language.get_parameter(f"{name}.weight").isfinite().all():
-            raise SettingsError(f"{name}: its weights are not finite: the run diverged")
         form, why = _form(language, name, recipe, shape[1])
         if form is None:
             kept[name] = why

@@ -30,4 +30,4 @@ def check(settings: Settings) -> None:
     table.check(settings)
     callbacks.own(settings.where)
     if settings.compress.to != NONE:  # loads torch, as the look at the weights that are made smaller will
-        importlib.import_module("ablate.fit.smaller").check(settings.compress)
+        importlib.import_module("ablate.fit.smaller").check(settings)

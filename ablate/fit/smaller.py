@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ablate.compress import forms
@@ -18,10 +19,11 @@ from ablate.compress.activations import round_inputs
 from ablate.compress.forms import Form, Recipe
 from ablate.compress.methods import METHODS
 from ablate.compress.mixed import best, sensitivities
-from ablate.compress.packed import Packed
+from ablate.compress.packed import Packed, Stored
 from ablate.compress.smaller import apply, planned, smaller
 from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import Corpus
+from ablate.model import match
 from ablate.model.language import LanguageModel
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
@@ -33,8 +35,28 @@ INTEGERS = ("int2", "int3", "int4", "int8")  # of which `compress.bits` chooses
 CHOSEN = "int4"  # what `compress.to` says then
 
 
-def check(asked: Compress) -> None:
-    """Raises SettingsError for a recipe that cannot be carried out, whatever the model, and for what does nothing."""
+def check(settings: Settings) -> None:
+    """Raises SettingsError for a recipe that cannot be carried out on this model, and for what does nothing.
+
+    Before there are weights: a chain is refused before its first phase is trained.
+    """
+    _check_asked(asked := settings.compress)
+    with torch.device("meta"):
+        language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary)
+    stored = planned(language, _recipe(asked))[0].values()
+    if asked.bits:
+        _check_bits(asked.bits, [one for one in stored if one.form.to != "ternary"])
+
+
+def _check_bits(bits: float, stored: list[Stored]) -> None:
+    _require(bool(stored), "bits", f"{bits:g}", "left out: all matrices are ternary, and stay so")
+    weights = sum(outputs * inputs for _, (outputs, inputs), _ in stored)
+    sizes = [[one.form._replace(to=to).bytes(*one.shape) for to in INTEGERS] for one in stored]
+    least, most = (8 * sum(map(end, sizes)) / weights for end in (min, max))
+    _require(least <= bits <= most, "bits", f"{bits:g}", f"from {least:.3f} to {most:.3f}, scales and all")
+
+
+def _check_asked(asked: Compress) -> None:
     recipe, usual = _recipe(asked), Compress()
     forms.check(recipe, {name for name, method in METHODS.items() if method.sparse}, list(METHODS))
     chosen = recipe.to == CHOSEN or not asked.bits

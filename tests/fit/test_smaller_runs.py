@@ -107,6 +107,22 @@ REFUSED = {
         {"tokens": 0, "compress": {"to": "int8", "bits": 3.5}},
         "compress.to=int8: must be int4 with compress.bits=3.5",
     ),
+    "no such matrix, before there are weights": (
+        {"tokens": 0, "compress": {"to": "int4", "keep": ["blok.*"]}},
+        "compress.keep=blok.*: no such matrix; there are embedding, blocks.0.mixer.qkv",
+    ),
+    "bits that there are not": (
+        {"tokens": 0, "compress": {"to": "int4", "group": 16, "bits": 2.5}},
+        "compress.bits=2.5: must be from 3.000 to 9.000, scales and all",
+    ),
+    "bits of which nothing comes": (
+        {"tokens": 0, "compress": {"to": "int4", "bits": 20}},
+        "compress.bits=20: must be from",
+    ),
+    "bits of ternary matrices": (
+        {"tokens": 0, "model": {"linear": "ternary"}, "compress": {"to": "int4", "bits": 3.5}},
+        "compress.bits=3.5: must be left out: all matrices are ternary",
+    ),
     "a sparse method": ({"tokens": 0, "compress": {"to": "int4", "method": "wanda"}}, "compress.method=wanda: must be"),
     "processes": ({"tokens": 0, "where": {"strategy": "ddp"}}, "where.strategy=ddp: must be single with tokens=0"),
 }
