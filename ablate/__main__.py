@@ -20,7 +20,7 @@ COMMANDS = {
     "traces": "worked answers of a teacher, checked, to train on",
     "generate": "the text that a trained run goes on with after a prompt",
     "route": "which questions a run should write steps for before it answers",
-    "export": "a trained run as a folder that transformers loads",
+    "export": "a trained run as a folder that other programs load",
 }
 
 

@@ -2,20 +2,23 @@
 
     the run ── its weights, by their recorded sha256 ── a form that can say all of it ── a folder, and its card
 
-A folder is written beside its place and renamed when it is whole.
+A folder is written beside its place, read again as the other program reads it (`interchange.checked`), sealed with the
+sha256 of every file (`run.exported`), and renamed.
 """
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.console.errors import command
 from ablate.console.words import Parser
+from ablate.interchange import checked
 from ablate.interchange.card import card
 from ablate.interchange.contract import Leaving
 from ablate.interchange.forms import FORMS
-from ablate.run import lookup
+from ablate.run import exported, lookup, machine
 from ablate.run.files import make_folder
 from ablate.run.record import Record
 from ablate.run.settings import UserError
@@ -28,15 +31,32 @@ EXAMPLES = """\
   ablate export a128x4-1024-s0             to outputs/exports/<id>/hf
   ablate export mix_sweep/share_40/0 --to safetensors --out my-model"""
 
+UNCHECKED = "not checked: --no-check"
+
 
 @command
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().read(arguments)
+    if options.verify:
+        print(verified(Path(options.verify)))
+        return
+    if not options.run:
+        raise UserError("RUN: must be given, or --verify FOLDER; see ablate export --help")
     record = find(options.run, Path(options.outputs))
     type = type_of(options.to, options.type)
     name = f"{options.to}-{type}" if options.type else options.to
     out = Path(options.out) if options.out else _outputs(record) / "exports" / record.id / name
-    print(export(record, options.to, out, type))
+    print(export(record, options.to, out, type, not options.no_check))
+
+
+def verified(folder: Path) -> str:
+    """What an exported folder holds, once every file is as it was. Raises UserError, naming the one that is not."""
+    found = exported.check(folder)
+    if found is None:
+        raise UserError(f"{folder}: has no {exported.NAME}: ablate export did not write it, or not this version")
+    return "\n  ".join(
+        [f"{folder}: all {len(found['files'])} files are as exported, of {found['run']}", *found["check"]["words"]]
+    )
 
 
 def find(run: str, outputs: Path) -> Record:
@@ -56,10 +76,13 @@ def type_of(form: str, asked: str) -> str:
     return asked or next(iter(types), "")
 
 
-def export(record: Record, form: str, out: Path, type: str = "") -> str:
-    """Write the run to a new folder; what was written, in a sentence."""
+def export(record: Record, form: str, out: Path, type: str = "", check: bool = True) -> str:
+    """Write the run to a new folder; what was written and how near it comes, a line each."""
     if out.exists():
         raise UserError(f"{out} exists; give another --out, or delete it")
+    for module in FORMS[form].packages:
+        if not find_spec(module):
+            raise UserError(f"--to {form}: {module} is missing; it needs `pip install 'ablate[export]'`")
     model, type = leaving(record), type_of(form, type)
     if why := FORMS[form].misfit(model, type):
         raise UserError(why)
@@ -67,13 +90,27 @@ def export(record: Record, form: str, out: Path, type: str = "") -> str:
     make_folder(temporary)
     try:
         FORMS[form].write(model, type, temporary)
-        (temporary / "README.md").write_text(card(record, form), encoding="utf-8")
+        found = checked.check(model, FORMS[form], type, temporary) if check else {"words": [UNCHECKED]}
+        (temporary / exported.CARD).write_text(card(record, form), encoding="utf-8")
+        exported.seal(temporary, _of(record, form, type) | {"check": found})
         temporary.rename(out)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return f"{out}: {record.id}, {_sizes(model.language)}"
+    return "\n  ".join([f"{out}: {record.id}, {_sizes(model.language)}", *found["words"]])
+
+
+def _of(record: Record, form: str, type: str) -> dict[str, Any]:
+    """What was exported, and by which tools."""
+    packages = ("ablate", "torch", "transformers", "tokenizers", "safetensors", *FORMS[form].packages)
+    return {
+        "run": record.id,
+        "weights_sha256": (record.result() or {})["weights_sha256"],
+        "form": form,
+        "type": type,
+        "versions": {name: machine.package_version(name.replace("_", "-")) for name in packages},
+    }
 
 
 def leaving(record: Record) -> Leaving:
@@ -102,10 +139,14 @@ def _outputs(record: Record) -> Path:
 
 def _parser() -> Parser:
     parser = Parser("export", WHAT, EXAMPLES)
-    parser.add_argument("run", metavar="RUN", help="a run: its id, the beginning of it, STUDY/ARM/SEED, or its folder")
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="a run: its id, the beginning of it, STUDY/ARM/SEED, or its folder"
+    )
     parser.add_argument("--to", choices=list(FORMS), default="hf", help="form of the folder (default: %(default)s)")
     parser.add_argument("--type", default="", help="type of its numbers, of a form that has several")
     parser.add_argument("--out", metavar="DIR", help="folder to write (default: <outputs>/exports/<id>/<form>)")
+    parser.add_argument("--no-check", action="store_true", help="do not read the folder again to compare it")
+    parser.add_argument("--verify", metavar="FOLDER", help="see whether a folder is what was exported, to the bit")
     return parser
 
 

@@ -1,5 +1,6 @@
 """A trained run, handed on: loaded by transformers it says what it says here."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,16 +14,30 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ablate import export
-from ablate.fit import saved
+from ablate.data.tokens import prepare_for
+from ablate.fit import parents, saved
+from ablate.interchange import checked, hf
+from ablate.interchange.contract import Leaving
+from ablate.interchange.forms import FORMS
+from ablate.interchange.texts import SCRIPTS, texts
 from ablate.model import match
-from ablate.model.language import LanguageModel
+from ablate.model.language import LanguageModel, build
 from ablate.model.linear import packed_bytes
+from ablate.run.files import sums
 from ablate.run.identity import run_id
 from ablate.run.parse import from_plain
 from ablate.run.record import Record, run_record
 
 ROOT = Path(__file__).parent.parent
 TEXT = "def naïve(n):\n    return 12 + n  # what is it?\n"
+GROUPS = {
+    "llama": {},
+    "llama, normed queries and keys, untied": {"qk_norm": True, "tied": False},
+    "mla": {"pattern": "L", "latent": {"kv_rank": 16, "q_rank": 12}},
+    "mamba2": {"pattern": "M", "mamba": {"head_width": 16}},
+    "hybrid": {"pattern": "MMMA", "mamba": {"head_width": 16}},
+    "bitnet": {"linear": "ternary"},
+}
 MODELS = {
     "llama": {},
     "latent": {"pattern": "L"},
@@ -66,7 +81,9 @@ def test_transformers_loads_the_same_model_and_tokenizer(trained, tmp_path, name
     with torch.no_grad():
         torch.testing.assert_close(its(tokens_BL).logits, ours.logits(tokens_BL), atol=1e-5, rtol=0)
     assert its.generate(tokens_BL, max_new_tokens=4, do_sample=False).shape[1] > tokens_BL.shape[1]
-    assert (its.config.eos_token_id, words.eos_token_id) == (0, 0)
+    assert (its.config.eos_token_id, words.eos_token_id, words.pad_token_id) == (0, 0, 0)
+    of_text = its.generation_config
+    assert (of_text.bos_token_id, of_text.eos_token_id, of_text.pad_token_id) == (None, 0, 0)
     assert not list(tmp_path.glob(".model*"))
 
 
@@ -101,7 +118,7 @@ def test_the_command_finds_a_run_by_the_beginning_of_its_id_and_tells_bytes(trai
     done = command("a32x2", "--outputs", str(outputs))
     assert done.returncode == 0, done.stderr
     out = outputs / "exports" / record.id / "hf"
-    assert done.stdout.splitlines()[-1].startswith(f"{out}: {record.id}, ")  # other packages may talk before
+    assert f"\n{out}: {record.id}, " in f"\n{done.stdout}"  # other packages may talk before
     assert "MB with ternary weights in 2 bits" in done.stdout
     card = (out / "README.md").read_text()
     assert "Which is best?" in card
@@ -145,3 +162,77 @@ def test_help_explains():
     assert done.returncode == 0
     for part in ("RUN", "--to", "--out", "safetensors"):
         assert part in done.stdout
+
+
+@pytest.mark.parametrize("depth", [2, 4, 7])
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_leaves_at_every_depth_and_computes_the_same(tmp_path, tiny, group, depth):
+    """Untrained, but no norm is one and no matrix small: what is left out or reordered shows."""
+    settings = tiny(model=GROUPS[group], size={"depth": depth, "width": 64, "heads": 4, "kv_heads": 2})
+    corpus = prepare_for(settings)
+    language = build(settings.model, match.sized(settings), settings.data.vocabulary, seed=1).eval()
+    for number, parameter in enumerate(language.parameters()):
+        parameter.data += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)) / 20
+    leaving = Leaving(language, None, settings.data.span, corpus.end, corpus.folder, settings)
+    assert hf.FORM.misfit(leaving, "") == ""
+    hf.FORM.write(leaving, "", tmp_path)
+    found = checked.check(leaving, hf.FORM, "", tmp_path)
+    assert set(found["greatest"]) == {"1", "32", "64"}
+    assert found["same_tokens"] == found["texts"] == checked.TEXTS
+
+
+def test_what_reads_otherwise_is_not_handed_on(trained, tmp_path, monkeypatch):
+    """A form that loses something on the way, unnoticed by itself."""
+    record, whole = trained("llama"), hf.write
+
+    def write(leaving, type, folder):
+        whole(leaving, type, folder)
+        weights = load_file(folder / "model.safetensors")
+        weights["model.layers.1.mlp.down_proj.weight"] *= 1.01
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+    monkeypatch.setitem(FORMS, "hf", hf.FORM._replace(write=write))
+    with pytest.raises(
+        export.UserError, match=r"^not exported: read again, logits differ by at most .* and 5e-06 may be"
+    ):
+        export.export(record, "hf", tmp_path / "model")
+    assert not list(tmp_path.glob("*model*"))
+    export.export(record, "hf", tmp_path / "model", check=False)
+    told = json.loads((tmp_path / "model" / "export.json").read_text())
+    assert told["check"] == {"words": ["not checked: --no-check"]}
+
+
+def test_a_flipped_bit_is_found_by_the_name_of_its_file(trained, tmp_path, tiny):
+    record, out = trained("llama"), tmp_path / "model"
+    export.export(record, "hf", out)
+    assert export.verified(out).startswith(f"{out}: all 6 files are as exported, of {record.id}\n  logits differ by")
+    for name in sorted(path.name for path in out.iterdir()):
+        whole = (out / name).read_bytes()
+        middle = len(whole) // 2
+        (out / name).write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+        with pytest.raises(export.UserError, match=f"^{out / name}: "):
+            export.verified(out)
+        if name != "README.md":  # which may be written by hand
+            with pytest.raises(export.UserError, match=f"^start=folder:{out}: {out / name}: "):
+                parents.resolved(tiny(start=f"folder:{out}"))
+            with pytest.raises(export.UserError, match=f"^{out / name}: "):
+                saved.of_folder(out)
+        (out / name).write_bytes(whole)
+    (out / "tokenizer_config.json").unlink()
+    with pytest.raises(export.UserError, match=r"tokenizer_config\.json: is gone$"):
+        export.verified(out)
+
+
+def test_the_same_run_leaves_as_the_same_bytes(trained, tmp_path):
+    record = trained("llama")
+    for name in ("one", "two"):
+        export.export(record, "hf", tmp_path / name)
+    assert sums((tmp_path / "one").iterdir()) == sums((tmp_path / "two").iterdir())
+
+
+def test_texts_of_every_script_are_the_same_every_time():
+    assert len(SCRIPTS) == 8
+    found = texts(200)
+    assert found == texts(200)
+    assert len(set(found)) > 190
+    assert all(any(word in text for text in found) for script in SCRIPTS.values() for word in script.split())

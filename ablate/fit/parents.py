@@ -23,7 +23,7 @@ from ablate.fit.checkpoint import sha256
 from ablate.model import match
 from ablate.model.convert import from_folder
 from ablate.model.language import VALUE, LanguageModel, letters
-from ablate.run import lookup
+from ablate.run import exported, lookup
 from ablate.run.record import Record, run_record
 from ablate.run.settings import Model, Settings, SettingsError, Size, UserError
 from ablate.run.start import Start, parse
@@ -177,6 +177,10 @@ def _of_folder(start: Start) -> Parent:
     folder = Path(start.place).resolve()
     if not (folder / "config.json").exists() or not (folder / "tokenizer.json").exists():
         raise UserError(f"{start.setting}: must be a folder with config.json, tokenizer.json and weights")
+    try:
+        exported.check(folder, but=(exported.CARD,))
+    except UserError as error:
+        raise UserError(f"{start.setting}: {error}") from None
     model, size, vocabulary, digest = _looked_at(folder, start.setting)
     return Parent(str(folder), digest, model, size, vocabulary, folder / "tokenizer.json")
 

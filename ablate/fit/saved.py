@@ -36,7 +36,7 @@ from ablate.fit.watch import losses_by_row, sums_by_domain
 from ablate.model import match
 from ablate.model.convert import from_folder
 from ablate.model.language import VALUE, LanguageModel
-from ablate.run import parts
+from ablate.run import exported, parts
 from ablate.run.compress import NONE
 from ablate.run.failures import first_line
 from ablate.run.progress import Progress
@@ -91,7 +91,9 @@ def packed(record: Record) -> Packed | None:
 
 
 def of_folder(folder: Path) -> tuple[LanguageModel, tokenizers.Tokenizer, int]:
-    """The model, on the CPU, its tokenizer, and the positions that it has. Raises UserError for what cannot be ours."""
+    """The model, on the CPU, its tokenizer, and the positions that it has. Raises UserError for what cannot be ours,
+    and for an exported one that has changed."""
+    exported.check(folder, but=(exported.CARD,))
     try:
         tokenizer = tokenizers.load((folder / "tokenizer.json").read_text(encoding="utf-8"))
         language = from_folder(folder)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from ablate.compress.forms import rounds_inputs
 from ablate.run.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Leaving(NamedTuple):
     end: int  # id of the token that ends a document
     corpus_folder: Path  # tokenizer.json; chat_template.jinja, of text with dialogues
     settings: Settings  # of the run
+
+    @property
+    def jumps(self) -> bool:
+        """Whether inputs are rounded on the way: then noise of float32 may push one over an edge, a whole step away."""
+        return self.settings.model.linear == "ternary" or rounds_inputs(self.settings.compress.to)
 
 
 class Reader(Protocol):
@@ -49,11 +55,17 @@ class Tolerance(NamedTuple):
     most: float = math.inf
 
 
+def same(leaving: Leaving, type: str) -> Tolerance:
+    """Of a form that says it all, in float32: noise of another order of adding up."""
+    return Tolerance("loss", 1e-3) if leaving.jumps else Tolerance("logits", 5e-6)
+
+
 class Form(NamedTuple):
     """`types`: what `--type` may say, the usual one first; () if there is one.
 
     `misfit(leaving, type)` says, by name of the mixer or the setting, why a model cannot leave so, and "" if it can. It
-    is asked before a file is written. `write(leaving, type, folder)` fills an empty folder.
+    is asked before a file is written. `write(leaving, type, folder)` fills an empty folder. `packages` are those of the
+    extra `export` that it cannot do without, by module; the versions of all of them are noted.
     """
 
     types: tuple[str, ...]
@@ -61,3 +73,4 @@ class Form(NamedTuple):
     write: Callable[[Leaving, str, Path], None]
     reader: Callable[[Path], Reader]
     tolerance: Callable[[Leaving, str], Tolerance]
+    packages: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ import numpy as np
 
 from ablate.compress.forms import rounds_inputs
 from ablate.interchange import tokens
-from ablate.interchange.contract import Form, Leaving, Tolerance
+from ablate.interchange.contract import Form, Leaving, same
 
 REWARD = "reward_head.safetensors"  # one row: its product with the last hidden state of a text is what that is worth
 
@@ -38,7 +38,9 @@ def write(leaving: Leaving, type: str, folder: Path) -> None:
     from ablate.model.convert import to_hf
 
     disable_progress_bar()
-    to_hf(leaving.language, positions=leaving.span, end=leaving.end).save_pretrained(folder)
+    theirs = to_hf(leaving.language, positions=leaving.span, end=leaving.end)
+    theirs.generation_config.update(eos_token_id=leaving.end, pad_token_id=leaving.end)
+    theirs.save_pretrained(folder)
     tokens.write_hf(leaving, folder)
     if leaving.language.value is not None:  # of a model of rewards, whose body alone has a class there
         save_file({"score.weight": leaving.language.value.weight.detach().contiguous()}, folder / REWARD)
@@ -62,9 +64,4 @@ class Reader:
             return self.model(torch.tensor([tokens_T]), use_cache=False).logits[0].float().numpy()
 
 
-def tolerance(leaving: Leaving, type: str) -> Tolerance:
-    """Of ternary models rounding jumps (`model.families.bitnet`), so there the loss alone is asked for."""
-    return Tolerance("loss", 1e-3) if leaving.settings.model.linear == "ternary" else Tolerance("logits", 5e-6)
-
-
-FORM = Form((), misfit, write, Reader, tolerance)
+FORM = Form((), misfit, write, Reader, same)

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 from ablate.interchange import tokens
-from ablate.interchange.contract import Form, Leaving, Tolerance
+from ablate.interchange.contract import Form, Leaving, same
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings
 
@@ -78,4 +78,4 @@ class Reader:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
 
-FORM = Form((), lambda leaving, type: "", write, Reader, lambda leaving, type: Tolerance("logits", 0.0))
+FORM = Form((), lambda leaving, type: "", write, Reader, same)

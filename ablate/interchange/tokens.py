@@ -1,6 +1,7 @@
 """The tokenizer of a folder: as it was trained, and the files that transformers reads beside it."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,15 @@ def write_hf(leaving: Leaving, folder: Path) -> None:
 
     path = leaving.corpus_folder / "tokenizer.json"
     end = tokenizer.load(path.read_text(encoding="utf-8")).id_to_token(leaving.end)
-    has_chats = (leaving.corpus_folder / chat.NAME).exists()
     PreTrainedTokenizerFast(
         tokenizer_file=str(path),
-        split_special_tokens=has_chats,  # what a template writes is plain text, as it was trained on
+        split_special_tokens=True,  # "<|end|>" in a text is seven characters of it, as in training
         eos_token=end,
+        pad_token=end,  # what stands behind an end is never looked at
         model_max_length=leaving.span,
         clean_up_tokenization_spaces=False,
     ).save_pretrained(folder)
-    if has_chats:
+    if (leaving.corpus_folder / chat.NAME).exists():
         shutil.copy(leaving.corpus_folder / chat.NAME, folder)
     write(leaving, folder)  # which transformers has written in words of its own
 
@@ -42,4 +43,5 @@ def auto(folder: Path) -> Any:
     """What AutoTokenizer makes of a folder."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    # Texts longer than a row are no matter here, and a warning elsewhere
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, model_max_length=sys.maxsize)

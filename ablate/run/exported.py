@@ -1,0 +1,50 @@
+"""What an exported folder says of itself: export.json, with the sha256 of every file and of its own content.
+
+seal(folder, {...})     written last
+told(folder)            what it says; None of a folder that `ablate export` did not write
+check(folder)           raises UserError, naming the file, where a single bit has changed
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ablate.run.files import read_json, sums, write_json
+from ablate.run.settings import UserError
+
+NAME = "export.json"
+CARD = "README.md"
+
+
+def seal(folder: Path, what: dict[str, Any]) -> None:
+    whole = what | {"files": sums(path for path in folder.iterdir() if path.name != NAME)}
+    write_json(folder / NAME, whole | {"sha256": _digest(whole)})
+
+
+def told(folder: Path) -> dict[str, Any] | None:
+    """Raises UserError where it is damaged."""
+    if not (folder / NAME).exists():
+        return None
+    found = read_json(folder / NAME)
+    if not isinstance(found, dict) or found.pop("sha256", "") != _digest(found):
+        raise UserError(f"{folder / NAME}: damaged: it is not what was written")
+    return found
+
+
+def check(folder: Path, but: tuple[str, ...] = ()) -> dict[str, Any] | None:
+    """What it says. Raises UserError for a file that is gone or has changed since, but for those that may."""
+    if (found := told(folder)) is None:
+        return None
+    for name, sha256 in found["files"].items():
+        if name in but:
+            continue
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: is gone")
+        if sums([folder / name])[name] != sha256:
+            raise UserError(f"{folder / name}: changed since it was exported, by its sha256")
+    return found
+
+
+def _digest(what: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
