@@ -18,7 +18,10 @@ COMMANDS += ["evaluate", "traces", "route"]
 READ = ["scores.metrics", "scores.answers", "scores.items", "scores.readings"]
 INSIDE = {
     "run": ["run"],
-    "plan": ["run.fields", "run.optimizer", "run.parts", "run.identity", "run.settings", "run.steps", "plan"],
+    "plan": [
+        *("run.fields", "run.monitor", "run.optimizer", "run.parts", "run.identity", "run.settings", "run.steps"),
+        "plan",
+    ],
     "corpus": ["run", "corpus"],
     "data": ["run", "plan", "corpus", "data"],
     "model": ["run.settings", "run.parse", "model"],

@@ -32,7 +32,7 @@ class Average:
         if share == 0:
             return
         for name, weights in model.named_parameters():
-            if share == 1:
+            if share == 1 or name not in self.mean:  # the step that was to begin it was left out
                 self.mean[name] = weights.double()
             else:
                 self.mean[name].mul_(1 - share).add_(weights, alpha=share)

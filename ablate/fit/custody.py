@@ -51,6 +51,11 @@ class Custody:
             self.broken = self.broken or f"step {self.steps} changed nothing"
         self.sealed = found
 
+    def left_out(self) -> None:
+        """A step has ended that was not taken."""
+        self.opened()
+        self.steps += 1
+
     def _look(self) -> Sealed:
         tensors = self._tensors()
         places = [tensor.data_ptr() for tensor in tensors]  # views are made once, unless a tensor is replaced

@@ -55,6 +55,7 @@ class Pretraining(L.LightningModule):
         )
         self.register_buffer("fallen", torch.zeros((), dtype=torch.float64), persistent=False)
         self.grad_norm = torch.tensor(0.0)
+        self.learnt = True  # whether the last step was taken, or left out
         self.average = Average()
         self.custody = Custody()
         self.model.recompute = settings.where.recompute
@@ -84,7 +85,19 @@ class Pretraining(L.LightningModule):
         assert isinstance(optimizer, LightningOptimizer)
         row = self.timeline.table[now]
         optimizers.set_rates(optimizer.optimizer, row, self.timeline.layer_factors[now])
-        self.take_step(batch, optimizer, float(row["average"]))
+        self.learnt = bool(row["learns"])
+        if self.learnt:
+            self.take_step(batch, optimizer, float(row["average"]))
+        else:
+            self.leave_out(optimizer)
+
+    def leave_out(self, optimizer: LightningOptimizer | Optimizer) -> None:
+        """The step is over, and nothing has come of it. Lightning counts what an optimizer does, not a run's steps."""
+        optimizer.zero_grad()
+        self.custody.left_out()
+        if isinstance(optimizer, LightningOptimizer):
+            optimizer._on_before_step()
+            optimizer._on_after_step()
 
     def take_step(self, batch: Batch, optimizer: LightningOptimizer | Optimizer, share: float) -> None:
         """Gradients of all rows, clip, step; the weights enter their running average with `share`."""

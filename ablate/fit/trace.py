@@ -158,11 +158,14 @@ class Trace(L.Callback):
         if trainer.global_step == trainer.max_steps - 1 and probe.possible(trainer, self.module):
             self.kept = probe.kept(trainer, self.module, batch)
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
+    def on_train_batch_end(  # pyrefly: ignore[bad-override]
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
         step = trainer.global_step
-        share = float(self.module.timeline.table["average"][step - 1]) if self.module.average.mean else 0.0
+        planned = float(self.module.timeline.table["average"][step - 1])
+        share = planned if self.module.average.mean or not self.module.learnt else 0.0
         groups = [_held(group) for group in trainer.optimizers[0].param_groups]
-        self.held.append(Step(step - 1, self.coming, groups, share))
+        self.held.append(Step(step - 1, self.coming or [batch], groups, share))  # a step left out is read, too
         self.coming = []
         if self.kept:
             self.outcome = probe.outcome(self.module)

@@ -24,6 +24,7 @@ from ablate.fit.samples import Samples
 from ablate.model import budget
 from ablate.model.language import layer_of
 from ablate.plan.order import Order
+from ablate.run.monitor import Monitor, windows_of
 from ablate.run.progress import Progress
 from ablate.run.record import Record
 from ablate.run.settings import Settings
@@ -50,6 +51,7 @@ class Watch(L.Callback):
         self.flops = self.timeline.flops(self.budget.training_flops).tolist()
         self.evaluation: dict[str, Any] = {}
         self.validation: dict[str, Any] = {}
+        self.learns = self.timeline.table["learns"].copy()  # of each step, as it is planned and then as it was
         self.seconds = 0.0  # training alone, without evaluations
         self.last_step = 0
         self.beaten = 0.0
@@ -64,7 +66,7 @@ class Watch(L.Callback):
         self.last_step = trainer.global_step
         if self.start:
             self._grow(trainer, self.start)
-        self.read_D2 = torch.zeros(len(self.order.domains), 2, dtype=torch.int64, device=pl_module.device)
+        self.read_D3 = torch.zeros(len(self.order.domains), 3, dtype=torch.int64, device=pl_module.device)
         self.progress.shown &= trainer.is_global_zero
         self.progress.start()
         if self.settings.objective == "answers" and not self.marked:
@@ -78,9 +80,11 @@ class Watch(L.Callback):
         assert isinstance(pl_module, Pretraining)
         step = trainer.global_step
         self._beat()
+        self.learns[step - 1] = pl_module.learnt
         counted_B = pl_module.objective.counted(batch)
         whole_B = torch.full_like(counted_B, batch.targets_BL.shape[1])
-        self.read_D2.index_add_(0, batch.domain_B, torch.stack([whole_B, counted_B], dim=1))
+        learnt_B = counted_B * pl_module.learnt
+        self.read_D3.index_add_(0, batch.domain_B, torch.stack([whole_B, counted_B, learnt_B], dim=1))
         due = step in self.timeline.evaluations
         if not due and step % self.every:
             return
@@ -102,10 +106,13 @@ class Watch(L.Callback):
         self.progress.stop()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "grown_from": self.grown_from}
+        left_out = windows_of(np.flatnonzero(~self.learns).tolist())
+        return {"seconds": self.seconds, "grown_from": self.grown_from, "left_out": left_out}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.seconds, self.grown_from = state_dict["seconds"], state_dict.get("grown_from")
+        for first, end in state_dict.get("left_out", []):
+            self.learns[first:end] = False
 
     def cost(self, step: int) -> dict[str, float]:
         """FLOPs and seconds of the steps so far, whoever took them."""
@@ -129,10 +136,22 @@ class Watch(L.Callback):
             **({"sums": self.evaluation["sums"], "validation": self.validation} if self.evaluation else {}),
             **({"pairs": self.evaluation["pairs"]} if "pairs" in self.evaluation else {}),
             **({"reference": self.reference} if self.reference else {}),
+            **({"skipped": self._left_out(step)} if self.settings.monitor != Monitor() else {}),
             "mixture": {
                 "asked": dict(zip(self.order.domains, asked_D, strict=True)),
                 "realised": {domain: count / max(tokens, 1) for domain, count in read.items()},
             },
+        }
+
+    def _left_out(self, step: int) -> dict[str, Any]:
+        """What of the steps so far was read and not learnt from."""
+        out = ~self.learns[:step]
+        of_domains = (self.timeline.table["length"][:step] * out) @ self.order.counts[:step]
+        return {
+            "steps": int(out.sum()),
+            "tokens": int(of_domains.sum()),
+            "domains": dict(zip(self.order.domains, of_domains.tolist(), strict=True)),
+            "windows": windows_of(np.flatnonzero(out).tolist()),
         }
 
     def _grow(self, trainer: L.Trainer, trunk: Trunk) -> None:
@@ -162,6 +181,8 @@ class Watch(L.Callback):
             "mfu": (self.flops[step] - self.flops[self.last_step]) / seconds / self.peak,
             "domain_tokens": self.order.domain_tokens(step),
         }
+        if not self.learns[:step].all():
+            row["left_out"] = self._left_out(step)["tokens"]
         if self.marked:
             what = "counted_pairs" if module.objective.paired else "counted_tokens"
             row[what] = dict(zip(self.order.domains, map(int, tokens_D.tolist()), strict=True))
@@ -203,16 +224,16 @@ class Watch(L.Callback):
                     f"step {step}: rate and weight decay of layer {group['layer']} were {realised}, planned {planned}"
                 )
         now, before = self.order.domain_tokens(step), self.order.domain_tokens(self.last_step)
-        read_D2 = trainer.strategy.reduce(self.read_D2.clone(), reduce_op="sum").tolist()
-        self.read_D2.zero_()
+        read_D3 = trainer.strategy.reduce(self.read_D3.clone(), reduce_op="sum").tolist()
+        self.read_D3.zero_()
         marked = self._planned_counts(step)
-        for domain, (read, told), summed in zip(self.order.domains, read_D2, tokens_D, strict=True):
+        for domain, (read, told, learnt), summed in zip(self.order.domains, read_D3, tokens_D, strict=True):
             if read != (planned := now[domain] - before[domain]):
                 raise RuntimeError(f"step {step}: {read} tokens of {domain} were read, planned {planned}")
             if marked and told != marked[domain]:
                 raise RuntimeError(f"step {step}: {told} tokens of {domain} count, planned {marked[domain]}")
-            if summed != told:
-                raise RuntimeError(f"step {step}: {summed:.0f} targets of {domain} are in the loss, read {told}")
+            if summed != learnt:
+                raise RuntimeError(f"step {step}: {summed:.0f} targets of {domain} are in the loss, learnt {learnt}")
 
     def _planned_counts(self, step: int) -> dict[str, int]:
         """Of each domain the targets that count since the last row; nothing where all do."""

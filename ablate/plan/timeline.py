@@ -1,9 +1,9 @@
 """The whole training as one table, a row a step, before the first step is taken.
 
-    step  rate     weight decay  length  rows  stage  average
-    0     0.00025  0.1           256     16    0      0
+    step  rate     weight decay  length  rows  stage  average  learns
+    0     0.00025  0.1           256     16    0      0        yes
     ...
-    72    0.0003   0.1           1024    4     1      0.5
+    72    0.0003   0.1           1024    4     1      0.5      yes
 
 The module sets its rates from it, the data its batches, the preview its picture; what happens is
 asserted against it. Two runs whose static parts and first n rows are equal are the same run for n
@@ -16,15 +16,21 @@ from functools import cached_property
 
 import numpy as np
 
-from ablate.plan import average, length, lerac, mixture, schedule
+from ablate.plan import average, length, lerac, mixture, schedule, trouble
 from ablate.run.fields import Mark, marked
 from ablate.run.identity import SEMANTICS, canonical, digest, without
+from ablate.run.monitor import windows
 from ablate.run.settings import Settings
 
-# `average`: the share of the step's weights in their running average, 0 while there is none
+# `average`: the share of the step's weights in their running average, 0 while there is none; `learns`: whether the
+# step is taken, or left out as the run was told (`monitor.skip`)
 ROW = np.dtype(
-    [("lr", "f8"), ("weight_decay", "f8"), ("length", "i8"), ("rows", "i8"), ("stage", "i8"), ("average", "f8")]
+    [
+        *(("lr", "f8"), ("weight_decay", "f8"), ("length", "i8"), ("rows", "i8"), ("stage", "i8"), ("average", "f8")),
+        ("learns", "?"),
+    ]
 )
+LEFT_OUT = -1.0  # in place of the share in `moves`
 # What the table says itself, or what moves no weight; `head` puts back what of it holds for every step
 NOT_STATIC = marked(Settings, Mark.PLANNED)
 
@@ -65,13 +71,16 @@ class Timeline:
     def head(self, fingerprint: str) -> str:
         """Digest of what holds for every step: all that moves the weights, and the rows that losses are measured on."""
         static = without(canonical(self.settings), NOT_STATIC)
+        if not static.get("monitor", True):  # it said nothing but what to leave out, which the steps say
+            del static["monitor"]
         static["block"], static["spans"] = self.settings.mixture.block, self.settings.evaluation.spans
         return digest([static, fingerprint, SEMANTICS], 64)
 
     @cached_property
     def moves(self) -> np.ndarray:
         """All that moves the weights at each step, as bytes: shape (steps, bytes of a step)."""
-        columns = [self.table[name] for name in ROW.names or () if name != "stage"]
+        columns = [self.table[name] for name in ROW.names or () if name not in ("stage", "average", "learns")]
+        columns.append(np.where(self.table["learns"], self.table["average"], LEFT_OUT))
         factors = [self.layer_factors] if self.has_curriculum else []
         wide = [*(column[:, None] for column in columns), self.weights[self.table["stage"]], *factors]
         return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in wide], axis=1)
@@ -96,12 +105,15 @@ def timeline(settings: Settings) -> Timeline:
     table = np.zeros(total, dtype=ROW)
     if not total:
         return Timeline(settings, table, mixture.stage_weights(settings), (0,))
-    table["lr"] = schedule.rates(settings.schedule, settings.optimizer.lr, total)
+    table["lr"] = schedule.rates(settings.schedule, settings.optimizer.lr, total) * trouble.factors(settings)
     table["weight_decay"] = schedule.weight_decays(settings.schedule, settings.optimizer.weight_decay, total)
     table["length"] = length.row_lengths(settings.length, total)
     table["rows"] = length.row_counts(settings.length, settings.step_tokens, total) * length.multiples(settings)
     table["stage"] = mixture.stage_of(settings)
     table["average"] = average.shares(settings.averaging, total)
+    table["learns"] = True
+    for first, end in windows(settings.monitor.skip):
+        table["learns"][first:end] = False
     return Timeline(settings, table, mixture.stage_weights(settings), _evaluations(settings))
 
 

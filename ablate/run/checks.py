@@ -8,9 +8,11 @@ from typing import Any
 from ablate.run.compress import NONE, Compress
 from ablate.run.distill import Distill
 from ablate.run.fields import Mark, Weights, find
+from ablate.run.monitor import Monitor, windows
 from ablate.run.settings import Settings, SettingsError, Size
 from ablate.run.start import parse, teacher_of
 from ablate.run.steps import ramp_steps, steps_of
+from ablate.run.trouble import Trouble
 
 
 def check(settings: Settings) -> None:
@@ -30,6 +32,8 @@ def check(settings: Settings) -> None:
         _check_techniques(settings)
         _check_averaging(settings)
         _check_keep(settings)
+    _check_monitor(settings)
+    _check_trouble(settings)
     _check_devices(settings)
     _check_budget(settings)
     _check_names(settings)
@@ -187,6 +191,35 @@ def _check_keep(s: Settings) -> None:
     for moment in s.where.keep if isinstance(s.where.keep, list) else []:
         within = 1 <= steps_of(moment, s.steps) <= s.steps
         _require(within, "where.keep", s.where.keep, f"moments of the run: its {s.steps} steps, or parts of them")
+
+
+def _check_monitor(s: Settings) -> None:
+    """Windows that can be read, and nothing said of what does not act."""
+    asked, usual = s.monitor, vars(Monitor())
+    try:
+        windows(asked.skip)
+    except ValueError as error:
+        _require(False, "monitor.skip", f"[{error}]", "windows of steps: 120-140 is from step 120 up to step 140")
+    _require(not asked.skip or s.tokens > 0, "monitor.skip", asked.skip, "empty with tokens=0, which takes no step")
+    for name, value in vars(asked).items() if asked.act == "none" else ():
+        allowed = f"{usual[name]} with monitor.act=none, which looks at nothing"
+        _require(name == "skip" or value == usual[name], f"monitor.{name}", value, allowed)
+    _require(asked.least <= asked.window, "monitor.least", asked.least, f"at most monitor.window={asked.window}")
+    margin, usually = asked.margin, usual["margin"]
+    allowed = f"{usually} with monitor.act={asked.act}; rollback has it"
+    _require(asked.act == "rollback" or margin == usually, "monitor.margin", margin, allowed)
+
+
+def _check_trouble(s: Settings) -> None:
+    asked, usual = s.trouble, vars(Trouble())
+    unused = {"none": vars(asked), "rate": ("domain",)}.get(asked.kind, ("factor",))
+    for name in unused:
+        value, allowed = getattr(asked, name), f"left out with trouble.kind={asked.kind}"
+        _require(value == usual[name], f"trouble.{name}", value, allowed)
+    if asked.kind != "none":
+        _require(steps_of(asked.start, s.steps) < s.steps, "trouble.start", asked.start, "within the run")
+        known = s.data.domains
+        _require(asked.domain in ("", *known), "trouble.domain", asked.domain, f"empty or one of {', '.join(known)}")
 
 
 def _check_averaging(s: Settings) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ablate.run.fields import Mark, marked
+from ablate.run.monitor import spelled, windows
 from ablate.run.settings import Settings
 from ablate.run.start import weights_of
 
@@ -56,6 +57,8 @@ def canonical(settings: Settings, complete: bool = False) -> dict[str, Any]:
         what["start"] = weights_of(settings.start)
     if "teacher" in what.get("distill", {}):
         what["distill"]["teacher"] = weights_of(settings.distill.teacher, "distill.teacher")
+    if "skip" in what.get("monitor", {}):
+        what["monitor"]["skip"] = spelled(windows(settings.monitor.skip))
     # `share`, sums other than 1 and the names of stages are ways of writing; the weights are what happens
     what["mixture"] = {
         "block": settings.mixture.block,

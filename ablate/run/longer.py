@@ -43,6 +43,8 @@ def longer(settings: Settings, words: list[str]) -> Settings:
         stage["start"] = pinned(stage["start"])
     plain["length"]["starts"] = [pinned(start) for start in settings.length.starts]
     plain["averaging"]["start"] = pinned(settings.averaging.start)
+    if settings.trouble.kind != "none":
+        plain["trouble"]["start"] = pinned(settings.trouble.start)
     plain["optimizer"]["lerac"]["until"] = pinned(settings.optimizer.lerac.until)
     name = STAGE
     while name in plain["schedule"]["stages"]:  # the run was extended before

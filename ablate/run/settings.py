@@ -26,10 +26,12 @@ from ablate.run.corpus import Prepare, Processing
 from ablate.run.distill import Distill
 from ablate.run.evaluate import Evaluate
 from ablate.run.fields import Count, Fraction, Mark, Moment, Moves, NonNegative, NotNegative, Positive, Weights, strict
+from ablate.run.monitor import Monitor
 from ablate.run.optimizer import Optimizer
 from ablate.run.preference import Preference
 from ablate.run.steps import ramp_steps, steps_of
 from ablate.run.study import Study
+from ablate.run.trouble import Trouble
 from ablate.run.where import Where
 
 # What several keys move: streams of a trace, listed in `verdict.validity.streams`
@@ -277,6 +279,10 @@ class Settings:
     distill: Annotated[Distill, Moves("function", "update")] = dataclasses.field(default_factory=Distill)
     preference: Annotated[Preference, Moves("function", "update")] = dataclasses.field(default_factory=Preference)
     compress: Annotated[Compress, INITIAL, COMPUTED] = dataclasses.field(default_factory=Compress)
+    monitor: Annotated[Monitor, Moves("update")] = dataclasses.field(default_factory=Monitor)
+    trouble: Annotated[Trouble, Moves("rows", "windows", "rates", "group rates")] = dataclasses.field(
+        default_factory=Trouble
+    )
     # Types of the forward pass; weights and moments stay float32
     precision: Annotated[
         Literal["fp32", "bf16-mixed"], Moves("types", "types of the optimizer", "function", "update")

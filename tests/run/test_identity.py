@@ -77,6 +77,9 @@ OTHER: dict[str, Any] = {
     "study.budget.rungs": None,  # needs race=best
     "study.budget.noise": None,  # need one another
     "study.budget.noise_df": None,
+    "monitor.act": "rollback",
+    "monitor.skip": ["3-5"],
+    "trouble.domain": "qa",
 }
 # What some keys need beside them
 SMALLER = {"start": "run:two@" + 64 * "b", "tokens": 0, "compress.to": "int4"}
@@ -133,6 +136,9 @@ VARIED = {key: varied(key) for key in LEAVES if varied(key) is not None}
 NEEDED["data.pairs"] = {"length.lengths": [1024], "length.starts": [0]}
 NEEDED |= {key: SMALLER for key in LEAVES if key.startswith("compress.")}
 NEEDED |= {key: TAUGHT for key in LEAVES if key.startswith("distill.")}
+NEEDED |= {key: {"monitor.act": "rollback"} for key in LEAVES if key.startswith("monitor.") and key not in OTHER}
+NEEDED |= {key: {"trouble.kind": "noise"} for key in LEAVES if key.startswith("trouble.") and key != "trouble.kind"}
+NEEDED["trouble.factor"] = {"trouble.kind": "rate"}
 HASHED = [key for key in VARIED if is_hashed(key)]
 UNHASHED = [key for key in VARIED if not is_hashed(key)]
 
