@@ -42,7 +42,7 @@ RUNS: list[Listed] = [
             'static["block"] = self.settings.mixture.block',
         ),
         ("FLOPs of the shortest rows alone", "dtype=np.float64)[which]", "dtype=np.float64)[0 * which]"),
-        ("a trunk's key without averages", 'if name != "stage"]', 'if name not in ("stage", "average")]'),
+        ("a trunk's key without averages", 'self.table["average"], LEFT_OUT', "0.0, LEFT_OUT"),
     ),
     *of(
         "ablate/sweep/trunk.py",
