@@ -1,20 +1,22 @@
 """Checkpoints as folders of plain files: weights and optimizer in safetensors, counters in JSON.
 
-    checkpoints/step-00000120/  weights.safetensors  optimizer.safetensors  trainer.json
+    checkpoints/step-00000120/  weights.safetensors  optimizer.safetensors
                                 average.safetensors  of the weights, once there is one (`averaging`)
+                                trainer.json         written last: sums of all these (`run.whole`), and of the rows of
+                                                     the run up to there
 
-A folder appears under its name only when it is whole and on disk, and the one before it is removed
-only then: a run killed at any moment goes on from the newest folder present. `SafetensorsIO` is
-Lightning's seam for it; no pickle is written or read.
+A folder appears under its name only when it is whole and on disk, and older ones than the last KEPT are removed only
+then. A run goes on from the newest folder that is as it was written, of which the rows are too; one that is not is
+removed, with a line. `SafetensorsIO` is Lightning's seam for it; no pickle is written or read.
 """
 
 import hashlib
-import json
 import os
 import shutil
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,12 +26,16 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors.torch import load_file, save_file
 
+from ablate.run import whole
 from ablate.run.failures import PAUSED
+from ablate.run.files import appear, sync
 from ablate.run.settings import UserError
 
 # One request to stop may arrive as two signals: Slurm tells a job and its srun, which passes it on
 ONE_REQUEST_SECONDS = 1.0
 DROPPED = ("hparams_name", "hyper_parameters", "datamodule_hyper_parameters")
+KEPT = 2  # checkpoints: where the last one is damaged, the run goes on from the one before
+LAST, STARTS, ROWS = "trainer.json", "starts.json", "metrics.jsonl"
 
 
 class SafetensorsIO(CheckpointIO):
@@ -39,20 +45,24 @@ class SafetensorsIO(CheckpointIO):
         folder = Path(path)
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
         try:
-            _write(checkpoint, temporary)
-            temporary.rename(folder)
+            _write(checkpoint, temporary, folder.parent.parent / ROWS)
+            appear(temporary, folder)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise UserError(f"cannot write {folder}: {error.strerror or error}") from None
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Of one that is whole, as `newest` and `Trunk.whole` say."""
         folder = Path(path)
-        rest = json.loads((folder / "trainer.json").read_text())
-        tensors = load_file(folder / "optimizer.safetensors")
-        states = [_unflatten(meta, tensors, f"{number}.") for number, meta in enumerate(rest.pop("optimizers"))]
-        average = folder / "average.safetensors"
-        rest["average"] = load_file(average) if average.exists() else {}
-        return rest | {"state_dict": load_file(folder / "weights.safetensors"), "optimizer_states": states}
+        rest = whole.read(folder / LAST)
+        tensors = {name: load_file(folder / name) for name in rest.pop("files")}
+        moments = tensors["optimizer.safetensors"]
+        states = [_unflatten(meta, moments, f"{number}.") for number, meta in enumerate(rest.pop("optimizers"))]
+        return rest | {
+            "state_dict": tensors["weights.safetensors"],
+            "average": tensors.get("average.safetensors", {}),
+            "optimizer_states": states,
+        }
 
     def remove_checkpoint(self, path: Any) -> None:
         shutil.rmtree(path, ignore_errors=True)
@@ -70,9 +80,11 @@ class Saver(L.Callback):
         every: int,
         leave: dict[int, Callable[[Path], None]] | None = None,
         until: int | None = None,
+        keep: int = KEPT,
     ):
-        """`leave`: what to do with the checkpoint after some step, once it is there; `until`: steps to pause after."""
-        self.folder, self.every, self.leave, self.until = folder, every, leave or {}, until
+        """`leave`: what to do with the checkpoint after some step, once it is there; `until`: steps to pause after;
+        `keep`: checkpoints that stay."""
+        self.folder, self.every, self.leave, self.until, self.keep = folder, every, leave or {}, until, keep
         self.signal: int | None = None
         self.asked = 0.0
 
@@ -106,7 +118,7 @@ class Saver(L.Callback):
         path = self._path(trainer.global_step)
         trainer.save_checkpoint(path)
         if trainer.is_global_zero:
-            for old in saved(self.folder)[:-1]:
+            for old in saved(self.folder)[: -self.keep]:
                 shutil.rmtree(old, ignore_errors=True)
         return path
 
@@ -134,13 +146,55 @@ class Saver(L.Callback):
 
 
 def saved(folder: Path) -> list[Path]:
-    """The whole checkpoints in a folder, oldest first."""
-    return sorted(folder.glob("step-*"))
+    """The checkpoints in a folder, oldest first."""
+    return sorted(folder.glob("step-" + "[0-9]" * 8))
 
 
-def newest(folder: Path) -> Path | None:
-    """The checkpoint to go on from."""
-    return (saved(folder) or [None])[-1]
+def newest(folder: Path, until: int | None = None, tell: bool = False) -> Path | None:
+    """The checkpoint to go on from, which is whole, after at most `until` steps.
+
+    tell: say what is wrong with the others, and remove them; of several processes that look, one does that.
+    """
+    damaged, found = [], None
+    for path in reversed(saved(folder)):
+        if until is not None and step_of(path) > until:
+            continue
+        if not (what := wrong(path)):
+            found = path
+            break
+        damaged.append((path, what))
+    for path, what in damaged if tell else ():
+        goes_on = f"goes on from step {step_of(found)}" if found else "begins anew"
+        print(f"{path}: {what}; removed, and the run {goes_on}", flush=True)
+        shutil.rmtree(path, ignore_errors=True)
+    return found
+
+
+def wrong(path: Path) -> str | None:
+    """What is not as it was when the checkpoint was written: its files, or what the run had noted by then."""
+    run = path.parent.parent
+    try:
+        told = whole.read(path / LAST)
+        whole.read(run / STARTS)
+        rows = told["rows"]
+        if rows and whole.file_of(run / ROWS, rows["size"]) != rows:
+            return f"{ROWS} {whole.CHANGED}"
+        return whole.wrong(path, told["files"])
+    except whole.Damaged as error:
+        return str(error)
+    except OSError as error:  # removed meanwhile by another process of the run
+        return f"{error.filename}: {error.strerror}"
+    except (KeyError, TypeError):
+        return f"{LAST} {whole.CHANGED}"
+
+
+def rows_size(path: Path | None) -> int:
+    """Bytes of the run's rows up to a checkpoint."""
+    return whole.read(path / LAST)["rows"]["size"] if path else 0
+
+
+def step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def remove(folder: Path) -> None:
@@ -163,26 +217,37 @@ def save_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         _save_tensors(tensors, temporary)
-        temporary.replace(path)
+        appear(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def _write(checkpoint: dict[str, Any], folder: Path) -> None:
+def _write(checkpoint: dict[str, Any], folder: Path, rows: Path) -> None:
+    """`rows`: of the run so far, which must be on disk before what follows from them."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     rest = {name: value for name, value in checkpoint.items() if name not in DROPPED}
-    _save_tensors(rest.pop("state_dict"), folder / "weights.safetensors")
+    parts = {"weights": rest.pop("state_dict")}
     if average := rest.pop("average"):
-        _save_tensors(average, folder / "average.safetensors")
-    tensors: dict[str, torch.Tensor] = {}
+        parts["average"] = average
+    moments: dict[str, torch.Tensor] = {}
     states = rest.pop("optimizer_states")
-    rest["optimizers"] = [_flatten(state, tensors, f"{number}.") for number, state in enumerate(states)]
-    _save_tensors(tensors, folder / "optimizer.safetensors")
-    (folder / "trainer.json").write_text(json.dumps(rest))
-    for file in (*folder.iterdir(), folder):
-        _sync(file)
+    rest["optimizers"] = [_flatten(state, moments, f"{number}.") for number, state in enumerate(states)]
+    parts["optimizer"] = moments
+    with ThreadPoolExecutor() as threads:  # sums are worked out while other files are written, and all go to the disk
+        sums = {}
+        for name, tensors in parts.items():
+            path = folder / f"{name}.safetensors"
+            _save_tensors(tensors, path)
+            sums[path.name] = threads.submit(whole.file_of, path)
+        for name in sums:
+            sync(folder / name)
+        if rows.exists():
+            sync(rows)
+    rest["rows"] = whole.file_of(rows) if rows.exists() else {}
+    rest["files"] = {name: found.result() for name, found in sums.items()}
+    whole.write(folder / LAST, rest)
 
 
 def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -211,11 +276,3 @@ def _unflatten(meta: dict[str, Any], tensors: dict[str, torch.Tensor], prefix: s
             parameter, name = key[len(prefix) :].split(".", 1)
             state.setdefault(int(parameter), {})[name] = tensor
     return {"state": state, "param_groups": meta["param_groups"]}
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -73,8 +73,10 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     module = Pretraining(settings, order.timeline, torch.from_numpy(corpus.bytes_per_token))
     parents.load(module.model, settings)
     packed = smaller.made(module.model, settings, corpus) if settings.compress.to != NONE else None
-    ahead = growth.start if growth.start and growth.start.read()["step"] > record.saved_step else None
-    own = None if ahead else checkpoint.newest(record.checkpoints)
+    own = checkpoint.newest(record.checkpoints, tell=strategy.is_first())
+    come = checkpoint.step_of(own) if own else 0
+    ahead = growth.start if growth.start and growth.start.read()["step"] > come else None
+    rows = 0 if ahead else checkpoint.rows_size(own)
     watch = Watch(settings, order, held_out, record, ahead)
     beside = _beside(module, settings, corpus, watch)
     streams = [Stream.of(corpus, domain, "train", settings.objective) for domain in settings.data.domains]
@@ -88,7 +90,7 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     keeper = keep.Keeper(order.timeline, record)
     trainer = _trainer(settings, record, [watch, trace, keeper, *callbacks.own(settings.where), saver])
     if trainer.is_global_zero:
-        record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module))
+        record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module), rows)
     outcome, reason = "finished", None
     try:
         batches = Batches(order, corpus, settings.where.data_workers, beside)

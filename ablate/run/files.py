@@ -1,6 +1,7 @@
 """Files that are believed when they exist: each appears whole or not at all, and what cannot be written is one line.
 
 write_json(folder / "result.json", {...})     under another name first, then renamed
+appear(folder / ".half", folder / "whole")    the same, of what is written already: a power cut leaves all or none
 append_row(folder / "metrics.jsonl", {...})   a line; a writer that is killed may leave it cut short,
 read_rows(folder / "metrics.jsonl")           and readers drop one that has no end
 """
@@ -50,12 +51,31 @@ def write_atomically(path: Path, text: str) -> None:
         try:
             with temporary.open("w", encoding="utf-8") as file:
                 file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            appear(temporary, path)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def appear(unfinished: Path, path: Path) -> None:
+    """Give a whole file or folder, with all that is in it, its name: on disk before, and the name when this returns.
+
+    What is written after that can lean on it, whenever the power fails.
+    """
+    for file in unfinished.rglob("*"):
+        sync(file)
+    sync(unfinished)
+    unfinished.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -95,6 +115,13 @@ def tail(path: Path) -> list[str]:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))
         return file.read().decode(errors="ignore").split("\n")[:-1]
+
+
+def cut(path: Path, size: int) -> None:
+    """Drop all rows but those in the first bytes; there may be none of them."""
+    if path.exists():
+        with writing(path):
+            os.truncate(path, size)
 
 
 def cut_broken_row(path: Path) -> None:

@@ -36,7 +36,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from ablate.run import files, machine
+from ablate.run import files, machine, whole
 from ablate.run.files import make_folder, read_json, write_atomically, write_json, writing
 from ablate.run.identity import difference
 from ablate.run.ledger import Ledger
@@ -74,7 +74,8 @@ class Record:
     @property
     def saved_step(self) -> int:
         """Steps that need not be taken again; 0 without a checkpoint."""
-        return max((int(path.name.removeprefix("step-")) for path in self.checkpoints.glob("step-*")), default=0)
+        there = self.checkpoints.glob("step-" + "[0-9]" * 8)
+        return max((int(path.name.removeprefix("step-")) for path in there), default=0)
 
     @property
     def weights(self) -> Path:
@@ -99,8 +100,8 @@ class Record:
     def scores(self) -> Path:
         return self.folder / "scores"
 
-    def begin(self, settings: Settings, fingerprint: str, hardware: dict[str, Any]) -> None:
-        """Write what the run is and where it runs; drop the traces of an earlier try."""
+    def begin(self, settings: Settings, fingerprint: str, hardware: dict[str, Any], rows: int = 0) -> None:
+        """Write what the run is and where it runs; drop the traces of an earlier try, but `rows` bytes of its rows."""
         make_folder(self.folder)
         config = self.folder / "config.yaml"
         if config.exists() and (changed := difference(self.settings(), settings)):
@@ -108,7 +109,7 @@ class Record:
         write_atomically(config, yaml.safe_dump(plain(settings), sort_keys=False))
         write_json(self.folder / "environment.json", machine.environment() | {"data": fingerprint} | hardware)
         self.try_again()
-        files.cut_broken_row(self.folder / "metrics.jsonl")
+        files.cut(self.folder / "metrics.jsonl", rows)
 
     def append(self, kind: str, **values: Any) -> None:
         """Add one row to the metrics. `kind`: one of ROWS; `step` is among the values."""
@@ -116,12 +117,13 @@ class Record:
 
     def start(self, conditions: dict[str, Any]) -> None:
         """Note under what conditions a try begins; those of tries of which nothing was kept are dropped."""
-        kept = [earlier for earlier in self.starts() if earlier["step"] < conditions["step"]]
-        write_json(self.folder / "starts.json", [*kept, conditions])
+        step = conditions["step"]
+        kept = [earlier for earlier in self.starts() if earlier["step"] < step] if step else []
+        whole.write(self.folder / "starts.json", [*kept, conditions])
 
     def starts(self) -> list[dict[str, Any]]:
         """The conditions of every try, by the step that it began at; empty for a run that noted none."""
-        return files.read_json_or(self.folder / "starts.json", [])
+        return whole.read_or(self.folder / "starts.json", [])
 
     def end(self, probes: dict[str, Any]) -> None:
         """Note what the probes say after the last step."""

@@ -3,7 +3,8 @@
 outputs/trunks/<key>/    checkpoint/         the state after some step, for every run that passes it
                          metrics.jsonl       the rows up to there
                          weights/            those that the run kept up to there, if it kept any
-                         trunk.json          which run left it, at what step and cost
+                         trunk.json          which run left it, at what step and cost; written last, with sums
+                                             of all others (`run.whole`)
 """
 
 import json
@@ -15,10 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate.run import files
-from ablate.run.files import read_json, write_atomically, write_json, writing
+from ablate.run import files, whole
+from ablate.run.files import appear, write_atomically, writing
 from ablate.run.record import ROWS, Record
 from ablate.run.settings import UserError
+
+LAST = "trunk.json"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Trunk:
 
     @property
     def exists(self) -> bool:
-        return (self.folder / "trunk.json").exists()
+        return (self.folder / LAST).exists()
 
     @property
     def checkpoint(self) -> Path:
@@ -54,9 +57,9 @@ class Trunk:
                 rows = [row for kind in ROWS for row in record.rows(kind) if row["step"] <= step]
                 lines = [json.dumps(row) + "\n" for row in sorted(rows, key=lambda row: row["step"])]
                 write_atomically(temporary / "metrics.jsonl", "".join(lines))
-                sums = {"sums": _sums(temporary)}
-                write_json(temporary / "trunk.json", {"run": record.id, "step": step} | cost | sums)
-                temporary.rename(self.folder)
+                told = {"run": record.id, "step": step} | cost
+                whole.write(temporary / LAST, told | {"files": whole.files_of(temporary, _names(temporary))})
+                appear(temporary, self.folder)
             except (OSError, UserError):
                 if not self.exists:
                     raise
@@ -65,13 +68,13 @@ class Trunk:
                     shutil.rmtree(half, ignore_errors=True)
 
     def read(self) -> dict[str, Any]:
-        return {name: value for name, value in read_json(self.folder / "trunk.json").items() if name != "sums"}
+        return {name: value for name, value in whole.read(self.folder / LAST).items() if name != "files"}
 
     def whole(self) -> bool:
         """Whether every file is as it was left."""
         try:
-            return read_json(self.folder / "trunk.json")["sums"] == _sums(self.folder)
-        except (OSError, ValueError, KeyError):
+            return not whole.wrong(self.folder, whole.read(self.folder / LAST)["files"])
+        except (OSError, whole.Damaged, KeyError, TypeError):
             return False
 
     def grow(self, record: Record) -> None:
@@ -124,10 +127,9 @@ def trunks(outputs: Path | str) -> list[Trunk]:
     return [Trunk(folder) for folder in sorted(used, key=lambda folder: used[folder], reverse=True)]
 
 
-def _sums(trunk: Path) -> dict[str, str]:
-    """Of the rows, and of each file of the checkpoint and of kept weights."""
-    weights = (trunk / "weights").glob("step-*")
-    return files.sums([trunk / "metrics.jsonl", *(trunk / "checkpoint").iterdir()]) | files.sums(weights)
+def _names(trunk: Path) -> list[str]:
+    """Of all that is in it but the last."""
+    return [str(path.relative_to(trunk)) for path in trunk.rglob("*") if path.is_file()]
 
 
 def _link(source: Path, target: Path) -> None:

@@ -23,8 +23,8 @@ def record(tmp_path) -> Record:
     return run_record(tmp_path, "a128x4-1024-s0-01234567")
 
 
-def begin(record: Record, settings: Settings | None = None) -> Record:
-    record.begin(settings or Settings(), "data", {"gpu": None})
+def begin(record: Record, settings: Settings | None = None, rows: int = 0) -> Record:
+    record.begin(settings or Settings(), "data", {"gpu": None}, rows)
     return record
 
 
@@ -96,11 +96,14 @@ def test_run_can_fail_before_it_begins(record):
     assert record.failure() == {"outcome": "killed", "reason": "before its first line"}
 
 
-def test_next_try_drops_the_failure_and_keeps_the_rows(record):
+def test_next_try_drops_the_failure_and_keeps_the_rows_that_it_goes_on_from(record):
     begin(record).append("train", step=0, tokens=0)
+    rows = (record.folder / "metrics.jsonl").stat().st_size
+    record.append("train", step=1, tokens=0)
     record.fail("crashed", "once")
-    assert begin(record).failure() is None
-    assert len(record.rows("train")) == 1
+    assert begin(record, rows=rows).failure() is None
+    assert [row["step"] for row in record.rows("train")] == [0]
+    assert begin(record).rows("train") == []
 
 
 def test_environment_names_data_and_machine(record):
@@ -140,7 +143,7 @@ def test_row_cut_short_is_dropped_and_cut_off_by_the_next_try(record, left):
     whole, text = path.read_bytes().index(b"\n") + 1, path.read_bytes()
     path.write_bytes(text[: whole + left])
     assert [row["step"] for row in record.rows("train")] == [0]
-    begin(record)
+    begin(record, rows=whole)
     assert path.read_bytes() == text[:whole]
     record.append("train", step=1, nats=0.25)
     assert [row["nats"] for row in record.rows("train")] == [1.0, 0.25]
@@ -187,7 +190,7 @@ def test_full_disk_is_one_line_for_a_row_too(record):
     record.append("train", step=0)
     with full_disk(), refused("cannot write", "metrics.jsonl"):
         record.append("train", step=1, text="x" * 100)
-    assert [row["step"] for row in begin(record).rows("train")] == [0]
+    assert [row["step"] for row in record.rows("train")] == [0]
 
 
 def test_folder_that_cannot_be_made_is_one_line(tmp_path):

@@ -197,14 +197,14 @@ def test_launchers_that_begin_at_opposite_ends_train_the_trunk_once(whole, expec
 
 def _killed_leaving(settings: Settings, ways: list[Branch]) -> None:
     """Train, and be killed when the first trunk is about to appear."""
-    records.Path.rename = lambda path, target: _die_at_trunk(path, target)  # pyrefly: ignore
+    records.Path.replace = lambda path, target: _die_at_trunk(path, target)  # pyrefly: ignore
     train_run(settings, growth(settings.where.outputs, ways))
 
 
 def _die_at_trunk(path: Path, target: Path) -> None:
-    if "trunks" in path.parts:
+    if path.parent.name == "trunks":
         os.kill(os.getpid(), signal.SIGKILL)
-    os.rename(path, target)
+    os.replace(path, target)
 
 
 def _flip(path: Path) -> None:
