@@ -7,7 +7,7 @@ import sys
 from ablate.console.errors import command
 from ablate.run.settings import UserError
 
-# Each is a module of that name beside this file, with a function main(arguments)
+# Each is a module of that name beside this file (`module_of`), with a function main(arguments)
 COMMANDS = {
     "train": "train one run, or with -m a whole study",
     "prepare": "read and tokenize the text, and show what there is to train on",
@@ -20,8 +20,10 @@ COMMANDS = {
     "traces": "worked answers of a teacher, checked, to train on",
     "generate": "the text that a trained run goes on with after a prompt",
     "route": "which questions a run should write steps for before it answers",
+    "compress": "a trained run with smaller weights, and what they cost it",
     "export": "a trained run as a folder that other programs load",
 }
+ROOMS = ("compress",)  # commands that are called like a room: the command is that room's __main__
 
 
 @command
@@ -36,7 +38,12 @@ def main(arguments: list[str] | None = None) -> None:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         raise UserError(f"{name}: no such command; " + (f"did you mean {near[0]}?" if near else "see ablate --help"))
-    importlib.import_module(f"ablate.{name}").main(rest)
+    importlib.import_module(module_of(name)).main(rest)
+
+
+def module_of(name: str) -> str:
+    """The module of a command."""
+    return f"ablate.{name}.__main__" if name in ROOMS else f"ablate.{name}"
 
 
 if __name__ == "__main__":

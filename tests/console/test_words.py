@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.__main__ import COMMANDS
+from ablate.__main__ import COMMANDS, module_of
 from ablate.console.words import Parser, SettingsParser
 from ablate.run.settings import UserError
 
@@ -54,7 +54,7 @@ def test_a_wrong_flag_is_one_line(typed, message):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_help_of_its_own(name, capsys):
     with pytest.raises(SystemExit) as stop:
-        importlib.import_module(f"ablate.{name}").main(["--help"])
+        importlib.import_module(module_of(name)).main(["--help"])
     assert not stop.value.code
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: ablate {name} ")
