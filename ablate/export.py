@@ -117,9 +117,10 @@ def leaving(record: Record) -> Leaving:
     """The model as it was recorded. Raises UserError when its weights are others now, packed or not."""
     from ablate.data.tokens import prepared  # and torch, which is slow to load: mistakes should not wait for it
     from ablate.fit import saved
+    from ablate.model.language import settled
 
     corpus, settings = prepared(_outputs(record), record.fingerprint), record.settings()
-    language, packed = saved.load(record), saved.packed(record)
+    language, packed = settled(saved.load(record)), saved.packed(record)
     return Leaving(language, packed, settings.data.span, corpus.end, corpus.folder, settings)
 
 
@@ -128,7 +129,7 @@ def _sizes(language: "LanguageModel") -> str:
 
     parameters = sum(parameter.numel() for parameter in language.parameters())
     sizes = f"{parameters:,} parameters, {4 * parameters / 1e6:.3g} MB in float32"
-    if language.model.linear == "dense":
+    if language.model.linear != "ternary":
         return sizes
     return f"{sizes}; {packed_bytes(language) / 1e6:.3g} MB with ternary weights in 2 bits and all else in 16"
 

@@ -41,6 +41,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "mamba": {"model": {"pattern": "M"}},
     "hybrid": {"model": {"pattern": "MMMA"}, "size": {"depth": 4}},
     "ternary": {"model": {"linear": "ternary"}},
+    "quantised": {"model": {"linear": "2:4-int4"}},
     "squared relu": {"model": {"feed": "relu2"}},
     "normed queries and keys": {"model": {"qk_norm": True}},
     "bf16": {"precision": "bf16-mixed"},

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ablate.compress.forms import Form
-from ablate.compress.grid import E4M3, LARGEST
+from ablate.model.grid import E4M3, LARGEST
 from ablate.model.language import LanguageModel
 from ablate.model.linear import Dense, linear
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ablate.compress.forms import FOUR, Form
 from ablate.compress.grid import Matrix, Scales, numbers, scales
-from ablate.compress.prune import best
+from ablate.model.grid import two_of_four
 
 DAMPING = 0.01
 BLOCK = 128
@@ -67,7 +67,7 @@ class _Pass:
         for column in range(block.start, block.stop):
             if self.form.format.sparse and column % FOUR == 0:
                 four = slice(column, column + FOUR)
-                self.kept_OI[:, four] = best((self.rest_OI[:, four] / self.upper_II.diagonal()[four]).square())
+                self.kept_OI[:, four] = two_of_four((self.rest_OI[:, four] / self.upper_II.diagonal()[four]).square())
             if column % group == 0:
                 self.scales.append(scales(self.rest_OI[:, column : column + group], self.form._replace(group=0)))
             lost_O1 = self._rounded(slice(column, column + 1)) / self.upper_II[column, column]

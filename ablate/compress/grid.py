@@ -20,9 +20,7 @@ import torch
 from torch import Tensor
 
 from ablate.compress.forms import Form
-
-E4M3 = torch.float8_e4m3fn
-LARGEST = torch.finfo(E4M3).max
+from ablate.model.grid import nearest, scale_of, stored
 
 
 class Scales(NamedTuple):
@@ -47,19 +45,11 @@ def scales(weight_OI: Tensor, form: Form, shrink: float = 1.0) -> Scales:
         return Scales(None, None)
     groups_OGK = weight_OI.float().unflatten(1, (-1, form.columns(weight_OI.shape[1]))) * shrink
     low_OG, high_OG = groups_OGK.amin(-1).clamp(max=0), groups_OGK.amax(-1).clamp(min=0)
-    if form.format.numbers == "fp8":
-        return Scales(_stored(torch.maximum(high_OG, -low_OG) / LARGEST), None)
-    if form.symmetric:
-        return Scales(_stored(-torch.where(high_OG > -low_OG, high_OG, low_OG) / 2 ** (form.format.bits - 1)), None)
+    if form.symmetric or form.format.numbers == "fp8":
+        return Scales(scale_of(low_OG, high_OG, form.format.numbers, form.format.bits), None)
     last = 2**form.format.bits - 1
-    scale_OG = _stored((high_OG - low_OG) / last * (1 + 2**-8))  # rounded up, or the largest of 8 bits is cut off
+    scale_OG = stored((high_OG - low_OG) / last * (1 + 2**-8))  # rounded up, or the largest of 8 bits is cut off
     return Scales(scale_OG, (-low_OG / scale_OG).round().clamp(0, last))
-
-
-def _stored(scale: Tensor) -> Tensor:
-    """As they are on disk; of a group of zeros 1."""
-    scale = scale.bfloat16().float()
-    return torch.where(scale == 0, 1.0, scale)
 
 
 def numbers(weight: Tensor, form: Form, given: Scales) -> Tensor:
@@ -68,12 +58,9 @@ def numbers(weight: Tensor, form: Form, given: Scales) -> Tensor:
     if scale is None:
         return weight.bfloat16().float()
     parts = weight / scale
-    if form.format.numbers == "fp8":
-        return parts.clamp(-LARGEST, LARGEST).to(E4M3).float()
     if zero is not None:
         return (parts.round() + zero).clamp(0, 2**form.format.bits - 1) - zero
-    half = 2 ** (form.format.bits - 1)
-    return parts.round().clamp(-half, half - 1)
+    return nearest(parts, form.format.numbers, form.format.bits)
 
 
 class Matrix(NamedTuple):

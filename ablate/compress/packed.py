@@ -27,7 +27,8 @@ from torch import Tensor
 
 from ablate.compress import bits, ternary
 from ablate.compress.forms import FOUR, PLACE_BITS, TERNARY, TWO, Form
-from ablate.compress.grid import E4M3, Matrix, Scales, wide
+from ablate.compress.grid import Matrix, Scales, wide
+from ablate.model.grid import E4M3
 
 CODES, SCALES, ZEROS = ".weight.codes", ".weight.scales", ".weight.zeros"
 PLACES, FACTORS, SIZES = ".weight.places", ".weight.factors", ".weight.sizes"

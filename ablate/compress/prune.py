@@ -8,22 +8,14 @@
 Shapes: O outputs, I inputs.
 """
 
-import torch
 from torch import Tensor
 
-from ablate.compress.forms import FOUR, TWO
-
-
-def best(score: Tensor) -> Tensor:
-    """Which two of every four in a row have the highest scores, as booleans; of equal ones the first."""
-    fours = score.unflatten(-1, (-1, FOUR))
-    order = fours.argsort(dim=-1, descending=True, stable=True)
-    return torch.zeros_like(fours, dtype=torch.bool).scatter_(-1, order[..., :TWO], True).flatten(-2)
+from ablate.model.grid import two_of_four
 
 
 def magnitude(weight_OI: Tensor) -> Tensor:
-    return best(weight_OI.abs())
+    return two_of_four(weight_OI.abs())
 
 
 def wanda(weight_OI: Tensor, gram_II: Tensor) -> Tensor:
-    return best(weight_OI.abs() * gram_II.diagonal().sqrt().to(weight_OI.dtype))
+    return two_of_four(weight_OI.abs() * gram_II.diagonal().sqrt().to(weight_OI.dtype))

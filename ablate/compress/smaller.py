@@ -9,7 +9,8 @@ random: the same model, recipe and rows give the same bytes. The model that is g
 
 What can be compressed are the linear maps of the blocks (`language.matrices`), the embedding and an untied head. A tied
 embedding is one matrix, stored once. An embedding has no inputs to look at: it is rounded to nearest, or cut by
-magnitude, whatever the method. Ternary matrices are stored as they are (`compress.ternary`), whatever is asked.
+magnitude, whatever the method. Ternary matrices are stored as they are (`compress.ternary`), whatever is asked;
+those that were trained in a form (`linear.Quantised`) are in it already, and no other is taken.
 """
 
 import copy
@@ -21,12 +22,12 @@ from torch import Tensor
 
 from ablate.compress import packed as files
 from ablate.compress.activations import round_inputs
-from ablate.compress.forms import Form, Recipe, check
+from ablate.compress.forms import FORMATS, Form, Recipe, check
 from ablate.compress.inputs import Seen, layers
 from ablate.compress.methods import METHODS
 from ablate.compress.packed import Packed, Stored
 from ablate.model.language import LanguageModel, matrices
-from ablate.model.linear import Ternary
+from ablate.model.linear import QUANTISED, Quantised, Ternary
 from ablate.run.settings import SettingsError
 
 ENDS = ("embedding", "head")  # which keep may name also where there is no such matrix
@@ -94,13 +95,30 @@ def _matrices(language: LanguageModel) -> dict[str, tuple[tuple[int, int], tuple
 
 def _form(language: LanguageModel, name: str, recipe: Recipe, inputs: int) -> tuple[Form | None, str]:
     """Its form; or None, and why it is kept."""
-    if isinstance(language.get_submodule(name), Ternary):
+    layer = language.get_submodule(name)
+    if isinstance(layer, Ternary):
         return Form("ternary"), ""
+    if isinstance(layer, Quantised):
+        return _trained(layer, recipe), ""
     if any(fnmatch(name, pattern) for pattern in recipe.keep):
         return None, "was asked to stay"
     form = recipe.form(name)
     misfit = form.misfit(inputs)
     return (None, f"stays: {misfit}") if misfit else (form, "")
+
+
+def _trained(layer: Quantised, recipe: Recipe) -> Form:
+    """Of a matrix that was trained in a form: that one, whatever is to be kept. Raises SettingsError for another."""
+    to, method = layer.to, "magnitude" if QUANTISED[layer.to].sparse else "round"
+    said = f"with model.linear={to}: its weights were trained in that form"
+    for key, value, allowed in (
+        ("to", recipe.to, [to, f"{to}-fp8"] if f"{to}-fp8" in FORMATS else [to]),
+        ("method", recipe.method, [method]),
+        ("symmetric", str(recipe.symmetric).lower(), ["true"]),
+    ):
+        if value not in allowed:
+            raise SettingsError(f"compress.{key}={value}: must be {' or '.join(allowed)} {said}")
+    return Form(recipe.to, layer.group)
 
 
 def _others(language: LanguageModel, compressed: set[str]) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from ablate.fit.checkpoint import sha256
 from ablate.model import match
 from ablate.model.convert import from_folder
 from ablate.model.language import VALUE, LanguageModel, letters
+from ablate.model.linear import QUANTISED
 from ablate.run import exported, lookup
 from ablate.run.record import Record, run_record
 from ablate.run.settings import Model, Settings, SettingsError, Size, UserError
@@ -121,6 +122,8 @@ def _wrong(settings: Settings, model: Model, size: Size, vocabulary: int) -> dic
             continue
         if key in PARTS:
             pairs |= {f"model.{key}.{name}": pair for name, pair in _fields(now, wanted).items()}
+        elif key == "linear" and now in QUANTISED and wanted == "dense":
+            continue  # rounded from now on, which no default asks for
         elif key != "pattern" or spelled[0] != spelled[1]:
             pairs[f"model.{key}"] = now, wanted
     return {key: (now, wanted) for key, (now, wanted) in pairs.items() if now != wanted}

@@ -25,6 +25,7 @@ from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import Corpus
 from ablate.model import match
 from ablate.model.language import LanguageModel
+from ablate.model.linear import QUANTISED
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.run.compress import Compress
@@ -45,6 +46,8 @@ def check(settings: Settings) -> None:
         language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary)
     stored = planned(language, _recipe(asked))[0].values()
     if asked.bits:
+        trained = f"left out with model.linear={settings.model.linear}: its weights were trained in a form"
+        _require(settings.model.linear not in QUANTISED, "bits", f"{asked.bits:g}", trained)
         _check_bits(asked.bits, [one for one in stored if one.form.to != "ternary"])
 
 

@@ -31,5 +31,7 @@ def _usage(settings: Settings, form: str) -> list[str]:
         files = ["`ablate.model.language.LanguageModel` under its own names; `config.yaml` holds all settings."]
         packed = ["`packed.safetensors`: ternary weights in 2 bits (`ablate.model.pack`)."]
         return files + (packed if settings.model.linear == "ternary" else [])
-    accelerate = ["Loading ternary weights needs the package `accelerate`."] if settings.model.linear != "dense" else []
+    accelerate = (
+        ["Loading ternary weights needs the package `accelerate`."] if settings.model.linear == "ternary" else []
+    )
     return ["Loads with `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained`.", *accelerate]

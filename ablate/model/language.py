@@ -18,6 +18,7 @@ piece and never holds all logits (`scores.loss`).
 Shapes: B rows, L tokens of a row, D width, V vocabulary.
 """
 
+import dataclasses
 import hashlib
 import math
 from typing import cast
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ablate.model.cache import Cache, Reading, State, mixed
-from ablate.model.linear import LINEARS, Dense, rounded_once
+from ablate.model.linear import LINEARS, Dense, Quantised, rounded_once
 from ablate.model.mixers import mixer
 from ablate.model.parts import FEEDS, RMSNorm
 from ablate.run.settings import Model, Size
@@ -220,3 +221,17 @@ def matrices(model: LanguageModel) -> dict[str, tuple[int, ...]]:
     """The linear maps of the blocks, by the name of the parameter: rows of each matrix that shares its product."""
     layers = {name: layer for name, layer in model.blocks.named_modules() if isinstance(layer, Dense)}
     return {f"blocks.{name}.weight": layer.splits for name, layer in layers.items()}
+
+
+@torch.no_grad()
+def settled(language: LanguageModel) -> LanguageModel:
+    """The same model with plain matrices: of weights that were trained rounded, what it multiplies with. In place."""
+    layers = {name: layer for name, layer in language.named_modules() if isinstance(layer, Quantised)}
+    for name, layer in layers.items():
+        with torch.device("meta"):
+            dense = Dense(layer.in_features, layer.out_features, layer.splits)
+        dense.weight = nn.Parameter(layer.rounded())
+        language.set_submodule(name, dense)
+    if layers:
+        language.model = dataclasses.replace(language.model, linear="dense")
+    return language

@@ -5,9 +5,10 @@ or 1.58 bits). No biases, as in every Llama-like model: they cost memory traffic
 
     LINEARS["dense"](inputs=128, outputs=384)
     LINEARS["ternary"](inputs=128, outputs=384, splits=(128, 128, 128))   # three matrices in one product
+    LINEARS["int4"](inputs=128, outputs=384)                              # trained as it will be stored
 
 `splits` are the rows of each logical matrix where several share one product; they must add up to
-`outputs`. A dense matrix does not care; a ternary one has a scale for each.
+`outputs`. A dense matrix does not care; a ternary one has a scale for each, others one for every group of a row.
 
 On CPUs that are not Intel's, torch's float32 products go through MKL, which leaves AVX-512 unused
 there; oneDNN, inside the same torch, uses it. Measured on an AMD EPYC (Zen 5): 90 GF/s against
@@ -16,14 +17,19 @@ there; oneDNN, inside the same torch, uses it. Measured on an AMD EPYC (Zen 5): 
 Shapes: N tokens, I inputs, O outputs.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from ablate.model.grid import nearest, scale_of, two_of_four
+from ablate.run.settings import SettingsError
 
 
 class Dense(nn.Linear):
@@ -76,16 +82,62 @@ class Ternary(Dense):
         return x * x_scale, weight_OI * scale_O[:, None]
 
     def _rounded(self) -> tuple[Tensor, Tensor]:
-        """Of weights that stay as they are, once."""
-        if _rounded is None:
-            return ternary(self.weight, self.splits)
-        if self not in _rounded:
-            _rounded[self] = ternary(self.weight, self.splits)
-        return _rounded[self]
+        return _once(self, lambda: ternary(self.weight, self.splits))
 
 
-Rounded = dict[Ternary, tuple[Tensor, Tensor]]  # ternary weights and their scales
+class Numbers(NamedTuple):
+    """What weights are rounded to (`model.grid`): int or fp8 of so many `bits`, or bf16; `sparse`: 2:4."""
+
+    numbers: str
+    bits: int
+    sparse: bool = False
+
+
+class Quantised(Dense):
+    """Weights rounded as `compress` will store them, in every forward pass; the optimizer has those behind them.
+
+    Rounding is straight-through. Of 2:4 the two largest of every four are kept, and the others get no gradient: a mask
+    that the start has, with zeros in it, stays, unless the optimizer mixes the weights of a matrix (muon). From drawn
+    weights it is that of the draw.
+
+    A group is 64 weights in a row, or as many as the greatest power of two that divides the row; below 8 the whole row.
+    """
+
+    def __init__(self, to: str, inputs: int, outputs: int, splits: tuple[int, ...] = ()) -> None:
+        super().__init__(inputs, outputs, splits)
+        self.to = to
+        self.group = group if (group := math.gcd(GROUP, inputs)) >= FEWEST else inputs
+        if QUANTISED[to].sparse and inputs % 4:
+            raise SettingsError(f"model.linear={to}: must be of rows that are whole groups of 4; one has {inputs}")
+
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.rounded())
+
+    def factors(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        return input, self.rounded()
+
+    def rounded(self) -> Tensor:
+        """(O, I): what the layer multiplies with."""
+        return _once(self, self._round)
+
+    def _round(self) -> Tensor:
+        if not QUANTISED[self.to].sparse:
+            return straight_through(self.weight, lambda weight_OI: quantised(weight_OI, self.to, self.group))
+        kept_OI = two_of_four(self.weight.detach().abs())
+        return straight_through(self.weight * kept_OI, lambda weight_OI: quantised(weight_OI, self.to, self.group))
+
+
+Rounded = dict[Dense, Any]  # what `_once` remembers
 _rounded: Rounded | None = None
+
+
+def _once(layer: Dense, made: Callable[[], Any]) -> Any:
+    """What is made of weights, once as long as they stay as they are."""
+    if _rounded is None:
+        return made()
+    if layer not in _rounded:
+        _rounded[layer] = made()
+    return _rounded[layer]
 
 
 @contextmanager
@@ -99,7 +151,18 @@ def rounded_once(memory: Rounded) -> Iterator[None]:
         _rounded = before
 
 
-LINEARS = {"dense": Dense, "ternary": Ternary}
+GROUP, FEWEST = 64, 8  # weights of a row that share a scale
+QUANTISED = {
+    "int8": Numbers("int", 8),
+    "int4": Numbers("int", 4),
+    "int3": Numbers("int", 3),
+    "int2": Numbers("int", 2),
+    "fp8": Numbers("fp8", 8),
+    "2:4": Numbers("bf16", 16, sparse=True),
+    "2:4-int4": Numbers("int", 4, sparse=True),
+}
+LINEARS: dict[str, Callable[..., Dense]] = {"dense": Dense, "ternary": Ternary}
+LINEARS |= {to: partial(Quantised, to) for to in QUANTISED}
 NORM_EPS = 1e-5  # of the norm in front of a ternary product
 TINY = 1e-5  # the smallest scale: a matrix or an input of zeros must not divide by zero
 
@@ -118,6 +181,17 @@ def ternary(weight_OI: Tensor, splits: tuple[int, ...]) -> tuple[Tensor, Tensor]
     means = (matrix.abs().mean().clamp(min=TINY).expand(len(matrix)) for matrix in weight_OI.detach().split(splits))
     scale_O = torch.cat(list(means))
     return straight_through(weight_OI / scale_O[:, None], lambda w: w.round().clamp(-1, 1)), scale_O
+
+
+def quantised(weight_OI: Tensor, to: str, group: int) -> Tensor:
+    """Weights, of 2:4 with their zeros, to the nearest number of their group, times its scale."""
+    numbers, bits, _ = QUANTISED[to]
+    if numbers == "bf16":
+        return weight_OI.bfloat16().to(weight_OI.dtype)
+    groups_OGK = weight_OI.unflatten(1, (-1, group))
+    low_OG, high_OG = groups_OGK.amin(-1).clamp(max=0), groups_OGK.amax(-1).clamp(min=0)
+    scale_OG1 = scale_of(low_OG, high_OG, numbers, bits)[..., None]
+    return (nearest(groups_OGK / scale_OG1, numbers, bits) * scale_OG1).flatten(1)
 
 
 def straight_through(x: Tensor, rounded: Callable[[Tensor], Tensor]) -> Tensor:

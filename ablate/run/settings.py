@@ -180,7 +180,10 @@ class Model:
     # Mixers, one letter a layer, repeated over depth: A attention, L latent attention, M Mamba-2, or one of yours
     # (`model.mixers.MIXERS`)
     pattern: str = "A"
-    linear: Annotated[Literal["dense", "ternary"], Moves("eps of norms")] = "dense"  # matrices, but embedding and head
+    # Matrices, but embedding and head: ternary (BitNet), or rounded to what `compress` stores, with straight-through
+    linear: Annotated[
+        Literal["dense", "ternary", "int8", "int4", "int3", "int2", "fp8", "2:4", "2:4-int4"], Moves("eps of norms")
+    ] = "dense"
     feed: Literal["swiglu", "relu2"] = "swiglu"  # the feed-forward of every layer
     qk_norm: bool = False  # norm queries and keys of attention
     latent: Latent = dataclasses.field(default_factory=Latent)

@@ -13,8 +13,10 @@ from ablate.data.batches import validation_rows
 from ablate.data.tokens import prepare_for
 from ablate.fit import parts, saved, smaller
 from ablate.fit.parents import resolved
+from ablate.model.language import matrices
 from ablate.run.record import Record
 from ablate.run.settings import SettingsError, UserError
+from ablate.sweep import worker
 from ablate.sweep.preview import UNTRAINED, preview_run
 from ablate.verdict.evidence import Run
 from ablate.verdict.validity import scores
@@ -145,3 +147,40 @@ def test_what_makes_nothing_smaller_is_refused(tiny, name):
 def test_a_plan_of_a_run_that_trains_nothing_says_so(child, capsys):
     preview_run(child())
     assert UNTRAINED in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("linear", "method"), [("int4", "round"), ("2:4", "magnitude")])
+def test_a_run_that_was_trained_in_a_form_loses_nothing_in_it(tiny, linear, method):
+    settings = tiny(model={"linear": linear})
+    train_run(settings)
+    parent = record_of(settings)
+    asked = {"to": linear, "method": method}
+    changes = {"tokens": 0, "start": f"run:{parent.id}", "model": {"linear": linear}}
+    train_run(child := resolved(tiny(**changes, compress=asked)))
+    was, now = saved.load(parent), saved.load(record_of(child))
+    was.embedding.weight.data = was.embedding.weight.bfloat16().float()  # it stays, in bfloat16
+    tokens_BL = torch.arange(24).view(2, 12)
+    assert torch.equal(was.logits(tokens_BL), now.logits(tokens_BL))
+    again = resolved(tiny(**changes | {"start": f"run:{record_of(child).id}"}, compress=asked))
+    assert train_run(again)["sums"] == (record_of(child).result() or {})["sums"]
+
+
+def test_a_mask_stays_while_a_model_is_repaired(tiny, parent):
+    sparse = resolved(tiny(tokens=0, start=f"run:{parent.id}", compress={"to": "2:4", "method": "magnitude"}))
+    train_run(sparse)
+    taught = {"objective": "distill", "distill": {"teacher": f"run:{parent.id}"}, "model": {"linear": "2:4"}}
+    repaired = worker.looked_up(tiny(tokens=4096, start=f"run:{record_of(sparse).id}", **taught))
+    train_run(repaired)
+    before, after = saved.load(record_of(sparse)), saved.load(record_of(repaired))
+    for name in matrices(after):
+        was, now = before.get_parameter(name), after.get_parameter(name)
+        assert torch.equal(was != 0, now != 0)
+        assert (now.unflatten(1, (-1, 4)) != 0).sum(-1).eq(2).all()
+        assert not torch.equal(was, now)
+
+
+def test_a_dense_start_is_rounded_only_where_that_is_asked(tiny, parent):
+    resolved(tiny(start=f"run:{parent.id}", model={"linear": "int4"}))
+    train_run(trained := tiny(model={"linear": "int4"}))
+    with pytest.raises(SettingsError, match=r"it does with model\.linear=int4$"):
+        resolved(tiny(start=f"run:{record_of(trained).id}"))

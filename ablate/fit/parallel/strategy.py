@@ -69,23 +69,23 @@ def in_parts(settings: Settings) -> Settings:
     where = settings.where
     if where.micro_tokens:
         return settings
-    # A ternary run cut otherwise is another run, so its cut must not depend on the machine
-    gpu = accelerator(where) == "cuda" and settings.model.linear != "ternary"
+    # A run of rounded weights cut otherwise is another run, so its cut must not depend on the machine
+    gpu = accelerator(where) == "cuda" and settings.model.linear == "dense"
     memory = torch.cuda.get_device_properties(0).total_memory if gpu else 0
     tokens = budget.micro_tokens(settings, memory) if gpu else budget.MICRO_TOKENS
     return dataclasses.replace(settings, where=dataclasses.replace(where, micro_tokens=tokens))
 
 
 def check_cut(settings: Settings, record: Record) -> None:
-    """Raise SettingsError where a ternary run would go on with its steps cut otherwise than they were.
+    """Raise SettingsError where a run of rounded weights would go on with its steps cut otherwise than they were.
 
-    Rounding to three values is a jump: sums in another order end up as far away as another seed.
+    Rounding to few values is a jump: sums in another order end up as far away as another seed.
     """
-    if settings.model.linear != "ternary" or not record.saved_step or not (starts := record.starts()):
+    if settings.model.linear == "dense" or not record.saved_step or not (starts := record.starts()):
         return
     for key, now in cut(settings.where).items():
         if (before := starts[-1]["split"][key]) != now:
-            allowed = f"{before}, as the first steps: a ternary run cut otherwise is another run"
+            allowed = f"{before}, as the first steps: a run of rounded weights cut otherwise is another run"
             name = "devices" if key == "processes" else key
             raise SettingsError(f"where.{name}: gives {key}={now}, must give {allowed}; {record.folder} holds them")
 

@@ -17,7 +17,7 @@ Every run is asked five things, as far as it has come:
                             nothing but steps changed its weights, and what it computes is the same after the last
 
 What is found is reported once for an arm, a seed and a stream. Parts that a step is worked off in (micro-batches,
-processes) change the order of additions, not what is added: that is noted, and holds. Not of a ternary model, whose
+processes) change the order of additions, not what is added: that is noted, and holds. Not of rounded weights, for
 rounding is a jump: there a last bit grows to a margin within some steps.
 """
 
@@ -208,11 +208,12 @@ def _differences(ours: Values, theirs: Values) -> Iterator[Difference]:
     groups = {key.split("/")[0] for key in ours} & {key.split("/")[0] for key in theirs}
     if ours.get("twin/of") != theirs.get("twin/of"):  # steps of two bases: one of the runs is of another study
         groups -= {"twin"}
-    ternary = "Ternary" in (found[key] for found in (ours, theirs) for key in found if key.endswith("/class"))
+    classes = (found[key] for found in (ours, theirs) for key in found if key.endswith("/class"))
+    rounded = any(name in ("Ternary", "Quantised") for name in classes)
     for key in sorted(key for key in ours.keys() | theirs.keys() if key.split("/")[0] in groups):
         a, b = ours.get(key), theirs.get(key)
         if a != b:
-            yield Difference(CUT if ternary and key in CUTS else stream_of(key, a, b), key, a, b)
+            yield Difference(CUT if rounded and key in CUTS else stream_of(key, a, b), key, a, b)
 
 
 def _declared(evidence: Evidence, arm: str, other: str) -> Declared:
