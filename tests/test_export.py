@@ -9,19 +9,18 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from interchange.leaving import GROUPS, SIZE, whole
 from runs import losses, train_run
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ablate import export
-from ablate.data.tokens import prepare_for
 from ablate.fit import parents, saved
 from ablate.interchange import checked, hf
-from ablate.interchange.contract import Leaving
 from ablate.interchange.forms import FORMS
 from ablate.interchange.texts import SCRIPTS, texts
 from ablate.model import match
-from ablate.model.language import LanguageModel, build
+from ablate.model.language import LanguageModel
 from ablate.model.linear import packed_bytes
 from ablate.run.files import sums
 from ablate.run.identity import run_id
@@ -30,14 +29,6 @@ from ablate.run.record import Record, run_record
 
 ROOT = Path(__file__).parent.parent
 TEXT = "def naïve(n):\n    return 12 + n  # what is it?\n"
-GROUPS = {
-    "llama": {},
-    "llama, normed queries and keys, untied": {"qk_norm": True, "tied": False},
-    "mla": {"pattern": "L", "latent": {"kv_rank": 16, "q_rank": 12}},
-    "mamba2": {"pattern": "M", "mamba": {"head_width": 16}},
-    "hybrid": {"pattern": "MMMA", "mamba": {"head_width": 16}},
-    "bitnet": {"linear": "ternary"},
-}
 MODELS = {
     "llama": {},
     "latent": {"pattern": "L"},
@@ -167,13 +158,7 @@ def test_help_explains():
 @pytest.mark.parametrize("depth", [2, 4, 7])
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_group_leaves_at_every_depth_and_computes_the_same(tmp_path, tiny, group, depth):
-    """Untrained, but no norm is one and no matrix small: what is left out or reordered shows."""
-    settings = tiny(model=GROUPS[group], size={"depth": depth, "width": 64, "heads": 4, "kv_heads": 2})
-    corpus = prepare_for(settings)
-    language = build(settings.model, match.sized(settings), settings.data.vocabulary, seed=1).eval()
-    for number, parameter in enumerate(language.parameters()):
-        parameter.data += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)) / 20
-    leaving = Leaving(language, None, settings.data.span, corpus.end, corpus.folder, settings)
+    leaving = whole(tiny(model=GROUPS[group], size=SIZE | {"depth": depth}))
     assert hf.FORM.misfit(leaving, "") == ""
     hf.FORM.write(leaving, "", tmp_path)
     found = checked.check(leaving, hf.FORM, "", tmp_path)

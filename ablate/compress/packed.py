@@ -97,12 +97,19 @@ def of_ternary(weight_OI: Tensor, splits: tuple[int, ...]) -> dict[str, Tensor]:
 
 def weight(parts: dict[str, Tensor], stored: Stored) -> Tensor:
     """(O, I) in float32, from the parts of a compressed matrix."""
-    form, (outputs, inputs) = stored.form, stored.shape
-    format, groups = form.format, inputs // form.columns(inputs)
-    if format is TERNARY:
+    form = stored.form
+    if form.format is TERNARY:
         codes = bits.unpacked(parts[CODES], TERNARY.bits, stored.shape).float() - 1
         pairs = zip(codes.split(stored.splits), parts[SIZES], strict=True)
         return torch.cat([ternary.weights(code_OI, size_2) for code_OI, size_2 in pairs])
+    factor_I = parts[FACTORS].float() if FACTORS in parts else None
+    return Matrix(form, *numbers(parts, stored), None, factor_I).weight()
+
+
+def numbers(parts: dict[str, Tensor], stored: Stored) -> tuple[Tensor, Scales]:
+    """Of a matrix that is not ternary: (O, I), zeros taken off: weights, once they are scaled."""
+    form, (outputs, inputs) = stored.form, stored.shape
+    format, groups = form.format, inputs // form.columns(inputs)
     zero_OG = bits.unpacked(parts[ZEROS], format.bits, (outputs, groups)).float() if ZEROS in parts else None
     kept_OI = _kept(parts[PLACES], stored.shape) if format.sparse else torch.ones(stored.shape, dtype=torch.bool)
     count = int(kept_OI.sum())
@@ -110,9 +117,7 @@ def weight(parts: dict[str, Tensor], stored: Stored) -> Tensor:
     number_OI = torch.zeros(stored.shape).masked_scatter_(kept_OI, codes.float())
     if format.numbers == "int":
         number_OI = (number_OI - _lowest(form, zero_OG, inputs)) * kept_OI
-    scale_OG = parts[SCALES].float() if SCALES in parts else None
-    factor_I = parts[FACTORS].float() if FACTORS in parts else None
-    return Matrix(form, number_OI, Scales(scale_OG, zero_OG), None, factor_I).weight()
+    return number_OI, Scales(parts[SCALES].float() if SCALES in parts else None, zero_OG)
 
 
 def _lowest(form: Form, zero_OG: Tensor | None, inputs: int) -> Tensor | int:

@@ -29,7 +29,8 @@ def check(leaving: Leaving, form: Form, type: str, folder: Path) -> dict[str, An
     """What was found. Raises UserError when the folder says something else than the model."""
     reader, asked = form.reader(folder), form.tolerance(leaving, type)
     said = _logits(leaving, reader, asked) | _tokens(leaving, reader)
-    return {"words": _words(said, asked)} | said
+    note = form.note(leaving, type)
+    return {"words": [*_words(said, asked), *([note] if note else [])]} | said
 
 
 def _logits(leaving: Leaving, reader: Reader, asked: Tolerance) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Form(NamedTuple):
     `misfit(leaving, type)` says, by name of the mixer or the setting, why a model cannot leave so, and "" if it can. It
     is asked before a file is written. `write(leaving, type, folder)` fills an empty folder. `packages` are those of the
     extra `export` that it cannot do without, by module; the versions of all of them are noted.
+    `note(leaving, type)`: what else there is to say of how it was read, a line or "".
     """
 
     types: tuple[str, ...]
@@ -74,3 +75,4 @@ class Form(NamedTuple):
     reader: Callable[[Path], Reader]
     tolerance: Callable[[Leaving, str], Tolerance]
     packages: tuple[str, ...] = ()
+    note: Callable[[Leaving, str], str] = lambda leaving, type: ""

@@ -1,12 +1,13 @@
 """The forms of an exported folder, by the name that `ablate export --to` gives them.
 
-    hf            transformers: the class that the mixers have there (`model.convert`)
-    safetensors   every architecture: the weights under our names, and the settings to build it from
+    hf                    transformers: the class that the mixers have there (`model.convert`)
+    safetensors           every architecture: the weights under our names, and the settings to build it from
+    compressed-tensors    runs with compress, in few bits: what vLLM and transformers read
 
 Each has a module that ends with its `Form` (`interchange.contract`).
 """
 
-from ablate.interchange import hf, plain
+from ablate.interchange import compressed_tensors, hf, plain
 from ablate.interchange.contract import Form
 
-FORMS: dict[str, Form] = {"hf": hf.FORM, "safetensors": plain.FORM}
+FORMS: dict[str, Form] = {"hf": hf.FORM, "safetensors": plain.FORM, "compressed-tensors": compressed_tensors.FORM}

@@ -20,12 +20,17 @@ REWARD = "reward_head.safetensors"  # one row: its product with the last hidden 
 
 
 def misfit(leaving: Leaving, type: str) -> str:
-    from ablate.model.convert import config_to_hf
-
     if rounds_inputs(to := leaving.settings.compress.to):
         return f"compress.to={to}: its inputs are rounded, which no weights say"
+    return unknown(leaving)
+
+
+def unknown(leaving: Leaving, *more: str) -> str:
+    """Why transformers has no class for it; parts of the model may be from `more` modules than those of `model`."""
+    from ablate.model.convert import OURS, config_to_hf
+
     try:
-        config_to_hf(leaving.language)
+        config_to_hf(leaving.language, known=(*OURS, *more))
     except ValueError as error:
         return f"{error}; --to safetensors writes every model"
     return ""

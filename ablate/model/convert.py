@@ -99,18 +99,21 @@ def _expressible(key: str, value: Any, fits: bool, allowed: str) -> None:
         raise ValueError(f"{key}={value}: must be {allowed} to have a form in transformers")
 
 
-def _check_parts(language: LanguageModel) -> None:
+def _check_parts(language: LanguageModel, known: tuple[str, ...]) -> None:
     for name, part in language.named_modules():
         kind = type(part)
-        if not f"{kind.__module__}.".startswith(OURS):
+        if not f"{kind.__module__}.".startswith(known):
             raise ValueError(f"{name}: {kind.__qualname__} of {kind.__module__} has no form in transformers")
 
 
-def config_to_hf(language: LanguageModel, positions: int = 2048, end: int | None = None) -> "PreTrainedConfig":
+def config_to_hf(
+    language: LanguageModel, positions: int = 2048, end: int | None = None, known: tuple[str, ...] = OURS
+) -> "PreTrainedConfig":
+    """`known`: the modules that its parts may be from. Raises ValueError as `to_hf` does."""
     from transformers import AutoConfig
 
     model, size, kind = language.model, language.size, model_type(language.model)
-    _check_parts(language)
+    _check_parts(language, known)
     common_keys = {
         "vocab_size": len(language.head_weight),
         "hidden_size": size.width,
@@ -135,6 +138,9 @@ def settings_from_hf(config: "PreTrainedConfig") -> tuple[Model, Size]:
     if theirs.model_type not in FAMILIES:
         raise ValueError(f"model_type={theirs.model_type}: must be one of {', '.join(FAMILIES)}")
     family = FAMILIES[theirs.model_type]
+    few = (getattr(theirs, "quantization_config", None) or {}) if family is not BitNet else {}
+    if few:
+        raise ValueError(f"quantization_config={few.get('quant_method')}: weights in few bits are no LanguageModel")
     _require(theirs.rope_parameters, {"rope_type": "default"})
     _require(vars(theirs), {"hidden_act": "silu", "attention_bias": False} | family.required(theirs))
     model = Model(
@@ -161,12 +167,16 @@ def _require(theirs: dict[str, Any], required: dict[str, Any]) -> None:
 
 def state_to_hf(language: LanguageModel) -> State:
     """Our parameters under their names and with their row order."""
-    ours, model, size = language.state_dict(), language.model, language.size
+    return renamed_to_hf(language.state_dict(), language.model, language.size)
+
+
+def renamed_to_hf(ours: State, model: Model, size: Size) -> State:
+    """The same of any tensors that have a row for each of the parameter: rows are all that moves."""
     family = FAMILIES[model_type(model)]
     theirs = {
         "model.embed_tokens.weight": ours["embedding.weight"],
         family.NORM: ours["norm.weight"],
-        "lm_head.weight": language.head_weight.detach(),
+        "lm_head.weight": ours["embedding.weight" if model.tied else "head.weight"],
     }
     for i, letter in enumerate(letters(model.pattern, size.depth)):
         layer = family.layer(letter, common.below(f"blocks.{i}.", ours), model, size)
