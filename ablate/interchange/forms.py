@@ -3,11 +3,18 @@
     hf                    transformers: the class that the mixers have there (`model.convert`)
     safetensors           every architecture: the weights under our names, and the settings to build it from
     compressed-tensors    runs with compress, in few bits: what vLLM and transformers read
+    gguf                  llama.cpp and what is built on it: one file, with the tokenizer inside (`gguf.shapes`)
 
 Each has a module that ends with its `Form` (`interchange.contract`).
 """
 
 from ablate.interchange import compressed_tensors, hf, plain
 from ablate.interchange.contract import Form
+from ablate.interchange.gguf import form as gguf
 
-FORMS: dict[str, Form] = {"hf": hf.FORM, "safetensors": plain.FORM, "compressed-tensors": compressed_tensors.FORM}
+FORMS: dict[str, Form] = {
+    "hf": hf.FORM,
+    "safetensors": plain.FORM,
+    "compressed-tensors": compressed_tensors.FORM,
+    "gguf": gguf.FORM,
+}

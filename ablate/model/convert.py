@@ -99,11 +99,11 @@ def _expressible(key: str, value: Any, fits: bool, allowed: str) -> None:
         raise ValueError(f"{key}={value}: must be {allowed} to have a form in transformers")
 
 
-def _check_parts(language: LanguageModel, known: tuple[str, ...]) -> None:
-    for name, part in language.named_modules():
-        kind = type(part)
-        if not f"{kind.__module__}.".startswith(known):
-            raise ValueError(f"{name}: {kind.__qualname__} of {kind.__module__} has no form in transformers")
+def foreign(language: LanguageModel, known: tuple[str, ...] = OURS) -> str:
+    """The name of a part that is of none of these modules; empty if there is none."""
+    kinds = {name: type(part) for name, part in language.named_modules()}
+    others = {name: kind for name, kind in kinds.items() if not f"{kind.__module__}.".startswith(known)}
+    return next((f"{name}: {kind.__qualname__} of {kind.__module__}" for name, kind in others.items()), "")
 
 
 def config_to_hf(
@@ -113,7 +113,8 @@ def config_to_hf(
     from transformers import AutoConfig
 
     model, size, kind = language.model, language.size, model_type(language.model)
-    _check_parts(language, known)
+    if part := foreign(language, known):
+        raise ValueError(f"{part} has no form in transformers")
     common_keys = {
         "vocab_size": len(language.head_weight),
         "hidden_size": size.width,
