@@ -97,17 +97,15 @@ def of_ternary(weight_OI: Tensor, splits: tuple[int, ...]) -> dict[str, Tensor]:
 
 def weight(parts: dict[str, Tensor], stored: Stored) -> Tensor:
     """(O, I) in float32, from the parts of a compressed matrix."""
-    form = stored.form
-    if form.format is TERNARY:
-        codes = bits.unpacked(parts[CODES], TERNARY.bits, stored.shape).float() - 1
-        pairs = zip(codes.split(stored.splits), parts[SIZES], strict=True)
-        return torch.cat([ternary.weights(code_OI, size_2) for code_OI, size_2 in pairs])
-    factor_I = parts[FACTORS].float() if FACTORS in parts else None
-    return Matrix(form, *numbers(parts, stored), None, factor_I).weight()
+    if stored.form.format is not TERNARY:
+        return matrix(parts, stored).weight()
+    codes = bits.unpacked(parts[CODES], TERNARY.bits, stored.shape).float() - 1
+    pairs = zip(codes.split(stored.splits), parts[SIZES], strict=True)
+    return torch.cat([ternary.weights(code_OI, size_2) for code_OI, size_2 in pairs])
 
 
-def numbers(parts: dict[str, Tensor], stored: Stored) -> tuple[Tensor, Scales]:
-    """Of a matrix that is not ternary: (O, I), zeros taken off: weights, once they are scaled."""
+def matrix(parts: dict[str, Tensor], stored: Stored) -> Matrix:
+    """The numbers of a compressed matrix that is not ternary, with their scales."""
     form, (outputs, inputs) = stored.form, stored.shape
     format, groups = form.format, inputs // form.columns(inputs)
     zero_OG = bits.unpacked(parts[ZEROS], format.bits, (outputs, groups)).float() if ZEROS in parts else None
@@ -117,7 +115,9 @@ def numbers(parts: dict[str, Tensor], stored: Stored) -> tuple[Tensor, Scales]:
     number_OI = torch.zeros(stored.shape).masked_scatter_(kept_OI, codes.float())
     if format.numbers == "int":
         number_OI = (number_OI - _lowest(form, zero_OG, inputs)) * kept_OI
-    return number_OI, Scales(parts[SCALES].float() if SCALES in parts else None, zero_OG)
+    scale_OG = parts[SCALES].float() if SCALES in parts else None
+    factor_I = parts[FACTORS].float() if FACTORS in parts else None
+    return Matrix(form, number_OI, Scales(scale_OG, zero_OG), None, factor_I)
 
 
 def _lowest(form: Form, zero_OG: Tensor | None, inputs: int) -> Tensor | int:

@@ -31,6 +31,8 @@ def _usage(settings: Settings, form: str) -> list[str]:
         files = ["`ablate.model.language.LanguageModel` under its own names; `config.yaml` holds all settings."]
         packed = ["`packed.safetensors`: ternary weights in 2 bits (`ablate.model.pack`)."]
         return files + (packed if settings.model.linear == "ternary" else [])
+    if form == "onnx":
+        return ["Runs in ONNX Runtime: `onnx/`, one file for prompts and decoding."]
     accelerate = (
         ["Loading ternary weights needs the package `accelerate`."] if settings.model.linear == "ternary" else []
     )

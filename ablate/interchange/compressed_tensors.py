@@ -176,14 +176,14 @@ def _taken_apart(leaving: Leaving) -> tuple["State", "State", "State", "State"]:
     """Numbers, scales and zeros of each matrix by our names, and all that stays, AWQ's factors taken in."""
     import torch
 
-    from ablate.compress.packed import FACTORS, PARTS, SCALES, numbers, parts_of
+    from ablate.compress.packed import FACTORS, PARTS, SCALES, matrix, parts_of
 
     assert leaving.packed
     packed = leaving.packed
     plain = {name: tensor for name, tensor in packed.tensors.items() if not name.endswith(PARTS)}
     found: tuple[State, State, State] = {}, {}, {}
     for name, one in packed.stored.items():
-        number_OI, (_, zero_OG) = numbers(parts_of(packed, name), one)
+        _, number_OI, (_, zero_OG), *_ = matrix(parts_of(packed, name), one)
         scale_OG = packed.tensors[name + SCALES]
         parts = number_OI, scale_OG, torch.zeros_like(scale_OG) if zero_OG is None else zero_OG
         for into, part in zip(found, parts, strict=True):

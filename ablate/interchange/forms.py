@@ -4,11 +4,12 @@
     safetensors           every architecture: the weights under our names, and the settings to build it from
     compressed-tensors    runs with compress, in few bits: what vLLM and transformers read
     gguf                  llama.cpp and what is built on it: one file, with the tokenizer inside (`gguf.shapes`)
+    onnx                  ONNX Runtime: prompts and decoding in one file, in float32 or with weights in 8 or 4 bits
 
 Each has a module that ends with its `Form` (`interchange.contract`).
 """
 
-from ablate.interchange import compressed_tensors, hf, plain
+from ablate.interchange import compressed_tensors, hf, onnx, plain
 from ablate.interchange.contract import Form
 from ablate.interchange.gguf import form as gguf
 
@@ -17,4 +18,5 @@ FORMS: dict[str, Form] = {
     "safetensors": plain.FORM,
     "compressed-tensors": compressed_tensors.FORM,
     "gguf": gguf.FORM,
+    "onnx": onnx.FORM,
 }

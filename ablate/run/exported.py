@@ -18,7 +18,8 @@ CARD = "README.md"
 
 
 def seal(folder: Path, what: dict[str, Any]) -> None:
-    whole = what | {"files": sums(path for path in folder.iterdir() if path.name != NAME)}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / NAME)
+    whole = what | {"files": {path.relative_to(folder).as_posix(): _sha256(path) for path in paths}}
     write_json(folder / NAME, whole | {"sha256": _digest(whole)})
 
 
@@ -41,9 +42,13 @@ def check(folder: Path, but: tuple[str, ...] = ()) -> dict[str, Any] | None:
             continue
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: is gone")
-        if sums([folder / name])[name] != sha256:
+        if _sha256(folder / name) != sha256:
             raise UserError(f"{folder / name}: changed since it was exported, by its sha256")
     return found
+
+
+def _sha256(path: Path) -> str:
+    return sums([path])[path.name]
 
 
 def _digest(what: dict[str, Any]) -> str:
