@@ -1,7 +1,8 @@
 """Checkpoints as folders of plain files: weights and optimizer in safetensors, counters in JSON.
 
     checkpoints/step-00000120/  weights.safetensors  optimizer.safetensors
-                                average.safetensors  of the weights, once there is one (`averaging`)
+                                average.safetensors  of the weights, once there is one (`averaging`); so `clipping` and
+                                                     `monitor`, where they keep something
                                 trainer.json         written last: sums of all these (`run.whole`), and of the rows of
                                                      the run up to there
 
@@ -15,7 +16,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -29,10 +30,12 @@ from safetensors.torch import load_file, save_file
 from ablate.run import whole
 from ablate.run.failures import PAUSED
 from ablate.run.files import appear, sync
+from ablate.run.monitor import Window
 from ablate.run.settings import UserError
 
 # One request to stop may arrive as two signals: Slurm tells a job and its srun, which passes it on
 ONE_REQUEST_SECONDS = 1.0
+BESIDE = ("average", "clipping", "monitor")  # tensors by name, in a file of their own where there are some
 DROPPED = ("hparams_name", "hyper_parameters", "datamodule_hyper_parameters")
 KEPT = 2  # checkpoints: where the last one is damaged, the run goes on from the one before
 LAST, STARTS, ROWS = "trainer.json", "starts.json", "metrics.jsonl"
@@ -60,8 +63,8 @@ class SafetensorsIO(CheckpointIO):
         states = [_unflatten(meta, moments, f"{number}.") for number, meta in enumerate(rest.pop("optimizers"))]
         return rest | {
             "state_dict": tensors["weights.safetensors"],
-            "average": tensors.get("average.safetensors", {}),
             "optimizer_states": states,
+            **{name: tensors.get(f"{name}.safetensors", {}) for name in BESIDE},
         }
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -81,10 +84,12 @@ class Saver(L.Callback):
         leave: dict[int, Callable[[Path], None]] | None = None,
         until: int | None = None,
         keep: int = KEPT,
+        reach: int = 0,
     ):
         """`leave`: what to do with the checkpoint after some step, once it is there; `until`: steps to pause after;
-        `keep`: checkpoints that stay."""
-        self.folder, self.every, self.leave, self.until, self.keep = folder, every, leave or {}, until, keep
+        `keep`: checkpoints that stay, besides those that a run which goes `reach` steps back needs."""
+        self.folder, self.every, self.leave, self.until = folder, every, leave or {}, until
+        self.keep, self.reach = keep, reach
         self.signal: int | None = None
         self.asked = 0.0
 
@@ -118,7 +123,9 @@ class Saver(L.Callback):
         path = self._path(trainer.global_step)
         trainer.save_checkpoint(path)
         if trainer.is_global_zero:
-            for old in saved(self.folder)[: -self.keep]:
+            there = saved(self.folder)
+            far = [old for old in there if step_of(old) <= trainer.global_step - self.reach]
+            for old in there[: -max(self.keep, len(there) - len(far) + 1)]:
                 shutil.rmtree(old, ignore_errors=True)
         return path
 
@@ -150,14 +157,16 @@ def saved(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-" + "[0-9]" * 8))
 
 
-def newest(folder: Path, until: int | None = None, tell: bool = False) -> Path | None:
-    """The checkpoint to go on from, which is whole, after at most `until` steps.
+def newest(
+    folder: Path, until: int | None = None, tell: bool = False, left_out: Sequence[Window] = ()
+) -> Path | None:
+    """The checkpoint to go on from, which is whole, after at most `until` steps, and without those that are left out.
 
     tell: say what is wrong with the others, and remove them; of several processes that look, one does that.
     """
     damaged, found = [], None
     for path in reversed(saved(folder)):
-        if until is not None and step_of(path) > until:
+        if until is not None and step_of(path) > until or not leaves_out(path, step_of(path), left_out):
             continue
         if not (what := wrong(path)):
             found = path
@@ -168,6 +177,25 @@ def newest(folder: Path, until: int | None = None, tell: bool = False) -> Path |
         print(f"{path}: {what}; removed, and the run {goes_on}", flush=True)
         shutil.rmtree(path, ignore_errors=True)
     return found
+
+
+def drop(folder: Path, left_out: Sequence[Window]) -> None:
+    """Delete checkpoints with steps that were taken back."""
+    for path in saved(folder):
+        if not leaves_out(path, step_of(path), left_out):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def leaves_out(path: Path, step: int, windows: Sequence[Window]) -> bool:
+    """Whether the state after `step` steps is one from which all steps before it in these windows are left out."""
+    wanted = [(first, min(end, step)) for first, end in windows if first < step]
+    if not wanted:
+        return True
+    try:
+        noted = whole.read(path / LAST)["callbacks"]["Watch"]["left_out"]
+    except (OSError, whole.Damaged, KeyError, TypeError):
+        return False
+    return all(any(a <= first and end <= b for a, b in noted) for first, end in wanted)
 
 
 def wrong(path: Path) -> str | None:
@@ -229,8 +257,7 @@ def _write(checkpoint: dict[str, Any], folder: Path, rows: Path) -> None:
     folder.mkdir(parents=True)
     rest = {name: value for name, value in checkpoint.items() if name not in DROPPED}
     parts = {"weights": rest.pop("state_dict")}
-    if average := rest.pop("average"):
-        parts["average"] = average
+    parts |= {name: beside for name in BESIDE if (beside := rest.pop(name, None))}
     moments: dict[str, torch.Tensor] = {}
     states = rest.pop("optimizer_states")
     rest["optimizers"] = [_flatten(state, moments, f"{number}.") for number, state in enumerate(states)]

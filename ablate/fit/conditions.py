@@ -30,6 +30,7 @@ from ablate.fit.parallel import strategy
 from ablate.fit.probe import digest
 from ablate.model import linear
 from ablate.plan.order import Order
+from ablate.run import optimizer as optimizers
 from ablate.run.machine import PACKAGES, numeric_variables, package_version, processor
 
 CODE = (
@@ -79,7 +80,7 @@ def at_start(module: Pretraining, optimizer: Optimizer) -> dict[str, Any]:
     """Of the optimizer, the machine and the code."""
     where = module.settings.where
     whole = {
-        "optimizer": _optimizer(optimizer) | {"clip": module.settings.optimizer.clip},
+        "optimizer": _optimizer(optimizer) | {"clip": _clip(module.settings.optimizer)},
         "decay": _groups(module.model, optimizer),
     }
     return (whole if where.strategy in ("single", "ddp") else {}) | {  # else parameters are in pieces
@@ -89,6 +90,13 @@ def at_start(module: Pretraining, optimizer: Optimizer) -> dict[str, Any]:
         "code": {"sources": code()},
         "split": strategy.cut(where) | {"recompute": where.recompute},
     }
+
+
+def _clip(optimizer: optimizers.Optimizer) -> float | str:
+    """The largest norm, or what else gradients are clipped by."""
+    if optimizer.clipping == "norm":
+        return optimizer.clip
+    return f"{optimizer.clip} {getattr(optimizer, optimizer.clipping)}"
 
 
 def by_domain(rows: Batch, domains: list[str]) -> dict[str, str]:

@@ -25,7 +25,7 @@ from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
 from ablate.scores.metrics import Scope, readings
 
-KINDS = ("train", "evaluation", "sample")  # of the rows that are mirrored
+KINDS = ("train", "evaluation", "sample", "spike")  # of the rows that are mirrored
 
 
 class Mirror(Logger):

@@ -15,14 +15,15 @@ import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from ablate.data.batches import Batch
 from ablate.data.windows import IGNORED
+from ablate.fit import clipping
 from ablate.fit import optimizer as optimizers
 from ablate.fit.averaging import Average
 from ablate.fit.custody import Custody
+from ablate.fit.monitor import Look, Monitor
 from ablate.fit.objectives import OBJECTIVES, NextToken
 from ablate.fit.parallel.fsdp import FSDP
 from ablate.fit.parallel.zero import Zero
@@ -56,7 +57,13 @@ class Pretraining(L.LightningModule):
         self.register_buffer("fallen", torch.zeros((), dtype=torch.float64), persistent=False)
         self.grad_norm = torch.tensor(0.0)
         self.learnt = True  # whether the last step was taken, or left out
+        self.is_spike = False  # whether it was left out because it would have been one
+        self.aside: tuple[Tensor, Tensor] | None = None  # the sums of the steps before, where each is looked at
         self.average = Average()
+        self.clipping = clipping.build(settings.optimizer)
+        self.monitor = Monitor(settings)
+        # Says of a spike at some step whether the step is taken (`fit.spikes`); None: nobody looks
+        self.on_spike: Callable[[int, Look], bool] | None = None
         self.custody = Custody()
         self.model.recompute = settings.where.recompute
         if settings.where.compile:
@@ -64,12 +71,17 @@ class Pretraining(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["average"] = self.average.mean
+        checkpoint["clipping"] = self.clipping.kept
+        checkpoint["monitor"] = self.monitor.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.average.mean = checkpoint["average"]
+        self.clipping.kept = checkpoint["clipping"]
+        self.monitor.load(checkpoint["monitor"])
 
     def on_train_start(self) -> None:
         self.average.to(self.device)
+        self.clipping.to(self.device)
 
     def configure_model(self) -> None:
         """Called once the processes know of each other; a strategy that cuts the model in parts does it here."""
@@ -100,21 +112,36 @@ class Pretraining(L.LightningModule):
             optimizer._on_after_step()
 
     def take_step(self, batch: Batch, optimizer: LightningOptimizer | Optimizer, share: float) -> None:
-        """Gradients of all rows, clip, step; the weights enter their running average with `share`."""
+        """Gradients of all rows, clip, step; the weights enter their running average with `share`.
+
+        Where a monitor finds a spike, the step may be left out.
+        """
         self.custody.opened()
         optimizer.zero_grad()
         # Devices average their gradients, hence the factor of world_size
         scale = (self.trainer.world_size / self.counted(batch).double()).float()
         # Only strategies that add up gradients during backward have the means to put it off
         unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
+        self.aside = self.put_aside() if self.on_spike else None
         *earlier, last = self.micro_batches(batch)
         for micro in earlier:
             with unsynced():
                 self.manual_backward(self.losses(micro, self.sums_D3).total * scale)
         self.manual_backward(self.losses(last, self.sums_D3).total * scale)
-        self.grad_norm = self.step(optimizer)
-        self.average.update(self.model, share)
-        self.custody.closed()
+        norm, self.learnt = self.step(optimizer), not self.is_spike
+        if self.learnt:
+            self.grad_norm = norm
+            self.average.update(self.model, share)
+            self.custody.closed()
+        else:
+            self.leave_out(optimizer)
+
+    def put_aside(self) -> tuple[Tensor, Tensor]:
+        """What was collected in earlier steps, so that the next one's is by itself."""
+        before = self.sums_D3.clone(), self.fallen.clone()
+        self.sums_D3.zero_()
+        self.fallen.zero_()
+        return before
 
     def counted(self, batch: Batch) -> Tensor:
         """What counts in a step, of all devices together, at least 1."""
@@ -142,16 +169,40 @@ class Pretraining(L.LightningModule):
         return sums
 
     def step(self, optimizer: LightningOptimizer | Optimizer) -> Tensor:
-        """Scale gradients down to `optimizer.clip` and step; returns their norm before. No step on NaN or infinity."""
+        """Scale gradients down (`fit.clipping`) and step; returns their norm before. No step on NaN or infinity, and
+        none where a monitor finds a spike: `is_spike` then."""
         strategy, step = self.trainer.strategy, self.trainer.global_step
         if isinstance(strategy, Zero):  # does all of that in its step
             optimizer.step()
             return finite(strategy.grad_norm(), step)
-        largest = self.settings.optimizer.clip or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)
-        norm = finite(norm.full_tensor() if isinstance(norm, DTensor) else norm, step)
-        optimizer.step()
+        norm = self.clipping.clip(list(self.model.parameters()))
+        self.is_spike = self.aside is not None and not self.is_healthy(norm, *self.aside)
+        if not self.is_spike:
+            finite(norm, step)
+            self.clipping.accept()
+            optimizer.step()
         return norm
+
+    def is_healthy(self, norm: Tensor, sums_D3: Tensor, fallen: Tensor) -> bool:
+        """Whether a step is to be taken, by its own sums and the norm of its gradient; all processes find the same.
+
+        What earlier steps have summed comes back, and with it what this one has, if it is taken.
+        """
+        assert self.on_spike
+        step = self.trainer.global_step
+        now = self.timeline.table[step]
+        own_D2 = self.trainer.strategy.reduce(self.sums_D3[:, :2].clone(), reduce_op="sum")
+        norm_and_sums = torch.cat([norm.double().reshape(1), own_D2.flatten()]).cpu().numpy()  # the one wait for it
+        phase = float(now["stage"]), float(now["length"]), float(now["rows"])
+        look = self.monitor.look(phase, norm_and_sums[1:].reshape(-1, 2), float(norm_and_sums[0]))
+        if look.spike and not self.on_spike(step, look):
+            self.sums_D3.copy_(sums_D3)
+            self.fallen.copy_(fallen)
+            return False
+        self.monitor.take_in(look)
+        self.sums_D3 += sums_D3
+        self.fallen += fallen
+        return True
 
     def take_sums(self) -> Tensor:
         """`sums_D3` since the last call, of all devices together; starts anew."""

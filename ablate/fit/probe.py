@@ -97,13 +97,14 @@ class Kept:
 
     weights: dict[str, Any]
     optimizer: dict[str, Any]
+    clipping: dict[str, Tensor]
     batch: Batch
     draws: list[Tensor]
 
 
 def kept(trainer: L.Trainer, module: Pretraining, batch: Batch) -> Kept:
     weights, optimizer = module.model.state_dict(), trainer.optimizers[0].state_dict()
-    return Kept(_apart(weights), _apart(optimizer), batch, _draws(module.device))
+    return Kept(_apart(weights), _apart(optimizer), dict(module.clipping.kept), batch, _draws(module.device))
 
 
 def outcome(module: Pretraining) -> str:
@@ -118,6 +119,7 @@ def again(trainer: L.Trainer, module: Pretraining, before: Kept, step: int) -> s
     """
     fresh = _second(trainer, module, Subject(module.settings, before.batch, module.bytes_per_token), one_row=False)
     fresh.model.load_state_dict(before.weights)
+    fresh.clipping.kept = before.clipping
     optimizer = fresh.configure_optimizers()
     optimizer.load_state_dict(before.optimizer)
     optimizers.set_rates(optimizer, module.timeline.table[step], module.timeline.layer_factors[step])

@@ -7,6 +7,7 @@ run (`Growth`). A finished run returns its result at once.
 
 import ctypes
 import dataclasses
+import functools
 import logging
 import os
 import warnings
@@ -21,21 +22,24 @@ from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfile
 from ablate.data.batches import Batches, Beside, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.data.windows import Stream
-from ablate.fit import callbacks, checkpoint, keep, mirror, parents, reference, smaller
+from ablate.fit import callbacks, checkpoint, keep, mirror, parents, reference, smaller, spikes
 from ablate.fit.module import Diverged, Pretraining
+from ablate.fit.monitor import LOOKBACK
 from ablate.fit.parallel import processes, strategy
 from ablate.fit.probe import Subject
 from ablate.fit.samples import Samples
+from ablate.fit.spikes import Rollback, Spikes
 from ablate.fit.trace import Trace
 from ablate.fit.watch import Watch
 from ablate.model import match
 from ablate.plan.order import Order
-from ablate.plan.timeline import timeline
+from ablate.plan.timeline import leaving_out, timeline
 from ablate.run import failures, parts
+from ablate.run.monitor import Window
 from ablate.run.record import Record, study_record
 from ablate.run.settings import Settings, SettingsError
 from ablate.run.start import NONE
-from ablate.run.trunks import Growth
+from ablate.run.trunks import Growth, Trunk
 
 ALONE = Growth()
 
@@ -59,6 +63,19 @@ def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth
 
 
 def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -> None:
+    """In as many tries as there are spikes that the run takes back."""
+    found: list[Window] = []
+    while True:
+        try:
+            return _try(settings, corpus, record, growth, spikes.known(record, found))
+        except Rollback as spike:
+            found.append(spike.window)
+            if strategy.is_first():
+                record.leave_out(spikes.known(record, found))
+
+
+def _try(settings: Settings, corpus: Corpus, record: Record, growth: Growth, left_out: list[Window]) -> None:
+    """Train from the newest state that knows of the steps that are left out. Raises Rollback."""
     _quiet()
     settings = strategy.in_parts(settings)
     strategy.check_cut(settings, record)
@@ -68,14 +85,15 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     # Part of deterministic mode: fills every fresh tensor with NaN. Nothing here reads one that was
     # not written, and it costs 2-5 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyrefly: ignore
-    order = Order(timeline(settings), training_spans(corpus, settings))
+    order = Order(leaving_out(timeline(settings), left_out), training_spans(corpus, settings))
     held_out = validation_rows(corpus, settings)
     module = Pretraining(settings, order.timeline, torch.from_numpy(corpus.bytes_per_token))
     parents.load(module.model, settings)
     packed = smaller.made(module.model, settings, corpus) if settings.compress.to != NONE else None
-    own = checkpoint.newest(record.checkpoints, tell=strategy.is_first())
-    come = checkpoint.step_of(own) if own else 0
-    ahead = growth.start if growth.start and growth.start.read()["step"] > come else None
+    if strategy.is_first():
+        checkpoint.drop(record.checkpoints, left_out)
+    own = checkpoint.newest(record.checkpoints, tell=strategy.is_first(), left_out=left_out)
+    ahead = _ahead(growth, own, left_out)
     rows = 0 if ahead else checkpoint.rows_size(own)
     watch = Watch(settings, order, held_out, record, ahead)
     beside = _beside(module, settings, corpus, watch)
@@ -85,13 +103,16 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
     if settings.evaluate.samples:
         watch.samples = Samples(settings, corpus)
     every, leave = _save_every(settings, watch.every), _leave(growth, record, watch)
-    saver = checkpoint.Saver(record.checkpoints, every, leave, growth.until)
+    saver = checkpoint.Saver(record.checkpoints, every, leave, growth.until, reach=_reach(settings))
     trace = Trace(module, corpus, order, held_out, record, watch.every, _base(settings, record))
     keeper = keep.Keeper(order.timeline, record)
     trainer = _trainer(settings, record, [watch, trace, keeper, *callbacks.own(settings.where), saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module), rows)
     outcome, reason = "finished", None
+    if module.monitor.acts:
+        rows_of = functools.partial(_rows_of, order)
+        module.on_spike = Spikes(module.monitor, watch.learns, rows_of, functools.partial(watch.tell, trainer))
     try:
         batches = Batches(order, corpus, settings.where.data_workers, beside)
         trainer.fit(module, datamodule=batches, ckpt_path=ahead.checkpoint if ahead else own)
@@ -99,6 +120,10 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
             _score(trainer, module, watch, trace)
     except Diverged as error:
         outcome, reason = "diverged", str(error)
+    except Rollback:
+        watch.progress.stop()
+        mirror.close(trainer.loggers)
+        raise
     module.average.put_into(module.model)
     weights = strategy.weights(trainer)  # of all processes together
     if trainer.is_global_zero:
@@ -109,6 +134,24 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
         record.finish(last | watch.summary())  # the last file: its existence means that all is there
         checkpoint.remove(record.checkpoints)
     mirror.close(trainer.loggers)
+
+
+def _ahead(growth: Growth, own: Path | None, left_out: list[Window]) -> Trunk | None:
+    """The trunk to grow from: one that is further than the run itself, and of its steps."""
+    trunk = growth.start
+    step = trunk.read()["step"] if trunk else 0
+    further = step > (checkpoint.step_of(own) if own else 0)
+    return trunk if trunk and further and checkpoint.leaves_out(trunk.checkpoint, step, left_out) else None
+
+
+def _reach(settings: Settings) -> int:
+    """Steps that a spike may be found too late."""
+    return settings.monitor.margin + LOOKBACK if settings.monitor.act == "rollback" else 0
+
+
+def _rows_of(order: Order, step: int) -> dict[str, int]:
+    """The rows of a step, by domain."""
+    return dict(zip(order.domains, order.counts[step].tolist(), strict=True))
 
 
 def _beside(module: Pretraining, settings: Settings, corpus: Corpus, watch: Watch) -> Beside:
@@ -142,9 +185,12 @@ def _base(settings: Settings, record: Record) -> Subject | None:
 
 
 def _leave(growth: Growth, record: Record, watch: Watch) -> dict[int, Callable[[Path], None]]:
+    # In the midst of steps that were taken back the state is not what a run comes to that has seen no more than these
+    inside = [range(first + 1, end) for first, end in record.left_out()]
     return {
         step: lambda path, step=step, trunk=trunk: trunk.leave(path, record, step, watch.cost(step))
         for step, trunk in growth.leave.items()
+        if not any(step in window for window in inside)
     }
 
 

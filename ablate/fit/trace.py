@@ -167,6 +167,8 @@ class Trace(L.Callback):
         groups = [_held(group) for group in trainer.optimizers[0].param_groups]
         self.held.append(Step(step - 1, self.coming or [batch], groups, share))  # a step left out is read, too
         self.coming = []
+        if not self.module.learnt:
+            self.kept = None  # there is nothing to take once more
         if self.kept:
             self.outcome = probe.outcome(self.module)
         due = step % self.every == 0 or step in self.timeline.evaluations

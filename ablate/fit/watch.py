@@ -102,6 +102,10 @@ class Watch(L.Callback):
             tokens = int(self.timeline.tokens[step])
             self._write(trainer, "sample", {"step": step, "tokens": tokens, "texts": texts})
 
+    def tell(self, trainer: L.Trainer, kind: str, row: dict[str, Any]) -> None:
+        """A row that is due now."""
+        self._write(trainer, kind, row | {"tokens": int(self.timeline.tokens[row["step"]])})
+
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.progress.stop()
 

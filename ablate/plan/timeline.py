@@ -10,6 +10,7 @@ asserted against it. Two runs whose static parts and first n rows are equal are 
 steps: `key(n)` names that beginning.
 """
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ import numpy as np
 from ablate.plan import average, length, lerac, mixture, schedule, trouble
 from ablate.run.fields import Mark, marked
 from ablate.run.identity import SEMANTICS, canonical, digest, without
-from ablate.run.monitor import windows
+from ablate.run.monitor import Window, windows
 from ablate.run.settings import Settings
 
 # `average`: the share of the step's weights in their running average, 0 while there is none; `learns`: whether the
@@ -115,6 +116,14 @@ def timeline(settings: Settings) -> Timeline:
     for first, end in windows(settings.monitor.skip):
         table["learns"][first:end] = False
     return Timeline(settings, table, mixture.stage_weights(settings), _evaluations(settings))
+
+
+def leaving_out(plan: Timeline, more: list[Window]) -> Timeline:
+    """The same run, which leaves out some steps more."""
+    table = plan.table.copy()
+    for first, end in more:
+        table["learns"][first:end] = False
+    return dataclasses.replace(plan, table=table)
 
 
 def _evaluations(settings: Settings) -> tuple[int, ...]:

@@ -34,6 +34,7 @@ def check(settings: Settings) -> None:
         _check_keep(settings)
     _check_monitor(settings)
     _check_trouble(settings)
+    _check_clipping(settings)
     _check_devices(settings)
     _check_budget(settings)
     _check_names(settings)
@@ -208,6 +209,23 @@ def _check_monitor(s: Settings) -> None:
     margin, usually = asked.margin, usual["margin"]
     allowed = f"{usually} with monitor.act={asked.act}; rollback has it"
     _require(asked.act == "rollback" or margin == usually, "monitor.margin", margin, allowed)
+
+
+def _check_clipping(s: Settings) -> None:
+    """Constants of the clipping that is chosen; and who steps by itself clips by itself."""
+    optimizer, strategy = s.optimizer, s.where.strategy
+    for name, one in {"zclip": optimizer.zclip, "adagc": optimizer.adagc}.items():
+        for key, value in vars(one).items():
+            usual = getattr(type(one)(), key)
+            allowed = f"{usual} with optimizer.clipping={optimizer.clipping}"
+            _require(optimizer.clipping == name or value == usual, f"optimizer.{name}.{key}", value, allowed)
+    if optimizer.clipping != "norm":
+        allowed = f"false with optimizer.clipping={optimizer.clipping}, which does not tell what it has made smaller"
+        _require(not s.where.gradient_norms, "where.gradient_norms", s.where.gradient_norms, allowed)
+    if strategy.startswith("zero"):
+        why = f"with where.strategy={strategy}: DeepSpeed clips and steps at once; single, ddp and fsdp can"
+        _require(optimizer.clipping == "norm", "optimizer.clipping", optimizer.clipping, f"norm {why}")
+        _require(s.monitor.act == "none", "monitor.act", s.monitor.act, f"none {why}")
 
 
 def _check_trouble(s: Settings) -> None:

@@ -138,6 +138,11 @@ NEEDED |= {key: SMALLER for key in LEAVES if key.startswith("compress.")}
 NEEDED |= {key: TAUGHT for key in LEAVES if key.startswith("distill.")}
 NEEDED |= {key: {"monitor.act": "rollback"} for key in LEAVES if key.startswith("monitor.") and key not in OTHER}
 NEEDED |= {key: {"trouble.kind": "noise"} for key in LEAVES if key.startswith("trouble.") and key != "trouble.kind"}
+NEEDED |= {
+    key: {"optimizer.clipping": key.split(".")[1]}
+    for key in LEAVES
+    if key.startswith(("optimizer.z", "optimizer.adagc"))
+}
 NEEDED["trouble.factor"] = {"trouble.kind": "rate"}
 HASHED = [key for key in VARIED if is_hashed(key)]
 UNHASHED = [key for key in VARIED if not is_hashed(key)]
