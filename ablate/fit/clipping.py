@@ -74,7 +74,7 @@ class AdaGC(Norm):
     def clip(self, parameters: list[Tensor]) -> Tensor:
         by, gradients = self.settings.adagc, _gradients(parameters)
         norm = _whole(torch.nn.utils.get_total_norm(gradients))
-        norm_P = torch.stack([_whole(torch.linalg.vector_norm(one, dtype=torch.float32)) for one in gradients])
+        norm_P = torch.stack([_whole(torch.linalg.vector_norm(one)) for one in gradients])
         steps = self.kept.get("steps", torch.zeros((), dtype=torch.float64, device=norm.device))
         usual_P = self.kept.get("usual", torch.full_like(norm_P, float("inf")))
         early = steps < by.warmup

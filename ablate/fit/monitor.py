@@ -25,6 +25,7 @@ MEMORY = 16.0  # steps over which a trend forgets
 QUANTILES = ((0.84, 1.0), (0.977, 2.0))  # of the steps before, and how many deviations of a normal law they lie up
 TAIL = 2.5  # deviations that the largest of them counts as
 LEAST_LOSS, LEAST_NORM = 0.01, 0.02  # the smallest deviation: of the loss itself, and of the logarithm of the norm
+ALONE, BESIDE = 2.0, 1 / 3  # of sigma: a norm that needs no loss beside it, and what one that does has beside it
 SUSPICIOUS = 0.5  # share of sigma from which on steps before a spike may have been its beginning
 LOOKBACK = 16  # steps before a spike that its beginning is looked for in
 LOSS, NORM, OF_DOMAINS = 0, 1, 2  # features
@@ -70,7 +71,13 @@ class Monitor:
         value_F, least_F = self._less_trend(step_D2, norm)
         z_F = np.nan_to_num(self._deviations(value_F, least_F))
         finite = bool(np.isfinite(norm) and np.isfinite(step_D2).all())
-        return Look(z_F, value_F, step_D2, norm, not finite or bool(z_F.max() > self.settings.sigma))
+        return Look(z_F, value_F, step_D2, norm, not finite or self._is_high(z_F))
+
+    def _is_high(self, z_F: np.ndarray) -> bool:
+        """A loss is enough; norms, and losses of a domain, have heavier tails, and must be borne out by one another."""
+        sigma, norm, loss = self.settings.sigma, z_F[NORM], max(z_F[LOSS], z_F[OF_DOMAINS:].max())
+        both = max(norm, loss) > sigma and min(norm, loss) > BESIDE * sigma
+        return bool(z_F[LOSS] > sigma or norm > ALONE * sigma or both)
 
     def take_in(self, look: Look) -> None:
         """The step is learnt from: later ones are compared with it, too."""
