@@ -157,16 +157,14 @@ def saved(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-" + "[0-9]" * 8))
 
 
-def newest(
-    folder: Path, until: int | None = None, tell: bool = False, left_out: Sequence[Window] = ()
-) -> Path | None:
+def newest(folder: Path, until: int | None = None, tell: bool = False, left_out: Sequence[Window] = ()) -> Path | None:
     """The checkpoint to go on from, which is whole, after at most `until` steps, and without those that are left out.
 
     tell: say what is wrong with the others, and remove them; of several processes that look, one does that.
     """
     damaged, found = [], None
     for path in reversed(saved(folder)):
-        if until is not None and step_of(path) > until or not leaves_out(path, step_of(path), left_out):
+        if (until is not None and step_of(path) > until) or not leaves_out(path, step_of(path), left_out):
             continue
         if not (what := wrong(path)):
             found = path

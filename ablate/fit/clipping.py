@@ -8,6 +8,7 @@ What a step leaves behind is kept only once the step is sure to be taken (`accep
 was left out. Nothing here waits for the device.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ class Norm:
         self.kept: dict[str, Tensor] = {}  # of the steps taken
         self.found: dict[str, Tensor] = {}  # with the step that is about to be taken
 
-    def clip(self, parameters: list[Tensor]) -> Tensor:
+    def clip(self, parameters: Sequence[Tensor]) -> Tensor:
         """Scales the gradients; returns their norm before."""
         return _whole(torch.nn.utils.clip_grad_norm_(parameters, self.largest))
 
@@ -43,7 +44,7 @@ class Norm:
 class ZClip(Norm):
     """`steps`: taken so far; `mean` and `variance`: of their norms, first plain, then exponential, once clipped."""
 
-    def clip(self, parameters: list[Tensor]) -> Tensor:
+    def clip(self, parameters: Sequence[Tensor]) -> Tensor:
         by, gradients = self.settings.zclip, _gradients(parameters)
         norm = _whole(torch.nn.utils.get_total_norm(gradients))
         value, zero = norm.double(), torch.zeros((), dtype=torch.float64, device=norm.device)
@@ -71,7 +72,7 @@ class AdaGC(Norm):
     """`usual`: of each tensor the norm that it had, once clipped; the least while the norm of all is clipped, then an
     exponential mean. A gradient of nothing says nothing."""
 
-    def clip(self, parameters: list[Tensor]) -> Tensor:
+    def clip(self, parameters: Sequence[Tensor]) -> Tensor:
         by, gradients = self.settings.adagc, _gradients(parameters)
         norm = _whole(torch.nn.utils.get_total_norm(gradients))
         norm_P = torch.stack([_whole(torch.linalg.vector_norm(one)) for one in gradients])
@@ -97,7 +98,7 @@ def build(settings: Optimizer) -> Norm:
     return CLIPPINGS[settings.clipping](settings)
 
 
-def _gradients(parameters: list[Tensor]) -> list[Tensor]:
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 

@@ -11,7 +11,7 @@ import functools
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +64,22 @@ def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth
 
 def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -> None:
     """In as many tries as there are spikes that the run takes back."""
-    found: list[Window] = []
+    taken_back = record.taken_back()
     while True:
         try:
-            return _try(settings, corpus, record, growth, spikes.known(record, found))
+            return _try(settings, corpus, record, growth, taken_back)
         except Rollback as spike:
-            found.append(spike.window)
+            taken_back = [*taken_back, spike.row]
             if strategy.is_first():
-                record.leave_out(spikes.known(record, found))
+                record.take_back(taken_back)
 
 
-def _try(settings: Settings, corpus: Corpus, record: Record, growth: Growth, left_out: list[Window]) -> None:
+def _try(
+    settings: Settings, corpus: Corpus, record: Record, growth: Growth, taken_back: Sequence[dict[str, Any]]
+) -> None:
     """Train from the newest state that knows of the steps that are left out. Raises Rollback."""
     _quiet()
+    left_out = spikes.windows(taken_back)
     settings = strategy.in_parts(settings)
     strategy.check_cut(settings, record)
     torch.set_float32_matmul_precision("high" if settings.where.tf32 else "highest")  # high: TF32, on GPUs alone
@@ -95,7 +98,7 @@ def _try(settings: Settings, corpus: Corpus, record: Record, growth: Growth, lef
     own = checkpoint.newest(record.checkpoints, tell=strategy.is_first(), left_out=left_out)
     ahead = _ahead(growth, own, left_out)
     rows = 0 if ahead else checkpoint.rows_size(own)
-    watch = Watch(settings, order, held_out, record, ahead)
+    watch = Watch(settings, order, held_out, record, ahead, taken_back)
     beside = _beside(module, settings, corpus, watch)
     streams = [Stream.of(corpus, domain, "train", settings.objective) for domain in settings.data.domains]
     if any(stream.marks is not None for stream in streams):
@@ -186,7 +189,7 @@ def _base(settings: Settings, record: Record) -> Subject | None:
 
 def _leave(growth: Growth, record: Record, watch: Watch) -> dict[int, Callable[[Path], None]]:
     # In the midst of steps that were taken back the state is not what a run comes to that has seen no more than these
-    inside = [range(first + 1, end) for first, end in record.left_out()]
+    inside = [range(first + 1, end) for first, end in spikes.windows(record.taken_back())]
     return {
         step: lambda path, step=step, trunk=trunk: trunk.leave(path, record, step, watch.cost(step))
         for step, trunk in growth.leave.items()

@@ -5,27 +5,27 @@
                 are added to the run's list (`skips.json`), which is synced     checkpoint before them (`fit.run`)
 
 A step that is left out on the way is as one that the run was told to leave out, so a run that rolls back ends with the
-weights of one that was told. The list alone says what is left out: a run that is killed anywhere reads it again.
+weights of one that was told. The list alone says what is taken back: a run that is killed anywhere reads it again. Its
+entries are the rows of the spikes, which the metrics lose where the run begins again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ablate.fit.monitor import Look, Monitor
 from ablate.run.monitor import Window, union
-from ablate.run.record import Record
 
 Tell = Callable[[str, dict[str, Any]], None]  # kind and row
 
 
 class Rollback(Exception):
-    """The steps of a window are to be left out, some of which were taken: begin again before them."""
+    """The steps of a window are to be left out, some of which were taken: begin again. `row`: the spike's."""
 
-    def __init__(self, window: Window) -> None:
-        super().__init__(f"steps {window[0]} to {window[1] - 1} are left out")
-        self.window = window
+    def __init__(self, row: dict[str, Any]) -> None:
+        super().__init__("steps {} to {} are left out".format(*row["window"]))
+        self.row = row
 
 
 class Spikes:
@@ -39,14 +39,14 @@ class Spikes:
         by, out = self.monitor.settings, int((~self.learns[:step]).sum())
         acts = not out or out < by.limit * step
         first = max(0, step - self.monitor.suspects - by.margin) if by.act == "rollback" else step
-        window = (first, step + 1)
-        row = {"step": step + 1, "at": step, "action": by.act if acts else "none", "window": list(window)}
-        self.tell("spike", row | self.monitor.told(look) | {"rows": self.rows_D(step)})
+        row = {"step": step + 1, "at": step, "action": by.act if acts else "none", "window": [first, step + 1]}
+        row |= self.monitor.told(look) | {"rows": self.rows_D(step)}
         if acts and by.act == "rollback":
-            raise Rollback(window)
+            raise Rollback(row)
+        self.tell("spike", row)
         return not acts
 
 
-def known(record: Record, found: list[Window]) -> list[Window]:
-    """All windows that a run has come to leave out: those on its list, and those `found` by this process."""
-    return union([*record.left_out(), *found])
+def windows(rows: Sequence[dict[str, Any]]) -> list[Window]:
+    """What is left out because of these spikes."""
+    return union((first, end) for first, end in (row["window"] for row in rows))

@@ -39,8 +39,18 @@ BEAT_SECONDS = 1.0
 class Watch(L.Callback):
     """Writes rows to the record (and the loggers), evaluates when due, and stops a run that went wrong."""
 
-    def __init__(self, settings: Settings, order: Order, held_out: Batch, record: Record, start: Trunk | None = None):
+    def __init__(
+        self,
+        settings: Settings,
+        order: Order,
+        held_out: Batch,
+        record: Record,
+        start: Trunk | None = None,
+        taken_back: Sequence[dict[str, Any]] = (),
+    ):
+        """`taken_back`: rows of the spikes because of which the run has begun again."""
         self.settings, self.order, self.held_out, self.record, self.start = settings, order, held_out, record, start
+        self.taken_back = taken_back
         self.samples: Samples | None = None
         self.marked: Sequence[Stream] = ()  # the streams that are read, where not all of their tokens count
         self.reference: dict[str, Any] = {}  # where the start was asked what it thinks of pairs (`fit.reference`)
@@ -66,6 +76,7 @@ class Watch(L.Callback):
         self.last_step = trainer.global_step
         if self.start:
             self._grow(trainer, self.start)
+        self._tell_spikes(trainer)
         self.read_D3 = torch.zeros(len(self.order.domains), 3, dtype=torch.int64, device=pl_module.device)
         self.progress.shown &= trainer.is_global_zero
         self.progress.start()
@@ -101,6 +112,15 @@ class Watch(L.Callback):
             texts = self.samples.texts(trainer, module, self._beat)
             tokens = int(self.timeline.tokens[step])
             self._write(trainer, "sample", {"step": step, "tokens": tokens, "texts": texts})
+
+    def _tell_spikes(self, trainer: L.Trainer) -> None:
+        """Rows that were cut off where the run begins again."""
+        there = {row["at"] for row in self.record.rows("spike")} if self.taken_back else set()
+        for row in self.taken_back:
+            if row["at"] not in there:
+                self.tell(trainer, "spike", row)
+                first, end = row["window"]
+                self.progress.tell(f"a spike at step {row['at']}: steps {first} to {end - 1} are left out")
 
     def tell(self, trainer: L.Trainer, kind: str, row: dict[str, Any]) -> None:
         """A row that is due now."""

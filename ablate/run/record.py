@@ -3,7 +3,7 @@
     outputs/runs/<id>/       config.yaml         the settings, whole
                              environment.json    commit, versions, hardware: recorded, never hashed
                              metrics.jsonl       a row an event, append-only; tokens are the x-axis
-                             skips.json          steps that it has come to leave out (`fit.spikes`)
+                             skips.json          spikes that it has taken back, with the steps left out (`fit.spikes`)
                              starts.json         under what conditions each try took its steps (`fit.conditions`)
                              end.json            what the probes said after its last step (`fit.trace`)
                              result.json         written last; its existence is "done"
@@ -41,7 +41,6 @@ from ablate.run import files, machine, whole
 from ablate.run.files import make_folder, read_json, write_atomically, write_json, writing
 from ablate.run.identity import difference
 from ablate.run.ledger import Ledger
-from ablate.run.monitor import Window
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings, SettingsError, UserError
 
@@ -127,13 +126,13 @@ class Record:
         """The conditions of every try, by the step that it began at; empty for a run that noted none."""
         return whole.read_or(self.folder / "starts.json", [])
 
-    def leave_out(self, windows: list[Window]) -> None:
-        """Note the steps that the run leaves out from now on, whatever happens to it; on disk when this returns."""
-        write_json(self.folder / "skips.json", windows)
+    def take_back(self, spikes: list[dict[str, Any]]) -> None:
+        """Note spikes whose steps the run leaves out from now on, whatever happens to it; on disk when this returns."""
+        whole.write(self.folder / "skips.json", spikes)
 
-    def left_out(self) -> list[Window]:
-        """As noted, beside those that it was told (`monitor.skip`)."""
-        return [(first, end) for first, end in files.read_json_or(self.folder / "skips.json", [])]
+    def taken_back(self) -> list[dict[str, Any]]:
+        """As noted: the rows of these spikes."""
+        return whole.read_or(self.folder / "skips.json", [])
 
     def end(self, probes: dict[str, Any]) -> None:
         """Note what the probes say after the last step."""

@@ -111,18 +111,20 @@ def test_killed_after_any_step_around_it(tiny, tmp_path, act):
 def test_killed_between_the_alarm_and_the_new_beginning(tiny, tmp_path, monkeypatch, moment):
     settings = with_monitor(tiny, "rollback")
     expected = train_run(settings)
-    killed, leave_out = elsewhere(settings, tmp_path / "killed"), Record.leave_out
+    killed, take_back = elsewhere(settings, tmp_path / "killed"), Record.take_back
 
-    def stopped(self, windows):
+    def stopped(self, rows):
         if moment == "after the list":
-            leave_out(self, windows)
+            take_back(self, rows)
         raise Interruption
 
     with monkeypatch.context() as patch:
-        patch.setattr(Record, "leave_out", stopped)
+        patch.setattr(Record, "take_back", stopped)
         with pytest.raises(Interruption):
             train_run(killed)
     assert train_run(killed)["weights_sha256"] == expected["weights_sha256"]
+    assert [record_of(one).rows("spike") for one in (settings, killed)] == [record_of(killed).rows("spike")] * 2
+    assert len(record_of(killed).rows("spike")) == 1
 
 
 def test_a_trunk_of_steps_that_were_taken_back_is_not_grown_from(tiny, tmp_path, spike_at):
@@ -139,7 +141,8 @@ def test_a_trunk_of_steps_that_were_taken_back_is_not_grown_from(tiny, tmp_path,
     again = trunk_record(tmp_path, "again")
     third = elsewhere(settings, tmp_path / "third")
     record_of(third).folder.mkdir()
-    record_of(third).leave_out([(14, 19)])
+    [spike] = record_of(settings).rows("spike")
+    record_of(third).take_back([{name: value for name, value in spike.items() if name != "kind"}])
     train_run(third, Growth(leave={16: again}))
     assert not again.exists
 
@@ -252,7 +255,7 @@ def clipped(settings: Optimizer, trace: torch.Tensor) -> list[list[float]]:
             parameter.grad = gradient.clone()
         by.clip(parameters)
         by.accept()
-        found.append([float(parameter.grad.norm()) for parameter in parameters])
+        found.append([float(torch.linalg.vector_norm(parameter.grad)) for parameter in parameters])  # pyrefly: ignore
     return found
 
 
