@@ -13,6 +13,10 @@ DAMPING x mean(diag H) is added to the diagonal: few calibration tokens make H s
 always 0 is then alone: it is rounded to nearest and helps no other. If all were 0, the whole matrix is rounded so.
 Columns go BLOCK at a time, so that most of the work is one product.
 
+Outputs make up for one another in the same way, where G tells what their errors do together (`compress.outputs`): the
+loss is then tr(G (W - V) H (W - V)^T). Rows are done a few at a time, all columns of them, and what these lost is made
+up for by the rows after them, with the G of OUTPUT_DAMPING in the place of H (YAQA, arXiv:2505.22988).
+
 Shapes: O outputs, I inputs, G groups of a row, J columns of a block.
 """
 
@@ -20,27 +24,39 @@ import torch
 from torch import Tensor
 
 from ablate.compress.forms import FOUR, Form
-from ablate.compress.grid import Matrix, Scales, numbers, scales
+from ablate.compress.grid import Matrix, Scales, joined, numbers, scales
 from ablate.model.grid import two_of_four
 
-DAMPING = 0.01
+DAMPING, OUTPUT_DAMPING = 0.01, 0.1
 BLOCK = 128
+ROWS, PASSES = 8, 64  # rows of a matrix at once, but at most so many times
 
 
-def compensated(weight_OI: Tensor, gram_II: Tensor, form: Form) -> Matrix:
-    """The matrix in its form. `gram_II` is H, in float64."""
-    return _Pass(weight_OI, _upper(gram_II), form).run()
+def compensated(weight_OI: Tensor, gram_II: Tensor, form: Form, gram_OO: Tensor | None = None) -> Matrix:
+    """The matrix in its form. `gram_II` is H, in float64; `gram_OO` is G, or None when outputs are alike."""
+    upper_II, rest_OI = _upper(gram_II, DAMPING), weight_OI.float().clone()
+    if gram_OO is None:
+        return _Pass(rest_OI, upper_II, form).run()
+    upper_OO, found = _upper(gram_OO, OUTPUT_DAMPING), []
+    size = max(ROWS, -(-len(rest_OI) // PASSES))
+    for start in range(0, len(rest_OI), size):
+        rows, after = slice(start, start + size), slice(start + size, None)
+        found.append(_Pass(rest_OI[rows], upper_II, form).run())
+        lost_OI = rest_OI[rows] - found[-1].weight()
+        lost_OI = torch.linalg.solve_triangular(upper_OO[rows, rows].T, lost_OI, upper=False)
+        rest_OI[after] -= upper_OO[rows, after].T @ lost_OI
+    return joined(found)
 
 
-def _upper(gram_II: Tensor) -> Tensor:
+def _upper(gram_II: Tensor, damping: float) -> Tensor:
     """U (I, I) with U^T U = (H + damping)^-1, float32."""
-    inverse_II = torch.cholesky_inverse(torch.linalg.cholesky(damped(gram_II)))
+    inverse_II = torch.cholesky_inverse(torch.linalg.cholesky(damped(gram_II.double(), damping)))
     return torch.linalg.cholesky(inverse_II, upper=True).float()
 
 
-def damped(gram_II: Tensor) -> Tensor:
+def damped(gram_II: Tensor, damping: float = DAMPING) -> Tensor:
     mean = gram_II.diagonal().mean()
-    return gram_II + torch.eye(len(gram_II)).to(gram_II) * (DAMPING * mean if mean > 0 else 1.0)
+    return gram_II + torch.eye(len(gram_II)).to(gram_II) * (damping * mean if mean > 0 else 1.0)
 
 
 class _Pass:

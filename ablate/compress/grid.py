@@ -14,6 +14,7 @@ in float32, which has room for the product of both.
 Shapes: O outputs, I inputs, G groups of a row, K columns of a group.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,8 @@ from torch import Tensor
 
 from ablate.compress.forms import Form
 from ablate.model.grid import nearest, scale_of, stored
+
+TRIES = 64  # of what the largest integer of a rounded group may be
 
 
 class Scales(NamedTuple):
@@ -40,16 +43,39 @@ class Scales(NamedTuple):
 
 
 def scales(weight_OI: Tensor, form: Form, shrink: float = 1.0) -> Scales:
-    """From the largest weight of every group; with `shrink` below 1, larger ones are cut off."""
+    """From the largest weight of every group; with `shrink` below 1, larger ones are cut off.
+
+    Integers times a scale have that scale again, whatever the largest of them: what is rounded loses nothing more.
+    """
     if not form.format.scaled:
         return Scales(None, None)
-    groups_OGK = weight_OI.float().unflatten(1, (-1, form.columns(weight_OI.shape[1]))) * shrink
-    low_OG, high_OG = groups_OGK.amin(-1).clamp(max=0), groups_OGK.amax(-1).clamp(min=0)
-    if form.symmetric or form.format.numbers == "fp8":
-        return Scales(scale_of(low_OG, high_OG, form.format.numbers, form.format.bits), None)
-    last = 2**form.format.bits - 1
-    scale_OG = stored((high_OG - low_OG) / last * (1 + 2**-8))  # rounded up, or the largest of 8 bits is cut off
-    return Scales(scale_OG, (-low_OG / scale_OG).round().clamp(0, last))
+    groups_OGK = weight_OI.float().unflatten(1, (-1, form.columns(weight_OI.shape[1])))
+    low_OG, high_OG = groups_OGK.amin(-1).clamp(max=0) * shrink, groups_OGK.amax(-1).clamp(min=0) * shrink
+    if form.format.numbers == "fp8":
+        return Scales(scale_of(low_OG, high_OG, "fp8", form.format.bits), None)
+    count = 2 ** (form.format.bits - form.symmetric)
+    # Rounded up, or the largest of 8 bits is cut off
+    found = _of_steps(low_OG, high_OG, form, count if form.symmetric else (count - 1) / (1 + 2**-8))
+    if shrink < 1 or (groups_OGK.view(torch.int32) & 2**8 - 1).any(-1).all():  # more digits than rounded ones have
+        return found
+    for steps in range(count - 1, max(0, count - TRIES), -1):
+        tried = _of_steps(low_OG, high_OG, form, steps)
+        found = tried.where(_exact(weight_OI, form, tried) & ~_exact(weight_OI, form, found), found)
+    return found
+
+
+def _of_steps(low_OG: Tensor, high_OG: Tensor, form: Form, steps: float) -> Scales:
+    """By which the largest weight is so many from 0 or, with zeros, the highest so many from the lowest."""
+    if form.symmetric:
+        return Scales(stored(-torch.where(high_OG > -low_OG, high_OG, low_OG) / steps), None)
+    scale_OG = stored((high_OG - low_OG) / steps)
+    return Scales(scale_OG, (-low_OG / scale_OG).round().clamp(0, 2**form.format.bits - 1))
+
+
+def _exact(weight_OI: Tensor, form: Form, given: Scales) -> Tensor:
+    """(O, G): whether nothing of a group is lost."""
+    same_OI = rounded(weight_OI, form, given).weight() == weight_OI
+    return same_OI.unflatten(1, (-1, form.columns(weight_OI.shape[1]))).all(-1)
 
 
 def numbers(weight: Tensor, form: Form, given: Scales) -> Tensor:
@@ -78,6 +104,18 @@ class Matrix(NamedTuple):
         if self.scales.scale_OG is not None:
             weight_OI = weight_OI * wide(self.scales.scale_OG, weight_OI.shape[1])
         return weight_OI if self.factor_I is None else weight_OI / self.factor_I
+
+
+def joined(parts: Sequence[Matrix]) -> Matrix:
+    """Of rows of a matrix, one below the other, the whole."""
+
+    def all_of(tensors: Iterable[Tensor | None]) -> Tensor | None:
+        there = [tensor for tensor in tensors if tensor is not None]
+        return torch.cat(there) if there else None
+
+    number_OI = torch.cat([part.number_OI for part in parts])
+    found = Scales(*map(all_of, zip(*(part.scales for part in parts), strict=True)))
+    return Matrix(parts[0].form, number_OI, found, all_of(part.kept_OI for part in parts))
 
 
 def wide(part_OG: Tensor, inputs: int) -> Tensor:

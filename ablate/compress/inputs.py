@@ -10,19 +10,21 @@ all weights W + D those come closest, by least squares, with
 
     D = (W mean (x' - x) x^T + mean (r' - r) x^T) H^-1,    H = mean x x^T
 
-(GPTAQ, arXiv:2504.02692, has the first part). Every layer has the rows go through its block once, and only the states
-between blocks are kept.
+(GPTAQ, arXiv:2504.02692, has the first part). Tokens count in these means as `compress.outputs` says. Every layer has
+the rows go through its block once, and only the states between blocks are kept.
 
 Shapes: R rows, T tokens of a row, B rows at once, D width, O outputs, I inputs, N tokens.
 """
 
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ablate.compress.compensate import damped
+from ablate.compress.outputs import Cost
 from ablate.model.language import RESIDUAL, LanguageModel
 from ablate.model.linear import Dense
 from ablate.run.settings import SettingsError
@@ -34,12 +36,14 @@ class Seen(NamedTuple):
     """`weight_OI`: the parameter. Of an embedding, and without rows, there is nothing else.
 
     `gram_II`: H, in float64. `wanted_OI`: the weights W + D that come closest to what the layer gave before.
+    `gram_OO`: G, where it was asked what errors cost.
     """
 
     name: str
     weight_OI: Tensor
     gram_II: Tensor | None = None
     wanted_OI: Tensor | None = None
+    gram_OO: Tensor | None = None
 
 
 class _Place(NamedTuple):
@@ -62,8 +66,14 @@ class _Place(NamedTuple):
 
 
 @torch.no_grad()
-def layers(language: LanguageModel, names: set[str], rows_RT: Tensor | None, whole: LanguageModel) -> Iterator[Seen]:
-    """The layers of that name, in the order of a forward pass; `whole` is the model as it was."""
+def layers(
+    language: LanguageModel,
+    names: set[str],
+    rows_RT: Tensor | None,
+    whole: LanguageModel,
+    costs: Mapping[str, Cost] = types.MappingProxyType({}),
+) -> Iterator[Seen]:
+    """The layers of that name, in the order of a forward pass; `whole` is the model as it was, `costs` theirs."""
     if "embedding" in names:
         yield Seen("embedding", language.embedding.weight)
     if rows_RT is None:
@@ -73,23 +83,29 @@ def layers(language: LanguageModel, names: set[str], rows_RT: Tensor | None, who
     for number, (block, was) in enumerate(zip(language.blocks, whole.blocks, strict=True)):
         prefix = f"blocks.{number}."
         for name in _called(block, {name for name in names if name.startswith(prefix)}, prefix, states):
-            yield _seen(name, _place(block, name, prefix), _place(was, name, prefix), states, before)
+            places = _place(block, name, prefix), _place(was, name, prefix)
+            yield _seen(name, *places, states, before, costs.get(name))
         states, before = [block(x_BTD) for x_BTD in states], [was(x_BTD) for x_BTD in before]
     if language.head is not None and whole.head is not None and "head" in names:
         now = _Place(language.head, nn.Sequential(language.norm, language.head), None)
         then = _Place(whole.head, nn.Sequential(whole.norm, whole.head), None)
-        yield _seen("head", now, then, states, before)
+        yield _seen("head", now, then, states, before, None)
 
 
 def _states(language: LanguageModel, rows_RT: Tensor) -> list[Tensor]:
-    """What enters the first block. Raises SettingsError for rows that hold no tokens of the model."""
+    """What enters the first block."""
+    return [language.embedding(rows_BT) for rows_BT in parts(language, rows_RT)]
+
+
+def parts(language: LanguageModel, rows_RT: Tensor) -> list[Tensor]:
+    """Rows that go through at once, where the model is. Raises SettingsError for rows without tokens of the model."""
     vocabulary = len(language.embedding.weight)
     if rows_RT.ndim != 2 or 0 in rows_RT.shape:
         raise SettingsError(f"calibration rows of shape {tuple(rows_RT.shape)}: must be rows of tokens, at least one")
     if rows_RT.min() < 0 or rows_RT.max() >= vocabulary:
         raise SettingsError(f"calibration token {int(rows_RT.max())}: must be below the vocabulary of {vocabulary}")
     device = language.embedding.weight.device
-    return [language.embedding(rows_BT.long().to(device)) for rows_BT in rows_RT.split(AT_ONCE)]
+    return list(rows_RT.long().to(device).split(AT_ONCE))
 
 
 def _place(block: nn.Module, name: str, prefix: str) -> _Place:
@@ -112,20 +128,21 @@ def _called(block: nn.Module, names: set[str], prefix: str, states: list[Tensor]
     return list(found)
 
 
-def _seen(name: str, now: _Place, then: _Place, states: list[Tensor], before: list[Tensor]) -> Seen:
+def _seen(name: str, now: _Place, then: _Place, states: list[Tensor], before: list[Tensor], cost: Cost | None) -> Seen:
     """Raises SettingsError when the inputs are not finite."""
     weight_OI = now.layer.weight
     outputs, inputs = weight_OI.shape
     gram_II, lost_OI = (torch.zeros(rows, inputs).to(weight_OI.device, torch.float64) for rows in (inputs, outputs))
-    for now_BTD, then_BTD in zip(states, before, strict=True):
+    for part, (now_BTD, then_BTD) in enumerate(zip(states, before, strict=True)):
         (x_NI, r_NO), (was_NI, r_was_NO) = now.given(now_BTD), then.given(then_BTD)
         lost_NO = (was_NI - x_NI) @ weight_OI.T
         if r_NO is not None and r_was_NO is not None:
             lost_NO += r_was_NO - r_NO
-        gram_II += x_NI.T @ x_NI
-        lost_OI += lost_NO.T @ x_NI
+        counted_NI = x_NI if cost is None else x_NI * cost.tokens[part][:, None]
+        gram_II += x_NI.T @ counted_NI
+        lost_OI += lost_NO.T @ counted_NI
     if not (gram_II.isfinite().all() and lost_OI.isfinite().all()):
         raise SettingsError(f"{name}: its inputs on calibration text are not finite, so nothing can be fitted to them")
     tokens = sum(x_BTD[..., 0].numel() for x_BTD in states)
     change_OI = torch.linalg.solve(damped(gram_II / tokens), lost_OI / tokens, left=False)
-    return Seen(name, weight_OI, gram_II / tokens, weight_OI + change_OI.float())
+    return Seen(name, weight_OI, gram_II / tokens, weight_OI + change_OI.float(), cost and cost.gram_OO)

@@ -6,7 +6,8 @@
 
 A method is made from (weight_OI, gram_II, form). `gram_II` is the mean of x x^T over the inputs x of the layer, on
 calibration text; methods that are not `informed` get none. Those that are `fitted` are given weights that make up for
-what the layers before have lost (`compress.inputs`). What 2:4 leaves may be rounded too (2:4-int4).
+what the layers before have lost (`compress.inputs`), and what errors of the outputs do (`compress.outputs`). What 2:4
+leaves may be rounded too (2:4-int4).
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ class Method(NamedTuple):
     made: Callable[..., Matrix]
     informed: bool  # needs calibration text
     sparse: bool  # is for formats that are 2:4, and the others for those that are not
-    fitted: bool = False  # to what the layer gave before, and not to its weights
+    fitted: bool = False  # to what the layer gave before and what that does, and not to its weights
 
 
 def _magnitude(weight_OI: Tensor, _: None, form: Form) -> Matrix:

@@ -19,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ablate.compress import outputs
 from ablate.compress import packed as files
 from ablate.compress.forms import Form, Recipe
-from ablate.compress.inputs import AT_ONCE, layers
+from ablate.compress.inputs import AT_ONCE, layers, parts
+from ablate.compress.methods import METHODS
 from ablate.compress.smaller import made, planned
 from ablate.model.language import LanguageModel
 from ablate.run.distill import Distill
@@ -47,14 +49,16 @@ def sensitivities(
     before = [language(rows_BT) for rows_BT in rows_RT.split(AT_ONCE)]
     stored = {name: one for name, one in planned(language, recipe)[0].items() if one.form.to != "ternary"}
     table = {}
-    for seen in list(layers(language, set(stored), rows_RT, language)):
+    method = METHODS[recipe.method]
+    costs = outputs.costs(language, set(stored), parts(language, rows_RT)) if method.fitted else {}
+    for seen in list(layers(language, set(stored), rows_RT, language, costs)):
         name, live_OI = seen.name, seen.weight_OI
         table[name], weight_OI = {}, live_OI.clone()
         for form in (form for form in forms if not form.misfit(weight_OI.shape[1])):
             one = stored[name]._replace(form=form)
-            parts = made(seen._replace(weight_OI=weight_OI), one, recipe.method)
-            live_OI.copy_(files.weight(parts, one))
-            table[name][form] = Cost(sum(part.nbytes for part in parts.values()), moved(language, before, rows_RT))
+            found = made(seen._replace(weight_OI=weight_OI), one, recipe.method)
+            live_OI.copy_(files.weight(found, one))
+            table[name][form] = Cost(sum(part.nbytes for part in found.values()), moved(language, before, rows_RT))
         live_OI.copy_(weight_OI)
     return {name: costs for name, costs in table.items() if costs}
 

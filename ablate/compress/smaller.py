@@ -23,8 +23,9 @@ from torch import Tensor
 from ablate.compress import packed as files
 from ablate.compress.activations import round_inputs
 from ablate.compress.forms import FORMATS, Form, Recipe, check
-from ablate.compress.inputs import Seen, layers
+from ablate.compress.inputs import Seen, layers, parts
 from ablate.compress.methods import METHODS
+from ablate.compress.outputs import costs
 from ablate.compress.packed import Packed, Stored
 from ablate.model.language import LanguageModel, matrices
 from ablate.model.linear import QUANTISED, Quantised, Ternary
@@ -46,7 +47,8 @@ def smaller(language: LanguageModel, recipe: Recipe, rows_RT: np.ndarray | Tenso
     round_inputs(language, {name: one.form for name, one in stored.items()})
     tensors = _others(language, set(stored))
     rows_RT = torch.as_tensor(rows_RT) if method.informed else None
-    for seen in layers(language, set(stored), rows_RT, whole):
+    cost = costs(whole, set(stored), parts(whole, rows_RT)) if method.fitted and rows_RT is not None else {}
+    for seen in layers(language, set(stored), rows_RT, whole, cost):
         one = stored[seen.name]
         found = made(seen, one, recipe.method)
         seen.weight_OI.copy_(files.weight(found, one))
@@ -138,5 +140,6 @@ def made(seen: Seen, stored: Stored, method: str) -> dict[str, Tensor]:
     by = METHODS[method]
     if by.informed and seen.gram_II is None:  # of an embedding
         by = METHODS["magnitude" if by.sparse else "round"]
-    weight_OI = seen.wanted_OI if by.fitted else seen.weight_OI
-    return files.of_matrix(by.made(weight_OI, seen.gram_II, stored.form))
+    if by.fitted:
+        return files.of_matrix(by.made(seen.wanted_OI, seen.gram_II, stored.form, seen.gram_OO))
+    return files.of_matrix(by.made(seen.weight_OI, seen.gram_II, stored.form))

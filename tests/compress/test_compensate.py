@@ -4,7 +4,8 @@ import pytest
 import torch
 from compressible import error, gram, random
 
-from ablate.compress.compensate import DAMPING, compensated
+from ablate.compress import compensate
+from ablate.compress.compensate import compensated
 from ablate.compress.forms import Form
 from ablate.compress.grid import Scales, numbers, rounded, scales
 from ablate.compress.methods import METHODS
@@ -13,7 +14,7 @@ from ablate.compress.methods import METHODS
 def slowly(weight_OI, gram_II, form):
     """Optimal Brain Surgeon as it is derived: after each column H loses it, and is inverted anew."""
     rest, done = weight_OI.double().clone(), torch.zeros_like(weight_OI)
-    hessian = gram_II + DAMPING * gram_II.diagonal().mean() * torch.eye(len(gram_II)).double()
+    hessian = gram_II + compensate.DAMPING * gram_II.diagonal().mean() * torch.eye(len(gram_II)).double()
     group, kept, found = form.columns(weight_OI.shape[1]), torch.empty(0), Scales(None, None)
     for j in range(weight_OI.shape[1]):
         inverse = hessian[j:, j:].inverse()
@@ -51,6 +52,36 @@ def test_one_pass_is_optimal_brain_surgeon(form, inputs):
     same = (ours - theirs).abs() < 1e-4
     assert same.float().mean() > 0.97
     assert error(ours, weight_OI, gram_II) == pytest.approx(error(theirs, weight_OI, gram_II), rel=0.05)
+
+
+@pytest.mark.parametrize("form", [Form("int4", 8), Form("int3", 8, symmetric=False), Form("2:4-int4", 8)], ids=str)
+def test_with_outputs_it_is_optimal_brain_surgeon_of_all_weights_at_once(form, monkeypatch):
+    """Row behind row as one long vector, whose H is that of outputs times that of inputs, when rows go one by one."""
+    weight_OI, gram_II, gram_OO = random(6, 16), gram(16), gram(6, seed=5)
+    monkeypatch.setattr(compensate, "ROWS", 1)
+    outer = compensate.damped(gram_OO, compensate.OUTPUT_DAMPING)
+    whole = torch.kron(outer, compensate.damped(gram_II))
+    monkeypatch.setattr(compensate, "DAMPING", 0.0)
+    theirs = slowly(weight_OI.reshape(1, -1), whole, form).view(6, 16)
+    monkeypatch.undo()
+    monkeypatch.setattr(compensate, "ROWS", 1)
+    assert torch.allclose(compensated(weight_OI, gram_II, form, gram_OO).weight(), theirs, atol=1e-4)
+
+
+def test_outputs_that_make_up_for_one_another_lose_less():
+    """tr(G E H E^T), the more rows go one by one the less; without G between them outputs are as they were."""
+    weight_OI, gram_II, gram_OO = random(64, 64), gram(), gram(seed=7)
+
+    def lost(made):
+        lost_OI = (made.weight() - weight_OI).double()
+        return float((gram_OO @ lost_OI @ gram_II @ lost_OI.T).trace())
+
+    form = Form("int4", 16)
+    alone, together = (compensated(weight_OI, gram_II, form, given) for given in (None, gram_OO))
+    assert lost(together) < 0.8 * lost(alone)
+    assert error(alone.weight(), weight_OI, gram_II) < error(together.weight(), weight_OI, gram_II)
+    alike = compensated(weight_OI, gram_II, form, torch.eye(64))
+    assert torch.equal(alike.weight(), alone.weight())
 
 
 @pytest.mark.parametrize("to", ["int4", "int3", "fp8"])

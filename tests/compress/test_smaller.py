@@ -1,5 +1,6 @@
 """A whole model made smaller: every architecture, format and method, on disk, and what is computed with it."""
 
+import dataclasses
 import json
 from itertools import product
 
@@ -138,6 +139,20 @@ def test_compressing_again_is_exact(to):
     same(smaller(apply(made, model()), recipe).tensors, made.tensors)
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("to", ["int8", "int4", "int3", "2:4-int4"])
+def test_what_gptq_has_left_loses_nothing_again(to, symmetric):
+    """Of a group whose largest integer is not the lowest there is, too."""
+    language = model("AM")
+    plain, best = ("magnitude", "sparsegpt") if to.startswith("2:4") else ("round", "gptq")
+    recipe = Recipe(to=to, method=best, group=16, symmetric=symmetric)
+    made = apply(smaller(language, recipe, rows()), model("AM"))
+    for method in (plain, best):
+        again = smaller(made, dataclasses.replace(recipe, method=method), rows(seed=3))
+        for name, weight in files.unpacked(again).items():
+            assert torch.equal(weight, made.get_parameter(name)), (name, method)
+
+
 def test_a_tied_embedding_is_one_matrix_counted_once():
     made = smaller(model(), Recipe(to="int8", method="round", group=16, keep=()))
     assert made.bytes_of("embedding") == VOCABULARY * SIZE.width * 9 // 8
@@ -209,7 +224,9 @@ def test_what_is_not_finite_is_named(name, said):
     broken = model()
     broken.get_parameter(name)[3] = torch.nan
     with pytest.raises(SettingsError, match=said.replace(".", r"\.")):
-        smaller(broken, Recipe(group=16), rows())
+        smaller(broken, Recipe(method="awq", group=16), rows())
+    with pytest.raises(SettingsError, match="not finite: the run diverged"):
+        smaller(broken, Recipe(method="gptq", group=16), rows())
 
 
 def test_one_row_of_calibration_text_is_enough():
