@@ -139,15 +139,18 @@ def _study(outputs: str, name: str) -> StudyRecord:
 
 def _keep(study: StudyRecord, folder: Path) -> None:
     from ablate.page import spreadsheet
+    from ablate.page.drawing import pareto
     from ablate.verdict import book, evidence
     from ablate.verdict.validity import trust
 
     found = evidence.read(study)  # scored again by the report that goes before
     book.keep(found, folder)
-    tables = spreadsheet.tables(found, trust.conclude(found).verdicts)
-    for name in ("verdicts", "phases"):
+    conclusion = trust.conclude(found)
+    tables = spreadsheet.tables(found, conclusion.verdicts)
+    for name in ("verdicts", "phases", "compression"):
         if name in tables:
             write_atomically(folder / f"{name}.csv", tables[name])
+    pareto.keep(found, conclusion.verdicts, folder)
     print(f"kept     {folder}")
 
 

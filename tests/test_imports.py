@@ -43,7 +43,7 @@ INSIDE = {
     "fit": ["run", "plan", "corpus", "data", "model", "scores", "compress", "fit"],
     "verdict": ["run", *READ, "verdict"],
     "laws": ["run", *READ, "verdict", "laws"],
-    "page": ["run", *READ, "verdict", "laws", "page", "corpus.report"],
+    "page": ["run", *READ, "verdict", "laws", "page", "corpus.report", "compress.forms"],
     "console": ["run", "console"],
     "sweep": [
         *["run", "plan", "verdict", "page", "console", "sweep"],

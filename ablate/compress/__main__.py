@@ -157,12 +157,15 @@ def _show(record: Record, results: dict[str, dict[str, Any]]) -> None:
     from rich.console import Console
 
     from ablate.page import compressed  # scipy, which mistakes should not wait for
-    from ablate.verdict.compression import damages
+    from ablate.verdict.compression import damages, forms
 
     parent, domains = record.result() or {}, record.settings().data.domains
     found = [compressed.Smaller(name, result, damages(result, parent, domains)) for name, result in results.items()]
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     console.print(compressed.damages(found, record.weights.stat().st_size, record.id))
+    by_matrix = {one.name: {matrix: [to] for matrix, to in forms(one.result).items()} for one in found}
+    for shown in compressed.heats(by_matrix):
+        console.print("", shown)
     for line in compressed.kept(found):
         print(line)
     for name, result in results.items():

@@ -53,6 +53,8 @@ FORMATS = {
     "2:4-fp8": Format("fp8", 8, sparse=True),
     "int8-fp8": Format("int", 8, inputs="fp8"),
     "int4-fp8": Format("int", 4, inputs="fp8"),
+    "int3-fp8": Format("int", 3, inputs="fp8"),
+    "int2-fp8": Format("int", 2, inputs="fp8"),
     "fp8-fp8": Format("fp8", 8, inputs="fp8"),
 }
 # What ternary matrices are stored as, which cannot be asked for: they are ternary already

@@ -4,9 +4,10 @@
     best(table, budget)                                        matrix -> form
 
 The damage of a form is how far the model's predictions move on calibration text (training text, never held-out) when
-this matrix alone is in that form: KL(as it was || now), nats a token. It is never below 0, where a difference of
-losses can be by luck. Damages of matrices are taken to add up; then which form each should have is a knapsack with a
-choice in every class, solved exactly: of the ways to store the first matrices, those stay that no way as small beats.
+this matrix alone is in that form, with its inputs rounded where the form rounds them: KL(as it was || now), nats a
+token. It is never below 0, where a difference of losses can be by luck. Damages of matrices are taken to add up; then
+which form each should have is a knapsack with a choice in every class, solved exactly: of the ways to store the first
+matrices, those stay that no way as small beats.
 
 Shapes: R rows, T tokens of a row, N tokens, D width, V vocabulary.
 """
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from ablate.compress import outputs
 from ablate.compress import packed as files
+from ablate.compress.activations import round_inputs
 from ablate.compress.forms import Form, Recipe
 from ablate.compress.inputs import AT_ONCE, layers, parts
 from ablate.compress.methods import METHODS
@@ -58,7 +60,10 @@ def sensitivities(
             one = stored[name]._replace(form=form)
             found = made(seen._replace(weight_OI=weight_OI), one, recipe.method)
             live_OI.copy_(files.weight(found, one))
+            layer = language.get_submodule(name)
+            round_inputs(language, {name: form})
             table[name][form] = Cost(sum(part.nbytes for part in found.values()), moved(language, before, rows_RT))
+            language.set_submodule(name, layer)
         live_OI.copy_(weight_OI)
     return {name: costs for name, costs in table.items() if costs}
 

@@ -33,7 +33,7 @@ from ablate.run.files import writing
 from ablate.run.settings import Averaging, Length, Ramp, Schedule, Settings, SettingsError
 
 INTEGERS = ("int2", "int3", "int4", "int8")  # of which `compress.bits` chooses
-CHOSEN = "int4"  # what `compress.to` says then
+CHOSEN = ("int4", "int4-fp8")  # what `compress.to` says then: without and with inputs in fp8
 
 
 def check(settings: Settings) -> None:
@@ -62,8 +62,10 @@ def _check_bits(bits: float, stored: list[Stored]) -> None:
 def _check_asked(asked: Compress) -> None:
     recipe, usual = _recipe(asked), Compress()
     forms.check(recipe, {name for name, method in METHODS.items() if method.sparse}, list(METHODS))
-    chosen = recipe.to == CHOSEN or not asked.bits
-    _require(chosen, "to", asked.to, f"{CHOSEN} with compress.bits={asked.bits:g}, which chooses among integers")
+    chosen = recipe.to in CHOSEN or not asked.bits
+    _require(
+        chosen, "to", asked.to, f"{' or '.join(CHOSEN)} with compress.bits={asked.bits:g}, which chooses among integers"
+    )
     read = METHODS[asked.method].informed or asked.bits > 0
     _require(
         read or asked.rows == usual.rows, "rows", asked.rows, f"left out with method={asked.method}: it reads none"
@@ -120,7 +122,9 @@ def told(packed: Packed, path: Path) -> dict[str, Any]:
     with writing(path):
         size = files.write(packed, temporary)
         temporary.replace(path)
-    return {"file_bytes": size, "bytes": packed.bytes, "bits": packed.bits, "kept": packed.kept}
+    found = {"file_bytes": size, "bytes": packed.bytes, "bits": packed.bits, "kept": packed.kept}
+    forms = {name: one.form.to for name, one in packed.stored.items()}
+    return found | ({"forms": forms} if len(set(forms.values())) > 1 else {})
 
 
 def _recipe(asked: Compress) -> Recipe:
@@ -131,6 +135,8 @@ def _recipe(asked: Compress) -> Recipe:
 
 def _forms(model: LanguageModel, recipe: Recipe, bits: float, rows_RT: Tensor) -> dict[str, Form]:
     """The best integers for each matrix, `bits` a weight on average."""
-    table = sensitivities(model, recipe, [Form(to, recipe.group, recipe.symmetric) for to in INTEGERS], rows_RT)
+    inputs = recipe.to.removeprefix(CHOSEN[0])
+    tried = [Form(to + inputs, recipe.group, recipe.symmetric) for to in INTEGERS]
+    table = sensitivities(model, recipe, tried, rows_RT)
     weights = sum(model.get_parameter(f"{name}.weight").numel() for name in table)
     return best(table, int(weights * bits / 8))

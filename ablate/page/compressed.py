@@ -7,12 +7,15 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ablate.page.tables import lines, table
+from ablate.compress.forms import FORMATS, TERNARY
+from ablate.page.tables import COLOURS, lines, table
 from ablate.verdict import compression
+from ablate.verdict.compare import bounds
 from ablate.verdict.passages import Passages
 
 CONFIDENCE = 0.95
 SHOWN = 6  # domains with a column
+MOST, DEEPEST = 8, 60  # bits of the deepest colour, and how deep that is, in percent
 THIS_MODEL = """bits per byte lost, ± half an interval of 95 % over {rows} held-out rows; bits a weight of the \
 compressed matrices, with scales. The interval is about this model only and not about the recipe: other models may \
 lose more or less, and a study asks several (compress_sweep). The weights are smaller; nothing here is faster by it."""
@@ -55,6 +58,69 @@ def _damage(found: Passages | None) -> Text:
 
 def _megabytes(size: float) -> str:
     return f"{size / 1e6:.3f} MB"
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    depth: int  # of the colour, in percent
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Forms of the matrices: a row a layer, a column a matrix of it."""
+
+    columns: list[str]
+    rows: dict[str, dict[str, Cell]]
+
+
+def heat(forms: Mapping[str, Sequence[str]]) -> Heat:
+    """Of each matrix, by name, its form in every seed."""
+    rows: dict[str, dict[str, Cell]] = {}
+    for name, by_seed in forms.items():
+        layer, matrix = _place(name)
+        different = list(dict.fromkeys(by_seed))
+        bits = sum(FORMATS[form].bits if form in FORMATS else TERNARY.bits for form in by_seed) / len(by_seed)
+        text = different[0] if len(different) == 1 else " / ".join(by_seed)
+        rows.setdefault(layer, {})[matrix] = Cell(text, round(min(bits, MOST) / MOST * DEEPEST))
+    return Heat(list(dict.fromkeys(name for cells in rows.values() for name in cells)), rows)
+
+
+def _place(name: str) -> tuple[str, str]:
+    """blocks.0.feed.down -> block 0, feed.down"""
+    first, *rest = name.split(".")
+    return (f"block {rest[0]}", ".".join(rest[1:])) if first == "blocks" else (name, name)
+
+
+def heats(found: Mapping[str, Mapping[str, Sequence[str]]]) -> list[Table]:
+    """The same in a terminal, of each arm or recipe whose matrices have several forms."""
+    tables = []
+    for name, forms in found.items():
+        if not forms:
+            continue
+        shown = heat(forms)
+        out = table("layer", *shown.columns, title=f"forms of {name}, by matrix")
+        for layer, cells in shown.rows.items():
+            out.add_row(layer, *(cells[column].text if column in cells else "–" for column in shown.columns))
+        tables.append(out)
+    return tables
+
+
+def arms(found: Sequence[compression.Smaller]) -> Table:
+    """Of a study: what each arm loses, with the interval of its verdict, and its bytes."""
+    out = table("smaller", ">lost", "verdict", ">on disk", ">bits", "tokens/s, joules")
+    best = {one.arm for one in compression.frontier(found)}
+    for one in found:
+        name = lines(one.arm, *(["on the frontier"] if one.arm in best else []), style="bold")
+        lost, word = Text("–"), Text("")
+        if v := one.verdict:
+            ends = bounds(one.interval) if len(v.differences) > 1 else "1 seed"
+            lost, word = lines(f"{one.damage:+.4f}", ends), Text(v.word, style=COLOURS[v.word])
+        size = lines(_megabytes(one.bytes), f"{one.share:.0%}")
+        faster = ["smaller, not faster"] if one.share < 1 else []
+        out.add_row(name, lost, word, size, f"{one.bits:.2f}", lines("not measured", *faster))
+    out.caption = "forms are simulated by products in float32: a smaller file is not faster unless that was measured"
+    return out
 
 
 def kept(found: Sequence[Smaller]) -> list[str]:

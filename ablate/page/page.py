@@ -6,8 +6,8 @@ alone (it carries no date), so writing it again changes nothing unless the recor
 
     outputs/studies/mix_sweep/report/  index.html
                                        forest.png losses.png parallel.png saturation.png mixture.png schedule.png
-                                       abilities.png protocols.png
-                                       verdicts.csv runs.csv curves.csv
+                                       abilities.png protocols.png pareto.png
+                                       verdicts.csv runs.csv curves.csv compression.csv
 
 A study of hundreds of arms has a page that can still be read: the arms that matter most (`strips.foremost`) are shown
 in detail, all others in one line each, folded away, and the page says how many those are.
@@ -29,13 +29,14 @@ from matplotlib.figure import Figure
 from ablate.laws import curves
 from ablate.laws.saturation import saturation
 from ablate.page import spreadsheet as export
-from ablate.page.drawing import abilities, figures, parallel, phases, recipe, strips, vector
+from ablate.page.compressed import heat
+from ablate.page.drawing import abilities, figures, parallel, pareto, phases, recipe, strips, vector
 from ablate.page.drawing.style import DARK, LIGHT
 from ablate.page.facts import facts
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.identity import key_in_words
 from ablate.run.record import StudyRecord
-from ablate.verdict import card, compare, spending, spread
+from ablate.verdict import card, compare, compression, spending, spread
 from ablate.verdict import chain as chains
 from ablate.verdict.chain import Chain
 from ablate.verdict.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
@@ -108,6 +109,8 @@ def _drawings(
     }
     if evidence.any_trained:
         found |= along
+    if smaller := compression.smaller(evidence, strips.foremost(verdicts, DETAILED)):
+        found["pareto"] = partial(pareto.pareto, smaller)
     if parallel.drawable(evidence):
         found["parallel"] = partial(parallel.parallel, evidence)
     if abilities.progressed(evidence):
@@ -162,9 +165,16 @@ def _html(
             few=DETAILED,
             coloured=COLOURED,
             mixtures=MIXTURES,
+            **_of_smaller(evidence, conclusion),
             **_of_chain(evidence, conclusion, chain),
         )
     )
+
+
+def _of_smaller(evidence: Evidence, conclusion: trust.Conclusion) -> dict[str, Any]:
+    """What `compressed.html` shows of a study in which weights became smaller, of the arms in detail."""
+    found = compression.smaller(evidence, strips.foremost(conclusion.verdicts, DETAILED))
+    return {"smaller": found, "frontier": {one.arm for one in compression.frontier(found)}}
 
 
 def _of_chain(evidence: Evidence, conclusion: trust.Conclusion, chain: Chain | None) -> dict[str, Any]:
@@ -186,7 +196,7 @@ def _jinja() -> Environment:
     )
     jinja.filters |= {"code": _code, "signed": _signed, "tokens": _or_dash(tokens_text), "flops": _or_dash(flops_text)}
     jinja.filters |= {"hours": _or_dash(_hours), "number": _or_dash("{:.4f}".format), "value": _value, "minus": _minus}
-    jinja.filters |= {"facts": facts, "key": key_in_words}
+    jinja.filters |= {"facts": facts, "key": key_in_words, "heat": heat}
     return jinja
 
 

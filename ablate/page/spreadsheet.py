@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ablate.scores.metrics import readings
-from ablate.verdict import chain, compare
+from ablate.verdict import chain, compare, compression
 from ablate.verdict.chain import Stage
 from ablate.verdict.contrasts import Contrast
 from ablate.verdict.evidence import Evidence, Run
@@ -26,6 +26,8 @@ def tables(evidence: Evidence, verdicts: list[compare.Verdict], contrasts: Seque
     }
     if evidence.before:
         rows["phases"] = [_stage_row(stage) for row in chain.of_study(evidence).rows() for stage in row]
+    if smaller := compression.smaller(evidence, verdicts):
+        rows["compression"] = [_smaller_row(one) for one in smaller]
     if contrasts:
         rows["contrasts"] = [_contrast_row(one) for one in contrasts]
     return {name: _csv(of_table) for name, of_table in rows.items()}
@@ -62,6 +64,13 @@ def _verdict_row(v: compare.Verdict) -> dict[str, Any]:
         "provisional": v.provisional,
         "notes": "; ".join(v.remarks),
     }
+
+
+def _smaller_row(one: compression.Smaller) -> dict[str, Any]:
+    (low, high), word = one.interval, one.verdict.word if one.verdict else ""
+    row = {"arm": one.arm, "recipe": one.recipe, "lost": one.damage, "low": low, "high": high, "word": word}
+    row |= {"seeds": len(one.verdict.differences) if one.verdict else ""}
+    return row | {"bytes": one.bytes, "share": one.share, "bits_a_weight": one.bits, "forms": one.forms or ""}
 
 
 def _contrast_row(one: Contrast) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ablate.page import chain, tables
+from ablate.page import chain, compressed, tables
 from ablate.page.facts import facts
 from ablate.page.tables import COLOURS, lines, table
-from ablate.verdict import registry, selftest
+from ablate.verdict import compression, registry, selftest
 from ablate.verdict.card import Card
 from ablate.verdict.compare import Verdict, bounds
 from ablate.verdict.contrasts import Contrast
@@ -34,6 +34,10 @@ def show(found: Evidence, conclusion: Conclusion, console: Console) -> None:
     if found.any_finished:
         console.print(verdicts(conclusion.verdicts), "", sep="\n")
         console.print(*chain.small(found, conclusion), sep="\n")
+        if smaller := compression.smaller(found, conclusion.verdicts):
+            console.print(
+                compressed.arms(smaller), *compressed.heats({one.arm: one.forms for one in smaller}), "", sep="\n"
+            )
         if conclusion.contrasts:
             console.print(contrasts(conclusion.contrasts), "", sep="\n")
         if of_pairs := preferences(found):

@@ -22,6 +22,6 @@ class Compress:
     # Matrices that stay, by name or pattern: blocks.0.*, *.feed.down
     keep: list[str] = dataclasses.field(default_factory=lambda: ["embedding", "head"])
     # Bits a weight, scales and all, that the matrices have on average, each in the integers that serve it best, with
-    # to=int4; 0: all have what `to` says
+    # to=int4 or int4-fp8; 0: all have what `to` says
     bits: NonNegative = 0.0
     rows: Annotated[Count, Field(le=2**16)] = 128  # of data.span tokens, which methods that look at text are shown

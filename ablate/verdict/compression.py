@@ -1,16 +1,25 @@
-"""What weights that became smaller cost: damage over held-out rows, and bytes.
+"""What weights that became smaller cost: damage, and bytes.
 
     damages(child, parent, domains)     {"macro": Passages, "code": Passages, ...} of two results
+    smaller(evidence, verdicts)         a row an arm of a study that compares forms, the base first
+    frontier(rows)                      those that no smaller one is as good as
 
-The interval of such a damage is over rows of held-out text: it is about this model only. What a recipe costs is asked
-of several models, by a study whose seeds are models (`compare`).
+The interval of `damages` is over rows of held-out text: it is about this model only. What a recipe costs is asked of
+several models, by a study whose seeds are models: that interval is the verdict's.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
+from ablate.run.compress import NONE, Compress
 from ablate.run.identity import flatten
+from ablate.verdict.compare import Verdict
+from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.passages import Passages, of_rows
+
+FLOAT32 = 4  # bytes of a parameter, as runs save them
 
 
 def damages(child: Mapping[str, Any], parent: Mapping[str, Any], domains: Sequence[str]) -> dict[str, Passages | None]:
@@ -22,4 +31,85 @@ def damages(child: Mapping[str, Any], parent: Mapping[str, Any], domains: Sequen
 
 def kept(result: Mapping[str, Any]) -> dict[str, str]:
     """Of a compressed run: {matrix: why it was not compressed}."""
-    return flatten(result["compressed"]["kept"])  # a lab book cuts names at their dots
+    return flatten(result["compressed"].get("kept", {}))  # a lab book cuts names at their dots
+
+
+def forms(result: Mapping[str, Any]) -> dict[str, str]:
+    """Of a run whose matrices have several forms: {matrix: form}; empty of any other."""
+    return flatten(result.get("compressed", {}).get("forms", {}))
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """An arm: means over its seeds. `verdict`: None of the base, and of an arm that is the base."""
+
+    arm: str
+    recipe: str
+    bytes: float  # on disk
+    bits: float  # a weight of the compressed matrices, with scales
+    share: float  # of the base's bytes
+    verdict: Verdict | None
+    forms: dict[str, list[str]]  # matrix -> its form in each seed; empty where all matrices have one
+
+    @property
+    def damage(self) -> float:
+        """In the unit of the metric; above 0 it is worse."""
+        return self.verdict.metric.sign * self.verdict.effect.mean if self.verdict else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the damage, over seeds."""
+        if self.verdict is None:
+            return (0.0, 0.0)
+        low, high = sorted(self.verdict.metric.sign * end for end in self.verdict.effect.interval)
+        return (low, high)
+
+
+def smaller(evidence: Evidence, verdicts: Sequence[Verdict]) -> list[Smaller]:
+    """Of arms that have finished, the base first; empty unless weights became smaller in some of them."""
+    known = {verdict.arm: verdict for verdict in verdicts if verdict.differences}
+    runs = {arm: list(evidence.finished(arm).values()) for arm in [evidence.base, *known]}
+    if not any("compressed" in run.result for found in runs.values() for run in found) or not runs[evidence.base]:
+        return []
+    base = fmean(map(_bytes, runs[evidence.base]))
+    return [_smaller(arm, found, known.get(arm), base) for arm, found in runs.items()]
+
+
+def _smaller(arm: str, runs: Sequence[Run], verdict: Verdict | None, base: float) -> Smaller:
+    size = fmean(map(_bytes, runs))
+    bits = fmean(run.result["compressed"]["bits"] if "compressed" in run.result else 8 * FLOAT32 for run in runs)
+    by_seed = [forms(run.result) for run in runs]
+    mixed = {name: [one.get(name, "") for one in by_seed] for name in by_seed[0]}
+    return Smaller(arm, _recipe(runs[0]), size, bits, size / base, verdict, mixed)
+
+
+def _bytes(run: Run) -> float:
+    compressed = run.result.get("compressed")
+    return compressed["file_bytes"] if compressed else FLOAT32 * run.result["parameters"]
+
+
+def _recipe(run: Run) -> str:
+    if not run.record.configured:
+        return ""
+    return recipe(run.record.settings().compress)
+
+
+def recipe(asked: Compress) -> str:
+    """In words: what is not as usual."""
+    usual = Compress()
+    if asked.to == NONE:
+        return "float32"
+    words = [f"{asked.bits:g} bits on average" if asked.bits else asked.to, asked.method]
+    words += [f"groups of {asked.group}" if asked.group else "a scale a row"] if asked.group != usual.group else []
+    words += [] if asked.symmetric else ["with zeros"]
+    words += [f"keeps {', '.join(asked.keep) or 'nothing'}"] if asked.keep != usual.keep else []
+    return ", ".join(words)
+
+
+def frontier(found: Sequence[Smaller]) -> list[Smaller]:
+    """Those that no arm as small loses as little as, the smallest first."""
+    best: list[Smaller] = []
+    for one in sorted(found, key=lambda one: (one.bytes, one.damage)):
+        if not best or one.damage < best[-1].damage:
+            best.append(one)
+    return best

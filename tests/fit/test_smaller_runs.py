@@ -107,7 +107,7 @@ REFUSED = {
     ),
     "a form that bits choose": (
         {"tokens": 0, "compress": {"to": "int8", "bits": 3.5}},
-        "compress.to=int8: must be int4 with compress.bits=3.5",
+        "compress.to=int8: must be int4 or int4-fp8 with compress.bits=3.5",
     ),
     "no such matrix, before there are weights": (
         {"tokens": 0, "compress": {"to": "int4", "keep": ["blok.*"]}},
