@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from ablate.console.errors import command
 from ablate.console.words import Parser
 from ablate.interchange import checked
-from ablate.interchange.card import card
 from ablate.interchange.contract import Leaving
 from ablate.interchange.forms import FORMS
+from ablate.page.model_card import card
 from ablate.run import exported, lookup, machine
-from ablate.run.files import make_folder
+from ablate.run.files import make_folder, read_json
 from ablate.run.record import Record
 from ablate.run.settings import UserError
 
@@ -31,6 +31,7 @@ EXAMPLES = """\
   ablate export a128x4-1024-s0             to outputs/exports/<id>/hf
   ablate export mix_sweep/share_40/0 --to safetensors --out my-model"""
 
+VLLM = "vllm"  # no form: whether it could be served
 UNCHECKED = "not checked: --no-check"
 
 
@@ -43,6 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.run:
         raise UserError("RUN: must be given, or --verify FOLDER; see ablate export --help")
     record = find(options.run, Path(options.outputs))
+    if options.to == VLLM:
+        print(ready(record))
+        return
     type = type_of(options.to, options.type)
     name = f"{options.to}-{type}" if options.type else options.to
     out = Path(options.out) if options.out else _outputs(record) / "exports" / record.id / name
@@ -56,6 +60,18 @@ def verified(folder: Path) -> str:
         raise UserError(f"{folder}: has no {exported.NAME}: ablate export did not write it, or not this version")
     return "\n  ".join(
         [f"{folder}: all {len(found['files'])} files are as exported, of {found['run']}", *found["check"]["words"]]
+    )
+
+
+def ready(record: Record) -> str:
+    """Whether vLLM would take the run, by its lists alone, or why not."""
+    from ablate.interchange import vllm
+
+    model = leaving(record)
+    if why := vllm.why_not(model):
+        return f"{record.id}: not ready for vLLM {vllm.VERSION}: {why}"
+    return (
+        f"{record.id}: ready for vLLM {vllm.VERSION} by its lists, with --to {vllm.form_of(model)}; nobody has run it"
     )
 
 
@@ -91,14 +107,15 @@ def export(record: Record, form: str, out: Path, type: str = "", check: bool = T
     try:
         FORMS[form].write(model, type, temporary)
         found = checked.check(model, FORMS[form], type, temporary) if check else {"words": [UNCHECKED]}
-        (temporary / exported.CARD).write_text(card(record, form), encoding="utf-8")
+        manifest = read_json(model.corpus_folder / "manifest.json")
+        (temporary / exported.CARD).write_text(card(record, form, manifest, found["words"]), encoding="utf-8")
         exported.seal(temporary, _of(record, form, type) | {"check": found})
         temporary.rename(out)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return "\n  ".join([f"{out}: {record.id}, {_sizes(model.language)}", *found["words"]])
+    return "\n  ".join([f"{out}: {record.id}, {_sizes(model.language, out)}", *found["words"]])
 
 
 def _of(record: Record, form: str, type: str) -> dict[str, Any]:
@@ -124,11 +141,12 @@ def leaving(record: Record) -> Leaving:
     return Leaving(language, packed, settings.data.span, corpus.end, corpus.folder, settings)
 
 
-def _sizes(language: "LanguageModel") -> str:
+def _sizes(language: "LanguageModel", folder: Path) -> str:
     from ablate.model.linear import packed_bytes
 
     parameters = sum(parameter.numel() for parameter in language.parameters())
-    sizes = f"{parameters:,} parameters, {4 * parameters / 1e6:.3g} MB in float32"
+    on_disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    sizes = f"{parameters:,} parameters, {on_disk / 1e6:.3g} MB on disk"
     if language.model.linear != "ternary":
         return sizes
     return f"{sizes}; {packed_bytes(language) / 1e6:.3g} MB with ternary weights in 2 bits and all else in 16"
@@ -143,7 +161,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "run", nargs="?", metavar="RUN", help="a run: its id, the beginning of it, STUDY/ARM/SEED, or its folder"
     )
-    parser.add_argument("--to", choices=list(FORMS), default="hf", help="form of the folder (default: %(default)s)")
+    form = "form of the folder (default: %(default)s); vllm writes none, and says whether vLLM would take the run"
+    parser.add_argument("--to", choices=[*FORMS, VLLM], default="hf", help=form)
     parser.add_argument("--type", default="", help="type of its numbers, of a form that has several")
     parser.add_argument("--out", metavar="DIR", help="folder to write (default: <outputs>/exports/<id>/<form>)")
     parser.add_argument("--no-check", action="store_true", help="do not read the folder again to compare it")

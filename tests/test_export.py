@@ -221,3 +221,17 @@ def test_texts_of_every_script_are_the_same_every_time():
     assert found == texts(200)
     assert len(set(found)) > 190
     assert all(any(word in text for text in found) for script in SCRIPTS.values() for word in script.split())
+
+
+def test_what_cannot_be_asked_or_is_not_installed_is_one_line(trained, tmp_path, monkeypatch, capsys):
+    record = trained("llama")
+    with pytest.raises(export.UserError, match=r"^--type f16: must be left out with --to hf$"):
+        export.export(record, "hf", tmp_path / "model", "f16")
+    monkeypatch.setattr(export, "find_spec", lambda module: None)
+    with pytest.raises(
+        export.UserError, match=r"compressed_tensors is missing; it needs `pip install 'ablate\[export\]'`"
+    ):
+        export.export(record, "compressed-tensors", tmp_path / "model")
+    assert not list(tmp_path.glob("*model*"))
+    export.main([str(record.folder), "--to", "vllm"])
+    assert "not ready for vLLM 0.33: size.heads=2: heads are 16 wide" in capsys.readouterr().out

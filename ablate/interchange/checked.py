@@ -7,6 +7,8 @@
 What was found is kept with the folder, in words too.
 """
 
+import contextlib
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,10 @@ MEASURES = {
 
 def check(leaving: Leaving, form: Form, type: str, folder: Path) -> dict[str, Any]:
     """What was found. Raises UserError when the folder says something else than the model."""
-    reader, asked = form.reader(folder), form.tolerance(leaving, type)
-    said = _logits(leaving, reader, asked) | _tokens(leaving, reader)
+    asked = form.tolerance(leaving, type)
+    with contextlib.redirect_stderr(io.StringIO()):  # bars of other packages
+        reader = form.reader(folder)
+        said = _logits(leaving, reader, asked) | _tokens(leaving, reader)
     note = form.note(leaving, type)
     return {"words": [*_words(said, asked), *([note] if note else [])]} | said
 

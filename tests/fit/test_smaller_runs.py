@@ -62,6 +62,19 @@ def test_packed_weights_compute_what_the_run_was_scored_with(child, parent, to):
     assert not scores._wrong(Run("small", 0, record, "finished", "", result))
 
 
+def test_packed_weights_that_are_others_now_are_not_handed_on(child, tmp_path):
+    train_run(settings := child(compress={"to": "int4", "group": 16}))
+    record = record_of(settings)
+    assert saved.packed(record)
+    whole = record.packed.read_bytes()
+    record.packed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"packed\.safetensors: not the weights that the run had, by their sha256$"):
+        export.export(record, "compressed-tensors", tmp_path / "out")
+    record.packed.write_bytes(whole[:100])
+    with pytest.raises(UserError, match=r"packed\.safetensors: damaged"):
+        saved.packed(record)
+
+
 def test_calibration_reads_training_text_as_the_seed_draws_it(child):
     settings = child(compress={"to": "int4", "method": "gptq", "group": 16, "rows": 8})
     corpus = prepare_for(settings)
