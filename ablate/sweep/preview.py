@@ -183,7 +183,8 @@ def _detectable(plan: Plan) -> str:
     )
     if not sd or len(study.seeds) < 2:
         return "smallest effect that the seeds can detect: unknown until two seed blocks are done"
-    smallest = detectable_with(sd, len(study.seeds), (1 - study.confidence) / family, promised(family))
+    lent = promised(family) if base.steps else 0.0
+    smallest = detectable_with(sd, len(study.seeds), (1 - study.confidence) / family, lent)
     unit = metric_of(study.metric, base.data.domains).unit
     return f"smallest effect that {len(study.seeds)} seeds can detect: {smallest:.4f} {unit} ({source})"
 

@@ -186,6 +186,14 @@ def test_two_arms_alone_are_judged_as_by_the_plain_t(tmp_path):
         assert verdict.known.text.startswith("from its own seeds alone; fewer than 5 earlier arms")
 
 
+def test_arms_that_trained_on_nothing_lend_and_borrow_no_noise():
+    quiet, loud = [arm("now", 0, tokens=0, sd=1e-4)], study("now", 7, tokens=0, sd=1.0)[1:]
+    found = noises([*quiet, *loud], study("a", 9, tokens=0), "macro")
+    assert {one.noise.df for one in found.values()} == {0}
+    assert found["0"].text == "from its own seeds alone, as nothing was trained"
+    assert noises(study("now", 7), [], "macro")["0"].noise.df > 0  # while others do
+
+
 def test_earlier_arms_of_two_studies_with_one_base_are_one_block_of_correlated_arms():
     one, apart = study("now", 1)[0], [*study("a", 6), *study("b", 6)]
     together = [dataclasses.replace(past, base=frozenset({"a"})) for past in apart]
