@@ -19,11 +19,12 @@ from ablate.interchange.contract import Form, Leaving, Reader, Tolerance
 from ablate.interchange.texts import texts
 from ablate.run.settings import UserError
 
-TEXTS = 64
+TEXTS = 1000
 MEASURES = {
     "logits": "logits differ by at most this part of the largest:",
     "log p": "log p of a token differs by at most",
     "loss": "nats per token of a row differ by at most",
+    "divergence": "predictions diverge by nats per token (KL) of at most",
 }
 
 
@@ -59,6 +60,8 @@ def difference(of: str, ours_TV: np.ndarray, theirs_TV: np.ndarray, tokens_T: li
     ours_TV, theirs_TV = _log_p(ours_TV), _log_p(theirs_TV)
     if of == "log p":
         return float(np.abs(ours_TV - theirs_TV).max())
+    if of == "divergence":
+        return float((np.exp(ours_TV) * (ours_TV - theirs_TV)).sum(-1).mean())
     places_T, next_T = np.arange(len(tokens_T)), np.roll(tokens_T, -1)  # after the last any token will do: the first
     return float(abs((ours_TV - theirs_TV)[places_T, next_T].mean()))
 

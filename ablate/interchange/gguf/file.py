@@ -59,6 +59,7 @@ def _add_words(writer: "GGUFWriter", words: Words, end: int, template: str) -> N
     writer.add_token_merges(words.merges)
     writer.add_bos_token_id(end)
     writer.add_eos_token_id(end)
+    writer.add_pad_token_id(end)
     writer.add_add_bos_token(False)
     writer.add_add_eos_token(False)
     if template:

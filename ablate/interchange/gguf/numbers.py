@@ -49,7 +49,7 @@ def tensors(
     weight = value(language, taken)
     if weight.ndim < 2 or any(f".{part}" in name for part in PLAIN):
         return {name: plain(weight, "f32")}
-    if packed is not None and type in HALF:
+    if packed is not None and type in HALF and weight.any():
         return {name: _as_packed(weight, taken, packed, type) or plain(weight, "f16")}
     type = type if name.startswith("blk.") else ENDS.get(type, type)
     return {name: plain(weight, type if fits(weight, type) else "f16")}

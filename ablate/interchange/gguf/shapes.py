@@ -254,6 +254,12 @@ def misfit(language: LanguageModel) -> str:
         return str(error)
 
 
+def has_more(language: LanguageModel) -> bool:
+    """Whether the file has a layer that the model has not."""
+    model, size = language.model, language.size
+    return bool(SHAPES[architecture(model, size)].last(model, size))
+
+
 def keys(language: LanguageModel, positions: int) -> Keys:
     """The metadata of the architecture, without its name before each key."""
     model, size = language.model, language.size

@@ -1,8 +1,8 @@
 """The tokenizer as metadata of a GGUF: a byte-level BPE, with the name that llama.cpp has for how it cuts text.
 
 llama.cpp reads no pattern from a file: it has a list of them, by name. `CUTS` holds the ones of that list that open
-tokenizers have, with the steps as `tokenizers` writes them. Whether both cut alike is not believed but tried, on
-`texts.TEXTS`, before an export is whole (`form`).
+tokenizers have, with the steps as `tokenizers` writes them. Whether both cut alike is not believed but tried, on a
+thousand texts (`interchange.checked`).
 
 A special token is one in no text: `<|end|>` in a document is seven characters, as in training. To llama.cpp's server
 and its programs it is the token, wherever a prompt has it, unless they are told otherwise. Nothing is put before a
