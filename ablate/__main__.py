@@ -21,6 +21,7 @@ COMMANDS = {
     "generate": "the text that a trained run goes on with after a prompt",
     "route": "which questions a run should write steps for before it answers",
     "compress": "a trained run with smaller weights, and what they cost it",
+    "speed": "tokens a second of a run, in the types that programs read it in",
     "export": "a trained run as a folder that other programs load",
 }
 ROOMS = ("compress",)  # commands that are called like a room: the command is that room's __main__

@@ -40,6 +40,7 @@ from bench.races import races
 from bench.replay import replay
 from bench.rounds import Row
 from bench.routes import routes
+from bench.runtimes import runtimes
 from bench.scoring import scoring
 from bench.speed import speed
 from bench.startup import startup
@@ -70,6 +71,7 @@ BENCHES: dict[str, Bench] = {
     "replay": replay,
     "scoring": scoring,
     "routes": routes,
+    "runtimes": runtimes,
     "planning": planning,
     "extrapolation": extrapolation,
     "confounds": confounds,
