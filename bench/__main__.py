@@ -31,6 +31,7 @@ from bench.confounds import confounds
 from bench.decode import decode
 from bench.extrapolation import extrapolation
 from bench.filters import filters
+from bench.flips import flips
 from bench.mixers import mixers
 from bench.mixtures import mixtures
 from bench.mutants import mutants
@@ -77,6 +78,7 @@ BENCHES: dict[str, Bench] = {
     "confounds": confounds,
     "mutants": mutants,
     "filters": filters,
+    "flips": flips,
     "tokens": tokens,
     "whole": whole,
 }

@@ -17,6 +17,7 @@ from ablate.fit import checkpoint, parts, run
 from ablate.fit.optimizer import OPTIMIZERS
 from ablate.fit.parallel import zero
 from ablate.plan.timeline import timeline
+from ablate.run import checkpoints
 from ablate.run.parse import from_config
 from ablate.run.record import Record
 from ablate.run.settings import Settings
@@ -142,7 +143,7 @@ def interrupt(settings: Settings, at: int) -> Path:
         patch.setattr(checkpoint, "Saver", Stopping)
         with pytest.raises(Interruption):
             train_run(settings)
-    left = checkpoint.newest(record_of(settings).checkpoints)
+    left = checkpoints.newest(record_of(settings).checkpoints)
     assert left is not None
     return left
 

@@ -28,8 +28,9 @@ from ablate.corpus import engines, parts, passes
 from ablate.corpus.chunks import Asked
 from ablate.corpus.passes import Counts, Pass
 from ablate.corpus.step import Step
+from ablate.run import whole
 from ablate.run.corpus import Prepare
-from ablate.run.files import make_folder, read_json, read_json_or, sums, write_json
+from ablate.run.files import appear, make_folder, sums
 from ablate.run.identity import digest
 from ablate.run.processes import alone
 from ablate.run.progress import Progress
@@ -58,6 +59,8 @@ def run(parts_in: Sequence[Path], into: Path, steps: Sequence[Step], how: How) -
     """
     made_of = _made_of(parts_in, steps, how)
     folder = into.with_name(f"{into.name}-{digest(made_of)}")
+    if folder.exists() and (what := _wrong(folder)):
+        whole.set_aside(folder, what, "made again")
     if not folder.exists():
         make_folder(folder.parent)
         try:
@@ -69,8 +72,16 @@ def run(parts_in: Sequence[Path], into: Path, steps: Sequence[Step], how: How) -
     return folder
 
 
+def _wrong(folder: Path) -> str | None:
+    """What is not as it was when the folder was made."""
+    try:
+        return whole.wrong(folder, manifest_of(folder)["files"])
+    except whole.Damaged as error:
+        return error.what
+
+
 def manifest_of(folder: Path) -> dict[str, Any]:
-    return read_json(folder / MANIFEST)
+    return whole.read(folder / MANIFEST)
 
 
 def counts_of(folder: Path) -> list[Counts]:
@@ -86,9 +97,11 @@ def _made_of(parts_in: Sequence[Path], steps: Sequence[Step], how: How) -> dict[
 
 def digests(found: Sequence[Path]) -> list[str]:
     """The sha256 of each part: as the manifest beside it has it, or of the file itself."""
-    beside = read_json_or(found[0].parent / MANIFEST, {}).get("files", {}) if found else {}
-    if all(beside.get(path.name, {}).get("size") == path.stat().st_size for path in found):
-        return [beside[path.name]["sha256"] for path in found]
+    folder = found[0].parent if found else Path()
+    beside = whole.read_or(folder / MANIFEST, {}).get("files", {})
+    told = {path.name: beside[path.name] for path in found if path.name in beside}
+    if len(told) == len(found) and not whole.wrong(folder, told):
+        return [one[whole.SUM] for one in told.values()]
     return list(sums(found).values())
 
 
@@ -101,7 +114,7 @@ def _make(folder: Path, parts_in: Sequence[Path], steps: Sequence[Step], how: Ho
         path.unlink()
     for path in (*unfinished.glob("pass-*"), unfinished / "logs"):
         shutil.rmtree(path, ignore_errors=True)
-    unfinished.rename(folder)
+    appear(unfinished, folder)
 
 
 def _work_off(unfinished: Path, parts_in: Sequence[Path], steps: Sequence[Step], how: How, made_of: Any) -> None:
@@ -207,8 +220,8 @@ def _check_rules(counts: list[Counts], how: How) -> None:
 
 
 def _write_manifest(folder: Path, counts: list[Counts], made_of: dict[str, Any], how: How, seconds: float) -> None:
-    files = sums(parts.paths_of(folder))
-    write_json(
+    names = [path.name for path in parts.paths_of(folder)]
+    whole.write(
         folder / MANIFEST,
         {
             "key": digest(made_of, 64),
@@ -216,7 +229,7 @@ def _write_manifest(folder: Path, counts: list[Counts], made_of: dict[str, Any],
             "documents": counts[-1].left,
             "bytes": counts[-1].left_bytes,
             "counts": [asdict(count) for count in counts],
-            "files": {name: {"size": (folder / name).stat().st_size, "sha256": sha} for name, sha in files.items()},
+            "files": whole.files_of(folder, names),
             "run": {"seconds": round(seconds, 1), "engine": how.prepare.engine, "workers": how.prepare.workers},
         },
     )

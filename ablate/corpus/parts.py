@@ -16,6 +16,7 @@ import numpy as np
 
 from ablate.corpus.arrow import pyarrow
 from ablate.corpus.document import Document
+from ablate.run.files import appear
 
 SCHEMA = pyarrow.schema([("text", pyarrow.large_string()), ("source", pyarrow.string()), ("meta", pyarrow.string())])
 OFFSETS = {pyarrow.string(): np.int32, pyarrow.large_string(): np.int64}
@@ -52,10 +53,8 @@ class Writer:
             return
         self._flush()
         self.table.close()
-        self.file.flush()
-        os.fsync(self.file.fileno())
         self.file.close()
-        self.unfinished.rename(self.path)
+        appear(self.unfinished, self.path)
 
     def add(self, *row: Any) -> None:
         self.rows.append(row)

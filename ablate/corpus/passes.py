@@ -24,7 +24,7 @@ from ablate.corpus import parts
 from ablate.corpus.arrow import pyarrow
 from ablate.corpus.document import Document
 from ablate.corpus.step import Measured, Result, Step
-from ablate.run.files import write_atomically
+from ablate.run.files import appear, write_atomically
 
 BATCH, BATCH_CHARS = 256, 2_000_000  # documents that a step is given at once, and about how long all are together
 NEAREST = 5  # of each rule and part
@@ -155,7 +155,7 @@ def save(path: Path, value: Any) -> None:
     """Whole or not at all."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_bytes(pickle.dumps(value, protocol=5))
-    unfinished.rename(path)
+    appear(unfinished, path)
 
 
 def _load(path: Path) -> Any:

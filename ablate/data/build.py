@@ -22,7 +22,7 @@ from ablate.corpus import chat, turns
 from ablate.corpus.copies import Copies
 from ablate.corpus.document import Document
 from ablate.corpus.levels import level_of
-from ablate.data import mapped, pairs, proof, spool, tokenizer
+from ablate.data import mapped, pairs, spool, tokenizer
 from ablate.data.cutting import Cutting, Task, encoder_of, joined
 from ablate.data.documents import batches, capped, keys
 from ablate.data.given import tokenizer_file
@@ -37,16 +37,18 @@ from ablate.data.shards import (
     dtype_of,
     join,
     marks_name,
-    sha256_of,
     shard_name,
     write,
     write_table,
 )
 from ablate.data.spool import Split
 from ablate.data.text import Source, share_of
+from ablate.run import whole
+from ablate.run.files import appear
 from ablate.run.processes import alone, cores, spread
 from ablate.run.progress import Progress
 from ablate.run.settings import Data, UserError
+from ablate.run.whole import sha256_of
 
 if TYPE_CHECKING:
     from ablate.data.tokens import Corpus
@@ -94,7 +96,7 @@ class Build:
             if not (self.part / "manifest.json").exists():
                 self._fill()
             shutil.rmtree(self.work, ignore_errors=True)
-            self.part.rename(self.folder)
+            appear(self.part, self.folder)
         except UserError:  # of text or settings that have to change, and then nothing of this is looked for again
             shutil.rmtree(self.part, ignore_errors=True)
             raise
@@ -166,7 +168,7 @@ class Build:
         if not self.copies.exists():
             unfinished = self.copies.with_suffix(".unfinished")
             Copies.of(self._held_out_texts(splits)).save(unfinished)
-            unfinished.rename(self.copies)
+            appear(unfinished, self.copies)
 
     def _held_out_texts(self, splits: dict[str, Split]) -> Iterator[str]:
         if self.held_out:
@@ -271,7 +273,7 @@ class Build:
         manifest = {"fingerprint": digest(contents), "request": self.request, **results, "files": files}
         write(self.part / "manifest.json", [json.dumps(manifest | {"sha256": digest(manifest)}, indent=1).encode()])
         mapped_files = mapped.files_of(self.part, results.get("maps", {}))
-        proof.remember(self.part, proof.states(self.part, files | mapped_files))
+        whole.remember(self.part, whole.states(self.part, files | mapped_files))
 
 
 def _copy(path: Path, into: Path) -> None:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from ablate.corpus import levels, turns
 from ablate.corpus.levels import Wanted, level_of
 from ablate.data.given import tokenizer_file
-from ablate.data.shards import sha256_of
 from ablate.data.text import Source, open_source
 from ablate.run.corpus import Prepare, Processing
 from ablate.run.settings import Data, UserError
+from ablate.run.whole import sha256_of
 
 RECIPE = 2  # raise it when equal text and settings give other files
 # Settings that do not change what is written, or not by their name

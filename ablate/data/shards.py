@@ -1,10 +1,8 @@
 """Shards: documents as flat arrays of tokens on disk, one file per domain and split.
 
-Every write ends in fsync, and a file gets its name only after that: not even a power cut leaves one that is believed
-and short.
+Not even a power cut leaves one that is believed and short (`files.appear`).
 """
 
-import hashlib
 import io
 import os
 from collections.abc import Iterable
@@ -12,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ablate.run.files import appear
 
 SPLITS = ("train", "validation")
 SOURCES = "sources.json"  # the source of every held-out document; names of sources are not content
@@ -32,11 +32,6 @@ def dtype_of(vocabulary: int) -> np.dtype:
     return np.dtype("<u2" if vocabulary <= 2**16 else "<u4")
 
 
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write(path: Path, content: Iterable[bytes]) -> None:
     """Written, not mapped: on a full disk a write is an error, a mapped page is the end of the process."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
@@ -44,12 +39,10 @@ def write(path: Path, content: Iterable[bytes]) -> None:
         with unfinished.open("wb") as file:
             for block in content:
                 file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
     except BaseException:
         unfinished.unlink()
         raise
-    unfinished.rename(path)
+    appear(unfinished, path)
 
 
 def write_table(path: Path, table: np.ndarray) -> None:

@@ -26,10 +26,11 @@ import numpy as np
 
 from ablate.data import mapped, proof
 from ablate.data.request import Levels, asked, digest, first_difference, folder_of, tokenizer_digest
-from ablate.data.shards import SOURCES, SPLITS, dtype_of, marks_name, sha256_of, shard_name
+from ablate.data.shards import SOURCES, SPLITS, dtype_of, marks_name, shard_name
 from ablate.data.windows import IGNORED, Stream, Windows
 from ablate.run.failures import first_line
 from ablate.run.settings import Data, Settings, SettingsError, UserError
+from ablate.run.whole import CHANGED, Damaged, set_aside, sha256_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -145,15 +146,26 @@ def prepare(data: Data, outputs: Path, progress: bool = False, how: Levels = Lev
     source, request = asked(data, held_out.fingerprint if held_out else "")
     request |= how.asked(data, Path(outputs))
     folder = folder_of(data, outputs, request)
+    if folder.exists() and (what := _wrong(folder, request)):
+        set_aside(folder, what, "prepared again")
     if not folder.exists():
         from ablate.data.build import Build  # with tokenizers, of which every run but the first needs none
 
         Build(folder, data, source, request, held_out, how, progress)()
     corpus = opened(folder)
-    if corpus.manifest["request"] != request:
-        raise _damaged(folder, f"manifest.json differs in {first_difference(corpus.manifest['request'], request)}")
     _check_spans(corpus, data.span)
     return corpus
+
+
+def _wrong(folder: Path, request: dict[str, Any]) -> str | None:
+    """What is wrong with prepared text that was asked for so."""
+    try:
+        corpus = opened(folder)
+    except Damaged as error:
+        return error.what
+    if corpus.manifest["request"] != request:
+        return f"manifest.json differs in {first_difference(corpus.manifest['request'], request)}"
+    return None
 
 
 def prepare_for(settings: Settings, reader_of: Callable[[str], Any] | None = None) -> Corpus:
@@ -182,19 +194,22 @@ def cut_by(data: Data, tokenizer: Path, whose: str, outputs: Path) -> Data:
 
 
 def opened(folder: Path) -> Corpus:
-    """The corpus that was prepared in a folder. Raises UserError when a file is missing or not what was written."""
+    """The corpus that was prepared in a folder. Raises Damaged when a file is missing or not what was written, and
+    UserError when one is of the shards that it was prepared of: these nobody can make again."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         told = manifest.pop("sha256", None)  # there is none in text that was prepared before it was written
         same = told in (None, digest(manifest))
-        found = proof.wrong(folder, manifest["files"]) if same else f"manifest.json {proof.CHANGED}"
-        found = found or proof.wrong(folder, mapped.files_of(folder, manifest.get("maps", {})))
+        found = proof.wrong(folder, manifest["files"]) if same else f"manifest.json {CHANGED}"
+        outside = proof.wrong(folder, mapped.files_of(folder, manifest.get("maps", {}))) if not found else None
     except OSError as error:
         raise _damaged(folder, f"{error.filename.removeprefix(f'{folder}/')}: {error.strerror}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise _damaged(folder, f"manifest.json cannot be read ({first_line(error)})") from None
     if found:
         raise _damaged(folder, found)
+    if outside:
+        raise UserError(f"{folder}: {outside}; delete this folder, and it will be prepared again")
     return Corpus(folder, manifest)
 
 
@@ -204,7 +219,7 @@ def prepared(outputs: Path, fingerprint: str) -> Corpus:
     Of several the first that is whole: shards may have moved, and been prepared again from where they lie now.
     """
     damaged = None
-    for path in sorted((Path(outputs) / "data").glob("*/manifest.json")):
+    for path in sorted((Path(outputs) / "data").glob("[!.]*/manifest.json")):
         # Looked for, not read as JSON: what is wrong with another folder is no matter here
         if f'"fingerprint": "{fingerprint}"' in path.read_text(encoding="utf-8", errors="replace"):
             try:
@@ -266,8 +281,8 @@ def _held_out_of(data: Data, outputs: Path) -> Corpus | None:
     return corpus
 
 
-def _damaged(folder: Path, what: str) -> UserError:
-    return UserError(f"{folder}: {what}; delete this folder, and it will be prepared again")
+def _damaged(folder: Path, what: str) -> Damaged:
+    return Damaged(folder, what, "; ablate prepare and train prepare it again")
 
 
 def _check_spans(corpus: Corpus, span: int) -> None:

@@ -16,7 +16,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -28,17 +28,15 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors.torch import load_file, save_file
 
 from ablate.run import whole
+from ablate.run.checkpoints import KEPT, LAST, ROWS, saved, step_of
 from ablate.run.failures import PAUSED
 from ablate.run.files import appear, sync
-from ablate.run.monitor import Window
 from ablate.run.settings import UserError
 
 # One request to stop may arrive as two signals: Slurm tells a job and its srun, which passes it on
 ONE_REQUEST_SECONDS = 1.0
 BESIDE = ("average", "clipping", "monitor")  # tensors by name, in a file of their own where there are some
 DROPPED = ("hparams_name", "hyper_parameters", "datamodule_hyper_parameters")
-KEPT = 2  # checkpoints: where the last one is damaged, the run goes on from the one before
-LAST, STARTS, ROWS = "trainer.json", "starts.json", "metrics.jsonl"
 
 
 class SafetensorsIO(CheckpointIO):
@@ -55,7 +53,7 @@ class SafetensorsIO(CheckpointIO):
             raise UserError(f"cannot write {folder}: {error.strerror or error}") from None
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Of one that is whole, as `newest` and `Trunk.whole` say."""
+        """Of one that is whole, as `checkpoints.newest` and `Trunk.whole` say."""
         folder = Path(path)
         rest = whole.read(folder / LAST)
         tensors = {name: load_file(folder / name) for name in rest.pop("files")}
@@ -150,77 +148,6 @@ class Saver(L.Callback):
             raise SystemExit(128 + number)
         if self.signal is None:
             self.signal, self.asked = number, time.monotonic()
-
-
-def saved(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
-    return sorted(folder.glob("step-" + "[0-9]" * 8))
-
-
-def newest(folder: Path, until: int | None = None, tell: bool = False, left_out: Sequence[Window] = ()) -> Path | None:
-    """The checkpoint to go on from, which is whole, after at most `until` steps, and without those that are left out.
-
-    tell: say what is wrong with the others, and remove them; of several processes that look, one does that.
-    """
-    damaged, found = [], None
-    for path in reversed(saved(folder)):
-        if (until is not None and step_of(path) > until) or not leaves_out(path, step_of(path), left_out):
-            continue
-        if not (what := wrong(path)):
-            found = path
-            break
-        damaged.append((path, what))
-    for path, what in damaged if tell else ():
-        goes_on = f"goes on from step {step_of(found)}" if found else "begins anew"
-        print(f"{path}: {what}; removed, and the run {goes_on}", flush=True)
-        shutil.rmtree(path, ignore_errors=True)
-    return found
-
-
-def drop(folder: Path, left_out: Sequence[Window]) -> None:
-    """Delete checkpoints with steps that were taken back."""
-    for path in saved(folder):
-        if not leaves_out(path, step_of(path), left_out):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def leaves_out(path: Path, step: int, windows: Sequence[Window]) -> bool:
-    """Whether the state after `step` steps is one from which all steps before it in these windows are left out."""
-    wanted = [(first, min(end, step)) for first, end in windows if first < step]
-    if not wanted:
-        return True
-    try:
-        noted = whole.read(path / LAST)["callbacks"]["Watch"]["left_out"]
-    except (OSError, whole.Damaged, KeyError, TypeError):
-        return False
-    return all(any(a <= first and end <= b for a, b in noted) for first, end in wanted)
-
-
-def wrong(path: Path) -> str | None:
-    """What is not as it was when the checkpoint was written: its files, or what the run had noted by then."""
-    run = path.parent.parent
-    try:
-        told = whole.read(path / LAST)
-        whole.read(run / STARTS)
-        rows = told["rows"]
-        if rows and whole.file_of(run / ROWS, rows["size"]) != rows:
-            return f"{ROWS} {whole.CHANGED}"
-        return whole.wrong(path, told["files"])
-    except whole.Damaged as error:
-        return str(error)
-    except OSError as error:  # removed meanwhile by another process of the run
-        return f"{error.filename}: {error.strerror}"
-    except (KeyError, TypeError):
-        return f"{LAST} {whole.CHANGED}"
-
-
-def rows_size(path: Path | None) -> int:
-    """Bytes of the run's rows up to a checkpoint."""
-    return whole.read(path / LAST)["rows"]["size"] if path else 0
-
-
-def step_of(path: Path) -> int:
-    return int(path.name.removeprefix("step-"))
 
 
 def remove(folder: Path) -> None:

@@ -23,7 +23,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ablate.data.batches import Batch
-from ablate.data.shards import sha256_of
 from ablate.data.tokens import Corpus
 from ablate.fit.module import Pretraining
 from ablate.fit.parallel import strategy
@@ -32,6 +31,7 @@ from ablate.model import linear
 from ablate.plan.order import Order
 from ablate.run import optimizer as optimizers
 from ablate.run.machine import PACKAGES, numeric_variables, package_version, processor
+from ablate.run.whole import sha256_of
 
 CODE = (
     "run/fields",

@@ -34,7 +34,7 @@ from ablate.fit.watch import Watch
 from ablate.model import match
 from ablate.plan.order import Order
 from ablate.plan.timeline import leaving_out, timeline
-from ablate.run import failures, parts
+from ablate.run import checkpoints, failures, parts
 from ablate.run.monitor import Window
 from ablate.run.record import Record, study_record
 from ablate.run.settings import Settings, SettingsError
@@ -81,7 +81,6 @@ def _try(
     _quiet()
     left_out = spikes.windows(taken_back)
     settings = strategy.in_parts(settings)
-    strategy.check_cut(settings, record)
     torch.set_float32_matmul_precision("high" if settings.where.tf32 else "highest")  # high: TF32, on GPUs alone
     torch.set_num_threads(settings.where.threads or os.cpu_count() or 1)
     _keep_memory()
@@ -94,10 +93,11 @@ def _try(
     parents.load(module.model, settings)
     packed = smaller.made(module.model, settings, corpus) if settings.compress.to != NONE else None
     if strategy.is_first():
-        checkpoint.drop(record.checkpoints, left_out)
-    own = checkpoint.newest(record.checkpoints, tell=strategy.is_first(), left_out=left_out)
+        checkpoints.drop(record.checkpoints, left_out)
+    own = checkpoints.newest(record.checkpoints, tell=strategy.is_first(), left_out=left_out)
+    strategy.check_cut(settings, record)  # of a run that goes on
     ahead = _ahead(growth, own, left_out)
-    rows = 0 if ahead else checkpoint.rows_size(own)
+    rows = checkpoints.rows_size(own) if own and not ahead else None
     watch = Watch(settings, order, held_out, record, ahead, taken_back)
     beside = _beside(module, settings, corpus, watch)
     streams = [Stream.of(corpus, domain, "train", settings.objective) for domain in settings.data.domains]
@@ -143,8 +143,8 @@ def _ahead(growth: Growth, own: Path | None, left_out: list[Window]) -> Trunk | 
     """The trunk to grow from: one that is further than the run itself, and of its steps."""
     trunk = growth.start
     step = trunk.read()["step"] if trunk else 0
-    further = step > (checkpoint.step_of(own) if own else 0)
-    return trunk if trunk and further and checkpoint.leaves_out(trunk.checkpoint, step, left_out) else None
+    further = step > (checkpoints.step_of(own) if own else 0)
+    return trunk if trunk and further and checkpoints.leaves_out(trunk.checkpoint, step, left_out) else None
 
 
 def _reach(settings: Settings) -> int:

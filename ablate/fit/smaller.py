@@ -29,7 +29,7 @@ from ablate.model.linear import QUANTISED
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.run.compress import Compress
-from ablate.run.files import writing
+from ablate.run.files import appear, writing
 from ablate.run.settings import Averaging, Length, Ramp, Schedule, Settings, SettingsError
 
 INTEGERS = ("int2", "int3", "int4", "int8")  # of which `compress.bits` chooses
@@ -121,7 +121,7 @@ def told(packed: Packed, path: Path) -> dict[str, Any]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with writing(path):
         size = files.write(packed, temporary)
-        temporary.replace(path)
+        appear(temporary, path)
     found = {"file_bytes": size, "bytes": packed.bytes, "bits": packed.bits, "kept": packed.kept}
     forms = {name: one.form.to for name, one in packed.stored.items()}
     return found | ({"forms": forms} if len(set(forms.values())) > 1 else {})

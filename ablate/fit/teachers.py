@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from ablate.data.shards import sha256_of
 from ablate.data.tokens import cut_by
 from ablate.fit import parents
 from ablate.fit.parents import Parent
@@ -23,6 +22,7 @@ from ablate.run import parts
 from ablate.run.record import run_record
 from ablate.run.settings import Settings, SettingsError
 from ablate.run.start import Start, parse, teacher_of
+from ablate.run.whole import sha256_of
 
 
 def resolved(settings: Settings) -> Settings:

@@ -54,9 +54,10 @@ def from_folder(folder: Path) -> LanguageModel:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    settings_from_hf(AutoConfig.from_pretrained(folder, local_files_only=True))  # before weights are read
+    careful = {"local_files_only": True, "trust_remote_code": False}
+    settings_from_hf(AutoConfig.from_pretrained(folder, **careful))  # before weights are read
     theirs, found = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        folder, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **careful
     )
     for kind in ("missing", "mismatched", "unexpected"):  # transformers draws such weights at random and goes on
         if names := sorted(map(str, found[f"{kind}_keys"])):

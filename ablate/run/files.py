@@ -40,7 +40,18 @@ def _reading(path: Path) -> Iterator[None]:
 def make_folder(folder: Path) -> Path:
     """Create a folder for output; returns it. Raises UserError, one line, where that is not possible."""
     with writing(folder):
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        for one in missing:
+            sync(one.parent)
+    return folder
+
+
+def make_private(folder: Path) -> Path:
+    """As `make_folder`, one that its owner alone can read or write. Raises UserError where it is another's."""
+    make_folder(folder)
+    with writing(folder):
+        folder.chmod(0o700)
     return folder
 
 

@@ -7,7 +7,8 @@
      "metric": "macro", "seeds": [0, 1, 2], "declared": ["share_05", "share_10"],
      "arms": {"share_05": {"pairs": {"0": [run of the base, run of the arm], ...}, "whole": true, "word": "worse"}}}
 
-`after`: digest of the row before, so that one that is deleted is missed. `runs`: how many of the study's runs had
+`after`: digest of the row before, so that one that is deleted is missed; `sum`: of the row itself. All rows are kept
+twice: where one is damaged, and the copy is whole, they are the copy's. `runs`: how many of the study's runs had
 finished then; `looks`: how many looks it had seen. `base_digest`: of the base, whatever it is called, and its text;
 runs of another base are another experiment, whatever the name of the study. What follows from the rows is read by
 `verdict.history`.
@@ -22,7 +23,8 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from ablate.run import files
+from ablate.run import files, whole
+from ablate.run.settings import UserError
 
 Row = dict[str, Any]
 
@@ -37,8 +39,13 @@ class Ledger:
     path: Path
 
     def rows(self) -> list[Row]:
-        """All of them, the oldest first; none of a study that has no ledger."""
-        return list(files.read_rows(self.path))
+        """All of them, the oldest first; none of a study without a ledger. Raises UserError for one that is damaged."""
+        if not self.path.exists():
+            return []
+        found, copied = (_read(path) for path in (self.path, whole.copy_of(self.path)))
+        if found is None and copied:
+            return copied
+        return list(files.read_rows(self.path)) if found is None else found
 
     @property
     def begun(self) -> str:
@@ -54,9 +61,26 @@ class Ledger:
     def add(self, kind: Literal["declared", "look"], **values: Any) -> None:
         files.make_folder(self.path.parent)
         with FileLock(self.path.with_name(".ledger.lock")):  # two reports at once
-            files.cut_broken_row(self.path)
-            after = _digest(next(reversed(self.rows()), None))
-            files.append_row(self.path, {"kind": kind, "time": now(), "after": after, **values})
+            rows = self.rows()
+            row = {"kind": kind, "time": now(), "after": _digest(next(reversed(rows), None)), **values}
+            rows.append(row | {"sum": _digest(row)})
+            text = "".join(json.dumps(one) + "\n" for one in rows)
+            for path in (self.path, whole.copy_of(self.path)):
+                files.write_atomically(path, text)
+
+
+def _read(path: Path) -> list[Row] | None:
+    """The rows; None where one of them is not as it was written."""
+    if not path.exists() or not path.read_bytes().endswith(b"\n"):
+        return None
+    try:
+        rows = list(files.read_rows(path))
+        sums = [row.get("sum") for row in rows]
+    except (UserError, AttributeError):
+        return None
+    bare = [{key: value for key, value in row.items() if key != "sum"} for row in rows]
+    same = all(told in (None, _digest(row)) for told, row in zip(sums, bare, strict=True))
+    return rows if same else None
 
 
 def _digest(row: Row | None) -> str:

@@ -23,28 +23,38 @@
                              race.json           why arms were stopped, if they race
                              noise.json          what earlier studies told of their noise, if they race
 
-Every file but metrics.jsonl appears whole or not at all. A run that was killed may leave a last
-row cut short, or rows past its last checkpoint: readers drop the first and keep the later of the
-second, which is equal anyway.
+Every file but metrics.jsonl appears whole or not at all, and result.json holds sums of all that were there before it
+(`run.whole`). A run that was killed may leave a last row cut short, or rows past its last checkpoint: readers drop the
+first and keep the later of the second, which is equal anyway.
+
+One that is not as it was written is never believed. A damaged run is set aside and trained again by the command that
+wants it; what follows from other files (rescored.json, failure.json, ...) is as if it were not there. What nothing can
+make again (ledger.jsonl, prior.json, noise.json, skips.json) is kept twice.
 """
 
 import dataclasses
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
 
-from ablate.run import files, machine, whole
-from ablate.run.files import make_folder, read_json, write_atomically, write_json, writing
+from ablate.run import checkpoints, files, machine, whole
+from ablate.run.files import make_folder, write_atomically, writing
 from ablate.run.identity import difference
 from ablate.run.ledger import Ledger
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings, SettingsError, UserError
 
 ROWS = ("train", "evaluation", "sample", "trace", "kept", "spike")  # kinds of rows in the metrics
+# Files that the last one of a run, result.json, holds sums of, beside the weights that were kept on the way
+NAMED = ("config.yaml", "environment.json", "metrics.jsonl", "starts.json", "end.json")
+NAMED += ("skips.json", "weights.safetensors", "packed.safetensors")
+MADE_AGAIN = ("study.json", "plans.json", "bases.json", "race.json")  # of a study, by the launcher
+OF_TEXT = "# sha256 of the lines above: "
 # Without these a declaration says nothing; what came later may be absent
 DECLARED = ("name", "question", "base", "arms", "runs", "domains", "metric", "margin", "confidence")
 
@@ -75,8 +85,7 @@ class Record:
     @property
     def saved_step(self) -> int:
         """Steps that need not be taken again; 0 without a checkpoint."""
-        there = self.checkpoints.glob("step-" + "[0-9]" * 8)
-        return max((int(path.name.removeprefix("step-")) for path in there), default=0)
+        return max(map(checkpoints.step_of, checkpoints.saved(self.checkpoints)), default=0)
 
     @property
     def weights(self) -> Path:
@@ -101,16 +110,22 @@ class Record:
     def scores(self) -> Path:
         return self.folder / "scores"
 
-    def begin(self, settings: Settings, fingerprint: str, hardware: dict[str, Any], rows: int = 0) -> None:
-        """Write what the run is and where it runs; drop the traces of an earlier try, but `rows` bytes of its rows."""
+    def begin(self, settings: Settings, fingerprint: str, hardware: dict[str, Any], rows: int | None = None) -> None:
+        """Write what the run is and where it runs; drop the traces of an earlier try, but for so many bytes of its rows
+        where the run goes on from it."""
         make_folder(self.folder)
         config = self.folder / "config.yaml"
-        if config.exists() and (changed := difference(self.settings(), settings)):
-            raise UserError(f"{self.folder} holds another run, which differs in {', '.join(changed)}: two ids collide")
-        write_atomically(config, yaml.safe_dump(plain(settings), sort_keys=False))
-        write_json(self.folder / "environment.json", machine.environment() | {"data": fingerprint} | hardware)
+        with suppress(whole.Damaged):  # or gone: there is nothing to collide with
+            if changed := difference(self.settings(), settings):
+                differs = f"which differs in {', '.join(changed)}: two ids collide"
+                raise UserError(f"{self.folder} holds another run, {differs}")
+        text = yaml.safe_dump(plain(settings), sort_keys=False)
+        write_atomically(config, f"{text}{OF_TEXT}{whole.digest(text)}\n")
+        whole.write(self.folder / "environment.json", machine.environment() | {"data": fingerprint} | hardware)
         self.try_again()
-        files.cut(self.folder / "metrics.jsonl", rows)
+        files.cut(self.folder / "metrics.jsonl", rows or 0)
+        if rows is None:
+            (self.folder / "starts.json").unlink(missing_ok=True)
 
     def append(self, kind: str, **values: Any) -> None:
         """Add one row to the metrics. `kind`: one of ROWS; `step` is among the values."""
@@ -118,8 +133,7 @@ class Record:
 
     def start(self, conditions: dict[str, Any]) -> None:
         """Note under what conditions a try begins; those of tries of which nothing was kept are dropped."""
-        step = conditions["step"]
-        kept = [earlier for earlier in self.starts() if earlier["step"] < step] if step else []
+        kept = [earlier for earlier in self.starts() if earlier["step"] < conditions["step"]]
         whole.write(self.folder / "starts.json", [*kept, conditions])
 
     def starts(self) -> list[dict[str, Any]]:
@@ -128,19 +142,19 @@ class Record:
 
     def take_back(self, spikes: list[dict[str, Any]]) -> None:
         """Note spikes whose steps the run leaves out from now on, whatever happens to it; on disk when this returns."""
-        whole.write(self.folder / "skips.json", spikes)
+        whole.write_twice(self.folder / "skips.json", spikes)
 
     def taken_back(self) -> list[dict[str, Any]]:
         """As noted: the rows of these spikes."""
-        return whole.read_or(self.folder / "skips.json", [])
+        return whole.read_either(self.folder / "skips.json", [])
 
     def end(self, probes: dict[str, Any]) -> None:
         """Note what the probes say after the last step."""
-        write_json(self.folder / "end.json", probes)
+        whole.write(self.folder / "end.json", probes)
 
     def ended(self) -> dict[str, Any]:
         """What was noted after the last step; empty for a run that has not come so far."""
-        return files.read_json_or(self.folder / "end.json", {})
+        return whole.read_or(self.folder / "end.json", {})
 
     def beat(self) -> None:
         """Show that the run is making progress."""
@@ -154,16 +168,23 @@ class Record:
         return tuple(files.modified(path) for path in signs)
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Declare the run done, with its outcome ("finished" or "diverged") and final numbers."""
+        """Declare the run done, with its outcome ("finished" or "diverged") and final numbers: all else is on disk."""
         for trace in ("failure.json", "pulse"):
             (self.folder / trace).unlink(missing_ok=True)
-        write_json(self.folder / "result.json", result)
+        names = [name for name in NAMED if (self.folder / name).exists()]
+        names += [str(path.relative_to(self.folder)) for path in (self.folder / "weights").glob("step-*")]
+        with writing(self.folder):
+            for name in names:
+                files.sync(self.folder / name)
+        told = result | {"files": whole.files_of(self.folder, names)}
+        whole.write(self.folder / "result.json", told)
+        whole.remember(self.folder, whole.states(self.folder, names))
 
     def fail(self, outcome: str, reason: str) -> None:
         """Note why the run is not done. Starting it again goes on from its last checkpoint."""
         if not self.done:
             make_folder(self.folder)
-            write_json(self.folder / "failure.json", {"outcome": outcome, "reason": reason})
+            whole.write(self.folder / "failure.json", {"outcome": outcome, "reason": reason})
 
     def try_again(self) -> None:
         """Forget why an earlier try failed."""
@@ -172,14 +193,21 @@ class Record:
     def settings(self) -> Settings:
         """Raises UserError, naming the file, for settings that were damaged, or that this version does not know."""
         path = self.folder / "config.yaml"
+        if not path.exists():
+            raise whole.Damaged(path, "is gone")
+        text, _, told = path.read_text(encoding="utf-8", errors="replace").rpartition(OF_TEXT)
+        if text and told.strip() != whole.digest(text):
+            raise whole.Damaged(path, whole.CHANGED)
         try:
-            return from_plain(yaml.safe_load(path.read_text(encoding="utf-8")))
+            if not isinstance(tree := yaml.safe_load(text or told), dict):
+                raise whole.Damaged(path, "damaged, it holds no settings")
+            return from_plain(tree)
         except (yaml.YAMLError, SettingsError) as error:
             raise UserError(f"{path}: {' '.join(str(error).split())}") from None
 
     def environment(self) -> dict[str, Any]:
         """Commit, versions and machine; empty for a run that has not begun."""
-        return files.read_json_or(self.folder / "environment.json", {})
+        return whole.read_or(self.folder / "environment.json", {})
 
     @property
     def fingerprint(self) -> str:
@@ -189,18 +217,46 @@ class Record:
         return environment["data"]
 
     def result(self) -> dict[str, Any] | None:
-        return files.read_json_or(self.folder / "result.json", None)
+        """None before the run is done. Raises Damaged for another one than was written."""
+        if not self.done:
+            return None
+        return {name: value for name, value in self._whole_result().items() if name != "files"}
+
+    def _whole_result(self) -> dict[str, Any]:
+        path = self.folder / "result.json"
+        if not isinstance(result := whole.read(path), dict) or "outcome" not in result:
+            raise whole.Damaged(path, whole.CHANGED)
+        return result
+
+    def damage(self) -> str | None:
+        """What is not as it was written, of a run that is done, or of the rows of one that goes on from them."""
+        try:
+            if self.done:
+                return whole.wrong(self.folder, self._whole_result().get("files", {}))
+            there = checkpoints.saved(self.checkpoints)
+            return checkpoints.wrong_rows(there[-1]) if there else None
+        except whole.Damaged as error:
+            return str(error).removeprefix(f"{self.folder}/")
+
+    def set_aside(self, what: str) -> None:
+        """Take the damaged record of a run out of the way: it is as if it had never begun."""
+        whole.set_aside(self.folder, what, "trained again")
 
     def keep_rescored(self, found: dict[str, Any]) -> None:
         """Note what the saved weights were found to score (`fit.saved`)."""
-        write_json(self.folder / "rescored.json", found)
+        whole.write(self.folder / "rescored.json", found)
 
     def rescored(self) -> dict[str, Any]:
-        """As it was noted; empty before."""
-        return files.read_json_or(self.folder / "rescored.json", {})
+        """As it was noted; empty before, and where that is damaged, so that it is noted again."""
+        with suppress(whole.Damaged):
+            return whole.read_or(self.folder / "rescored.json", {})
+        return {}
 
     def failure(self) -> dict[str, Any] | None:
-        return files.read_json_or(self.folder / "failure.json", None)
+        """None of a run that did not fail, or whose note of it is damaged: it is tried again all the same."""
+        with suppress(whole.Damaged):
+            return whole.read_or(self.folder / "failure.json", None)
+        return None
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """Rows of one kind by step; of several for one step the last counts."""
@@ -231,16 +287,24 @@ class StudyRecord:
 
     def write(self, declaration: dict[str, Any]) -> None:
         make_folder(self.folder)
-        write_json(self.folder / "study.json", declaration)
+        whole.write(self.folder / "study.json", declaration)
 
     def read(self) -> dict[str, Any]:
         path = self.folder / "study.json"
         if not path.exists():
             raise UserError(f"no study {self.name!r} in {self.folder.parent}; {_present(self.folder.parent)}")
-        declaration = read_json(path)
+        declaration = whole.read(path)
         if missing := [key for key in DECLARED if key not in declaration]:
             raise UserError(f"{path}: damaged, it lacks {', '.join(missing)}")
         return declaration
+
+    def mend(self) -> None:
+        """Set aside what is damaged and the launcher writes anew."""
+        for name in MADE_AGAIN:
+            try:
+                whole.read_or(self.folder / name, None)
+            except whole.Damaged as error:
+                whole.set_aside(error.path, error.what, "made again")
 
     @property
     def ledger(self) -> Ledger:
@@ -248,47 +312,47 @@ class StudyRecord:
 
     def promise(self, plans: dict[str, Any]) -> None:
         """Note what each run will do, by run id and number of steps (`plan.digests`)."""
-        write_json(self.folder / "plans.json", plans)
+        whole.write(self.folder / "plans.json", plans)
 
     def promised(self) -> dict[str, Any]:
         """What each run was to do; empty for a study that was not planned so."""
-        return files.read_json_or(self.folder / "plans.json", {})
+        return whole.read_or(self.folder / "plans.json", {})
 
     def keep_bases(self, bases: list[dict[str, Any]]) -> None:
         """Note the configuration of each phase's base: {"runs": ids, "settings", "fingerprint"}."""
-        write_json(self.folder / "bases.json", bases)
+        whole.write(self.folder / "bases.json", bases)
 
     def base_of(self, run: str) -> tuple[Settings, str] | None:
         """The base that a run of this study is compared with, and the fingerprint of its text; None if it is no run."""
-        for base in files.read_json_or(self.folder / "bases.json", []):
+        for base in whole.read_or(self.folder / "bases.json", []):
             if run in base["runs"]:
                 return from_plain(base["settings"]), base["fingerprint"]
         return None
 
     def decide(self, decisions: dict[str, Any]) -> None:
         """Note why and when each arm left the race, or that it is in it."""
-        write_json(self.folder / "race.json", decisions)
+        whole.write(self.folder / "race.json", decisions)
 
     def decisions(self) -> dict[str, Any]:
         """Of every arm of a raced study; empty for any other."""
-        return files.read_json_or(self.folder / "race.json", {})
+        return whole.read_or(self.folder / "race.json", {})
 
     def keep_noise(self, noise: dict[str, Any]) -> None:
         """Note what is known of the noise before the first look."""
         make_folder(self.folder)
-        write_json(self.folder / "noise.json", noise)
+        whole.write_twice(self.folder / "noise.json", noise)
 
     def noise(self) -> dict[str, Any] | None:
         """As it was noted; None before."""
-        return files.read_json_or(self.folder / "noise.json", None)
+        return whole.read_either(self.folder / "noise.json", None)
 
     def keep_prior(self, prior: dict[str, Any]) -> None:
         """Note what earlier studies told of the noise when the study was first looked at."""
-        write_json(self.folder / "prior.json", prior)
+        whole.write_twice(self.folder / "prior.json", prior)
 
     def prior(self) -> dict[str, Any] | None:
         """As it was noted, for ever after; None before."""
-        return files.read_json_or(self.folder / "prior.json", None)
+        return whole.read_either(self.folder / "prior.json", None)
 
     def records(self, declared: dict[str, Any] | None = None) -> Iterator[tuple[str, int, Record]]:
         """(arm, seed, record) of every run declared, done or not; `declared`: of a phase, if not of the judged one."""

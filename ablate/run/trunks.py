@@ -129,7 +129,7 @@ def trunks(outputs: Path | str) -> list[Trunk]:
 
 def _names(trunk: Path) -> list[str]:
     """Of all that is in it but the last."""
-    return [str(path.relative_to(trunk)) for path in trunk.rglob("*") if path.is_file()]
+    return [str(path.relative_to(trunk)) for path in trunk.rglob("*") if path.is_file() and path.name != whole.MARKS]
 
 
 def _link(source: Path, target: Path) -> None:

@@ -10,11 +10,17 @@
 `sha256` is of the value, not of its spelling: whoever lays the file out anew changes nothing. Files of one value that
 belong to no folder (`starts.json`, `study.json`, ...) hold a sum of themselves alone. A file without one is of an older
 version, and is read as it is.
+
+    verified.json    {"code.train.bin": [size, modified, changed, inode], ...}    when its sum was right, times in ns
+
+A file whose sum was right is not read again until anything about it has changed: a copy has inodes of its own.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,15 +28,16 @@ from typing import Any
 from ablate.run.files import read_json, write_json
 from ablate.run.settings import UserError
 
-SUM = "sha256"
+SUM, MARKS = "sha256", "verified.json"
 CHANGED = "is not what was written: its sha256 is another"
 
 
 class Damaged(UserError):
-    """A file is not as it was written, or is gone: `path` and `what`."""
+    """A file is not as it was written, or is gone."""
 
-    def __init__(self, path: Path, what: str):
-        super().__init__(f"{path}: {what}")
+    def __init__(self, path: Path, what: str, then: str = ""):
+        super().__init__(f"{path}: {what}{then}")
+        self.path, self.what = path, what
 
 
 def sealed(value: Any) -> Any:
@@ -65,6 +72,27 @@ def read_or(path: Path, default: Any) -> Any:
     return read(path) if path.exists() else default
 
 
+def write_twice(path: Path, value: Any) -> None:
+    """What nothing can make again, and a copy beside it."""
+    write(copy_of(path), value)
+    write(path, value)
+
+
+def read_either(path: Path, default: Any) -> Any:
+    """What was written twice, or its copy where that is damaged; the default where there is no file."""
+    try:
+        return read_or(path, default)
+    except Damaged:
+        value = read(copy_of(path))
+    print(f"{path}: {CHANGED}; taken from its copy", flush=True)
+    write(path, value)
+    return value
+
+
+def copy_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.copy")
+
+
 def digest(value: Any) -> str:
     """sha256 hex of plain data, as it is when it has been written and read; the order of keys does not matter."""
     text = json.dumps(json.loads(json.dumps(value)), sort_keys=True, separators=(",", ":"))
@@ -87,16 +115,75 @@ def file_of(path: Path, size: int | None = None) -> dict[str, Any]:
         return {"size": len(start), SUM: hashlib.sha256(start).hexdigest()}
 
 
-def wrong(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """What is wrong with the first file that is not as it is told."""
-    for name, told in sorted(files.items(), key=lambda one: one[1]["size"]):  # small ones first: they cost nothing
-        path = folder / name
-        if not path.is_file():
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def wrong(
+    folder: Path, files: Mapping[str, Mapping[str, Any]], sum_of: Callable[[Path, str], str] | None = None
+) -> str | None:
+    """What is wrong with the first file that is not as it is told; none is read whose sum was right as it is now.
+
+    sum_of: of a file and the sum that it is told to have, if not all of it is to be read.
+    """
+    found = {}
+    for name, told in files.items():
+        try:
+            found |= states(folder, [name])
+        except OSError:
             return f"{name} is gone"
-        if (size := path.stat().st_size) != told["size"]:
+        if (size := found[name][0]) != told["size"]:
             return f"{name} has {size} bytes, not {told['size']}"
-    found = files_of(folder, files)
-    return next((f"{name} {CHANGED}" for name in sorted(files) if found[name][SUM] != files[name][SUM]), None)
+    known = _known(folder)
+    changed = [name for name, state in found.items() if state != known.get(name)]
+    if what := unlike(folder, {name: files[name] for name in changed}, sum_of):
+        return what
+    if changed:
+        remember(folder, known | found)
+    return None
+
+
+def unlike(
+    folder: Path, files: Mapping[str, Mapping[str, Any]], sum_of: Callable[[Path, str], str] | None = None
+) -> str | None:
+    """As `wrong`, but all are read, several at once, whatever is known of them. Raises OSError for one that is gone."""
+
+    def is_right(name: str) -> bool:
+        told = files[name][SUM]
+        return told == (sum_of(folder / name, told) if sum_of else sha256_of(folder / name))
+
+    with ThreadPoolExecutor() as threads:
+        right = dict(zip(files, threads.map(is_right, files), strict=True))
+    return next((f"{name} {CHANGED}" for name in files if not right[name]), None)
+
+
+def set_aside(path: Path, what: str, again: str) -> None:
+    """Say what is wrong with a folder or a file and take it out of the way, where no command looks for one."""
+    aside = path.with_name(f".{path.name}.damaged")
+    print(f"{path}: {what}; set aside as {aside.name}, and {again}", flush=True)
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    with contextlib.suppress(FileNotFoundError):  # another process was first
+        path.replace(aside)
+
+
+def states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
+    stats = {name: (folder / name).stat() for name in names}
+    return {name: [s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name, s in stats.items()}
+
+
+def remember(folder: Path, found: dict[str, list[int]]) -> None:
+    """That these files are what they should be, as they are now."""
+    with contextlib.suppress(UserError):  # of a folder that cannot be written: the next start looks again
+        write_json(folder / MARKS, found)
+
+
+def _known(folder: Path) -> dict[str, list[int]]:
+    try:
+        return dict(json.loads((folder / MARKS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _parted(value: Any) -> tuple[Any, str | None]:

@@ -24,13 +24,13 @@ from ablate.data.tokens import opened
 from ablate.run.record import StudyRecord, run_record, study_record
 from ablate.run.settings import UserError
 from ablate.run.trunks import Growth
+from ablate.sweep import claims, trunk
 from ablate.sweep import study as studies
-from ablate.sweep import trunk
 from ablate.sweep.audit import ask, rescore
 from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.executors.local import Local
 from ablate.sweep.executors.slurm import Slurm
-from ablate.sweep.worker import Task
+from ablate.sweep.worker import Task, set_aside_damaged
 
 if TYPE_CHECKING:
     from ablate.verdict.validity.trust import Conclusion
@@ -44,6 +44,8 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     console = console or Console(highlight=False, soft_wrap=True)
     where = plan.arms[0].settings.where
     record = study_record(where.outputs, plan.study.name)
+    if not where.dry_run:
+        mend(plan, record)
     begin(plan)
     # imported while the executor begins: torch, pictures and tables take seconds
     from ablate.sweep.cost import prospect
@@ -73,6 +75,14 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
         raise UserError(
             f"{record.name} is void: {', '.join(dict.fromkeys(finding.check for finding in conclusion.broken))}"
         )
+
+
+def mend(plan: studies.Plan, record: StudyRecord) -> None:
+    """Set aside what is damaged, so that it is trained or written again as what is missing is."""
+    record.mend()
+    with claims.planning(plan.arms[0].settings.where.outputs):
+        for run in plan.distinct():
+            set_aside_damaged(run_record(run.settings.where.outputs, run.id))
 
 
 def submit(task: Task, console: Console | None = None) -> dict[str, Any]:

@@ -157,7 +157,8 @@ class Plan:
 def _end_of(run: Run) -> str:
     """The `start` of what begins with a run's final weights."""
     record = run_record(run.settings.where.outputs, run.id)
-    result = (record.result() or {}) if run.known else {}
+    whole = run.known and not record.damage()  # a damaged one will be trained again
+    result = (record.result() or {}) if whole else {}
     finished = result.get("outcome") == "finished"
     return str(Start("run", run.id, result["weights_sha256"] if finished else f"{TO_COME}{run.id}"))
 

@@ -77,6 +77,7 @@ def alone(settings: Settings) -> Task:
 def train(task: Task) -> dict[str, Any]:
     """Train one run in this process, or look up its result when it is done. The record says why a run failed."""
     record, outputs = task.record, task.settings.where.outputs
+    set_aside_damaged(record)
     if record.done:
         _ask(task)
         return record.result() or {}
@@ -93,6 +94,12 @@ def train(task: Task) -> dict[str, Any]:
             result = train_run(task.settings, corpus, record, chosen)
     _ask(task)
     return result
+
+
+def set_aside_damaged(record: Record) -> None:
+    """Of a run that is done. One that is not looks after itself (`run.checkpoints`)."""
+    if record.done and (what := record.damage()):
+        record.set_aside(what)
 
 
 def _ask(task: Task) -> None:

@@ -68,6 +68,9 @@ class Kept(Record):
     def failure(self) -> dict[str, Any] | None:
         return None if self.done else self.outcome
 
+    def damage(self) -> None:
+        """A book says what it says: it holds no sums."""
+
     def environment(self) -> dict[str, Any]:
         return dict(self.machine)
 

@@ -264,7 +264,10 @@ def _after(run: Run, before: Evidence) -> Run:
 
 
 def run_of(arm: str, seed: int, record: Record, scope: Scope) -> Run:
-    """A run with what became of it."""
+    """A run with what became of it; one that is damaged is told, and withholds nothing but itself."""
+    if what := record.damage():
+        again = "the command that trains the study trains it again"
+        return Run(arm, seed, record, "damaged", f"{what}; {again}", {})
     if result := record.result():
         outcome, reason = result["outcome"], result.get("reason")
         loss = METRICS["micro"].value(result, scope)  # of all text, so that no domain is left out

@@ -11,10 +11,10 @@ from ablate.corpus.copies import Copies
 from ablate.corpus.document import Document
 from ablate.data.documents import cleaned, held_out, key
 from ablate.data.questions import question
-from ablate.data.shards import sha256_of
 from ablate.data.text import open_source, share_of
 from ablate.data.tokens import Corpus
 from ablate.run.settings import Data
+from ablate.run.whole import sha256_of
 
 
 def write_jsonl(path: Path, rows: list[dict]) -> None:

@@ -15,12 +15,12 @@ import pytest
 from small import intact, small_data, splits_of, write_corpora, write_jsonl  # pyrefly: ignore  # beside this file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from ablate.data import proof
 from ablate.data.heldout import texts_of
-from ablate.data.shards import sha256_of
 from ablate.data.tokens import num_spans, opened, prepare, prepared
 from ablate.prepare import describe
+from ablate.run import whole
 from ablate.run.settings import Data, UserError
+from ablate.run.whole import sha256_of
 
 SECONDS = 20  # that another process may take to say something
 
@@ -31,6 +31,28 @@ def refused(data: Data, outputs: Path) -> str:
         prepare(data, outputs)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def mended(data: Data, outputs: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What is said of damaged text that is set aside and prepared again, to the byte."""
+    folder, written = (found := prepared_before(outputs)), (found / "manifest.json").exists()
+    with pytest.raises(UserError, match=r"; ablate prepare and train prepare it again$"):
+        opened(folder)
+    capsys.readouterr()
+    corpus = prepare(data, outputs)
+    assert corpus.folder == folder
+    assert intact(corpus)
+    aside = folder.with_name(f".{folder.name}.damaged")
+    assert (aside / "manifest.json").exists() == written
+    said = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in said if "set aside" in line]
+    assert line.endswith(f"; set aside as {aside.name}, and prepared again")
+    return line.removeprefix(f"{folder}: ").partition("; set aside")[0]
+
+
+def prepared_before(outputs: Path) -> Path:
+    (manifest,) = (outputs / "data").glob("[!.]*/tokenizer.json")
+    return manifest.parent
 
 
 @pytest.fixture
@@ -278,35 +300,31 @@ def test_tokenizer_that_rewrites_text_is_refused(corpora, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["told.validation.bin", "tokenizer.json", "bytes_per_token.npy"])
-def test_truncated_file_is_named(corpora, tmp_path, name):
+def test_truncated_file_is_named_and_made_again(corpora, tmp_path, capsys, name):
     path = prepare(small_data(corpora), tmp_path).folder / name
     size = path.stat().st_size
     os.truncate(path, size - 2)
-    message = refused(small_data(corpora), tmp_path)
-    assert message == (
-        f"{path.parent}: {name} has {size - 2} bytes, not {size}; delete this folder, and it will be prepared again"
-    )
+    assert mended(small_data(corpora), tmp_path, capsys) == f"{name} has {size - 2} bytes, not {size}"
     path.unlink()
-    assert f"{name}: No such file" in refused(small_data(corpora), tmp_path)
+    with pytest.raises(UserError, match=f": {name} is gone; ablate prepare and train prepare it again"):
+        opened(path.parent)
 
 
 @pytest.mark.parametrize("name", ["told.train.bin", "told.validation.bin", "tokenizer.json", "sources.json"])
-def test_changed_file_is_found_by_its_hash(corpora, tmp_path, name):
+def test_changed_file_is_found_by_its_hash_and_made_again(corpora, tmp_path, capsys, name):
     """Of the same size, and with the time of the old one."""
     path = prepare(small_data(corpora), tmp_path).folder / name
     before, content = path.stat(), bytearray(path.read_bytes())
     content[100] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    wanted = f"{path.parent}: {name} is not what was written: its sha256 is another; delete this folder"
-    assert refused(small_data(corpora), tmp_path).startswith(wanted)
-    with pytest.raises(UserError, match="its sha256 is another"):
-        opened(path.parent)
+    wanted = f"{name} is not what was written: its sha256 is another"
+    assert mended(small_data(corpora), tmp_path, capsys) == wanted
 
 
 def test_a_file_is_hashed_once(corpora, tmp_path, monkeypatch):
     hashed = list[str]()
-    monkeypatch.setattr(proof, "sha256_of", lambda path: [hashed.append(path.name), sha256_of(path)][1])
+    monkeypatch.setattr(whole, "sha256_of", lambda path: [hashed.append(path.name), sha256_of(path)][1])
     corpus = prepare(small_data(corpora), tmp_path)
     assert not hashed  # it was when it was written
     copied = shutil.copytree(corpus.folder, tmp_path / "copied")
@@ -320,13 +338,13 @@ def test_a_file_is_hashed_once(corpora, tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_written_is_looked_at_all_the_same(corpora, tmp_path):
     folder = prepare(small_data(corpora), tmp_path).folder
-    (folder / proof.NAME).unlink()
-    (folder / proof.NAME).mkdir()  # so that nothing can be written there, by whomever
+    (folder / whole.MARKS).unlink()
+    (folder / whole.MARKS).mkdir()  # so that nothing can be written there, by whomever
     assert opened(folder).domains == ("asked", "told")
     assert not list(folder.glob(".*"))
 
 
-def test_other_manifest_is_named_by_what_differs(corpora, tmp_path):
+def test_other_manifest_is_told_by_what_differs(corpora, tmp_path, capsys):
     path = prepare(small_data(corpora), tmp_path).folder / "manifest.json"
     written = json.loads(path.read_text())
     for keys, message in {
@@ -342,21 +360,23 @@ def test_other_manifest_is_named_by_what_differs(corpora, tmp_path):
             place = place[key]
         place[keys[-1]] = 99
         path.write_text(json.dumps(changed))
-        assert f"manifest.json differs in {message}" in refused(small_data(corpora), tmp_path)
+        prepare(small_data(corpora), tmp_path)
+        assert f"manifest.json differs in {message}" in capsys.readouterr().out
     for damaged in (b"{", b"{}", b"[]", b"null", b"\xff\xfe"):
         path.write_bytes(damaged)
-        assert "manifest.json cannot be read" in refused(small_data(corpora), tmp_path)
+        assert "manifest.json cannot be read" in mended(small_data(corpora), tmp_path, capsys)
     path.unlink()
-    assert "manifest.json: No such file" in refused(small_data(corpora), tmp_path)
+    assert "manifest.json: No such file" in mended(small_data(corpora), tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("end", 5), ("fingerprint", "0" * 64), ("files", {}), ("domains", {"told": {"train": 9}})]
 )
-def test_an_edited_manifest_is_refused(corpora, tmp_path, key, value):
+def test_an_edited_manifest_is_not_believed(corpora, tmp_path, capsys, key, value):
     path = prepare(small_data(corpora), tmp_path).folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
-    assert "manifest.json is not what was written: its sha256 is another" in refused(small_data(corpora), tmp_path)
+    wanted = "manifest.json is not what was written: its sha256 is another"
+    assert mended(small_data(corpora), tmp_path, capsys) == wanted
 
 
 def test_a_damaged_folder_is_no_matter_to_its_neighbours(corpora, tmp_path):
@@ -371,9 +391,9 @@ def test_a_damaged_folder_is_no_matter_to_its_neighbours(corpora, tmp_path):
 @pytest.mark.parametrize("damaged", [b"[]", b"null", b"5", b"\xff", b"{"])
 def test_damaged_notes_of_what_was_verified_are_made_anew(corpora, tmp_path, damaged):
     corpus = prepare(small_data(corpora), tmp_path)
-    (corpus.folder / proof.NAME).write_bytes(damaged)
+    (corpus.folder / whole.MARKS).write_bytes(damaged)
     assert opened(corpus.folder) == corpus
-    assert sorted(json.loads((corpus.folder / proof.NAME).read_text())) == sorted(corpus.manifest["files"])
+    assert sorted(json.loads((corpus.folder / whole.MARKS).read_text())) == sorted(corpus.manifest["files"])
 
 
 def test_two_at_once(start, corpora, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from runs import elsewhere, interrupt, record_of, train_run
 
-from ablate.fit import checkpoint
+from ablate.run import checkpoints
 from ablate.run.record import Record
 from ablate.run.settings import Settings
 
@@ -41,15 +41,15 @@ def stopped(tiny: Callable[..., Settings], tmp_path: Path) -> Callable[[], tuple
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "trainer.json"])
 def test_a_run_goes_on_from_the_checkpoint_before_one_that_is_damaged(tiny, stopped, capfd, name, damage):
     settings, record = stopped()
-    before, last = checkpoint.saved(record.checkpoints)
+    before, last = checkpoints.saved(record.checkpoints)
     damage(last / name)
-    assert checkpoint.newest(record.checkpoints) == before
+    assert checkpoints.newest(record.checkpoints) == before
     assert train_run(settings)["weights_sha256"] == train_run(tiny())["weights_sha256"]
     (line,) = [line for line in capfd.readouterr().out.splitlines() if "removed" in line]
     assert line.startswith(f"{last}: ")
     assert name in line
-    assert line.endswith(f"the run goes on from step {checkpoint.step_of(before)}")
-    assert [start["step"] for start in record.starts()] == [0, checkpoint.step_of(before)]
+    assert line.endswith(f"the run goes on from step {checkpoints.step_of(before)}")
+    assert [start["step"] for start in record.starts()] == [0, checkpoints.step_of(before)]
     assert record.rows("train") == sorted(record.rows("train"), key=lambda row: row["step"])
 
 
@@ -58,7 +58,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_one_that_is_damaged(tiny, stop
 def test_a_run_begins_anew_when_what_it_noted_is_damaged(tiny, stopped, capfd, name):
     settings, record = stopped()
     flipped(record.folder / name, 0.1)
-    assert checkpoint.newest(record.checkpoints) is None
+    assert checkpoints.newest(record.checkpoints) is None
     assert train_run(settings)["weights_sha256"] == train_run(tiny())["weights_sha256"]
     assert capfd.readouterr().out.count("removed, and the run begins anew") == 2
     assert [start["step"] for start in record.starts()] == [0]
@@ -67,7 +67,7 @@ def test_a_run_begins_anew_when_what_it_noted_is_damaged(tiny, stopped, capfd, n
 def test_rows_past_the_checkpoint_are_written_again(stopped):
     settings, record = stopped()
     rows = record.folder / "metrics.jsonl"
-    noted = checkpoint.rows_size(checkpoint.newest(record.checkpoints))
+    noted = checkpoints.rows_size(checkpoints.saved(record.checkpoints)[-1])
     assert noted < rows.stat().st_size
     with rows.open("ab") as file:
         file.write(b'{"kind": "train", "step": 15, \xff')  # cut short, and damaged
@@ -78,26 +78,26 @@ def test_rows_past_the_checkpoint_are_written_again(stopped):
 
 def test_what_is_no_whole_checkpoint_is_none(stopped):
     _, record = stopped()
-    before, last = checkpoint.saved(record.checkpoints)
+    before, last = checkpoints.saved(record.checkpoints)
     (record.checkpoints / "step-abc").mkdir()
     (record.checkpoints / "step-00000015").mkdir()
     assert record.saved_step == 15  # by its name alone
-    assert checkpoint.newest(record.checkpoints) == last
-    assert checkpoint.newest(record.checkpoints, until=checkpoint.step_of(last) - 1) == before
-    assert checkpoint.newest(record.checkpoints, until=1) is None
+    assert checkpoints.newest(record.checkpoints) == last
+    assert checkpoints.newest(record.checkpoints, until=checkpoints.step_of(last) - 1) == before
+    assert checkpoints.newest(record.checkpoints, until=1) is None
     shutil.rmtree(record.checkpoints)
-    assert checkpoint.newest(record.checkpoints) is None
+    assert checkpoints.newest(record.checkpoints) is None
 
 
 @pytest.mark.parametrize("place", [0.02, 0.3, 0.6, 0.97])
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "trainer.json"])
 def test_any_bit_of_a_checkpoint_counts(stopped, name, place):
     _, record = stopped()
-    last = checkpoint.newest(record.checkpoints)
+    last = checkpoints.newest(record.checkpoints)
     assert last
     whole = (last / name).read_bytes()
     for bit in range(8):
         flipped(last / name, place, bit)
-        assert checkpoint.wrong(last), bit
+        assert checkpoints.wrong(last), bit
         (last / name).write_bytes(whole)
-    assert checkpoint.wrong(last) is None
+    assert checkpoints.wrong(last) is None

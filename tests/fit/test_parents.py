@@ -60,8 +60,8 @@ def test_a_parent_may_be_renamed_and_other_weights_are_another_child(child, pare
     assert record_of(resolved(tiny(start="run:copy", tokens=4096))).id == record_of(settings).id
     weights = {name: value + 1 for name, value in load_file(copy / "weights.safetensors").items()}
     save_file(weights, copy / "weights.safetensors")
-    result = json.loads((copy / "result.json").read_text())
-    (copy / "result.json").write_text(json.dumps(result | {"weights_sha256": checkpoint.sha256(weights)}))
+    result = (edited := Record(copy)).result() or {}
+    edited.finish(result | {"weights_sha256": checkpoint.sha256(weights)})
     assert record_of(resolved(tiny(start="run:copy", tokens=4096))).id != record_of(settings).id
 
 

@@ -17,6 +17,7 @@ from ablate.fit.module import Pretraining
 from ablate.fit.trace import STREAMS
 from ablate.model import budget, match
 from ablate.plan.timeline import timeline
+from ablate.run import checkpoints
 from ablate.run.identity import SEMANTICS
 from ablate.run.settings import UserError
 from ablate.scores.metrics import bits_per_byte
@@ -101,7 +102,7 @@ def test_asked_to_stop_it_saves_and_says_so(tiny, tmp_path, forkserver, number, 
     record, left = asked_to_stop(settings, forkserver, number)
     assert left == code
     assert (record.failure() or {})["outcome"] == "interrupted"
-    assert checkpoint.newest(record.checkpoints)
+    assert checkpoints.newest(record.checkpoints)
 
 
 def test_one_request_that_arrives_twice_is_one_and_a_later_one_is_impatience(tmp_path, monkeypatch):
@@ -200,7 +201,7 @@ def test_a_full_disk_leaves_no_checkpoint_that_would_be_believed(tiny, tmp_path)
         with pytest.raises(UserError, match="cannot write"):
             train_run(settings)
         assert not record_of(settings).done
-        assert checkpoint.newest(record_of(settings).checkpoints) is None
+        assert checkpoints.newest(record_of(settings).checkpoints) is None
     finally:
         subprocess.run(["umount", disk], check=True)
 

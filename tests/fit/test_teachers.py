@@ -1,7 +1,6 @@
 """A student learns from a teacher's predictions: the teacher is known by its weights, paid for and never trained."""
 
 import io
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -185,8 +184,8 @@ def test_a_teacher_is_known_by_its_weights_and_so_are_trunks(student, teacher):
     assert timeline(same).key(3, "text") == timeline(settings).key(3, "text")
     weights = {name: value + 1 for name, value in load_file(copy / "weights.safetensors").items()}
     save_file(weights, copy / "weights.safetensors")
-    result = json.loads((copy / "result.json").read_text())
-    (copy / "result.json").write_text(json.dumps(result | {"weights_sha256": checkpoint.sha256(weights)}))
+    result = (edited := Record(copy)).result() or {}
+    edited.finish(result | {"weights_sha256": checkpoint.sha256(weights)})
     other = student({"teacher": "run:copy"})
     assert record_of(other).id != record_of(settings).id
     assert timeline(other).key(3, "text") != timeline(settings).key(3, "text")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.run import machine
+from ablate.run import machine, whole
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.optimizer import Optimizer
 from ablate.run.record import DECLARED, Record, StudyRecord, run_record, study_record
@@ -23,7 +23,7 @@ def record(tmp_path) -> Record:
     return run_record(tmp_path, "a128x4-1024-s0-01234567")
 
 
-def begin(record: Record, settings: Settings | None = None, rows: int = 0) -> Record:
+def begin(record: Record, settings: Settings | None = None, rows: int | None = None) -> Record:
     record.begin(settings or Settings(), "data", {"gpu": None}, rows)
     return record
 
@@ -223,7 +223,8 @@ def test_study_reads_what_was_written_and_finds_its_runs(tmp_path):
         ("more", 0, "c"),
     ]
     assert [record.done for *_, record in found] == [False, False, True]
-    assert json.loads((tmp_path / "studies" / "mix" / "study.json").read_text()) == study.read()
+    written = json.loads((tmp_path / "studies" / "mix" / "study.json").read_text())
+    assert written == study.read() | {"sha256": whole.digest(study.read())}
 
 
 def test_missing_study_names_those_present(tmp_path):

@@ -19,5 +19,5 @@ def test_text_that_was_damaged_since_it_was_prepared_is_refused(tiny, tmp_path):
     task = alone(tiny(where={"outputs": str(tmp_path)}))
     path = task.corpus / "qa.train.bin"
     os.truncate(path, path.stat().st_size - 2)
-    with pytest.raises(UserError, match=r"qa\.train\.bin has \d+ bytes, not \d+; delete this folder"):
+    with pytest.raises(UserError, match=r"qa\.train\.bin has \d+ bytes, not \d+; ablate prepare and train prepare it"):
         train(task)

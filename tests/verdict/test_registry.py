@@ -1,7 +1,6 @@
 """Which pairs of runs tell of the noise of which arm: judged by what stands on disk."""
 
 import dataclasses
-import json
 import math
 
 import numpy as np
@@ -137,15 +136,14 @@ def recorded(folder, name: str, **changes) -> Evidence:
 
 def rename_runs(evidence: Evidence) -> Evidence:
     """Other runs than those of a study of the same seeds: new ids."""
-    path = evidence.study.folder / "study.json"
-    declaration = json.loads(path.read_text())
+    declaration = evidence.study.read()
     for seeds in declaration["runs"].values():
         for seed, run in seeds.items():
             folder = evidence.study.folder.parent.parent / "runs" / run
             seeds[seed] = f"{run}-{evidence.study.name}"
             if folder.exists():
                 folder.rename(folder.with_name(seeds[seed]))
-    path.write_text(json.dumps(declaration))
+    evidence.study.write(declaration)
     return read(evidence.study)
 
 

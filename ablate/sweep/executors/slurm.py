@@ -23,7 +23,7 @@ from submitit import SlurmExecutor
 from submitit.core.utils import UncompletedJobError
 
 from ablate.run import failures
-from ablate.run.files import make_folder
+from ablate.run.files import make_folder, make_private
 from ablate.run.settings import UserError, Where
 from ablate.run.trunks import trunk_record
 from ablate.sweep.claims import state
@@ -80,7 +80,7 @@ class Slurm(Executor):
     def _poll(self) -> None:
         """Ask Slurm, take note, and submit the runs that have no job."""
         folder = Path(self.where.outputs) / "slurm"
-        make_folder(folder)
+        make_private(folder)  # submitit keeps pickles there, and jobs run what is in them
         # of two launchers at once, the second sees what the first has submitted
         with FileLock(folder / "submit.lock"):
             try:

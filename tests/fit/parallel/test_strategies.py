@@ -22,6 +22,7 @@ from ablate.data.windows import IGNORED, Windows
 from ablate.fit import checkpoint
 from ablate.fit.module import share
 from ablate.fit.parallel import processes, strategy, zero
+from ablate.run import checkpoints
 from ablate.run.parse import from_config
 from ablate.run.record import Record
 from ablate.run.settings import Settings, SettingsError
@@ -119,7 +120,7 @@ def assert_agree(record: Record, whole: Record, steps: range) -> None:
 def test_losses_and_checkpoints_are_those_of_one_process(name, halves, whole):
     half, one = halves(name), halves("single")
     assert_agree(half, whole, range(1, HALF + 1))
-    (folder,), (expected,) = checkpoint.saved(half.checkpoints), checkpoint.saved(one.checkpoints)
+    (folder,), (expected,) = checkpoints.saved(half.checkpoints), checkpoints.saved(one.checkpoints)
     for file in ("weights.safetensors", "optimizer.safetensors"):
         tensors, wanted = load_file(folder / file), load_file(expected / file)
         assert tensors.keys() == wanted.keys()
@@ -204,7 +205,7 @@ def test_asked_to_stop_all_processes_save(spread, forkserver):
     record, code = asked_to_stop(settings, forkserver, signal.SIGTERM)
     assert code == 128 + signal.SIGTERM
     assert (record.failure() or {})["outcome"] == "interrupted"
-    assert checkpoint.newest(record.checkpoints)
+    assert checkpoints.newest(record.checkpoints)
 
 
 @pytest.mark.timeout(180)  # one that does not wait for the others leaves them waiting for ever
