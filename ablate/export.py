@@ -26,10 +26,12 @@ from ablate.run.settings import UserError
 if TYPE_CHECKING:
     from ablate.model.language import LanguageModel
 
-WHAT = "Write a finished run as a folder that another program loads."
+WHAT = "Write a finished run as a folder that another program loads, and compare what it then computes."
 EXAMPLES = """\
   ablate export a128x4-1024-s0             to outputs/exports/<id>/hf
-  ablate export mix_sweep/share_40/0 --to safetensors --out my-model"""
+  ablate export mix_sweep/share_40/0 --to safetensors --out my-model
+  ablate export 48d1b140 --to vllm         writes nothing: ready, or why not
+  ablate export --verify my-model          whether a single bit has changed"""
 
 VLLM = "vllm"  # no form: whether it could be served
 UNCHECKED = "not checked: --no-check"

@@ -20,8 +20,10 @@ from ablate.interchange import checked, hf
 from ablate.interchange.forms import FORMS
 from ablate.interchange.texts import SCRIPTS, texts
 from ablate.model import match
+from ablate.model.attention import Attention
 from ablate.model.language import LanguageModel
 from ablate.model.linear import packed_bytes
+from ablate.model.mixers import MIXERS
 from ablate.run.files import sums
 from ablate.run.identity import run_id
 from ablate.run.parse import from_plain
@@ -235,3 +237,18 @@ def test_what_cannot_be_asked_or_is_not_installed_is_one_line(trained, tmp_path,
     assert not list(tmp_path.glob("*model*"))
     export.main([str(record.folder), "--to", "vllm"])
     assert "not ready for vLLM 0.33: size.heads=2: heads are 16 wide" in capsys.readouterr().out
+
+
+class Halved(Attention):
+    """Of the same name, the same settings and the same weights as attention."""
+
+    def forward(self, x_BLD):
+        return 0.5 * super().forward(x_BLD)
+
+
+def test_a_mixer_of_ones_own_is_refused_by_every_form_but_ours(tiny, monkeypatch):
+    monkeypatch.setitem(MIXERS, "A", Halved)
+    leaving = whole(tiny(size=SIZE))
+    for name, form in FORMS.items():
+        for type in form.types or ("",):
+            assert bool(form.misfit(leaving, type)) == (name != "safetensors"), name
