@@ -27,6 +27,7 @@ from ablate.run.machine import environment
 from bench.aa import aa
 from bench.after import after
 from bench.checker import checker
+from bench.compress import compress
 from bench.confounds import confounds
 from bench.decode import decode
 from bench.extrapolation import extrapolation
@@ -58,6 +59,7 @@ BENCHES: dict[str, Bench] = {
     "speed": speed,
     "after": after,
     "checker": checker,
+    "compress": compress,
     "precision": precision,
     "waiting": waiting,
     "startup": startup,
