@@ -21,7 +21,7 @@ from ablate.model.language import VALUE, LanguageModel
 from ablate.run import parts
 from ablate.run.record import run_record
 from ablate.run.settings import Settings, SettingsError
-from ablate.run.start import Start, parse, teacher_of
+from ablate.run.start import PHASE, Start, parse, teacher_of
 from ablate.run.whole import sha256_of
 
 
@@ -32,7 +32,7 @@ def resolved(settings: Settings) -> Settings:
     Raises UserError for a teacher that is missing, unfinished or damaged, or has other tokens.
     """
     start = teacher_of(settings)
-    if start is None:
+    if start is None or start.kind == PHASE:  # the launcher knows which run that is
         return settings
     outputs = Path(settings.where.outputs)
     teacher = _found(start, outputs)
@@ -54,7 +54,7 @@ def resolved(settings: Settings) -> Settings:
 
 def check_cut(settings: Settings, tokenizer: Path, whose: str) -> None:
     """Raise SettingsError unless the teacher, if there is one, has this tokenizer."""
-    if start := teacher_of(settings):
+    if (start := teacher_of(settings)) and start.kind != PHASE:
         _check_same(start, _found(start, Path(settings.where.outputs)), tokenizer, whose)
 
 

@@ -60,7 +60,8 @@ def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
     make_folder(folder)
     detailed = strips.foremost(conclusion.verdicts, DETAILED)
     arms = [arm for arm in [evidence.base, *(v.arm for v in detailed)] if evidence.finished(arm)]
-    estimated = [curves.estimate(evidence, arm, domain) for arm in arms for domain in evidence.domains]
+    trained = [arm for arm in arms if any(run.result["step"] for run in evidence.finished(arm).values())]
+    estimated = [curves.estimate(evidence, arm, domain) for arm in trained for domain in evidence.domains]
     eps = compare.smallest_effects(evidence, conclusion.past)
     chain = _chain(evidence)
     pictures = _pictures(_drawings(evidence, conclusion.verdicts, estimated, eps, chain), folder)

@@ -53,7 +53,7 @@ def _check_distill(s: Settings) -> None:
             allowed = f"left out with objective={s.objective}, which has no teacher"
             _require(value == usual[name], f"distill.{name}", value, allowed)
         return
-    allowed = "run:<id of a finished run> or folder:<folder of transformers> with objective=distill"
+    allowed = "run:<id of a finished run>, folder:<folder of transformers> or phase:<one before> with objective=distill"
     _require(teacher is not None, "distill.teacher", asked.teacher, allowed)
     mixes = asked.kind == "jensen_shannon" or asked.beta == usual["beta"]
     _require(mixes, "distill.beta", asked.beta, f"left out with distill.kind={asked.kind}; jensen_shannon has it")

@@ -3,6 +3,7 @@
     none                                drawn from the seed
     run:a64x2-256-s0-3f9c01ab           the final weights of a finished run in the same outputs
     folder:models/SmolLM2-135M          a folder that transformers loads, its tokenizer.json beside the weights
+    phase:pretrain                      of a teacher: what the run's own chain was after that phase of its study
 
 Before the run's id is known the parent is looked up (`fit.parents.resolved`), and the sha256 of its weights is
 written behind it: `run:a64x2-256-s0-3f9c01ab@5e0c...`. Of all this the id hashes the sha256 alone, so that a parent
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 
 from ablate.run.settings import Settings, SettingsError
 
-NONE = "none"
+NONE, PHASE = "none", "phase"
 TO_COME = "after "  # and an id, in the place of the sha256: of a parent that is still to be trained (`sweep.study`)
-_START = re.compile(rf"(?P<kind>run|folder):(?P<place>.+?)(@(?P<sha256>[0-9a-f]{{64}}|{TO_COME}.+))?")
+_START = re.compile(rf"(?P<kind>run|folder|phase):(?P<place>.+?)(@(?P<sha256>[0-9a-f]{{64}}|{TO_COME}.+))?")
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ def parse(text: str, key: str = "start") -> Start | None:
     if text == NONE:
         return None
     found = _START.fullmatch(text)
-    if not found:
+    if not found or (key == "start" and found["kind"] == PHASE):
         allowed = "none, run:<id of a finished run> or folder:<folder of transformers>"
+        allowed += "" if key == "start" else ", or in a study phase:<one before>"
         raise SettingsError(f"{key}={text}: must be {allowed}")
     return Start(found["kind"], found["place"], found["sha256"] or "", key)
 
@@ -63,6 +65,8 @@ def weights_of(text: str, key: str = "start") -> str:
     parent = parse(text, key)
     if parent is None:
         return NONE
+    if parent.kind == PHASE:  # of an arm, whose runs have each their own
+        return parent.name
     assert parent.sha256, f"{key}={text} has not been looked up; see fit.parents.resolved"
     return parent.sha256
 

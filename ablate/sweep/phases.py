@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ablate.data.tokens import cut_by
 from ablate.run.settings import Settings, SettingsError, Study
-from ablate.run.start import NONE
+from ablate.run.start import NONE, PHASE, teacher_of
 from ablate.scores import metrics
 from ablate.sweep import study as studies
 from ablate.sweep.controls import with_controls
@@ -48,9 +48,11 @@ def phased(study: Study, composer: Callable[[list[str]], Settings], fixed: list[
 
     named, plan = _arms(study), None
     for phase in phases:
+        earlier = list(phases)[: list(phases).index(phase)]
         arms = {name: compose(phase, more.get(phase, [])) for name, more in named.items()}
         plan = studies.plan(study, compose(phase, []), arms, phase, plan)
         _check_models(plan)
+        _check_teachers(plan, earlier)
     assert plan
     for arm in plan.arms:
         metrics.check_judged(arm.settings)
@@ -107,6 +109,14 @@ def _by_phase(study: Study, key: str, overrides: list[str] | ByPhase) -> ByPhase
     if unknown := [name for name in overrides if name not in study.phases]:
         raise SettingsError(f"{key}.{unknown[0]}: must be one of study.phases: {names}")
     return overrides
+
+
+def _check_teachers(plan: Plan, earlier: list[str]) -> None:
+    """A teacher that is named by its phase is of one before."""
+    for arm in plan.arms:
+        if (teacher := teacher_of(arm.settings)) and teacher.kind == PHASE and teacher.place not in earlier:
+            allowed = f"of a phase before {plan.phase}: {', '.join(earlier) or 'there is none'}"
+            raise SettingsError(f"{teacher.setting}: must be {allowed}")
 
 
 def _check_models(plan: Plan) -> None:

@@ -19,6 +19,7 @@ id, which begins with `~`; `refreshed` looks again. A difference of an arm in th
 """
 
 import dataclasses
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,7 +34,7 @@ from ablate.run.identity import canonical, difference, digest, key_in_words, rec
 from ablate.run.parse import unknown_key
 from ablate.run.record import StudyRecord, plain, run_record
 from ablate.run.settings import Settings, SettingsError, Study
-from ablate.run.start import TO_COME, Start, parse
+from ablate.run.start import PHASE, TO_COME, Start, parse, teacher_of
 from ablate.verdict import history
 
 PROMISES = 16  # of a run, that its trace is held against
@@ -128,9 +129,26 @@ class Plan:
             id = record_name(settings, arm.corpus.fingerprint)
             return Run(arm.name, seed, settings, id, arm.corpus, self.phase)
         parent = self.before.run(self.before.named(arm.name), seed)
-        settings = dataclasses.replace(settings, start=_end_of(parent))
-        id = ("" if _is_known(settings.start) else "~") + record_name(settings, arm.corpus.fingerprint)
+        settings = self._taught(dataclasses.replace(settings, start=_end_of(parent)), arm, seed)
+        known = _is_known(settings.start) and _is_known(settings.distill.teacher)
+        id = ("" if known else "~") + record_name(settings, arm.corpus.fingerprint)
         return Run(arm.name, seed, settings, id, arm.corpus, self.phase, parent)
+
+    def _taught(self, settings: Settings, arm: Arm, seed: int) -> Settings:
+        """With the run of the arm and seed for a teacher that is named by its phase, and with what it costs."""
+        teacher = teacher_of(settings)
+        if teacher is None or teacher.kind != PHASE:
+            return settings
+        plan = next(plan for plan in self.chain if plan.phase == teacher.place)
+        run = plan.run(plan.named(arm.name), seed)
+        budget = importlib.import_module("ablate.model.budget")  # loads torch
+        lengths = tuple(sorted(set(settings.length.lengths)))
+        theirs = run.settings
+        cost = budget.of_model(theirs.model, budget.of(theirs).size, theirs.data.vocabulary, lengths)
+        distill = dataclasses.replace(
+            settings.distill, teacher=_end_of(run), flops=cost["forward_flops"], parameters=cost["parameters"]
+        )
+        return dataclasses.replace(settings, distill=distill)
 
     def named(self, name: str) -> Arm:
         """The arm or control of that name."""

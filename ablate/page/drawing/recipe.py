@@ -104,10 +104,11 @@ def _schedule_names(
 
 
 def _distinct_lines(evidence: Evidence, key: str) -> dict[tuple[tuple[float, ...], tuple[float, ...]], list[str]]:
-    """{(tokens, values): arms that have them}, from the first finished seed of each arm."""
+    """{(tokens, values): arms that have them}, from the first finished seed of each arm that took steps."""
     lines: dict[tuple[tuple[float, ...], tuple[float, ...]], list[str]] = {}
     for arm in [evidence.base, *evidence.arms]:
         for run in list(evidence.finished(arm).values())[:1]:
             line = tuple(row["tokens"] for row in run.steps), tuple(row[key] for row in run.steps)
-            lines.setdefault(line, []).append(arm)
+            if run.steps:
+                lines.setdefault(line, []).append(arm)
     return lines
