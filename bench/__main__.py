@@ -35,6 +35,7 @@ from bench.filters import filters
 from bench.flips import flips
 from bench.mixers import mixers
 from bench.mixtures import mixtures
+from bench.monitor import monitor
 from bench.mutants import mutants
 from bench.planning import planning
 from bench.precision import precision
@@ -78,6 +79,7 @@ BENCHES: dict[str, Bench] = {
     "planning": planning,
     "extrapolation": extrapolation,
     "confounds": confounds,
+    "monitor": monitor,
     "mutants": mutants,
     "filters": filters,
     "flips": flips,

@@ -6,7 +6,8 @@
 
 What steps are compared with is of the same stage of the mixture, row length and number of rows; it begins anew where
 one of them changes. A deviation is one-sided and robust: how far the upper quantiles lie above the median, and a part
-of the largest of all, since losses of text have heavy tails. What was found to be a spike enters nothing.
+of the largest of all, since losses of text have heavy tails. Deviations of loss and norm add up, over steps as well, to
+evidence: a bad batch shows in one step, what a bad rate has done in the next few. What is suspicious enters nothing.
 
 All of it is worked out in float64 on the CPU from numbers that are the same on all processes, so all of them
 find the same. State is plain arrays; checkpoints have them as tensors. Shapes: D domains, F = D + 2 features (loss,
@@ -23,10 +24,12 @@ from ablate.run.settings import Settings
 
 MEMORY = 16.0  # steps over which a trend forgets
 QUANTILES = ((0.84, 1.0), (0.977, 2.0))  # of the steps before, and how many deviations of a normal law they lie up
-TAIL = 2.5  # deviations that the largest of them counts as
+TAIL = 2.0  # deviations that the largest of them counts as
 LEAST_LOSS, LEAST_NORM = 0.01, 0.02  # the smallest deviation: of the loss itself, and of the logarithm of the norm
-ALONE, BESIDE = 2.0, 1 / 3  # of sigma: a norm that needs no loss beside it, and what one that does has beside it
-SUSPICIOUS = 0.5  # share of sigma from which on steps before a spike may have been its beginning
+DOMAIN = 0.75  # what the loss of the rows of a domain counts beside that of all rows
+# Of sigma: evidence that a step must have to add to that of the steps before, that makes a spike, and a step suspicious
+USUAL, ENOUGH, SUSPICIOUS = 0.5, 1.5, 0.5
+FACTOR = 6.0  # a norm so many times the usual, and sigma deviations above, is a spike whatever the loss
 LOOKBACK = 16  # steps before a spike that its beginning is looked for in
 LOSS, NORM, OF_DOMAINS = 0, 1, 2  # features
 
@@ -38,6 +41,8 @@ class Look(NamedTuple):
     value_F: np.ndarray  # less the trend, as it would be kept; NaN for what the step has nothing of
     step_D2: np.ndarray  # nats and counted targets
     norm: float
+    evidence: float  # of this step and of those just before it
+    suspicious: bool
     spike: bool
 
 
@@ -61,7 +66,7 @@ class Monitor:
         self.trend_norm = np.nan
         self.ring_FW = np.full((features, self.settings.window), np.nan)
         self.count_F = np.zeros(features, dtype=np.int64)
-        self.suspects = 0
+        self.suspects, self.evidence = 0, 0.0
 
     def look(self, phase: tuple[float, float, float], step_D2: np.ndarray, norm: float) -> Look:
         """`phase`: stage, row length and rows of the step; `step_D2`: its nats and counted targets by domain."""
@@ -70,17 +75,19 @@ class Monitor:
             self._begin()
         value_F, least_F = self._less_trend(step_D2, norm)
         z_F = np.nan_to_num(self._deviations(value_F, least_F))
-        finite = bool(np.isfinite(norm) and np.isfinite(step_D2).all())
-        return Look(z_F, value_F, step_D2, norm, not finite or self._is_high(z_F))
-
-    def _is_high(self, z_F: np.ndarray) -> bool:
-        """A loss is enough; norms, and losses of a domain, have heavier tails, and must be borne out by one another."""
-        sigma, norm, loss = self.settings.sigma, z_F[NORM], max(z_F[LOSS], z_F[OF_DOMAINS:].max())
-        both = max(norm, loss) > sigma and min(norm, loss) > BESIDE * sigma
-        return bool(z_F[LOSS] > sigma or norm > ALONE * sigma or both)
+        loss, size = max(z_F[LOSS], DOMAIN * z_F[OF_DOMAINS:].max(), 0.0), max(z_F[NORM], 0.0)
+        sigma = self.settings.sigma
+        evidence = max(0.0, self.evidence + loss + min(size, sigma) - USUAL * sigma)  # norms alone are never enough
+        is_huge = size > sigma and value_F[NORM] > np.log(FACTOR)
+        spike = not (np.isfinite(norm) and np.isfinite(step_D2).all()) or is_huge or evidence > ENOUGH * sigma
+        return Look(z_F, value_F, step_D2, norm, evidence, max(loss, size) > SUSPICIOUS * sigma, bool(spike))
 
     def take_in(self, look: Look) -> None:
-        """The step is learnt from: later ones are compared with it, too."""
+        """The step is learnt from: later ones are compared with it, too, unless it is suspicious itself."""
+        self.evidence = look.evidence
+        self.suspects = self.suspects + 1 if look.suspicious else 0
+        if 0 < self.suspects <= LOOKBACK:
+            return
         here = np.flatnonzero(np.isfinite(look.value_F))
         self.ring_FW[here, self.count_F[here] % self.settings.window] = look.value_F[here]
         self.count_F[here] += 1
@@ -88,8 +95,6 @@ class Monitor:
         self.trend_D2[seen] = self.trend_D2[seen] * (1 - 1 / MEMORY) + look.step_D2[seen]
         log = np.log(max(look.norm, 1e-30))
         self.trend_norm = log if np.isnan(self.trend_norm) else self.trend_norm + (log - self.trend_norm) / MEMORY
-        suspicious = look.z_F.max() > SUSPICIOUS * self.settings.sigma
-        self.suspects = min(self.suspects + 1, LOOKBACK) if suspicious else 0
 
     def _less_trend(self, step_D2: np.ndarray, norm: float) -> tuple[np.ndarray, np.ndarray]:
         """The features less what was to be expected, and the smallest deviation of each.
@@ -126,7 +131,7 @@ class Monitor:
         """For a checkpoint; nothing where nobody looks."""
         if not self.acts:
             return {}
-        plain = {"phase": self.phase, "suspects": [self.suspects], "trend_norm": [self.trend_norm]}
+        plain = {"phase": self.phase, "suspects": [self.suspects, self.evidence], "trend_norm": [self.trend_norm]}
         arrays = {"trend": self.trend_D2, "ring": self.ring_FW, "count": self.count_F}
         found = {name: torch.tensor(value, dtype=torch.float64) for name, value in plain.items()}
         return found | {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
@@ -135,7 +140,8 @@ class Monitor:
         if not state:
             return
         self.phase = tuple(state["phase"].tolist())  # pyrefly: ignore[bad-assignment]
-        self.suspects, self.trend_norm = int(state["suspects"][0]), float(state["trend_norm"][0])
+        self.suspects, self.evidence = int(state["suspects"][0]), float(state["suspects"][1])
+        self.trend_norm = float(state["trend_norm"][0])
         self.trend_D2, self.ring_FW = state["trend"].numpy().copy(), state["ring"].numpy().copy()
         self.count_F = state["count"].numpy().copy()
 

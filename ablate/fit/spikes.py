@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ablate.fit.monitor import Look, Monitor
+from ablate.fit.monitor import LOOKBACK, Look, Monitor
 from ablate.run.monitor import Window, union
 
 Tell = Callable[[str, dict[str, Any]], None]  # kind and row
@@ -38,7 +38,7 @@ class Spikes:
         """Whether the step is taken all the same. Raises Rollback."""
         by, out = self.monitor.settings, int((~self.learns[:step]).sum())
         acts = not out or out < by.limit * step
-        first = max(0, step - self.monitor.suspects - by.margin) if by.act == "rollback" else step
+        first = max(0, step - min(self.monitor.suspects, LOOKBACK) - by.margin) if by.act == "rollback" else step
         row = {"step": step + 1, "at": step, "action": by.act if acts else "none", "window": [first, step + 1]}
         row |= self.monitor.told(look) | {"rows": self.rows_D(step)}
         if acts and by.act == "rollback":

@@ -80,8 +80,9 @@ LAW["two processes"] = {"where": {"strategy": "ddp", "devices": 2}}
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", LAW)
 @pytest.mark.parametrize("act", ["skip", "rollback"])
-def test_law(tiny, tmp_path, act, kind):
+def test_law(tiny, tmp_path, spike_at, act, kind):
     """Found by itself, told beforehand, and killed on the way: the same bits."""
+    spike_at(18)  # in this process; two processes find the rows of noise by themselves
     changes = LAW[kind] | {"where": FIXED["where"] | LAW[kind].get("where", {})}
     settings = with_monitor(tiny, act, **changes)
     result = train_run(settings)
@@ -209,9 +210,20 @@ def test_a_fall_is_no_spike_and_a_rise_is(tiny):
     [low, high] = fed(monitor, [2.0, 4.0], [1.0, 1.0], take=False)
     assert (low.spike, high.spike) == (False, True)
     assert low.z_F[LOSS] < 0 < 6 < high.z_F[LOSS]
-    [both] = fed(monitor, [3.25], [3.0], take=False)
-    [norm] = fed(monitor, [3.0], [3.0], take=False)
+    [both, norm, huge] = fed(monitor, [3.6, 3.0, 3.0], [3.0, 3.0, 9.0], take=False)
     assert (both.spike, norm.spike, norm.z_F[NORM] > 6) == (True, False, True)  # a norm alone is not borne out
+    assert huge.spike
+
+
+def test_what_a_bad_rate_has_done_adds_up_over_steps(tiny):
+    """Each step alone would pass."""
+    rng = np.random.default_rng(0)
+    monitor = monitor_of(tiny)
+    fed(monitor, rng.normal(3, 0.05, 100), np.exp(rng.normal(0, 0.1, 100)))
+    looks = fed(monitor, [3.2, 3.2, 3.2, 3.2], [1.5, 1.5, 1.5, 1.5])
+    assert not looks[0].spike
+    assert any(look.spike for look in looks)
+    assert monitor.suspects > 0
 
 
 def test_another_stage_or_length_begins_anew(tiny):
