@@ -17,6 +17,7 @@ from ablate.data import tokenizer
 from ablate.interchange import checked
 from ablate.interchange.contract import Leaving
 from ablate.interchange.gguf import form, shapes, words
+from ablate.interchange.gguf.layers import Rows
 from ablate.interchange.texts import texts
 from ablate.model.language import build
 from ablate.model.mixers import MIXERS
@@ -145,7 +146,7 @@ def test_compressed_weights_are_not_rounded_again(leaving, tmp_path, group, name
     found, seen, exact, half = tensors(tmp_path), set(), {"atol": 0, "rtol": 0}, {"atol": 2**-25, "rtol": 2**-11}
     for tensor, taken in shapes.layout(given.language).items():
         kind, theirs = found[tensor]
-        if isinstance(taken, shapes.Rows) and taken.name in given.packed.stored:
+        if isinstance(taken, Rows) and taken.name in given.packed.stored:
             ours = given.language.get_parameter(f"{taken.name}.weight").numpy()
             ours = ours if taken.order is None else ours[taken.order]
             np.testing.assert_allclose(theirs, ours, **exact if kind != "F16" else half, err_msg=tensor)

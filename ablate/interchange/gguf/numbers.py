@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ablate.compress.packed import SCALES, Packed
-from ablate.interchange.gguf.shapes import Made, Rows
+from ablate.interchange.gguf.layers import Made, Rows
 from ablate.model.language import LanguageModel
 from ablate.model.linear import Ternary, ternary
 

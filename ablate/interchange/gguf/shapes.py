@@ -1,4 +1,4 @@
-"""What llama.cpp calls a model of ours, and where each of its parameters goes. No tensor is made here.
+"""What llama.cpp calls a model of ours, and where each of its parameters goes (`layers`). No tensor is made here.
 
     pattern            its architecture    what is peculiar to it
     A                  llama
@@ -7,9 +7,6 @@
     A, ternary         bitnet              rotary pairs (k, k + K/2); the head is the embedding; scales beside matrices
     L                  deepseek2           every layer dense; one epsilon for all norms
     M, MMMA, ...       granitehybrid       made for Bamba too, with rotary positions; expand=2 only
-
-A GGUF matrix is some rows of one of ours, in an order: that is all that `Rows` says, so numbers of few bits go through
-as they are. What must be computed is a function of the block.
 
 Its norms of latents have the epsilon of all norms, and ours have 1e-6. `x / sqrt(mean x^2 + eps)` stays what it is when
 x and sqrt(eps) grow alike, so the matrix in front of such a norm is multiplied by sqrt(norm_eps / 1e-6).
@@ -22,13 +19,13 @@ Shapes: H heads, G key-value heads, K width of a head, C rank of the latent of k
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ablate.model.families.common import State, below, halves_from_pairs
+from ablate.interchange.gguf.layers import Layout, Made, Rows, attention, gated, mamba2, norms, rotary_order
+from ablate.model.families.common import State, below
 from ablate.model.language import LanguageModel, letters
 from ablate.model.latent import LATENT_EPS
 from ablate.model.linear import NORM_EPS
@@ -37,17 +34,6 @@ from ablate.run.settings import Model, Size
 LITE = (26, 27)  # depths at which llama.cpp takes deepseek2 for DeepSeek-V2-Lite, which has no latent of queries
 ONE = 32  # width of the one head of a layer that does nothing: a block of numbers
 Keys = dict[str, Any]
-
-
-class Rows(NamedTuple):
-    """Rows of the parameter of a block, or of all of the model's, in the order of the file; None: as they are."""
-
-    name: str
-    order: Tensor | None = None
-
-
-Made = Callable[[State], Tensor]  # of the parameters of a block
-Layout = dict[str, Rows | Made]
 
 
 class Shape:
@@ -295,51 +281,6 @@ def _placed(taken: Rows | Made, prefix: str) -> Rows | Made:
     if isinstance(taken, Rows):
         return Rows(prefix + taken.name, taken.order)
     return lambda state: taken(below(prefix, state))
-
-
-def norms() -> Layout:
-    return {"attn_norm": Rows("mixer_norm"), "ffn_norm": Rows("feed_norm")}
-
-
-def gated(size: Size) -> Layout:
-    gate, up = torch.arange(2 * size.hidden).chunk(2)
-    return {
-        "ffn_gate": Rows("feed.gate_up", gate),
-        "ffn_up": Rows("feed.gate_up", up),
-        "ffn_down": Rows("feed.down"),
-    }
-
-
-def attention(size: Size, halves: bool) -> Layout:
-    width = size.width // size.heads
-    count = (size.heads, size.kv_heads, size.kv_heads)
-    q, k, v = torch.arange(sum(count) * width).split([heads * width for heads in count])
-    if halves:
-        q, k = rotary_order(q, size.heads), rotary_order(k, size.kv_heads)
-    return {
-        "attn_q": Rows("mixer.qkv", q),
-        "attn_k": Rows("mixer.qkv", k),
-        "attn_v": Rows("mixer.qkv", v),
-        "attn_output": Rows("mixer.out"),
-    }
-
-
-def rotary_order(row_N: Tensor, heads: int) -> Tensor:
-    return halves_from_pairs(row_N.view(heads, -1, 1)).flatten()
-
-
-def mamba2(model: Model) -> Layout:
-    groups = model.mamba.groups
-    return {
-        "ssm_in": Rows("mixer.in_proj"),
-        "ssm_conv1d": lambda b: b["mixer.conv1d.weight"].squeeze(1),
-        "ssm_conv1d.bias": lambda b: b["mixer.conv1d.bias"],
-        "ssm_dt.bias": lambda b: b["mixer.dt_bias"],
-        "ssm_a": lambda b: -b["mixer.A_log"].exp()[:, None],
-        "ssm_d": lambda b: b["mixer.D"][:, None],
-        "ssm_norm": lambda b: b["mixer.norm.weight"].unflatten(0, (groups, -1)),
-        "ssm_out": Rows("mixer.out_proj"),
-    }
 
 
 def heads(size: Size) -> Keys:
