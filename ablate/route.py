@@ -13,7 +13,7 @@ from ablate.console.errors import command
 from ablate.console.words import Parser
 from ablate.data.questions import KINDS
 from ablate.fit.asking import Ask, unanswered
-from ablate.run import files
+from ablate.run import files, whole
 from ablate.run.evaluate import Task
 from ablate.run.parts import require_member
 from ablate.run.record import Record
@@ -65,7 +65,7 @@ def saved(record: Record) -> "Router":
     """The router that was fitted last. Raises UserError where there is none of the run's weights."""
     from ablate.verdict.router import Router
 
-    kept = files.read_json_or(record.folder / "router" / "router.json", {})
+    kept = whole.read_if(record.folder / "router" / "router.json", {})
     if kept.get("answers", {}).get("weights_sha256") != (record.result() or {})["weights_sha256"]:
         raise UserError(f"{record.id}: has no router; ablate route {record.id} fits it")
     return Router.of(kept["router"])
@@ -126,14 +126,14 @@ def _routers(record: Record, found: Answers, fit: Sequence[Row]) -> tuple["Route
     from ablate.verdict.router import Router, fitted, lengths, outcomes, states
 
     path = record.folder / "router" / "router.json"
-    kept = files.read_json_or(path, {})
+    kept = whole.read_if(path, {})
     if kept.get("answers") != found.header:
         print(f"fitting on {len(fit):,} questions", flush=True)
         of = outcomes(fit)
         routers = {"router": fitted(states(fit), of).plain(), "length": fitted(lengths(fit), of).plain()}
         kept = {"answers": found.header, **routers}
         files.make_folder(path.parent)
-        files.write_json(path, kept)
+        whole.write(path, kept)
     return Router.of(kept["router"]), Router.of(kept["length"])
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ablate.run import files
+from ablate.run import files, whole
 from ablate.run.evaluate import Task
 from ablate.run.record import Record
 from ablate.run.settings import UserError
-from ablate.scores import answers
+from ablate.scores import answers, items
 from ablate.scores.answers import Answers
 
 
@@ -67,6 +67,15 @@ def asks_of(record: Record, tasks: Mapping[str, Task], steps: Steps = "last") ->
         for name, task in tasks.items()
         for protocol in answers.protocols_of(dataclasses.asdict(task))
     ]
+
+
+def set_aside_damaged(record: Record) -> None:
+    """What the weights answered, where it is not as it was written: so that they are asked again."""
+    for path in sorted(record.scores.glob("*.jsonl")):
+        try:
+            items.read(path)
+        except UserError:
+            whole.set_aside(path, whole.CHANGED, "asked again")
 
 
 def unanswered(asks: Iterable[Ask]) -> list[Ask]:

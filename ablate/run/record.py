@@ -248,15 +248,11 @@ class Record:
 
     def rescored(self) -> dict[str, Any]:
         """As it was noted; empty before, and where that is damaged, so that it is noted again."""
-        with suppress(whole.Damaged):
-            return whole.read_or(self.folder / "rescored.json", {})
-        return {}
+        return whole.read_if(self.folder / "rescored.json", {})
 
     def failure(self) -> dict[str, Any] | None:
         """None of a run that did not fail, or whose note of it is damaged: it is tried again all the same."""
-        with suppress(whole.Damaged):
-            return whole.read_or(self.folder / "failure.json", None)
-        return None
+        return whole.read_if(self.folder / "failure.json", None)
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """Rows of one kind by step; of several for one step the last counts."""

@@ -59,12 +59,19 @@ def read(path: Path) -> Any:
         value = read_json(path)
     except (UserError, RecursionError) as error:
         raise Damaged(path, str(error).removeprefix(f"{path}: ")) from None
-    if not isinstance(value, dict | list):
-        raise Damaged(path, CHANGED)
-    value, told = _parted(value)
-    if told not in (None, digest(value)):
-        raise Damaged(path, CHANGED)
-    return value
+    try:
+        return unsealed(value)
+    except ValueError as error:
+        raise Damaged(path, str(error)) from None
+
+
+def unsealed(value: Any) -> Any:
+    """The value without its sum. Raises ValueError for another one than was sealed."""
+    if isinstance(value, dict | list):
+        value, told = _parted(value)
+        if told in (None, digest(value)):
+            return value
+    raise ValueError(CHANGED)
 
 
 def read_or(path: Path, default: Any) -> Any:
@@ -87,6 +94,14 @@ def read_either(path: Path, default: Any) -> Any:
     print(f"{path}: {CHANGED}; taken from its copy", flush=True)
     write(path, value)
     return value
+
+
+def read_if(path: Path, default: Any) -> Any:
+    """`read_or`, and the default also where the file is damaged: of what is made again without a word."""
+    try:
+        return read_or(path, default)
+    except Damaged:
+        return default
 
 
 def copy_of(path: Path) -> Path:

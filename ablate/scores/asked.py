@@ -7,12 +7,14 @@ Items are asked in blocks, which are batched each by itself: an evaluation that 
 block that is not whole, and ends with the file that it would have written at once.
 """
 
+import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
-from ablate.run import files
+from ablate.run import files, whole
 from ablate.scores import items
 from ablate.scores.candidate import Candidate
 from ablate.scores.items import VERSION, Row, Sheet
@@ -59,18 +61,28 @@ def _ask(candidate: Candidate, sheet: Sheet, part: Path, header: Row, beat: Call
         block = sheet.items[start : start + BLOCK]
         answers = PROTOCOLS[sheet.protocol](candidate, block, sheet.shots, beat)
         for row in answers:
-            files.append_row(part, row)
+            files.append_row(part, whole.sealed(row))
         rows += answers
     return rows
 
 
 def _begun(part: Path, header: Row) -> list[Row]:
-    """Rows of the blocks that are whole; the file afterwards holds no others."""
-    asked, *rows = list(files.read_rows(part)) or [{}]
+    """Rows of the blocks that are whole; the file afterwards holds no others. A damaged one is asked again."""
+    asked, *rows = _unsealed(part) or [{}]
     if asked != header:
         rows = []
     rows = rows[: len(rows) // BLOCK * BLOCK]
     part.unlink(missing_ok=True)
     for row in (header, *rows):
-        files.append_row(part, row)
+        files.append_row(part, whole.sealed(row))
     return rows
+
+
+def _unsealed(part: Path) -> list[Row]:
+    """The rows before the first that is not as it was written."""
+    found: list[Row] = []
+    lines = part.read_bytes().split(b"\n")[:-1] if part.exists() else []
+    with contextlib.suppress(ValueError):
+        for line in lines:
+            found.append(whole.unsealed(json.loads(line)))  # those before an error are wanted
+    return found

@@ -26,7 +26,7 @@ import numpy as np
 
 from ablate.data.heldout import texts_of
 from ablate.data.tokens import Corpus
-from ablate.run import files
+from ablate.run import whole
 from ablate.run.progress import Progress
 from ablate.scores.items import Item, digest
 from ablate.scores.ngrams import WORD, Gram, Index, grams, normal, words_of
@@ -68,7 +68,7 @@ class Traced(NamedTuple):
 def search(tasks: Mapping[str, Sequence[Item]], corpus: Corpus, progress: bool = False) -> dict[str, list[Found]]:
     """What of each task stands in the training text, which is read once for all; never for what was searched before."""
     paths = {task: corpus.folder / f"contamination-{digest(items)[:16]}.json" for task, items in tasks.items()}
-    known = {task: files.read_json_or(path, {"rule": None}) for task, path in paths.items()}
+    known = {task: whole.read_if(path, {"rule": None}) for task, path in paths.items()}
     missing = {task: items for task, items in tasks.items() if known[task]["rule"] != RULE}
     if missing:
         trace = Trace(missing)
@@ -76,7 +76,7 @@ def search(tasks: Mapping[str, Sequence[Item]], corpus: Corpus, progress: bool =
         for task in missing:
             found = [asdict(one) for _, one in sorted(trace.found.items()) if one.task == task]
             known[task] = {"rule": RULE, "fingerprint": corpus.fingerprint, "found": found}
-            files.write_json(paths[task], known[task])
+            whole.write(paths[task], known[task])
     return {task: [Found(**one) for one in known[task]["found"]] for task in tasks}
 
 

@@ -14,7 +14,6 @@ claims and starts runs while no other does (`planning`), and claims for the proc
 (`reserve`), which are not yet able to.
 """
 
-import json
 import os
 import signal
 import socket
@@ -23,15 +22,19 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
+from ablate.run import whole
 from ablate.run.failures import Claimed
-from ablate.run.files import make_folder, write_atomically
+from ablate.run.files import make_folder
 from ablate.run.record import Record
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
+
+Owner = dict[str, Any]
 
 
 def state(record: Record) -> str:
@@ -66,9 +69,9 @@ def reserve(record: Record, process: int, leaves: Iterable[str]) -> None:
 def claim(record: Record, leaves: Iterable[str] = ()) -> Iterator[None]:
     """Hold a run while training it; `leaves`: keys of trunks. Raises Claimed when another process does."""
     path = record.folder / "claim.json"
-    _take(path, os.getpid(), leaves)
+    mine = _take(path, os.getpid(), leaves)
     stop = threading.Event()
-    beat = threading.Thread(target=_beat, args=(path, stop), daemon=True)
+    beat = threading.Thread(target=_beat, args=(path, mine, stop), daemon=True)
     beat.start()
     try:
         yield
@@ -78,21 +81,25 @@ def claim(record: Record, leaves: Iterable[str] = ()) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def _take(path: Path, process: int, leaves: Iterable[str]) -> None:
+def _take(path: Path, process: int, leaves: Iterable[str]) -> Owner:
     make_folder(path.parent)
     with FileLock(path.with_suffix(".lock")):
         owner = _owner(path)
-        if owner and _alive(path) and not _is(owner, process):
-            raise Claimed(f"run {path.parent.name} is being trained by process {owner['pid']} on {owner['host']}")
+        if owner is not None and _alive(path) and not _is(owner, process):
+            by = f"process {owner['pid']} on {owner['host']}" if owner else "somebody whose claim is damaged"
+            raise Claimed(f"run {path.parent.name} is being trained by {by}")
         mine = {"pid": process, "host": socket.gethostname(), "born": _born(process), "leaves": sorted(leaves)}
-        write_atomically(path, json.dumps(mine))
+        whole.write(path, mine)
+        return mine
 
 
-def _beat(path: Path, stop: threading.Event) -> None:
+def _beat(path: Path, mine: Owner, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         owner = _owner(path)
         if owner and not _is(owner, os.getpid()):
             os.kill(os.getpid(), signal.SIGKILL)
+        if owner == {}:  # damaged, and nobody took the run meanwhile
+            whole.write(path, mine)
         path.touch()
 
 
@@ -101,20 +108,24 @@ def _alive(path: Path) -> bool:
         age, owner = time.time() - path.stat().st_mtime, _owner(path)
     except FileNotFoundError:
         return False
-    if not owner or age >= STALE_SECONDS:
+    if owner is None or age >= STALE_SECONDS:
         return False
+    if not owner:  # damaged; its owner touches it while it lives
+        return True
     return owner["host"] != socket.gethostname() or _born(owner["pid"]) == owner["born"] is not None
 
 
-def _is(owner: dict, process: int) -> bool:
-    return (owner["pid"], owner["host"]) == (process, socket.gethostname())
+def _is(owner: Owner, process: int) -> bool:
+    return (owner.get("pid"), owner.get("host")) == (process, socket.gethostname())
 
 
-def _owner(path: Path) -> dict | None:
+def _owner(path: Path) -> Owner | None:
+    """Who holds a claim: None where there is none, nothing where it is damaged."""
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
+        owner = whole.read(path)
+    except (whole.Damaged, OSError):
+        return {} if path.exists() else None
+    return owner if isinstance(owner, dict) and {"pid", "host", "born"} <= owner.keys() else {}
 
 
 def _born(process: int) -> str | None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ablate.data.tokens import opened
+from ablate.fit import asking
 from ablate.run.record import StudyRecord, run_record, study_record
 from ablate.run.settings import UserError
 from ablate.run.trunks import Growth
@@ -82,7 +83,9 @@ def mend(plan: studies.Plan, record: StudyRecord) -> None:
     record.mend()
     with claims.planning(plan.arms[0].settings.where.outputs):
         for run in plan.distinct():
-            set_aside_damaged(run_record(run.settings.where.outputs, run.id))
+            one = run_record(run.settings.where.outputs, run.id)
+            set_aside_damaged(one)
+            asking.set_aside_damaged(one)
 
 
 def submit(task: Task, console: Console | None = None) -> dict[str, Any]:

@@ -113,6 +113,21 @@ def test_a_part_of_other_items_is_not_gone_on_with(tmp_path, counted):
     assert sum(counted) == 46
 
 
+def test_a_damaged_part_is_asked_again(tmp_path, counted):
+    whole_ = ask(candidate(), sheet(), tmp_path / "whole").read_bytes()
+    process = multiprocessing.get_context("fork").Process(target=_slowly, args=(tmp_path / "killed",))
+    process.start()
+    while not (found := list((tmp_path / "killed").glob("*.part"))) or found[0].read_bytes().count(b"\n") < 11:
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    lines = found[0].read_bytes().splitlines(keepends=True)
+    digit = lines[1].index(b'"nats": [') + len(b'"nats": [')
+    lines[1] = lines[1][:digit] + bytes([lines[1][digit] ^ 1]) + lines[1][digit + 1 :]
+    found[0].write_bytes(b"".join(lines))
+    assert ask(candidate(), sheet(), tmp_path / "killed").read_bytes() == whole_
+
+
 def _nats(lines):
     row = json.loads(lines[3])
     row["nats"][0] -= 1

@@ -99,6 +99,25 @@ def test_the_heart_beats(tmp_path, monkeypatch):
             time.sleep(0.05)
 
 
+@pytest.mark.parametrize("damage", [b"", b"\xff", b"[1]", b'{"pid": 1}', b'{"pid": 2, "host": "x", "sha256": "0"}'])
+def test_a_damaged_claim_is_held_while_its_heart_beats_and_written_again(tmp_path, monkeypatch, damage):
+    record, path = Record(tmp_path), tmp_path / "claim.json"
+    path.write_bytes(damage)
+    assert state(record) == "running"
+    with pytest.raises(Claimed, match="by somebody whose claim is damaged"), claim(record):
+        pass
+    os.utime(path, (0, 0))
+    assert state(record) == "missing"
+    monkeypatch.setattr(claims, "HEARTBEAT_SECONDS", 0.05)
+    with claim(record, {"key"}):
+        path.write_bytes(damage)
+        deadline = time.monotonic() + SECONDS
+        while not claims._owner(path):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert claims._owner(path) == claims._owner(path) | {"pid": os.getpid(), "leaves": ["key"]}
+
+
 def test_between_a_look_at_the_claim_and_ones_own_nobody_else_claims(tmp_path, monkeypatch):
     def slowly(path):
         found = owner(path)

@@ -7,11 +7,10 @@ One question answers for all jobs of the user, those that ended in the last minu
 A run's job is noted in its folder, so that a launcher started later asks instead of submitting again.
 """
 
-import json
 import subprocess
 from typing import NamedTuple
 
-from ablate.run.files import write_atomically
+from ablate.run import whole
 from ablate.run.record import Record
 from ablate.run.settings import UserError
 
@@ -69,13 +68,12 @@ def ended(job: str, entries: dict[str, Entry]) -> str:
 
 def note(record: Record, job: str) -> None:
     """Write down which job trains a run."""
-    write_atomically(record.folder / "job.json", json.dumps({"job": job}) + "\n")
+    whole.write(record.folder / "job.json", {"job": job})
 
 
 def noted(record: Record) -> str:
     """The job that was last to train a run, empty if none was."""
-    path = record.folder / "job.json"
-    return json.loads(path.read_text(encoding="utf-8"))["job"] if path.exists() else ""
+    return whole.read_if(record.folder / "job.json", {"job": ""})["job"]
 
 
 def failed_since(record: Record) -> bool:
