@@ -9,6 +9,7 @@ from runs import record_of, train_run
 
 from ablate import generate, route
 from ablate.fit import answering
+from ablate.run import whole
 from ablate.run.record import Record
 from ablate.scores import protocols
 from ablate.verdict import router
@@ -97,9 +98,9 @@ def test_generate_goes_by_the_router(able, capsys):
     said(capsys, able.id, outputs(able), "--items", "400")
     words = [able.id, "What is 2 + 3?", outputs(able), "--temperature", "0", "--tokens", "5", "--route"]
     for share, begin in {"0": "Answer:", "1": "Steps:"}.items():
-        kept = json.loads((path := able.folder / "router" / "router.json").read_text())
+        kept = whole.read(path := able.folder / "router" / "router.json")
         kept["router"]["slow"]["bias"] += 100  # steps promise the answer for sure
-        path.write_text(json.dumps(kept))
+        whole.write(path, kept)
         generate.main([*words, share])
         routed = capsys.readouterr().out
         assert routed.startswith(begin)
