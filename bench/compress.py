@@ -138,8 +138,8 @@ def _maxabs(weight_OI: Tensor, form: Form, _shrink: float = 1.0) -> grid.Scales:
 def _planted(language: LanguageModel) -> LanguageModel:
     there = copy.deepcopy(language)
     for block in there.blocks:
-        block.feed_norm.weight[:OUTLIERS] *= SIZE
-        block.feed.gate_up.weight[:, :OUTLIERS] /= SIZE
+        block.get_parameter("feed_norm.weight")[:OUTLIERS] *= SIZE
+        block.get_parameter("feed.gate_up.weight")[:, :OUTLIERS] /= SIZE
     return there
 
 

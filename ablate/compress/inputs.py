@@ -145,4 +145,4 @@ def _seen(name: str, now: _Place, then: _Place, states: list[Tensor], before: li
         raise SettingsError(f"{name}: its inputs on calibration text are not finite, so nothing can be fitted to them")
     tokens = sum(x_BTD[..., 0].numel() for x_BTD in states)
     change_OI = torch.linalg.solve(damped(gram_II / tokens), lost_OI / tokens, left=False)
-    return Seen(name, weight_OI, gram_II / tokens, weight_OI + change_OI.float(), cost and cost.gram_OO)
+    return Seen(name, weight_OI, gram_II / tokens, weight_OI + change_OI.float(), cost.gram_OO if cost else None)

@@ -111,7 +111,7 @@ def _form(language: LanguageModel, name: str, recipe: Recipe, inputs: int) -> tu
 
 def _trained(layer: Quantised, recipe: Recipe) -> Form:
     """Of a matrix that was trained in a form: that one, whatever is to be kept. Raises SettingsError for another."""
-    to, method = layer.to, "magnitude" if QUANTISED[layer.to].sparse else "round"
+    to, method = layer.form, "magnitude" if QUANTISED[layer.form].sparse else "round"
     said = f"with model.linear={to}: its weights were trained in that form"
     for key, value, allowed in (
         ("to", recipe.to, [to, f"{to}-fp8"] if f"{to}-fp8" in FORMATS else [to]),

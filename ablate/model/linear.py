@@ -105,7 +105,7 @@ class Quantised(Dense):
 
     def __init__(self, to: str, inputs: int, outputs: int, splits: tuple[int, ...] = ()) -> None:
         super().__init__(inputs, outputs, splits)
-        self.to = to
+        self.form = to
         self.group = group if (group := math.gcd(GROUP, inputs)) >= FEWEST else inputs
         if QUANTISED[to].sparse and inputs % 4:
             raise SettingsError(f"model.linear={to}: must be of rows that are whole groups of 4; one has {inputs}")
@@ -121,10 +121,10 @@ class Quantised(Dense):
         return _once(self, self._round)
 
     def _round(self) -> Tensor:
-        if not QUANTISED[self.to].sparse:
-            return straight_through(self.weight, lambda weight_OI: quantised(weight_OI, self.to, self.group))
+        if not QUANTISED[self.form].sparse:
+            return straight_through(self.weight, lambda weight_OI: quantised(weight_OI, self.form, self.group))
         kept_OI = two_of_four(self.weight.detach().abs())
-        return straight_through(self.weight * kept_OI, lambda weight_OI: quantised(weight_OI, self.to, self.group))
+        return straight_through(self.weight * kept_OI, lambda weight_OI: quantised(weight_OI, self.form, self.group))
 
 
 Rounded = dict[Dense, Any]  # what `_once` remembers

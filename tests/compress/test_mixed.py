@@ -83,10 +83,10 @@ def test_the_feed_forward_that_matters_gets_the_bits():
 def test_inputs_are_rounded_where_the_form_rounds_them():
     language, tokens_RT = model("A"), rows()
     recipe = Recipe(to="int8-fp8", method="round", group=16)
-    layer = language.blocks[0].feed.down
+    layer = language.get_submodule("blocks.0.feed.down")
     table = sensitivities(language, recipe, [Form("int8", 16), Form("int8-fp8", 16)], tokens_RT)
     for costs in table.values():
         plain, rounded = costs.values()
         assert rounded.bytes == plain.bytes
         assert rounded.damage > plain.damage > 0
-    assert language.blocks[0].feed.down is layer
+    assert language.get_submodule("blocks.0.feed.down") is layer

@@ -10,7 +10,7 @@ from ablate.compress.forms import FORMATS, Recipe
 from ablate.compress.smaller import apply, planned, smaller
 from ablate.model.budget import of
 from ablate.model.language import build, settled
-from ablate.model.linear import LINEARS, QUANTISED, Quantised, rounded_once
+from ablate.model.linear import QUANTISED, Quantised, rounded_once
 from ablate.run.parse import from_plain
 from ablate.run.settings import Mamba, Model, SettingsError, Size
 
@@ -34,25 +34,27 @@ def test_numbers_are_those_of_compress(to):
 
 
 def test_by_hand():
-    layer = LINEARS["int4"](8, 1)
+    layer = Quantised("int4", 8, 1)
     layer.weight.data = torch.tensor([[-8.0, 7.6, 0.4, 0.6, 3.3, -3.5, 0.0, 1.0]])
     assert layer.rounded().tolist() == [[-8, 7, 0, 1, 3, -4, 0, 1]]  # 7.6 is cut off: 8 is not there
-    layer = LINEARS["2:4-int4"](8, 1)
+    layer = Quantised("2:4-int4", 8, 1)
     layer.weight.data = torch.tensor([[4.0, 1.0, -8.0, 2.0, 0.0, 3.0, 1.0, -2.0]])
     assert layer.rounded().tolist() == [[4, 0, -8, 0, 0, 3, 0, -2]]
 
 
 @pytest.mark.parametrize(("inputs", "group"), [(128, 64), (96, 32), (64, 64), (40, 8), (36, 36)])
 def test_groups_are_of_a_power_of_two_that_divides_the_row(inputs, group):
-    assert LINEARS["int4"](inputs, 4).group == group
+    assert Quantised("int4", inputs, 4).group == group
 
 
 def test_the_optimizer_sees_the_weights_behind():
-    layer = LINEARS["int3"](64, 4)
+    layer = Quantised("int3", 64, 4)
     layer(torch.ones(1, 64)).sum().backward()
+    assert layer.weight.grad is not None
     assert torch.equal(layer.weight.grad, torch.ones(4, 64))
-    sparse = LINEARS["2:4"](64, 4)
+    sparse = Quantised("2:4", 64, 4)
     sparse(torch.ones(1, 64)).sum().backward()
+    assert sparse.weight.grad is not None
     assert torch.equal(sparse.weight.grad != 0, sparse.rounded() != 0)
     assert (sparse.weight.grad.unflatten(1, (-1, 4)) != 0).sum(-1).eq(2).all()
 
@@ -107,6 +109,6 @@ def test_weights_begin_as_those_of_a_dense_model():
 
 
 def test_while_text_is_written_weights_are_rounded_once():
-    layer, memory = LINEARS["int4"](64, 4), {}
+    layer, memory = Quantised("int4", 64, 4), {}
     with torch.no_grad(), rounded_once(memory):
         assert layer.rounded() is layer.rounded()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ablate.model.language import build
-from ablate.model.linear import LINEARS, Dense, Ternary, int8, packed_bytes, ternary
+from ablate.model.linear import Dense, Ternary, int8, packed_bytes, ternary
 from ablate.model.mixers import MIXERS
 from ablate.model.pack import packed, unpacked
 from ablate.run.settings import Mamba, Model, Size
@@ -23,7 +23,7 @@ def random(*shape, seed=0):
 
 
 def layer(inputs=24, outputs=10, splits=(6, 3, 1)):
-    made = LINEARS["ternary"](inputs, outputs, splits)
+    made = Ternary(inputs, outputs, splits)
     with torch.no_grad():
         # Logical matrices of very different size: one scale for all would round some of them to zero
         sizes = torch.cat([torch.full((rows, 1), 10.0**-i) for i, rows in enumerate(made.splits)])
@@ -75,7 +75,7 @@ def test_inputs_lie_on_the_grid_of_8_bits_and_use_all_of_it():
 
 
 def test_zeros_stay_zeros():
-    made = LINEARS["ternary"](8, 4)
+    made = Ternary(8, 4)
     with torch.no_grad():
         made.weight.zero_()
     x = torch.zeros(3, 8, requires_grad=True)
