@@ -1,6 +1,7 @@
 """Weights that are rounded while they are trained: what they compute with, gradients, and that nothing is lost."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ MAMBA = Mamba(state=8, head_width=16, chunk=8)
 TOKENS = torch.randint(0, 50, (2, 16), generator=torch.Generator().manual_seed(0))
 
 
-def model(to: str, pattern: str = "A"):
+def model(to: Any, pattern: str = "A"):
     return build(Model(pattern=pattern, linear=to, mamba=MAMBA), SIZE, 50, seed=1)
 
 
