@@ -117,10 +117,20 @@ def arms(found: Sequence[compression.Smaller]) -> Table:
             ends = bounds(one.interval) if len(v.differences) > 1 else "1 seed"
             lost, word = lines(f"{one.damage:+.4f}", ends), Text(v.word, style=COLOURS[v.word])
         size = lines(_megabytes(one.bytes), f"{one.share:.0%}")
-        faster = ["smaller, not faster"] if one.share < 1 else []
-        out.add_row(name, lost, word, size, f"{one.bits:.2f}", lines("not measured", *faster))
+        out.add_row(name, lost, word, size, f"{one.bits:.2f}", _quick(one))
     out.caption = "forms are simulated by products in float32: a smaller file is not faster unless that was measured"
     return out
+
+
+def _quick(one: compression.Smaller) -> Text:
+    """Tokens a second of a prompt and at decoding, and joules, by program."""
+    if not one.speeds:
+        return lines("not measured", *(["smaller, not faster"] if one.share < 1 else []))
+    told = []
+    for speed in one.speeds:
+        joules = "not measured" if speed.joules is None else f"{speed.joules:.3g}"
+        told += [f"{speed.prompt:.4g} / {speed.decode:.4g}, {joules}", f"{speed.runtime} {speed.words}".strip()]
+    return lines(*told)
 
 
 def kept(found: Sequence[Smaller]) -> list[str]:

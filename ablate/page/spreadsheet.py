@@ -70,7 +70,13 @@ def _smaller_row(one: compression.Smaller) -> dict[str, Any]:
     (low, high), word = one.interval, one.verdict.word if one.verdict else ""
     row = {"arm": one.arm, "recipe": one.recipe, "lost": one.damage, "low": low, "high": high, "word": word}
     row |= {"seeds": len(one.verdict.differences) if one.verdict else ""}
-    return row | {"bytes": one.bytes, "share": one.share, "bits_a_weight": one.bits, "forms": one.forms or ""}
+    return row | {
+        "bytes": one.bytes,
+        "share": one.share,
+        "bits_a_weight": one.bits,
+        "forms": one.forms or "",
+        "speeds": [tuple(speed) for speed in one.speeds] or "",
+    }
 
 
 def _contrast_row(one: Contrast) -> dict[str, Any]:

@@ -11,8 +11,9 @@ several models, by a study whose seeds are models: that interval is the verdict'
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
+from ablate.run import speeds
 from ablate.run.compress import NONE, Compress
 from ablate.run.identity import flatten
 from ablate.verdict.compare import Verdict
@@ -39,6 +40,16 @@ def forms(result: Mapping[str, Any]) -> dict[str, str]:
     return flatten(result.get("compressed", {}).get("forms", {}))
 
 
+class Speed(NamedTuple):
+    """Of a program that computes with the arm's own numbers, or of the base in float32 (`ablate speed`)."""
+
+    runtime: str
+    prompt: float  # tokens a second
+    decode: float
+    joules: float | None  # a token of the text; None: not measured
+    words: str  # faster, or smaller, not faster
+
+
 @dataclass(frozen=True)
 class Smaller:
     """An arm: means over its seeds. `verdict`: None of the base, and of an arm that is the base."""
@@ -50,6 +61,7 @@ class Smaller:
     share: float  # of the base's bytes
     verdict: Verdict | None
     forms: dict[str, list[str]]  # matrix -> its form in each seed; empty where all matrices have one
+    speeds: list[Speed]  # empty: not measured
 
     @property
     def damage(self) -> float:
@@ -80,7 +92,22 @@ def _smaller(arm: str, runs: Sequence[Run], verdict: Verdict | None, base: float
     bits = fmean(run.result["compressed"]["bits"] if "compressed" in run.result else 8 * FLOAT32 for run in runs)
     by_seed = [forms(run.result) for run in runs]
     mixed = {name: [one.get(name, "") for one in by_seed] for name in by_seed[0]}
-    return Smaller(arm, _recipe(runs[0]), size, bits, size / base, verdict, mixed)
+    return Smaller(arm, _recipe(runs[0]), size, bits, size / base, verdict, mixed, _speeds(runs))
+
+
+def _speeds(runs: Sequence[Run]) -> list[Speed]:
+    """One of each program: seeds are equally quick."""
+    found: dict[str, Speed] = {}
+    for run in runs:
+        outputs, compressed = run.record.folder.parents[1], "compressed" in run.result
+        for one in speeds.of_weights(outputs, run.result.get("weights_sha256", "")):
+            for side in one["sides"]:
+                beside = speeds.original(one, side["runtime"])
+                if side["own"] if compressed else side is beside:
+                    words = speeds.words(side, beside) if compressed else ""
+                    told = Speed(side["runtime"], *speeds.medians(side), speeds.joules(side), words)
+                    found.setdefault(side["runtime"], told)
+    return list(found.values())
 
 
 def _bytes(run: Run) -> float:
