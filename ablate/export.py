@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from ablate.console.errors import command
 from ablate.console.words import Parser
 from ablate.interchange import checked
@@ -19,7 +21,7 @@ from ablate.interchange.contract import Leaving
 from ablate.interchange.forms import FORMS
 from ablate.page.model_card import card
 from ablate.run import exported, lookup, machine
-from ablate.run.files import make_folder, read_json
+from ablate.run.files import appear, make_folder, read_json
 from ablate.run.record import Record
 from ablate.run.settings import UserError
 
@@ -40,11 +42,15 @@ UNCHECKED = "not checked: --no-check"
 @command
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().read(arguments)
+    if options.verify and options.run:
+        raise UserError(f"{options.run}: must be left out with --verify, which reads a folder alone")
     if options.verify:
         print(verified(Path(options.verify)))
         return
     if not options.run:
         raise UserError("RUN: must be given, or --verify FOLDER; see ablate export --help")
+    if options.to == VLLM and (options.type or options.out):
+        raise UserError("--to vllm: writes no folder; --type and --out must be left out")
     record = find(options.run, Path(options.outputs))
     if options.to == VLLM:
         print(ready(record))
@@ -112,9 +118,9 @@ def export(record: Record, form: str, out: Path, type: str = "", check: bool = T
         manifest = read_json(model.corpus_folder / "manifest.json")
         (temporary / exported.CARD).write_text(card(record, form, manifest, found["words"]), encoding="utf-8")
         exported.seal(temporary, _of(record, form, type) | {"check": found})
-        temporary.rename(out)
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}") from None
+        appear(temporary, out)
+    except (OSError, SafetensorError) as error:  # which safetensors raises where the disk is full
+        raise UserError(f"cannot write {out}: {getattr(error, 'strerror', None) or error}") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return "\n  ".join([f"{out}: {record.id}, {_sizes(model.language, out)}", *found["words"]])

@@ -11,6 +11,7 @@ import torch
 import yaml
 from interchange.leaving import GROUPS, SIZE, whole
 from runs import losses, train_run
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -205,9 +206,40 @@ def test_a_flipped_bit_is_found_by_the_name_of_its_file(trained, tmp_path, tiny)
             with pytest.raises(export.UserError, match=f"^{out / name}: "):
                 saved.of_folder(out)
         (out / name).write_bytes(whole)
+    (out / ".gitattributes").touch()  # of a hub
+    export.verified(out)
+    (out / "adapter_config.json").touch()  # which transformers reads before all others
+    with pytest.raises(export.UserError, match=r"adapter_config\.json: was not exported$"):
+        export.verified(out)
+    (out / "adapter_config.json").unlink()
     (out / "tokenizer_config.json").unlink()
     with pytest.raises(export.UserError, match=r"tokenizer_config\.json: is gone$"):
         export.verified(out)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("os error 28")])
+def test_a_full_disk_is_one_line_and_leaves_nothing(trained, tmp_path, monkeypatch, error):
+    def write(leaving, type, folder):
+        (folder / "half").touch()
+        raise error
+
+    monkeypatch.setitem(FORMS, "hf", hf.FORM._replace(write=write))
+    with pytest.raises(export.UserError, match=f"^cannot write {tmp_path / 'model'}: .*(space|28)"):
+        export.export(trained("llama"), "hf", tmp_path / "model")
+    assert not list(tmp_path.glob("*model*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["a", "--to", "vllm", "--type", "f16"], "--to vllm: writes no folder; --type and --out must be left out"),
+        (["a", "--verify", "b"], "a: must be left out with --verify, which reads a folder alone"),
+    ],
+)
+def test_flags_that_would_do_nothing_are_refused(capsys, words, line):
+    with pytest.raises(SystemExit):
+        export.main(words)
+    assert capsys.readouterr().err == f"error: {line}\n"
 
 
 def test_the_same_run_leaves_as_the_same_bytes(trained, tmp_path):

@@ -87,10 +87,15 @@ def load(text: str) -> Tokenizer:
 
 
 def as_trained(text: str) -> str:
-    """The text of a tokenizer.json that puts nothing around a text, as no text was trained on with that: no <s>."""
-    if not Tokenizer.from_str(text).num_special_tokens_to_add(is_pair=False):
+    """The text of a tokenizer.json that cuts a text as `load` does, wherever it is read: without <s> around it, merges
+    left out by chance, an end cut off or filled up."""
+    parts = json.loads(text)
+    unsaid = {"post_processor"} if Tokenizer.from_str(text).num_special_tokens_to_add(is_pair=False) else set()
+    unsaid |= {name for name in ("truncation", "padding") if parts.get(name)}
+    dropout = {"dropout": None} if parts["model"].get("dropout") else {}
+    if not unsaid and not dropout:
         return text
-    return json.dumps(json.loads(text) | {"post_processor": None}, ensure_ascii=False)
+    return json.dumps(parts | dict.fromkeys(unsaid) | {"model": parts["model"] | dropout}, ensure_ascii=False)
 
 
 def end_of(tokenizer: Tokenizer) -> int | None:

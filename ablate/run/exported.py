@@ -2,7 +2,7 @@
 
 seal(folder, {...})     written last
 told(folder)            what it says; None of a folder that `ablate export` did not write
-check(folder)           raises UserError, naming the file, where a single bit has changed
+check(folder)           raises UserError, naming the file, where a single bit has changed, or a file has been added
 """
 
 import hashlib
@@ -18,8 +18,7 @@ CARD = "README.md"
 
 
 def seal(folder: Path, what: dict[str, Any]) -> None:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / NAME)
-    whole = what | {"files": {path.relative_to(folder).as_posix(): _sha256(path) for path in paths}}
+    whole = what | {"files": {name: _sha256(folder / name) for name in _names(folder)}}
     write_json(folder / NAME, whole | {"sha256": _digest(whole)})
 
 
@@ -34,9 +33,15 @@ def told(folder: Path) -> dict[str, Any] | None:
 
 
 def check(folder: Path, but: tuple[str, ...] = ()) -> dict[str, Any] | None:
-    """What it says. Raises UserError for a file that is gone or has changed since, but for those that may."""
+    """What it says. Raises UserError for a file that is gone, is new or has changed, but for those that may.
+
+    A new one may be read before those that were written, or beside them: adapter_config.json, chat_template.jinja.
+    """
     if (found := told(folder)) is None:
         return None
+    for name in _names(folder):
+        if name not in found["files"]:
+            raise UserError(f"{folder / name}: was not exported")
     for name, sha256 in found["files"].items():
         if name in but:
             continue
@@ -45,6 +50,12 @@ def check(folder: Path, but: tuple[str, ...] = ()) -> dict[str, Any] | None:
         if _sha256(folder / name) != sha256:
             raise UserError(f"{folder / name}: changed since it was exported, by its sha256")
     return found
+
+
+def _names(folder: Path) -> list[str]:
+    """Of all its files but NAME, and but hidden ones: .gitattributes of a hub, which no program reads."""
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path != folder / NAME]
+    return sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
 
 
 def _sha256(path: Path) -> str:

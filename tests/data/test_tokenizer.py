@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from ablate.corpus.document import clean
 from ablate.data.questions import question
-from ablate.data.tokenizer import END, LONGEST, _pieces_of, as_prompt, end_of, load, pieces, read, train
+from ablate.data.tokenizer import END, LONGEST, _pieces_of, as_prompt, as_trained, end_of, load, pieces, read, train
 from ablate.run.settings import UserError
 
 TEXTS = [question(i).text for i in range(300)] + ["na\u00efve \u4e2d\u6587 caf\u00e9\n\n\tindented  code"]
@@ -42,6 +42,19 @@ def test_vocabulary():
 
 def test_the_end_written_in_a_text_is_text():
     assert 0 not in ids(OURS, f"a {END} b")
+
+
+def test_as_it_was_trained_it_cuts_alike_wherever_it_is_read():
+    text = train(TEXTS, 500).to_str()
+    assert as_trained(text) == text
+    theirs = Tokenizer.from_str(text)
+    theirs.enable_truncation(3)
+    theirs.enable_padding(length=9)
+    theirs.post_processor = processors.TemplateProcessing(single=f"{END} $A", special_tokens=[(END, 0)])
+    parts = json.loads(theirs.to_str())
+    parts["model"]["dropout"] = 0.9
+    plain = Tokenizer.from_str(as_trained(json.dumps(parts)))
+    assert plain.encode("What is 2 + 2? 4, and so on.").ids == ids(OURS, "What is 2 + 2? 4, and so on.")
 
 
 def test_digits_stay_single():
