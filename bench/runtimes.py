@@ -28,7 +28,7 @@ SIZE = {"width": 512, "depth": 8, "heads": 8, "kv_heads": 8, "hidden": 1088, "ma
 MODELS = ("llama", "hybrid")
 LEAST = 2  # times float32 at decoding
 FEW = ("int8", "int4", "q8_0", "q4_0")  # the types that this is asked of
-ASKED, ROUNDS = ("128", "64"), "5"
+ASKED, ROUNDS = ("128", "64"), "3"
 BRIEF = ("16", "4"), "1"
 
 
