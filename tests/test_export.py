@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ablate import export
 from ablate.fit import parents, saved
 from ablate.interchange import checked, hf
+from ablate.interchange import plain as as_plain
 from ablate.interchange.forms import FORMS
 from ablate.interchange.texts import SCRIPTS, texts
 from ablate.model import match
@@ -29,6 +30,7 @@ from ablate.run.files import sums
 from ablate.run.identity import run_id
 from ablate.run.parse import from_plain
 from ablate.run.record import Record, run_record
+from ablate.run.settings import Data, Settings
 
 ROOT = Path(__file__).parent.parent
 TEXT = "def naïve(n):\n    return 12 + n  # what is it?\n"
@@ -79,6 +81,13 @@ def test_transformers_loads_the_same_model_and_tokenizer(trained, tmp_path, name
     of_text = its.generation_config
     assert (of_text.bos_token_id, of_text.eos_token_id, of_text.pad_token_id) == (None, 0, 0)
     assert not list(tmp_path.glob(".model*"))
+
+
+def test_settings_that_leave_name_no_folder_of_the_machine():
+    data = Data(root="/home/me/text", tokenizer="/home/me/t.json", template="/home/me/chat.jinja", sources={"a": "~/x"})
+    left = as_plain._what(Settings(data=data, start=f"folder:/home/me/big@{'0' * 64}"))
+    assert (left["start"], left["data"]["template"]) == (f"folder:big@{'0' * 64}", "chat.jinja")
+    assert "/" not in str(left["data"]) + left["start"]
 
 
 def test_safetensors_hold_all_that_the_model_is_built_from(trained, tmp_path):

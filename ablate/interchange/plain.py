@@ -18,8 +18,10 @@ from ablate.interchange import tokens
 from ablate.interchange.contract import Form, Leaving, same
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings
+from ablate.run.start import parse
 
 PACKED = "packed.safetensors"
+PATHS = ("root", "tokenizer", "held_out")  # keys of data that name a place
 
 
 def write(leaving: Leaving, type: str, folder: Path) -> None:
@@ -40,10 +42,27 @@ def write(leaving: Leaving, type: str, folder: Path) -> None:
 
 
 def _what(settings: Settings) -> dict[str, Any]:
-    """The settings without where they ran, and without paths."""
+    """The settings without where they ran, and without paths; of a start or a teacher that is a folder, its name."""
     what = json.loads(json.dumps(dataclasses.asdict(settings)))
-    del what["where"], what["data"]["root"], what["data"]["tokenizer"]
+    del what["where"]
+    data = what["data"]
+    for name in PATHS:
+        del data[name]
+    data["template"] = _placeless(data["template"])
+    data["sources"] = {domain: _placeless(source) for domain, source in data["sources"].items()}
+    what["start"] = _named(settings.start, "start")
+    what["distill"]["teacher"] = _named(settings.distill.teacher, "distill.teacher")
     return what
+
+
+def _placeless(text: str) -> str:
+    """The last part of a path; a name of the hub as it is."""
+    return Path(text).name if text.startswith(("/", "~", ".")) else text
+
+
+def _named(text: str, key: str) -> str:
+    parent = parse(text, key)
+    return text if parent is None else str(dataclasses.replace(parent, place=Path(parent.place).name))
 
 
 class Reader:

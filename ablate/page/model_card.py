@@ -29,7 +29,7 @@ GENERATED = ("qa", "chains")  # domains of generated questions
 LIBRARY = {"hf": "transformers", "compressed-tensors": "transformers"}
 USES = {
     "hf": "Loads with `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained`.",
-    "compressed-tensors": "Loads with vLLM, and with transformers once `compressed-tensors` is installed.",
+    "compressed-tensors": "The layout that vLLM reads, in which it was never run here.",
     "onnx": "Runs in ONNX Runtime: `onnx/`, one file for prompts and decoding.",
     "gguf": "Runs in llama.cpp and what is built on it: one file, with the tokenizer inside.",
     "safetensors": "`ablate.model.language.LanguageModel` under its own names; `config.yaml` holds all settings.",
@@ -183,6 +183,8 @@ def _change(name: str, before: dict[str, Any], now: dict[str, Any], scope: Scope
 
 def _usage(settings: Settings, form: str) -> Iterator[str]:
     yield USES[form]
+    if form == "compressed-tensors" and settings.compress.symmetric:  # transformers 5.23 does not read packed zeros
+        yield "Loads with transformers once `compressed-tensors` is installed."
     if form == "hf" and settings.model.linear == "ternary":
         yield "Loading ternary weights needs the package `accelerate`."
     if form == "safetensors" and settings.compress.to != "none":

@@ -74,7 +74,7 @@ def test_the_commands_are_listed(typed):
     ("typed", "message"),
     [
         (["tarin"], "error: tarin: no such command; did you mean train?"),
-        (["export"], "error: RUN: must be given; see ablate export --help"),
+        (["export"], "error: RUN: must be given, or --verify FOLDER; see ablate export --help"),
         (["train", "--confg-dir", "x"], "error: --confg-dir: not understood; did you mean --config-dir?"),
         (["report", "--wrong"], "error: --wrong: not understood; ablate report --help lists what there is"),
     ],
