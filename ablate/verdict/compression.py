@@ -105,7 +105,8 @@ def _speeds(runs: Sequence[Run]) -> list[Speed]:
                 beside = speeds.original(one, side["runtime"])
                 if side["own"] if compressed else side is beside:
                     words = speeds.words(side, beside) if compressed else ""
-                    told = Speed(side["runtime"], *speeds.medians(side), speeds.joules(side), words)
+                    prompt, decode = speeds.medians(side)
+                    told = Speed(side["runtime"], prompt, decode, speeds.joules(side), words)
                     found.setdefault(side["runtime"], told)
     return list(found.values())
 

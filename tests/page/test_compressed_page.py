@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from rich.console import Console
@@ -106,8 +107,8 @@ def test_the_picture_has_the_arms_in_the_colour_of_their_words(rows):
             to_hex(line.get_color())
             for line in ax.lines
             if line.get_marker() == "o"
-            and list(line.get_xdata()) == [one.bytes / 1e6]
-            and list(line.get_ydata()) == [one.damage]
+            and np.asarray(line.get_xdata()).tolist() == [one.bytes / 1e6]
+            and np.asarray(line.get_ydata()).tolist() == [one.damage]
         ]
         assert colours == [LIGHT.words[one.verdict.word]]
 
