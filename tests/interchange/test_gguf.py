@@ -133,8 +133,6 @@ RECIPES = {  # and what its matrices are with --type q4_0
     "with zeros": (Recipe(to="int4", group=32, symmetric=False), {"Q8_0"}),
     "2:4": (Recipe(to="2:4-int4", method="magnitude", group=32), {"Q4_0"}),
     "two widths": (Recipe(to="int4", group=32, forms={"blocks.0.feed.down": Form("int8", 32)}), {"Q4_0", "Q8_0"}),
-    "awq": (Recipe(to="int4", method="awq", group=32), {"F16"}),
-    "fp8": (Recipe(to="fp8", group=32), {"F16"}),
 }
 
 
@@ -192,6 +190,23 @@ def test_what_llama_cpp_lacks_is_refused_by_name(leaving, why):
     if "reward" in why:
         given.language.value = nn.Linear(64, 1)
     assert form.FORM.misfit(given, type).startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        (Recipe(to="fp8", group=32), "compress.to=int4, which has no whole numbers"),
+        (Recipe(to="2:4", method="magnitude"), "compress.to=int4, which has no whole numbers"),
+        (Recipe(to="int4", method="awq", group=32), "compress.to=int4 and its factors of inputs"),
+    ],
+    ids=["fp8", "2:4", "awq"],
+)
+def test_a_type_that_no_compressed_weight_has_is_refused(leaving, recipe, said):
+    given = leaving(Model(), recipe=recipe)
+    compress = dataclasses.replace(given.settings.compress, to="int4")
+    given = given._replace(settings=dataclasses.replace(given.settings, compress=compress))
+    assert form.FORM.misfit(given, "f16") == ""
+    assert form.FORM.misfit(given, "q4_0") == f"--type q4_0: must be f32 or f16 with {said}"
 
 
 def test_inputs_that_are_rounded_are_refused(leaving):

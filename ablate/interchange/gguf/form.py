@@ -30,7 +30,23 @@ def misfit(leaving: Leaving, type: str) -> str:
     if part := foreign(leaving.language):
         return f"{part} has no form in llama.cpp"
     model, size = leaving.language.model, leaving.language.size
-    return shapes.misfit(leaving.language) or _misfit(model, size, type) or words.misfit(_tokenizer(leaving))
+    found = shapes.misfit(leaving.language) or _misfit(model, size, type) or _lacking(leaving, type)
+    return found or words.misfit(_tokenizer(leaving))
+
+
+def _lacking(leaving: Leaving, type: str) -> str:
+    """Why a compressed run has no weights of that type: all of its matrices would be float16 under another name."""
+    from ablate.compress.packed import FACTORS
+    from ablate.interchange.gguf.numbers import HALF
+
+    if leaving.packed is None or type not in HALF:
+        return ""
+    numbers = {name for name, one in leaving.packed.stored.items() if one.form.format.numbers in ("int", "ternary")}
+    if any(name + FACTORS not in leaving.packed.tensors for name in numbers):
+        return ""
+    said = f"compress.to={leaving.settings.compress.to}"
+    why = f"{said} and its factors of inputs" if numbers else f"{said}, which has no whole numbers"
+    return f"--type {type}: must be f32 or f16 with {why}"
 
 
 def _misfit(model: Model, size: Size, type: str) -> str:
