@@ -108,7 +108,7 @@ def heats(found: Mapping[str, Mapping[str, Sequence[str]]]) -> list[Table]:
 
 def arms(found: Sequence[compression.Smaller]) -> Table:
     """Of a study: what each arm loses, with the interval of its verdict, and its bytes."""
-    out = table("smaller", ">lost", "verdict", ">on disk", ">bits", "tokens/s, joules")
+    out = table("smaller", ">lost", "verdict", ">on disk", ">bits", "speed")
     best = {one.arm for one in compression.frontier(found)}
     for one in found:
         name = lines(one.arm, *(["on the frontier"] if one.arm in best else []), style="bold")
@@ -117,20 +117,34 @@ def arms(found: Sequence[compression.Smaller]) -> Table:
             ends = bounds(one.interval) if len(v.differences) > 1 else "1 seed"
             lost, word = lines(f"{one.damage:+.4f}", ends), Text(v.word, style=COLOURS[v.word])
         size = lines(_megabytes(one.bytes), f"{one.share:.0%}")
-        out.add_row(name, lost, word, size, f"{one.bits:.2f}", _quick(one))
+        quick = lines(*_words(one)) if one.speeds else lines("not measured", *["smaller, not faster"] * (one.share < 1))
+        out.add_row(name, lost, word, size, f"{one.bits:.2f}", quick)
     out.caption = "forms are simulated by products in float32: a smaller file is not faster unless that was measured"
     return out
 
 
-def _quick(one: compression.Smaller) -> Text:
-    """Tokens a second of a prompt and at decoding, and joules, by program."""
-    if not one.speeds:
-        return lines("not measured", *(["smaller, not faster"] if one.share < 1 else []))
-    told = []
-    for speed in one.speeds:
-        joules = "not measured" if speed.joules is None else f"{speed.joules:.3g}"
-        told += [f"{speed.prompt:.4g} / {speed.decode:.4g}, {joules}", f"{speed.runtime} {speed.words}".strip()]
-    return lines(*told)
+def _words(one: compression.Smaller) -> list[str]:
+    return [f"{speed.runtime}: {speed.words}" for speed in one.speeds if speed.words] or ["float32"]
+
+
+def rates(found: Sequence[compression.Smaller]) -> list[Table]:
+    """Tokens a second of a prompt and at decoding, by program; nothing where none were measured."""
+    runtimes = list(dict.fromkeys(speed.runtime for one in found for speed in one.speeds))
+    if not runtimes:
+        return []
+    out = table("tokens a second", *(f">{name}" for name in runtimes))
+    for one in found:
+        by = {speed.runtime: speed for speed in one.speeds}
+        cells = [_rate(by[name]) if name in by else Text("–", justify="right") for name in runtimes]
+        out.add_row(Text(one.arm, style="bold"), *cells)
+    none = all(speed.joules is None for one in found for speed in one.speeds)
+    out.caption = "a prompt / decoding, of programs that compute with the arm's own numbers; joules a token: "
+    out.caption += "not measured" if none else "on the page"
+    return [out]
+
+
+def _rate(speed: compression.Speed) -> Text:
+    return Text(f"{speed.prompt:,.0f} / {speed.decode:,.0f}")
 
 
 def kept(found: Sequence[Smaller]) -> list[str]:

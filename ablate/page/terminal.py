@@ -36,7 +36,11 @@ def show(found: Evidence, conclusion: Conclusion, console: Console) -> None:
         console.print(*chain.small(found, conclusion), sep="\n")
         if smaller := compression.smaller(found, conclusion.verdicts):
             console.print(
-                compressed.arms(smaller), *compressed.heats({one.arm: one.forms for one in smaller}), "", sep="\n"
+                compressed.arms(smaller),
+                *compressed.rates(smaller),
+                *compressed.heats({one.arm: one.forms for one in smaller}),
+                "",
+                sep="\n",
             )
         if conclusion.contrasts:
             console.print(contrasts(conclusion.contrasts), "", sep="\n")

@@ -146,19 +146,23 @@ def test_speeds_are_of_programs_that_compute_with_its_own_numbers(study):
     outputs = study.folder.parents[1]
     verdicts = trust.conclude(evidence).verdicts
     run, base = (next(iter(evidence.finished(arm).values())).result["weights_sha256"] for arm in ("int4", "base"))
-    usual = {"runtime": "onnx", "type": "fp32", "own": False, "prompt": [100.0, 100.0], "decode": [10.0, 10.0]}
-    side = usual | {"type": "int4", "own": True, "prompt": [300.0, 310.0], "decode": [9.0, 12.0], "joules": None}
-    other = usual | {"type": "int8", "prompt": [900.0, 900.0], "joules": None}  # of other numbers than the arm's
+    usual = {"runtime": "onnx", "type": "fp32", "own": False, "prompt": [5000.0, 5000.0], "decode": [400.0, 400.0]}
+    side = usual | {"type": "int4", "own": True, "prompt": [7300.0, 7310.0], "decode": [390.0, 412.0], "joules": None}
+    other = usual | {"type": "int8", "prompt": [9000.0, 9000.0], "joules": None}  # of other numbers than the arm's
     sides = [usual | {"joules": [0.5, 0.7]}, other, side]
     folder = outputs / "speed"
     folder.mkdir()
     for name, weights in (("a", run), ("b", base)):
         (folder / f"{name}.json").write_text(json.dumps({"weights_sha256": weights, "sides": sides, "left_out": []}))
     by = {one.arm: one.speeds for one in compression.smaller(evidence, verdicts)}
-    assert by["int4"] == [("onnx", 305.0, 10.5, None, "faster with prompts alone")]
-    assert by["base"] == [("onnx", 100.0, 10.0, 0.6, "")]
+    assert by["int4"] == [("onnx", 7305.0, 401.0, None, "faster with prompts alone")]
+    assert by["base"] == [("onnx", 5000.0, 400.0, 0.6, "")]
     assert by["int8"] == []
     page.write(study)
     text = (study.folder / "report/index.html").read_text(encoding="utf-8")
-    for words in ("305", "10.5", "faster with prompts alone", "not measured"):
+    for words in ("7,305<", "401<", "faster with prompts alone", "not measured"):
         assert words in text
+    [table] = compressed.rates(compression.smaller(evidence, verdicts))
+    console = Console(record=True, width=120, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table)
+    assert "7,305 / 401" in console.export_text()
