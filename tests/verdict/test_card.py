@@ -34,6 +34,13 @@ def test_a_card_holds_the_verdict_and_what_it_rests_on(tmp_path):
     assert one.flops == sum(run.result["flops"] for run in evidence.by_arm["qa_20"].values())
 
 
+def test_arms_that_trained_on_nothing_say_nothing_of_one_another(tmp_path):
+    verdicts = compare.verdicts(study(tmp_path))
+    assert card._shrunken(verdicts)
+    apart = [dataclasses.replace(v, known=dataclasses.replace(v.known, apart=True)) for v in verdicts]
+    assert card._shrunken(apart) == {}
+
+
 def test_more_seeds_buy_what_the_detectable_effect_says(tmp_path):
     one = by_arm(study(tmp_path))["qa_20"]
     sizes = [size for seeds, size in one.detectable.items() if seeds > 4]  # the next look has a level of its own
