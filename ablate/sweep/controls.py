@@ -87,7 +87,7 @@ def _positive(plan: Plan, changed: str, compose: Callable[[str, list[str]], Sett
     except SettingsError as error:
         raise SettingsError(f"study.controls.positive={study.controls.positive}: {error}") from None
     found = difference(base, settings)
-    _check(found, study.controls.positive)
+    _check(found, study.controls.positive, base)
     return [Control(POSITIVE, dataclasses.replace(settings, where=base.where), found, seeds=tuple(study.seeds))]
 
 
@@ -107,9 +107,10 @@ def multiplied(override: str, base: Settings) -> str:
     return f"{key}={round(product) if isinstance(value, int) else product!r}"
 
 
-def _check(changed: dict[str, Any], overrides: list[str]) -> None:
+def _check(changed: dict[str, Any], overrides: list[str], base: Settings) -> None:
     if not changed:
-        raise SettingsError(f"study.controls.positive={overrides}: must change something; this is the base")
+        instead = "" if base.tokens else ", as nothing is trained: [compress.to=int2] is surely worse"
+        raise SettingsError(f"study.controls.positive={overrides}: must change something; this is the base{instead}")
     measured = [key for key in changed if key == "seed" or "evaluation" in find(Settings, key).moves]
     if measured:
         raise SettingsError(f"study.controls.positive={overrides}: must leave {', '.join(measured)} as in the base")
