@@ -90,7 +90,8 @@ def unknown_key(key: str) -> str:
     """One line for a key that no setting has, with the one that is meant: by another name, elsewhere, or misspelt."""
     keys, name = list(declared(Settings)), key.rpartition(".")[2].lower()
     meant = [known for known, names in USUAL.items() if name in names.split()]
-    meant = meant or [known for known in keys if known.rpartition(".")[2] == name]
+    there = [known for known in keys if known.rpartition(".")[2] == name]
+    meant = meant or sorted(there, key=lambda known: known.count("."))  # that of a part of a part is rarely meant
     meant = meant or difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
     return f"{key}: no such setting" + (f"; did you mean {meant[0]}?" if meant else "")
 
