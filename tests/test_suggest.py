@@ -12,6 +12,7 @@ import yaml
 from rich.console import Console
 
 from ablate import suggest
+from ablate.run import whole
 from ablate.run.identity import canonical
 from ablate.run.parse import from_plain
 from ablate.verdict.evidence import read
@@ -83,9 +84,9 @@ def test_a_study_of_the_suggestions_is_written_that_training_accepts(tmp_path, o
 
 def test_fresh_seeds_lie_beyond_those_of_every_run_and_control(tmp_path):
     record = write(tmp_path, WORLD, MIXTURES, seeds=(0, 2, 7))
-    declared = json.loads((record.folder / "study.json").read_text())
+    declared = whole.read(record.folder / "study.json")
     declared["control_runs"] = {"base, further seeds": {"8": "planted-base-s0", "9": "planted-base-s2"}}
-    (record.folder / "study.json").write_text(json.dumps(declared))
+    whole.write(record.folder / "study.json", declared)
     assert suggest.suggest(read(record), 2).seeds == [10, 11, 12]
 
 

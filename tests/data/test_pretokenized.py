@@ -280,7 +280,7 @@ def test_a_shard_that_changed_since_it_was_verified_is_found(corpus, tmp_path, v
     path.write_bytes(content)  # with another time
     assert prepared(tmp_path / "outputs", found.fingerprint) == found
     path.unlink()
-    with pytest.raises(UserError, match=f"{path}: No such file"):
+    with pytest.raises(UserError, match=f"{path} is gone"):
         prepared(tmp_path / "outputs", found.fingerprint)
 
 

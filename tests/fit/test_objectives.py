@@ -85,7 +85,7 @@ def test_a_target_left_out_of_the_loss_stops_the_run(tiny, monkeypatch):
 
     loss_sums = loss.loss_sums
     monkeypatch.setattr(loss, "loss_sums", all_but_one)
-    with pytest.raises(RuntimeError, match=r"^step 1: \d+ targets of \w+ are in the loss, read \d+"):
+    with pytest.raises(RuntimeError, match=r"^step 1: \d+ targets of \w+ are in the loss, learnt \d+"):
         train_run(tiny())
 
 

@@ -266,7 +266,7 @@ def test_damaged_weights_are_refused_before_the_first_step(student, teacher):
         ({"distill": {"teacher": "run:t"}}, "distill.teacher=run:t: must be left out with objective=next_token"),
         ({"distill": {"kind": "reverse"}}, "distill.kind=reverse: must be left out with objective=next_token"),
         ({"objective": "answers", "distill": {"share": 0.5}}, "distill.share=0.5: must be left out with"),
-        ({"objective": "distill"}, "distill.teacher=none: must be run:<id of a finished run> or folder:"),
+        ({"objective": "distill"}, "distill.teacher=none: must be run:<id of a finished run>, folder:"),
         ({"distill": {"beta": 0.1}}, "distill.beta=0.1: must be left out with distill.kind=forward"),
         ({"distill": {"kind": "reverse", "top_k": 4}}, "distill.top_k=4: must be 0 with distill.kind=reverse"),
         ({"distill": {"top_k": 512}}, "distill.top_k=512: must be below data.vocabulary=512"),
