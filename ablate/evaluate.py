@@ -15,8 +15,9 @@ from ablate.fit.asking import Ask, Foreign, Steps, asks_of, unanswered
 from ablate.run import lookup
 from ablate.run.evaluate import Evaluate, Task
 from ablate.run.parse import fitted
-from ablate.run.record import Record, StudyRecord, study_record
+from ablate.run.record import Record
 from ablate.run.settings import UserError
+from ablate.run.study_record import StudyRecord, study_record
 from ablate.scores import answers
 
 WHAT = "Ask the weights of a run, or of all runs of a study, for tasks: items are kept, not means."

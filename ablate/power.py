@@ -17,8 +17,8 @@ from ablate.console.errors import command
 from ablate.console.words import SettingsParser
 from ablate.page.planner import show
 from ablate.run.files import make_folder
-from ablate.run.record import study_record
 from ablate.run.settings import Study, UserError
+from ablate.run.study_record import study_record
 from ablate.scores.metrics import metric_of
 from ablate.verdict import planning, registry
 from ablate.verdict.book import study_named

@@ -12,8 +12,8 @@ from rich.markup import escape
 from ablate.console.errors import command
 from ablate.console.words import Parser
 from ablate.run.files import write_atomically
-from ablate.run.record import StudyRecord
 from ablate.run.settings import UserError
+from ablate.run.study_record import StudyRecord
 
 WHAT = "Print the verdict of a study and write its page. Without STUDY, list the studies."
 EXAMPLES = """\

@@ -12,8 +12,9 @@ from ablate.run import files, machine, speeds
 from ablate.run.compress import NONE
 from ablate.run.parts import require_member
 from ablate.run.progress import Progress
-from ablate.run.record import Record, StudyRecord, run_record
+from ablate.run.record import Record, run_record
 from ablate.run.settings import UserError
+from ablate.run.study_record import StudyRecord
 
 if TYPE_CHECKING:
     from rich.table import Table

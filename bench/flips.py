@@ -139,7 +139,7 @@ def _prepare(outputs: Path, tokens: int) -> None:
 
 def outcome(outputs: Path) -> dict[str, Any]:
     """What a study came to: weights, losses and rows of its runs, and its words; of damage, what is wrong."""
-    from ablate.run.record import study_record
+    from ablate.run.study_record import study_record
     from ablate.verdict.compare import verdicts
     from ablate.verdict.evidence import read
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ablate.run.record import study_record
+from ablate.run.study_record import study_record
 from ablate.scores import readings
 from ablate.scores.items import Row
 from ablate.scores.metrics import metric_of

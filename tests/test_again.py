@@ -6,8 +6,8 @@ import pytest
 from tiny import merged
 
 from ablate import report, runs
-from ablate.run.record import study_record
 from ablate.run.settings import Settings
+from ablate.run.study_record import study_record
 from ablate.sweep import conduct
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import plan

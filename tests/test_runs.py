@@ -12,8 +12,9 @@ import yaml
 from ablate import runs
 from ablate.run import lookup
 from ablate.run.parse import from_config
-from ablate.run.record import Record, run_record, study_record
+from ablate.run.record import Record, run_record
 from ablate.run.settings import UserError
+from ablate.run.study_record import study_record
 from ablate.run.trunks import trunk_record
 from ablate.scores.metrics import METRICS, Metric, Scope
 from tests.verdict.worlds import World, write

@@ -36,9 +36,10 @@ from ablate.plan.order import Order
 from ablate.plan.timeline import leaving_out, timeline
 from ablate.run import checkpoints, failures, parts
 from ablate.run.monitor import Window
-from ablate.run.record import Record, study_record
+from ablate.run.record import Record
 from ablate.run.settings import Settings, SettingsError
 from ablate.run.start import NONE
+from ablate.run.study_record import study_record
 from ablate.run.trunks import Growth, Trunk
 
 ALONE = Growth()

@@ -16,9 +16,10 @@ from typing import Any
 
 from ablate.run import lookup
 from ablate.run.lineage import lineage, parent_of
-from ablate.run.record import Record, study_record
+from ablate.run.record import Record
 from ablate.run.settings import Settings
 from ablate.run.start import parse
+from ablate.run.study_record import study_record
 from ablate.scores.metrics import Scope, metric_of, readings
 from ablate.verdict.passages import of_rows
 from ablate.verdict.statistics.paired import interval

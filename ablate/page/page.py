@@ -35,7 +35,7 @@ from ablate.page.drawing.style import DARK, LIGHT
 from ablate.page.facts import facts
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.identity import key_in_words
-from ablate.run.record import StudyRecord
+from ablate.run.study_record import StudyRecord
 from ablate.verdict import card, compare, compression, spending, spread
 from ablate.verdict import chain as chains
 from ablate.verdict.chain import Chain

@@ -16,9 +16,10 @@ from typing import Any
 
 from ablate.run.files import writing
 from ablate.run.lineage import parent_of
-from ablate.run.record import Record, StudyRecord, run_record
+from ablate.run.record import Record, run_record
 from ablate.run.settings import UserError
 from ablate.run.start import parse, teacher_of
+from ablate.run.study_record import StudyRecord
 from ablate.run.trunks import trunks
 
 SHOWN = 6  # runs that an ambiguous name may mean

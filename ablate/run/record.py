@@ -1,4 +1,4 @@
-"""What runs and studies leave on disk: written here, read here, nowhere else. Trunks have `run.trunks`.
+"""What runs leave on disk: written here, read here, nowhere else. Studies have `run.study_record`, trunks `run.trunks`.
 
     outputs/runs/<id>/       config.yaml         the settings, whole
                              environment.json    commit, versions, hardware: recorded, never hashed
@@ -15,37 +15,28 @@
                              scores/             what the model answered, a file a task and step (`scores.items`)
                              checkpoints/        while it trains
                              pulse               touched while it takes steps
-    outputs/studies/<name>/  study.json          the declaration, and which run is which arm and seed
-                             ledger.jsonl        earlier declarations, and looks (`run.ledger`)
-                             prior.json          what earlier studies told of the noise at the first look
-                             plans.json          digests of what each run will do, by step (`plan.digests`)
-                             bases.json          the base of each phase: every run first takes steps of it (`fit.probe`)
-                             race.json           why arms were stopped, if they race
-                             noise.json          what earlier studies told of their noise, if they race
 
 Every file but metrics.jsonl appears whole or not at all, and result.json holds sums of all that were there before it
 (`run.whole`). A run that was killed may leave a last row cut short, or rows past its last checkpoint: readers drop the
 first and keep the later of the second, which is equal anyway.
 
 One that is not as it was written is never believed. A damaged run is set aside and trained again by the command that
-wants it; what follows from other files (rescored.json, failure.json, ...) is as if it were not there. What nothing can
-make again (ledger.jsonl, prior.json, noise.json, skips.json) is kept twice.
+wants it; what follows from other files (rescored.json, failure.json, ...) is as if it were not there. Nothing can
+make skips.json again, so it is kept twice.
 """
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
 from ablate.run import checkpoints, files, machine, whole
 from ablate.run.files import make_folder, write_atomically, writing
 from ablate.run.identity import difference
-from ablate.run.ledger import Ledger
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings, SettingsError, UserError
 
@@ -53,10 +44,7 @@ ROWS = ("train", "evaluation", "sample", "trace", "kept", "spike")  # kinds of r
 # Files that the last one of a run, result.json, holds sums of, beside the weights that were kept on the way
 NAMED = ("config.yaml", "environment.json", "metrics.jsonl", "starts.json", "end.json")
 NAMED += ("skips.json", "weights.safetensors", "packed.safetensors")
-MADE_AGAIN = ("study.json", "plans.json", "bases.json", "race.json")  # of a study, by the launcher
 OF_TEXT = "# sha256 of the lines above: "
-# Without these a declaration says nothing; what came later may be absent
-DECLARED = ("name", "question", "base", "arms", "runs", "domains", "metric", "margin", "confidence")
 
 
 @dataclass(frozen=True)
@@ -266,119 +254,9 @@ class Record:
         return next(rows, None)
 
 
-@dataclass(frozen=True)
-class StudyRecord:
-    """The folder of one study: `runs[arm][seed]` is a run id, `arms[arm]` its difference from the base."""
-
-    folder: Path
-    kept: ClassVar[bool] = False  # in a lab book, where no look is noted
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @property
-    def exists(self) -> bool:
-        return (self.folder / "study.json").exists()
-
-    def write(self, declaration: dict[str, Any]) -> None:
-        make_folder(self.folder)
-        whole.write(self.folder / "study.json", declaration)
-
-    def read(self) -> dict[str, Any]:
-        path = self.folder / "study.json"
-        if not path.exists():
-            raise UserError(f"no study {self.name!r} in {self.folder.parent}; {_present(self.folder.parent)}")
-        declaration = whole.read(path)
-        if missing := [key for key in DECLARED if key not in declaration]:
-            raise UserError(f"{path}: damaged, it lacks {', '.join(missing)}")
-        return declaration
-
-    def mend(self) -> None:
-        """Set aside what is damaged and the launcher writes anew."""
-        for name in MADE_AGAIN:
-            try:
-                whole.read_or(self.folder / name, None)
-            except whole.Damaged as error:
-                whole.set_aside(error.path, error.what, "made again")
-
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.folder / "ledger.jsonl")
-
-    def promise(self, plans: dict[str, Any]) -> None:
-        """Note what each run will do, by run id and number of steps (`plan.digests`)."""
-        whole.write(self.folder / "plans.json", plans)
-
-    def promised(self) -> dict[str, Any]:
-        """What each run was to do; empty for a study that was not planned so."""
-        return whole.read_or(self.folder / "plans.json", {})
-
-    def keep_bases(self, bases: list[dict[str, Any]]) -> None:
-        """Note the configuration of each phase's base: {"runs": ids, "settings", "fingerprint"}."""
-        whole.write(self.folder / "bases.json", bases)
-
-    def base_of(self, run: str) -> tuple[Settings, str] | None:
-        """The base that a run of this study is compared with, and the fingerprint of its text; None if it is no run."""
-        for base in whole.read_or(self.folder / "bases.json", []):
-            if run in base["runs"]:
-                return from_plain(base["settings"]), base["fingerprint"]
-        return None
-
-    def decide(self, decisions: dict[str, Any]) -> None:
-        """Note why and when each arm left the race, or that it is in it."""
-        whole.write(self.folder / "race.json", decisions)
-
-    def decisions(self) -> dict[str, Any]:
-        """Of every arm of a raced study; empty for any other."""
-        return whole.read_or(self.folder / "race.json", {})
-
-    def keep_noise(self, noise: dict[str, Any]) -> None:
-        """Note what is known of the noise before the first look."""
-        make_folder(self.folder)
-        whole.write_twice(self.folder / "noise.json", noise)
-
-    def noise(self) -> dict[str, Any] | None:
-        """As it was noted; None before."""
-        return whole.read_either(self.folder / "noise.json", None)
-
-    def keep_prior(self, prior: dict[str, Any]) -> None:
-        """Note what earlier studies told of the noise when the study was first looked at."""
-        whole.write_twice(self.folder / "prior.json", prior)
-
-    def prior(self) -> dict[str, Any] | None:
-        """As it was noted, for ever after; None before."""
-        return whole.read_either(self.folder / "prior.json", None)
-
-    def records(self, declared: dict[str, Any] | None = None) -> Iterator[tuple[str, int, Record]]:
-        """(arm, seed, record) of every run declared, done or not; `declared`: of a phase, if not of the judged one."""
-        return self._records((declared or self.read())["runs"])
-
-    def controls(self, declared: dict[str, Any] | None = None) -> Iterator[tuple[str, int, Record]]:
-        """As `records`, of the controls; none of a study that was declared before there were any."""
-        return self._records((declared or self.read()).get("control_runs", {}))
-
-    def _records(self, runs: dict[str, dict[str, str]]) -> Iterator[tuple[str, int, Record]]:
-        for arm, seeds in runs.items():
-            for seed, run in seeds.items():
-                yield arm, int(seed), self._record(run)
-
-    def _record(self, run: str) -> Record:
-        return run_record(self.folder.parent.parent, run)
-
-
 def run_record(outputs: Path | str, run: str) -> Record:
     return Record(Path(outputs) / "runs" / run)
 
 
-def study_record(outputs: Path | str, name: str) -> StudyRecord:
-    return StudyRecord(Path(outputs) / "studies" / name)
-
-
 def plain(settings: Settings) -> Any:
     return json.loads(json.dumps(dataclasses.asdict(settings)))
-
-
-def _present(folder: Path) -> str:
-    names = sorted(path.name for path in folder.glob("*") if path.is_dir())
-    return "present: " + ", ".join(names) if names else "none was started yet"

@@ -22,8 +22,9 @@ from rich.console import Console
 
 from ablate.data.tokens import opened
 from ablate.fit import asking
-from ablate.run.record import StudyRecord, run_record, study_record
+from ablate.run.record import run_record
 from ablate.run.settings import UserError
+from ablate.run.study_record import StudyRecord, study_record
 from ablate.run.trunks import Growth
 from ablate.sweep import claims, trunk
 from ablate.sweep import study as studies

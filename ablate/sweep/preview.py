@@ -16,9 +16,10 @@ from ablate.page.drawing import picture
 from ablate.plan.order import rows_of
 from ablate.plan.timeline import Timeline, timeline
 from ablate.run.identity import in_words
-from ablate.run.record import run_record, study_record
+from ablate.run.record import run_record
 from ablate.run.settings import Settings, Study
 from ablate.run.start import NONE
+from ablate.run.study_record import study_record
 from ablate.scores.metrics import metric_of
 from ablate.sweep.cost import Alike, Prospect, drawn, prospect
 from ablate.sweep.executors.local import slots

@@ -32,9 +32,10 @@ from ablate.plan.timeline import timeline
 from ablate.run.fields import is_key
 from ablate.run.identity import canonical, difference, digest, key_in_words, record_name
 from ablate.run.parse import unknown_key
-from ablate.run.record import StudyRecord, plain, run_record
+from ablate.run.record import plain, run_record
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import PHASE, TO_COME, Start, parse, teacher_of
+from ablate.run.study_record import StudyRecord
 from ablate.verdict import history
 
 PROMISES = 16  # of a run, that its trace is held against

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 
 from ablate.model import budget
 from ablate.plan.timeline import timeline
-from ablate.run.record import StudyRecord, run_record
+from ablate.run.record import run_record
 from ablate.run.settings import Study
+from ablate.run.study_record import StudyRecord
 from ablate.sweep.audit import ask
 from ablate.sweep.study import Arm, Plan, Run, announce
 from ablate.verdict import registry

@@ -35,8 +35,9 @@ import yaml
 
 from ablate.run.files import make_folder, read_rows, write_atomically
 from ablate.run.parse import from_plain
-from ablate.run.record import Record, StudyRecord, study_record
+from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError, Where
+from ablate.run.study_record import StudyRecord, study_record
 from ablate.scores.items import pack
 from ablate.verdict.evidence import Evidence, Run
 

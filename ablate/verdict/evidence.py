@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate.run.identity import in_words
-from ablate.run.record import Record, StudyRecord
+from ablate.run.record import Record
+from ablate.run.study_record import StudyRecord
 from ablate.scores import answers
 from ablate.scores.metrics import METRICS, Metric, Scope, Scores, metric_of, of_study
 from ablate.verdict import history

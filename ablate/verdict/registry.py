@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.run.ledger import now
-from ablate.run.record import StudyRecord, study_record
+from ablate.run.study_record import StudyRecord, study_record
 from ablate.scores.metrics import OF_TASK, Scores, metric_of, readings
 from ablate.verdict.evidence import Evidence, Run, recall
 from ablate.verdict.spread import Gain, Pairs, of_pairs

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from scipy.special import betaincinv
 
-from ablate.run.record import StudyRecord
 from ablate.run.settings import UserError
+from ablate.run.study_record import StudyRecord
 from ablate.verdict import registry
 from ablate.verdict.evidence import Evidence, read
 from ablate.verdict.registry import Known, Past

@@ -21,8 +21,9 @@ from ablate.fit import run
 from ablate.run import failures
 from ablate.run.identity import record_name
 from ablate.run.parse import from_plain
-from ablate.run.record import StudyRecord, run_record, study_record
+from ablate.run.record import run_record
 from ablate.run.settings import Settings, Study
+from ablate.run.study_record import StudyRecord, study_record
 from ablate.run.trunks import Growth, trunk_record
 from ablate.sweep.study import Plan, announce, plan, with_corpora
 from ablate.verdict.evidence import read

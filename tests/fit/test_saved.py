@@ -16,8 +16,9 @@ from ablate.fit.module import Pretraining
 from ablate.model.language import build
 from ablate.run.files import write_json
 from ablate.run.identity import SEMANTICS
-from ablate.run.record import run_record, study_record
+from ablate.run.record import run_record
 from ablate.run.settings import Model, Size, UserError
+from ablate.run.study_record import study_record
 from ablate.sweep import audit
 from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.validity import scores

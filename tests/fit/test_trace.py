@@ -25,7 +25,8 @@ from ablate.fit.trace import Windows
 from ablate.plan.digests import PLANNED, START, link, planned
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.run.record import plain, study_record
+from ablate.run.record import plain
+from ablate.run.study_record import study_record
 
 SHORT = {"tokens": 4096, "evaluation": {"times": 2}}
 

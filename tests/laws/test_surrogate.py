@@ -7,8 +7,8 @@ from scipy.stats import spearmanr
 
 from ablate.laws import proposal, surrogate
 from ablate.laws.swarm import read_study
-from ablate.run.record import study_record
 from ablate.run.settings import UserError
+from ablate.run.study_record import study_record
 from ablate.verdict.book import Book
 from ablate.verdict.evidence import read
 from bench import suggestions

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ablate.page import page
-from ablate.run.record import StudyRecord
+from ablate.run.study_record import StudyRecord
 from tests.verdict.worlds import DOMAINS, World, write, write_chain
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

@@ -15,7 +15,7 @@ from ablate.page import chain as tables
 from ablate.page import page
 from ablate.page.drawing.phases import phases
 from ablate.page.drawing.phases import write as write_picture
-from ablate.run.record import StudyRecord
+from ablate.run.study_record import StudyRecord
 from ablate.verdict import chain as chains
 from ablate.verdict.evidence import read
 from ablate.verdict.validity import trust

@@ -14,7 +14,7 @@ from ablate.page import compressed, page
 from ablate.page.drawing.pareto import pareto
 from ablate.page.drawing.style import LIGHT
 from ablate.run.compress import Compress
-from ablate.run.record import StudyRecord
+from ablate.run.study_record import StudyRecord
 from ablate.verdict import compression
 from ablate.verdict.evidence import read
 from ablate.verdict.validity import trust

@@ -13,7 +13,8 @@ from ablate.data.tokens import prepared
 from ablate.fit.parents import resolved
 from ablate.interchange.forms import FORMS
 from ablate.page.model_card import NEVER, USES, card
-from ablate.run.record import Record, plain, study_record
+from ablate.run.record import Record, plain
+from ablate.run.study_record import study_record
 
 CHECKED = ["logits differ by at most 2e-06"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from ablate.page import page
 from ablate.page.facts import facts
-from ablate.run.record import StudyRecord
+from ablate.run.study_record import StudyRecord
 from ablate.verdict import card
 from ablate.verdict.compare import verdicts
 from ablate.verdict.evidence import read

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from ablate.run import machine, whole
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.optimizer import Optimizer
-from ablate.run.record import DECLARED, Record, StudyRecord, run_record, study_record
+from ablate.run.record import Record, run_record
 from ablate.run.settings import Mixture, Schedule, Settings, Stage, Study, UserError
+from ablate.run.study_record import DECLARED, StudyRecord, study_record
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 
 from ablate.run import files, whole
 from ablate.run.ledger import Ledger
-from ablate.run.record import NAMED, Record, StudyRecord
+from ablate.run.record import NAMED, Record
 from ablate.run.settings import Settings, UserError
+from ablate.run.study_record import StudyRecord
 
 
 def flip(path: Path, place: float = 0.5, bit: int = 0) -> None:

@@ -22,9 +22,10 @@ from ablate.console.compose import CONF
 from ablate.run import lookup
 from ablate.run.identity import canonical
 from ablate.run.lineage import lineage
-from ablate.run.record import run_record, study_record
+from ablate.run.record import run_record
 from ablate.run.settings import Settings, SettingsError, UserError
 from ablate.run.start import parse
+from ablate.run.study_record import study_record
 from ablate.sweep import conduct
 from ablate.sweep.composition import Composer
 from ablate.sweep.launcher import plan_of, prepared

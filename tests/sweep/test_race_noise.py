@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from ablate.run.record import study_record
 from ablate.run.settings import Settings
 from ablate.run.study import Budget, Study
+from ablate.run.study_record import study_record
 from ablate.sweep.study import Plan, plan
 from ablate.sweep.wave import informed
 from tests.verdict.worlds import TOKENS, World, write

@@ -11,9 +11,10 @@ from tiny import TINY, merged
 
 from ablate.fit import saved
 from ablate.model.language import matrices
-from ablate.run.record import run_record, study_record
+from ablate.run.record import run_record
 from ablate.run.settings import SettingsError, UserError
 from ablate.run.start import parse
+from ablate.run.study_record import study_record
 from ablate.sweep import conduct, worker
 from ablate.sweep.launcher import plan_of, prepared
 from ablate.sweep.study import Plan

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from tiny import merged
 
-from ablate.run.record import study_record
 from ablate.run.settings import Settings
+from ablate.run.study_record import study_record
 from ablate.sweep import conduct
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import plan

@@ -7,8 +7,9 @@ import pytest
 
 from ablate.data.tokens import Corpus
 from ablate.run.parse import from_config
-from ablate.run.record import run_record, study_record
+from ablate.run.record import run_record
 from ablate.run.settings import SettingsError, Study
+from ablate.run.study_record import study_record
 from ablate.sweep.study import declare, plan, with_corpora, within
 
 TEXT = Corpus(Path(), {"fingerprint": "data"})  # that nobody reads

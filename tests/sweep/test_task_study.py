@@ -7,9 +7,9 @@ import shutil
 import pytest
 from rich.console import Console
 
-from ablate.run.record import study_record
 from ablate.run.settings import SettingsError
 from ablate.run.study import Controls, Study
+from ablate.run.study_record import study_record
 from ablate.sweep import conduct
 from ablate.sweep.controls import with_controls
 from ablate.sweep.launcher import prepared

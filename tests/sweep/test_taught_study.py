@@ -9,8 +9,9 @@ from rich.console import Console
 from runs import composing, record_of, train_run
 from tiny import TINY, merged
 
-from ablate.run.record import run_record, study_record
+from ablate.run.record import run_record
 from ablate.run.settings import SettingsError
+from ablate.run.study_record import study_record
 from ablate.sweep import conduct
 from ablate.sweep.cost import prospect
 from ablate.sweep.launcher import plan_of, prepared

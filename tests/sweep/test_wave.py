@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 from rich.console import Console
 
-from ablate.run.record import run_record, study_record
+from ablate.run.record import run_record
 from ablate.run.study import Budget, Study
+from ablate.run.study_record import study_record
 from ablate.sweep import conduct
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, plan

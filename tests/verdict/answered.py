@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ablate.run.files import make_folder
-from ablate.run.record import Record, StudyRecord
+from ablate.run.record import Record
+from ablate.run.study_record import StudyRecord
 from ablate.scores import answers, items
 from ablate.scores.items import Item, Row, Sheet
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.run.record import Record, StudyRecord
+from ablate.run.record import Record
+from ablate.run.study_record import StudyRecord
 from ablate.scores.metrics import METRICS, Metric, bits_per_byte
 from ablate.verdict import chain as chains
 from ablate.verdict.chain import FIRST_HERE, NOT_HERE, OTHER, OWN_START, Chain

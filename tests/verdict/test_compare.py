@@ -7,8 +7,8 @@ from rich.console import Console
 
 from ablate.page import terminal
 from ablate.page.facts import facts
-from ablate.run.record import study_record
 from ablate.run.settings import UserError
+from ablate.run.study_record import study_record
 from ablate.verdict import compare, registry
 from ablate.verdict.card import cards
 from ablate.verdict.evidence import Evidence, read

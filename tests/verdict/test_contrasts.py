@@ -4,7 +4,7 @@ import pytest
 
 from ablate.page import page
 from ablate.page.terminal import contrasts as table
-from ablate.run.record import StudyRecord
+from ablate.run.study_record import StudyRecord
 from ablate.verdict.compare import step
 from ablate.verdict.contrasts import contrasts
 from ablate.verdict.evidence import Evidence, read

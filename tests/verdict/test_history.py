@@ -6,7 +6,7 @@ from scipy.special import stdtr
 
 from ablate import report
 from ablate.run.ledger import Ledger
-from ablate.run.record import StudyRecord
+from ablate.run.study_record import StudyRecord
 from ablate.verdict.compare import verdicts
 from ablate.verdict.evidence import read
 from ablate.verdict.history import LATER, History, of

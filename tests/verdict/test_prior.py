@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from ablate.run.record import StudyRecord, study_record
+from ablate.run.study_record import StudyRecord, study_record
 from ablate.verdict import book, compare, registry
 from ablate.verdict.evidence import read
 from ablate.verdict.validity import trust

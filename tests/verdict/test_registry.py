@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from ablate.run.record import study_record
+from ablate.run.study_record import study_record
 from ablate.scores.metrics import bits_per_byte
 from ablate.verdict import book, compare, registry
 from ablate.verdict.evidence import Evidence, read

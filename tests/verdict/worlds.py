@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ablate.run.files import write_json
-from ablate.run.record import StudyRecord, run_record, study_record
+from ablate.run.record import run_record
+from ablate.run.study_record import StudyRecord, study_record
 
 DOMAINS = {  # E, A, alpha
     "general": (0.95, 420.0, 0.42),

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ablate.run.record import StudyRecord, run_record, study_record
+from ablate.run.record import run_record
 from ablate.run.settings import Settings
+from ablate.run.study_record import StudyRecord, study_record
 from tests.worlds.catalogue import world as planted
 from tests.worlds.ngram import World
 

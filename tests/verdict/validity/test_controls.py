@@ -5,7 +5,8 @@ import json
 import pytest
 from scipy.stats import ttest_ind
 
-from ablate.run.record import Record, study_record
+from ablate.run.record import Record
+from ablate.run.study_record import study_record
 from ablate.verdict.evidence import AA, NULL, POSITIVE, Evidence, read
 from ablate.verdict.statistics.paired import interval
 from ablate.verdict.validity import controls, trust
