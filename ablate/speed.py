@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ablate import export
 from ablate.console.errors import command
 from ablate.console.words import Parser
-from ablate.run import files, machine, speeds
+from ablate.run import files, machine, speeds, whole
 from ablate.run.compress import NONE
 from ablate.run.parts import require_member
 from ablate.run.progress import Progress
@@ -76,12 +76,12 @@ def _found(record: Record, runtimes: list[str], options: argparse.Namespace, out
         **{name: vars(options)[name] for name in ("threads", "prompt", "decode")},
     }
     path = speeds.path(outputs, key)
-    found = {} if options.again else files.read_json_or(path, {})
+    found = {} if options.again else whole.read_if(path, {})
     if missing := [name for name in runtimes if not _is_there(found, name)]:
         new = _measured(record, missing, options)
         found = {"run": record.id, **key, **new, **{name: _joined(found, new, name) for name in ("sides", "left_out")}}
         files.make_folder(path.parent)
-        files.write_json(path, found)
+        whole.write(path, found)
     else:
         print(f"{record.id}: measured before; --again measures once more")
     return found

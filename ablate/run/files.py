@@ -100,11 +100,6 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def read_json_or(path: Path, default: Any) -> Any:
-    """`read_json`, or the default where there is no file."""
-    return read_json(path) if path.exists() else default
-
-
 def append_row(path: Path, row: dict[str, Any]) -> None:
     """Add a line of JSON."""
     with writing(path), path.open("a", encoding="utf-8") as file:
