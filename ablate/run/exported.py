@@ -42,7 +42,7 @@ def check(folder: Path, but: tuple[str, ...] = ()) -> dict[str, Any] | None:
     if gone := sorted(found["files"].keys() - {*names, *but}):
         raise UserError(f"{folder / gone[0]}: is gone")
     if wrong := whole.unlike(folder, {name: told for name, told in found["files"].items() if name not in but}):
-        raise UserError(f"{folder}: {wrong}")
+        raise UserError(f"{folder}/{wrong}")
     return found
 
 
