@@ -78,7 +78,7 @@ def alone(settings: Settings) -> Task:
 
 def train(task: Task) -> dict[str, Any]:
     """Train one run in this process, or look up its result when it is done. The record says why a run failed."""
-    record, outputs = task.record, task.settings.where.outputs
+    record = task.record
     set_aside_damaged(record)
     if record.done:
         _ask(task)
@@ -87,15 +87,20 @@ def train(task: Task) -> dict[str, Any]:
     with noting(record):
         corpus = opened(task.corpus)
         with claim(record, _leaves(task)):
-            # the one place where a sweep meets torch and Lightning, which take seconds to import
-            train_run = importlib.import_module("ablate.fit.run").train_run
-            ways = task.ways
-            chosen = ways if isinstance(ways, Growth) else growth_deleting_damaged(outputs, ways, task.until)
-            if chosen.start:
-                chosen.start.touch()  # from now on nobody clears it away before it is read
-            result = train_run(task.settings, corpus, record, chosen)
+            # who had the claim until now may have come to the end
+            result = record.result() or _train_claimed(task, corpus)
     _ask(task)
     return result
+
+
+def _train_claimed(task: Task, corpus: Corpus) -> dict[str, Any]:
+    # the one place where a sweep meets torch and Lightning, which take seconds to import
+    train_run = importlib.import_module("ablate.fit.run").train_run
+    ways, outputs = task.ways, task.settings.where.outputs
+    chosen = ways if isinstance(ways, Growth) else growth_deleting_damaged(outputs, ways, task.until)
+    if chosen.start:
+        chosen.start.touch()  # from now on nobody clears it away before it is read
+    return train_run(task.settings, corpus, task.record, chosen)
 
 
 def set_aside_damaged(record: Record) -> None:
