@@ -40,7 +40,7 @@ class Diverged(Exception):
 
 class Pretraining(L.LightningModule):
     """`sums_D3` collects nats, counted targets and bytes per domain of the training since the last `take_sums`, and
-    `fallen` what the objective makes of them."""
+    `fallen` what the objective makes of them; `own_2` is the nats and counted targets of the last step alone."""
 
     def __init__(self, settings: Settings, timeline: Timeline, bytes_per_token: Tensor):
         super().__init__()
@@ -56,6 +56,7 @@ class Pretraining(L.LightningModule):
         )
         self.register_buffer("fallen", torch.zeros((), dtype=torch.float64), persistent=False)
         self.grad_norm = torch.tensor(0.0)
+        self.own_2 = torch.zeros(2, dtype=torch.float64)
         self.learnt = True  # whether the last step was taken, or left out
         self.is_spike = False  # whether it was left out because it would have been one
         self.aside: tuple[Tensor, Tensor] | None = None  # the sums of the steps before, where each is looked at
@@ -123,11 +124,13 @@ class Pretraining(L.LightningModule):
         # Only strategies that add up gradients during backward have the means to put it off
         unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
         self.aside = self.put_aside() if self.on_spike else None
+        before_3 = self.sums_D3.sum(0)
         *earlier, last = self.micro_batches(batch)
         for micro in earlier:
             with unsynced():
                 self.manual_backward(self.losses(micro, self.sums_D3).total * scale)
         self.manual_backward(self.losses(last, self.sums_D3).total * scale)
+        self.own_2 = (self.sums_D3.sum(0) - before_3)[:2]
         norm, self.learnt = self.step(optimizer), not self.is_spike
         if self.learnt:
             self.grad_norm = norm

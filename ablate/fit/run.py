@@ -24,6 +24,7 @@ from ablate.data.batches import Batches, Beside, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.data.windows import Stream
 from ablate.fit import callbacks, checkpoint, keep, mirror, parents, reference, smaller, spikes
+from ablate.fit.every_step import EveryStep
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.monitor import LOOKBACK
 from ablate.fit.parallel import processes, strategy
@@ -43,6 +44,7 @@ from ablate.run.start import NONE
 from ablate.run.study_record import study_record
 from ablate.run.trunks import Growth, Trunk
 from ablate.run.where import Where
+from ablate.scores.spikes import told
 
 ALONE = Growth()
 
@@ -110,7 +112,8 @@ def _try(
     saver = checkpoint.Saver(record.checkpoints, every, leave, growth.until, reach=_reach(settings))
     trace = Trace(module, corpus, order, held_out, record, watch.every, _base(settings, record))
     keeper = keep.Keeper(order.timeline, record)
-    trainer = _trainer(settings, record, [watch, trace, keeper, *callbacks.own(settings.where), saver])
+    every_step = EveryStep(record, watch.every)
+    trainer = _trainer(settings, record, [watch, every_step, trace, keeper, *callbacks.own(settings.where), saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module), rows)
     if module.monitor.acts:
@@ -142,7 +145,8 @@ def _finish(
         ended |= {"weights_sha256": checkpoint.sha256(weights)}
         if packed:
             ended["compressed"] = smaller.told(packed, record.packed)
-        record.finish(ended | watch.summary())  # the last file: its existence means that all is there
+        ended |= watch.summary() | told(record, module.monitor.acts)
+        record.finish(ended)  # the last file: its existence means that all is there
         checkpoint.remove(record.checkpoints)
     mirror.close(trainer.loggers)
 

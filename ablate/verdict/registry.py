@@ -33,7 +33,7 @@ from typing import Any
 
 from ablate.run.ledger import now
 from ablate.run.study_record import StudyRecord, study_record
-from ablate.scores.metrics import OF_TASK, Scores, metric_of, readings
+from ablate.scores.metrics import METRICS, OF_TASK, Scores, metric_of, readings
 from ablate.verdict.evidence import Evidence, Run, recall
 from ablate.verdict.spread import Gain, Pairs, of_pairs
 from ablate.verdict.statistics import moderated
@@ -214,9 +214,9 @@ def _past(evidence: Evidence, arm: str) -> Past:
 
 
 def _values(evidence: Evidence, run: Run) -> dict[str, float]:
-    """What the registry keeps of a run: all that its result says, and the study's metric if that is of a task."""
+    """What the registry keeps of a run: all that its weights can do, and the study's metric whatever that is."""
     metric, known = evidence.declaration["metric"], readings(run.result, evidence.scope)
-    value = evidence.value(run.result, metric) if metric.startswith(OF_TASK) else None
+    value = evidence.value(run.result, metric) if metric.startswith(OF_TASK) or metric in METRICS else None
     return known if value is None else known | {metric: value}
 
 
