@@ -26,25 +26,26 @@ class EveryStep(L.Callback):
 
     def __init__(self, record: Record, every: int):
         self.record, self.every = record, every
-        self.waiting: list[Tensor] = []  # of each step nats, counted targets and the norm; NaN where it was left out
+        # Of each step nats and counted targets, and the norm; None where it was left out
+        self.waiting: list[tuple[Tensor, Tensor] | None] = []
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object, **__: object) -> None:
         assert isinstance(pl_module, Pretraining)
-        own_3 = torch.full((3,), torch.nan, dtype=torch.float64, device=pl_module.device)
-        if pl_module.learnt:
-            own_3[:2], own_3[2] = pl_module.own_2, pl_module.grad_norm
-        self.waiting.append(own_3)
+        self.waiting.append((pl_module.own_2, pl_module.grad_norm) if pl_module.learnt else None)
         if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
-            self._write(trainer)
+            self._write(trainer, pl_module.device)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._write(trainer)
+        self._write(trainer, pl_module.device)
 
-    def _write(self, trainer: L.Trainer) -> None:
+    def _write(self, trainer: L.Trainer, device: torch.device) -> None:
         """All processes must come here together."""
         if not self.waiting:
             return
-        found_N3 = torch.stack(self.waiting)
+        found_N3 = torch.full((len(self.waiting), 3), torch.nan, dtype=torch.float64, device=device)
+        for place, one in enumerate(self.waiting):
+            if one:
+                found_N3[place, :2], found_N3[place, 2] = one
         sums_N2 = trainer.strategy.reduce(found_N3[:, :2].clone(), reduce_op="sum")
         columns = [*sums_N2.unbind(1), found_N3[:, 2]]
         row = {"step": trainer.global_step, "first": trainer.global_step - len(self.waiting)}
