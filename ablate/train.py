@@ -61,7 +61,10 @@ class Try:
 
 def tried(settings: Settings) -> Try:
     """Train one configuration of a search; a run that diverged has the worst value there is, and the search goes on."""
-    metric = metric_of(settings.study.metric, settings.data.domains)
+    metric, study = metric_of(settings.study.metric, settings.data.domains), settings.study
+    if study.arms or study.grid or settings.where.dry_run:
+        what = "where.dry_run=true" if settings.where.dry_run else f"study {study.name}"
+        raise UserError(f"hydra/launcher: must be left out with {what}; another than `study` trains single runs")
     try:
         return Try(metric, train(settings))
     except RunDiverged as error:

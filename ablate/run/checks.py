@@ -7,7 +7,7 @@ from typing import Any
 
 from ablate.run.compress import NONE, Compress
 from ablate.run.distill import Distill
-from ablate.run.fields import Mark, Weights, find
+from ablate.run.fields import SEEDS, Mark, Weights, find
 from ablate.run.monitor import Monitor, windows
 from ablate.run.settings import Settings, SettingsError, Size
 from ablate.run.start import parse, teacher_of
@@ -36,6 +36,7 @@ def check(settings: Settings) -> None:
     _check_trouble(settings)
     _check_clipping(settings)
     _check_devices(settings)
+    _check_seeds(settings)
     _check_budget(settings)
     _check_names(settings)
 
@@ -250,6 +251,14 @@ def _check_averaging(s: Settings) -> None:
         allowed = f"at or after {key}={begin}: a plain mean never forgets what was before"
         within = steps_of(s.averaging.start, s.steps) >= steps_of(begin, s.steps)
         _require(within, "averaging.start", s.averaging.start, allowed)
+
+
+def _check_seeds(s: Settings) -> None:
+    """Blocks of runs, each of its own; of further seeds each must be one too."""
+    seeds, controls = s.study.seeds, s.study.controls
+    _require(len(seeds) > 0, "study.seeds", seeds, "at least one seed")
+    _require(len(set(seeds)) == len(seeds), "study.seeds", seeds, "without repeats: a run trained again shows no noise")
+    _require(max(seeds) + controls.aa_seeds < SEEDS, "study.seeds", seeds, "below 2^63 with study.controls.aa_seeds")
 
 
 def _check_budget(s: Settings) -> None:

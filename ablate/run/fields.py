@@ -17,12 +17,14 @@ from pydantic.dataclasses import dataclass
 
 strict = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 
+SEEDS = 2**63  # of them there are
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Moment = NonNegative
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Weights = dict[str, float]
 
 
@@ -95,6 +97,16 @@ def is_key(cls: Any, name: str) -> bool:
     while key and key not in declared(cls):
         key = key.rpartition(".")[0]
     return bool(key) and (name == key or typing.get_origin(declared(cls)[key].kind) is dict)
+
+
+def of_users(cls: Any) -> list[str]:
+    """Keys whose names below are the user's."""
+    return [name for name, one in declared(cls).items() if typing.get_origin(one.kind) is dict]
+
+
+def below(key: str, group: str) -> bool:
+    """Whether a key is the group, or stands below it."""
+    return f"{key}.".startswith(f"{group}.")
 
 
 def marked(cls: Any, mark: Mark) -> tuple[str, ...]:

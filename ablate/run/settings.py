@@ -25,7 +25,19 @@ from ablate.run.compress import Compress
 from ablate.run.corpus import Prepare, Processing
 from ablate.run.distill import Distill
 from ablate.run.evaluate import Evaluate
-from ablate.run.fields import Count, Fraction, Mark, Moment, Moves, NonNegative, NotNegative, Positive, Weights, strict
+from ablate.run.fields import (
+    Count,
+    Fraction,
+    Mark,
+    Moment,
+    Moves,
+    NonNegative,
+    NotNegative,
+    Positive,
+    Seed,
+    Weights,
+    strict,
+)
 from ablate.run.monitor import Monitor
 from ablate.run.optimizer import Optimizer
 from ablate.run.preference import Preference
@@ -291,7 +303,7 @@ class Settings:
         Literal["fp32", "bf16-mixed"], Moves("types", "types of the optimizer", "function", "update")
     ] = "fp32"
     # Of the initial weights and of the order of rows: runs of one seed are compared in pairs
-    seed: Annotated[int, Field(ge=0, lt=2**63), INITIAL, READ, Moves("windows", "function", "update", "twin")] = 0
+    seed: Annotated[Seed, INITIAL, READ, Moves("windows", "function", "update", "twin")] = 0
     corpus: Annotated[Processing, Mark.NOT_HASHED] = dataclasses.field(default_factory=Processing)
     prepare: Annotated[Prepare, Mark.NOT_HASHED] = dataclasses.field(default_factory=Prepare)
     evaluate: Annotated[Evaluate, Mark.NOT_HASHED] = dataclasses.field(default_factory=Evaluate)

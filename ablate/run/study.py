@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablate.run.fields import NonNegative, NotNegative, Positive, strict
+from ablate.run.fields import NonNegative, NotNegative, Positive, Seed, strict
 
 
 @strict
@@ -32,7 +32,7 @@ class Controls:
     """Runs beside the arms whose outcome is known before the study (`sweep.controls`); 0, 0 and []: none."""
 
     null_seeds: NotNegative = 1  # of the first seeds: there the base is trained twice, to the same bits
-    aa_seeds: NotNegative = 0  # further seeds of the base
+    aa_seeds: Annotated[int, Field(ge=0, le=1000)] = 0  # further seeds of the base
     # Overrides of the base with an effect known in sign, key*=number multiplies; trained on the seeds of the arms,
     # unless every arm is found to differ
     positive: list[str] = dataclasses.field(default_factory=lambda: ["tokens*=0.75"])
@@ -59,7 +59,7 @@ class Study:
     # Overrides of each phase of every arm, in order: a phase begins with the weights that the one before ended with
     phases: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     judge: str = ""  # the phase whose runs are compared; empty: the last one. No phase after it is trained
-    seeds: list[NotNegative] = dataclasses.field(default_factory=lambda: [0, 1, 2])  # every arm is trained on each
+    seeds: list[Seed] = dataclasses.field(default_factory=lambda: [0, 1, 2])  # every arm is trained on each
     metric: str = "macro"  # macro, micro, rest (macro without data.focus), a domain, or one of `scores.metrics`
     margin: Positive = 0.01  # in the metric's unit; smaller differences do not matter
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # of intervals and verdicts

@@ -19,11 +19,13 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
 from ablate.console.compose import loaded, user_errors
+from ablate.run.fields import SEEDS
 from ablate.run.identity import canonical, difference, digest
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.sweep import study as studies
 from ablate.sweep.audit import audit, is_of_text, with_text
 from ablate.sweep.composition import Composer
+from ablate.sweep.contrast import is_alike
 from ablate.sweep.controls import with_controls
 from ablate.sweep.phases import cut_alike, phased
 from ablate.sweep.texts import with_corpora
@@ -70,6 +72,9 @@ def plan_of(jobs: list[list[str]], composer: Callable[[list[str]], Settings]) ->
     swept = [key for key, found in values.items() if len(found) > 1 and key != "seed"]
     base = compose(fixed)
     study = dataclasses.replace(base.study, name=base.study.name or f"sweep-{digest([values, canonical(base)])}")
+    for key in swept:
+        if is_alike(key):
+            raise SettingsError(f"{key}: is swept, but all arms have the same {key}")
     if "seed" in values:
         study = dataclasses.replace(study, seeds=[_seed(text) for text in values["seed"]])
     if not swept:
@@ -112,8 +117,8 @@ def _values(jobs: list[list[str]], key: str) -> list[str]:
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise SettingsError(f"seed={text}: must be a whole number, at least 0")
+    if not text.isdecimal() or int(text) >= SEEDS:
+        raise SettingsError(f"seed={text}: must be a whole number, at least 0 and below 2^63")
     return int(text)
 
 

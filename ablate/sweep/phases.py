@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ablate.data.tokens import cut_by
+from ablate.run.overrides import check_own
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import NONE, PHASE, teacher_of
 from ablate.scores import metrics
@@ -81,6 +82,8 @@ def _until_judged(study: Study) -> ByPhase:
     judge = study.judge or names[-1]
     if judge not in names:
         raise SettingsError(f"study.judge={judge}: must be one of study.phases: {', '.join(names)}")
+    for name, overrides in study.phases.items():
+        check_own(f"study.phases.{name}", overrides)
     return {name: study.phases[name] for name in names[: names.index(judge) + 1]}
 
 
@@ -92,6 +95,9 @@ def _arms(study: Study) -> dict[str, ByPhase]:
         whole = {phase: [o for part in parts for o in part.get(phase, [])] for phase in study.phases or [ONLY]}
         if any(whole.values()):
             found[" ".join(level for level, _ in levels)] = whole
+    for name, by_phase in found.items():
+        for phase, overrides in by_phase.items():
+            check_own(f"study.arms.{name}.{phase}".rstrip("."), overrides)
     return found
 
 

@@ -59,9 +59,6 @@ def test_a_folder_that_is_not_there(own):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("hydra/sweeper=nope", r"hydra/sweeper=nope: no such choice; there are basic, .*study"),
-        ("hydra/launcher=nope", r"hydra/launcher=nope: no such choice; there are basic, .*study"),
-        ("hydra/sweeper=optuna", r"comes with pip install 'ablate\[optuna\]'"),
         ("seed=0,1", r"seed=0,1: with -m every value is tried; one value that is a list is seed=\[0,1\]"),
         ("size=4", r"size=4: must be the name of a choice; there are davinci, "),
     ],
@@ -69,6 +66,21 @@ def test_a_folder_that_is_not_there(own):
 def test_a_wrong_choice_names_those_there_are(word, message):
     with pytest.raises(UserError, match=message):
         composed(word)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("hydra/sweeper=nope", r"hydra/sweeper=nope: no such choice; there are basic, .*study"),
+        ("hydra/launcher=nope", r"hydra/launcher=nope: no such choice; there are basic, .*study"),
+        ("hydra/sweeper=optuna", r"comes with pip install 'ablate\[optuna\]'"),
+        ("tokens=range(0,100000000)", r"tokens: must have at most 10,000 combinations"),
+        ("tokens=4096,8192,4096", r"tokens=4096: is swept twice"),
+    ],
+)
+def test_a_wrong_word_of_a_multirun(word, message):
+    with pytest.raises(UserError, match=message):
+        compose.multiple(line(word), print)
 
 
 def test_the_folder_of_the_records_is_a_setting():

@@ -84,6 +84,17 @@ REFUSED = {
     "path for a domain": ({"data": {"domains": ["qa", "../qa"]}}, ["data.domains='../qa':", "without /"]),
     "project with its team": ({"where": {"wandb_project": "team/ablate"}}, ["where.wandb_project='team/ablate':"]),
     "no project": ({"where": {"wandb_project": ""}}, ["where.wandb_project='':"]),
+    "no seeds": ({"study": {"seeds": []}}, ["study.seeds=[]:", "at least one"]),
+    "seed twice": ({"study": {"seeds": [0, 0, 1]}}, ["study.seeds=[0, 0, 1]:", "without repeats"]),
+    "seed of 64 bits in a study": ({"study": {"seeds": [2**63]}}, ["study.seeds.0=9223372036854775808:", "less than"]),
+    "no further seeds there": (
+        {"study": {"seeds": [2**63 - 1], "controls": {"aa_seeds": 1}}},
+        ["study.seeds=[9223372036854775807]:", "aa_seeds"],
+    ),
+    "further seeds without end": (
+        {"study": {"controls": {"aa_seeds": 10**6}}},
+        ["study.controls.aa_seeds=1000000:", "1000"],
+    ),
     "left open": ({"data": {"root": "???"}}, ["data.root=???:", "must be given"]),
     "points nowhere": ({"optimizer": {"lr": "${nowhere}"}}, ["optimizer.lr:", "nowhere"]),
 }
