@@ -12,8 +12,16 @@ import functools
 import typing
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
+
+
+def _whole_steps(moment: float) -> float:
+    if moment > 1 and not moment.is_integer():
+        raise PydanticCustomError("moment", "Input should be a part of the run up to 1, or a whole number of steps")
+    return moment
+
 
 strict = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 
@@ -23,7 +31,7 @@ NotNegative = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Moment = NonNegative
+Moment = Annotated[NonNegative, AfterValidator(_whole_steps)]  # a part of a run up to 1, else a number of its steps
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Weights = dict[str, float]
 
