@@ -48,8 +48,8 @@ class EveryStep(L.Callback):
                 found_N3[place, :2], found_N3[place, 2] = one
         sums_N2 = trainer.strategy.reduce(found_N3[:, :2].clone(), reduce_op="sum")
         columns = [*sums_N2.unbind(1), found_N3[:, 2]]
-        row = {"step": trainer.global_step, "first": trainer.global_step - len(self.waiting)}
-        row |= zip(("nats", "counted", "grad_norm"), (_listed(one.tolist()) for one in columns), strict=True)
+        row: dict[str, Any] = {"step": trainer.global_step, "first": trainer.global_step - len(self.waiting)}
+        row |= dict(zip(("nats", "counted", "grad_norm"), (_listed(one.tolist()) for one in columns), strict=True))
         self.waiting.clear()
         if trainer.is_global_zero:
             self.record.append("steps", **row)

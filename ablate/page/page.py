@@ -36,7 +36,7 @@ from ablate.page.facts import facts
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.identity import key_in_words
 from ablate.run.study_record import StudyRecord
-from ablate.verdict import card, compare, compression, spending, spread
+from ablate.verdict import card, compare, compression, skips, spending, spread
 from ablate.verdict import chain as chains
 from ablate.verdict.chain import Chain
 from ablate.verdict.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
@@ -165,6 +165,7 @@ def _html(
             papers={"light": vector.named(LIGHT), "dark": vector.named(DARK)},
             few=DETAILED,
             coloured=COLOURED,
+            disturbed=any(skips.windows(run) or run.result.get("spikes") for run in evidence.runs),
             mixtures=MIXTURES,
             **_of_smaller(evidence, conclusion),
             **_of_chain(evidence, conclusion, chain),

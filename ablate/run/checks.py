@@ -40,6 +40,7 @@ def check(settings: Settings) -> None:
         _check_averaging(settings)
         _check_keep(settings)
     _check_monitor(settings)
+    _check_skips(settings)
     _check_trouble(settings)
     _check_clipping(settings)
     _check_devices(settings)
@@ -234,15 +235,10 @@ def _check_keep(s: Settings) -> None:
 def _check_monitor(s: Settings) -> None:
     """Windows that can be read, and nothing said of what does not act."""
     asked, usual = s.monitor, vars(Monitor())
-    try:
-        told = windows(asked.skip)
-    except ValueError as error:
-        raise SettingsError(
-            f"monitor.skip=[{error}]: must be windows of steps: 120-140 is from step 120 up to step 140"
-        ) from None
-    _require(not told or s.tokens > 0, "monitor.skip", asked.skip, "empty with tokens=0, which takes no step")
-    left = s.steps - sum(min(end, s.steps) - min(first, s.steps) for first, end in told)
-    _require(not told or 0 < left < s.steps, "monitor.skip", asked.skip, f"some of the {s.steps} steps, and not all")
+    left = _steps_left(s, "monitor.skip", asked.skip)
+    _require(not asked.skip or s.tokens > 0, "monitor.skip", asked.skip, "empty with tokens=0, which takes no step")
+    within = not asked.skip or 0 < left < s.steps
+    _require(within, "monitor.skip", asked.skip, f"some of the {s.steps} steps, and not all")
     for name, value in vars(asked).items() if asked.act == "none" else ():
         allowed = f"{usual[name]} with monitor.act=none, which looks at nothing"
         _require(name == "skip" or value == usual[name], f"monitor.{name}", value, allowed)
@@ -252,6 +248,26 @@ def _check_monitor(s: Settings) -> None:
     _require(asked.act == "rollback" or margin == usually, "monitor.margin", margin, allowed)
     least = f"below the {s.steps} steps of the run with monitor.act={asked.act}, which else judges none"
     _require(asked.act == "none" or asked.least < s.steps, "monitor.least", asked.least, least)
+
+
+def _check_skips(s: Settings) -> None:
+    """Windows for seeds of the study. They may lie behind the end of an arm that has fewer steps."""
+    skips, seeds = s.study.skips, s.study.seeds
+    _require(not (skips and s.study.phases), "study.skips", skips, "empty with study.phases: steps of which phase?")
+    for seed, found in skips.items():
+        key = f"study.skips.{seed}"
+        _require(seed in seeds, key, found, f"for a seed of the study: {', '.join(map(str, seeds))}")
+        _require(_steps_left(s, key, found) > 0, key, found, f"some of the {s.steps} steps, and not all")
+
+
+def _steps_left(s: Settings, key: str, skip: list[str]) -> int:
+    """Steps that a run learns from without these windows."""
+    try:
+        told = windows(skip)
+    except ValueError as error:
+        allowed = "windows of steps: 120-140 is from step 120 up to step 140"
+        raise SettingsError(f"{key}=[{error}]: must be {allowed}") from None
+    return s.steps - sum(min(end, s.steps) - min(first, s.steps) for first, end in told)
 
 
 def _check_clipping(s: Settings) -> None:

@@ -50,6 +50,11 @@ def windows(skip: Iterable[str]) -> list[Window]:
     return union(found)
 
 
+def told(monitor: Monitor, more: list[str]) -> Monitor:
+    """The same, which leaves out some windows more."""
+    return dataclasses.replace(monitor, skip=spelled(windows([*monitor.skip, *more]))) if more else monitor
+
+
 def union(found: Iterable[Window]) -> list[Window]:
     """The windows in order, those that touch or overlap as one."""
     merged: list[Window] = []

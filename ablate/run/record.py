@@ -155,6 +155,11 @@ class Record:
         signs = (self.folder / "pulse", self.checkpoints)
         return tuple(files.modified(path) for path in signs)
 
+    @property
+    def begins_again(self) -> bool:
+        """Whether the run has taken no step since it took steps back."""
+        return files.modified(self.folder / "skips.json") > files.modified(self.folder / "pulse")
+
     def finish(self, result: dict[str, Any]) -> None:
         """Declare the run done, with its outcome ("finished" or "diverged") and final numbers: all else is on disk."""
         for trace in ("failure.json", "pulse"):

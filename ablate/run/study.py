@@ -60,6 +60,9 @@ class Study:
     phases: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     judge: str = ""  # the phase whose runs are compared; empty: the last one. No phase after it is trained
     seeds: list[Seed] = dataclasses.field(default_factory=lambda: [0, 1, 2])  # every arm is trained on each
+    # By seed, steps that all its runs leave out, beside those of monitor.skip: {0: [120-140]}. Where arms left out
+    # other steps than the base, ablate report says what to put here
+    skips: dict[Seed, list[str]] = dataclasses.field(default_factory=dict)
     metric: str = "macro"  # macro, micro, rest (macro without data.focus), a domain, or one of `scores.metrics`
     margin: Positive = 0.01  # in the metric's unit; smaller differences do not matter
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # of intervals and verdicts

@@ -30,6 +30,7 @@ from ablate.data.tokens import NO_TEXT, Corpus
 from ablate.plan import digests
 from ablate.plan.timeline import timeline
 from ablate.run.identity import canonical, digest, record_name
+from ablate.run.monitor import told
 from ablate.run.record import plain, run_record
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import PHASE, TO_COME, Start, parse, teacher_of
@@ -124,7 +125,8 @@ class Plan:
 
     def _run(self, arm: Arm, seed: int) -> Run:
         where = dataclasses.replace(arm.settings.where, arm=arm.name)
-        settings = dataclasses.replace(arm.settings, seed=seed, where=where, study=self.study)
+        monitor = told(arm.settings.monitor, self.study.skips.get(seed, []))
+        settings = dataclasses.replace(arm.settings, seed=seed, where=where, study=self.study, monitor=monitor)
         if not self.before:
             id = record_name(settings, arm.corpus.fingerprint)
             return Run(arm.name, seed, settings, id, arm.corpus, self.phase)
@@ -274,9 +276,9 @@ def promises(plan: Plan) -> dict[str, dict[str, dict[str, str]]]:
 
 
 def _declared(study: Study) -> dict[str, Any]:
-    """All that was declared; of phases nothing where there are none, as before there could be."""
-    declared = dataclasses.asdict(study)
-    return {key: value for key, value in declared.items() if study.phases or key not in ("phases", "judge")}
+    """All that was declared; of phases and skips nothing where there are none, as before there could be."""
+    unsaid = (["phases", "judge"] if not study.phases else []) + (["skips"] if not study.skips else [])
+    return {key: value for key, value in dataclasses.asdict(study).items() if key not in unsaid}
 
 
 def _tasks(plan: Plan) -> dict[str, Any]:

@@ -43,11 +43,11 @@ from ablate.verdict.evidence import Evidence, Run
 
 OF_STEP = ("lr", "weight_decay", "length")  # what an evaluation's row says of the step before it
 TABLES = {"runs": "runs.csv", "evaluations": "evaluations.csv.gz"}
-LISTS = ["validation"]  # of a result: numbers of each row of held-out text
+LISTS = ("validation.", "skipped.windows")  # beginnings of names in a result: lists of numbers
 ENVIRONMENTS, TRACES, SCORES = "environments.json", "traces.jsonl.gz", "scores"
 CONFIG, CONFIGURATIONS, RESCORED = "config.yaml", "configurations.jsonl", "rescored.jsonl"
 AS_THEY_ARE = ("ledger.jsonl", "prior.json", "plans.json", "noise.json")
-ROWS = ("trace", "kept", "sample")  # of the metrics, as they are
+ROWS = ("trace", "kept", "sample", "spike")  # of the metrics, as they are
 DIGESTS = ("weights_sha256", "grown_from.trunk")  # hexadecimal: may have no letter
 
 
@@ -269,5 +269,5 @@ def _deep(row: Mapping[Any, Any]) -> dict[str, Any]:
         place = found
         for group in groups:
             place = place.setdefault(group, {})
-        place[last] = json.loads(value) if groups[:1] == LISTS else value
+        place[last] = json.loads(value) if name.startswith(LISTS) else value
     return found
