@@ -23,6 +23,7 @@ from ablate.data.tokens import Corpus, held_out, num_spans
 from ablate.data.troubled import troubled
 from ablate.data.windows import Stream, Windows
 from ablate.plan.order import Order
+from ablate.run.settings import Settings
 
 
 class Batch(NamedTuple):

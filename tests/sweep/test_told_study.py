@@ -14,6 +14,7 @@ from ablate.run.settings import SettingsError
 from ablate.run.study import Controls, Study
 from ablate.run.study_record import study_record
 from ablate.sweep import conduct
+from ablate.sweep.controls import with_controls
 from ablate.sweep.launcher import prepared
 from ablate.sweep.study import Plan, declare, plan
 from ablate.verdict.evidence import Evidence, read
@@ -32,7 +33,7 @@ def planned(tiny):
         study = Study(name=name, factor=["trouble"], seeds=list(seeds), skips=skips, controls=controls)
         base = tiny(monitor=MONITOR, length={"lengths": [64], "starts": [0]}, tokens=512 * 24, study=plain(study))
         spoilt = from_plain(plain(base) | {"trouble": plain(base)["trouble"] | NOISE})
-        return plan(base.study, base, {"spoilt": spoilt})
+        return with_controls(plan(base.study, base, {"spoilt": spoilt}), lambda *_: base)
 
     return make
 
@@ -69,7 +70,7 @@ def carried_out(whole: Plan) -> Evidence:
 
 
 @pytest.mark.slow
-def test_what_is_offered_makes_all_arms_leave_out_the_same(planned, tiny):
+def test_what_is_offered_makes_all_arms_leave_out_the_same(planned):
     first = carried_out(prepared(planned("s", {})))
     assert first.by_arm["base"][0].result["skipped"]["steps"] == 0
     conclusion = trust.conclude(first)
