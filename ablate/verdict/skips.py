@@ -67,6 +67,6 @@ def findings(evidence: Evidence) -> list[Finding]:
     skips = ",".join(f"{seed}:[{','.join(skip)}]" for seed, skip in sorted((declared | told).items()))
     name = evidence.study.name if declared else f"{evidence.study.name}_told"
     seeds = f"seed {', '.join(map(str, told))}"
-    offer = f"the study's command with study.name={name} '+study.skips={{{skips}}}' tells all arms the same"
+    offer = f"the study's command with `study.name={name} '+study.skips={{{skips}}}'` tells all arms the same"
     offer = "" if evidence.before else f"; {offer}"  # steps of which phase, nobody could say
     return [Finding(CHECK, "", True, f"arms did not leave out the same steps with {seeds}{offer}")]

@@ -31,7 +31,9 @@ def planned(tiny):
     def make(name: str, skips: dict[int, list[str]], seeds: tuple[int, ...] = (0,)) -> Plan:
         controls = Controls(null_seeds=1, positive=[])
         study = Study(name=name, factor=["trouble"], seeds=list(seeds), skips=skips, controls=controls)
-        base = tiny(monitor=MONITOR, length={"lengths": [64], "starts": [0]}, tokens=512 * 24, study=plain(study))
+        base = tiny(
+            monitor=MONITOR, length={"lengths": [64], "starts": [0]}, tokens=512 * 24, study=dataclasses.asdict(study)
+        )
         spoilt = from_plain(plain(base) | {"trouble": plain(base)["trouble"] | NOISE})
         return with_controls(plan(base.study, base, {"spoilt": spoilt}), lambda *_: base)
 

@@ -22,7 +22,9 @@ class Disturbed:
             for begin, end in self.windows:
                 ax.axvspan(begin, end, facecolor=colour, edgecolor=colour, alpha=0.22, linewidth=1.0, zorder=0.5)
             at_top = {"transform": ax.get_xaxis_transform(), "clip_on": False, "markeredgewidth": 0}
-            ax.plot(self.spikes, [1.0] * len(self.spikes), "v", color=colour, markersize=4.5, **at_top)
+            for spike in self.spikes:
+                [mark] = ax.plot(spike, 1.0, "v", color=colour, markersize=4.5, **at_top)
+                mark.set_in_layout(False)  # half of it lies outside its panel, which is as wide as without it
 
 
 def disturbed(record: Record) -> Disturbed:
