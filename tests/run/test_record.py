@@ -260,3 +260,12 @@ def test_a_damaged_row_within_the_metrics_is_one_line(record):
         file.write('{"kind": "tr\n')
     with refused("metrics.jsonl: damaged"):
         record.rows("train")
+
+
+def test_a_run_begins_again_from_when_it_takes_steps_back_until_its_next_step(record):
+    seen = [record.begins_again]
+    for act in (record.beat, lambda: record.take_back([{"step": 3}]), record.beat):
+        time.sleep(0.02)  # clocks of files are coarse
+        act()
+        seen.append(record.begins_again)
+    assert seen == [False, False, True, False]
