@@ -263,6 +263,7 @@ def test_a_damaged_row_within_the_metrics_is_one_line(record):
 
 
 def test_a_run_begins_again_from_when_it_takes_steps_back_until_its_next_step(record):
+    make_folder(record.folder)
     seen = [record.begins_again]
     for act in (record.beat, lambda: record.take_back([{"step": 3}]), record.beat):
         time.sleep(0.02)  # clocks of files are coarse
