@@ -6,10 +6,11 @@ Every check raises SettingsError with one line that names the key, the value and
 from itertools import pairwise
 from typing import Any
 
+from ablate.run import skips
 from ablate.run.compress import NONE, Compress
 from ablate.run.distill import Distill
 from ablate.run.fields import SEEDS, Mark, Weights, find
-from ablate.run.monitor import Monitor, windows
+from ablate.run.monitor import Monitor
 from ablate.run.optimizer import Optimizer
 from ablate.run.settings import Schedule, ScheduleStage, Settings, SettingsError, Size
 from ablate.run.start import parse, teacher_of
@@ -40,7 +41,7 @@ def check(settings: Settings) -> None:
         _check_averaging(settings)
         _check_keep(settings)
     _check_monitor(settings)
-    _check_skips(settings)
+    skips.check(settings)
     _check_trouble(settings)
     _check_clipping(settings)
     _check_devices(settings)
@@ -233,12 +234,8 @@ def _check_keep(s: Settings) -> None:
 
 
 def _check_monitor(s: Settings) -> None:
-    """Windows that can be read, and nothing said of what does not act."""
+    """Nothing said of what does not act."""
     asked, usual = s.monitor, vars(Monitor())
-    left = _steps_left(s, "monitor.skip", asked.skip)
-    _require(not asked.skip or s.tokens > 0, "monitor.skip", asked.skip, "empty with tokens=0, which takes no step")
-    within = not asked.skip or 0 < left < s.steps
-    _require(within, "monitor.skip", asked.skip, f"some of the {s.steps} steps, and not all")
     for name, value in vars(asked).items() if asked.act == "none" else ():
         allowed = f"{usual[name]} with monitor.act=none, which looks at nothing"
         _require(name == "skip" or value == usual[name], f"monitor.{name}", value, allowed)
@@ -248,26 +245,6 @@ def _check_monitor(s: Settings) -> None:
     _require(asked.act == "rollback" or margin == usually, "monitor.margin", margin, allowed)
     least = f"below the {s.steps} steps of the run with monitor.act={asked.act}, which else judges none"
     _require(asked.act == "none" or asked.least < s.steps, "monitor.least", asked.least, least)
-
-
-def _check_skips(s: Settings) -> None:
-    """Windows for seeds of the study. They may lie behind the end of an arm that has fewer steps."""
-    skips, seeds = s.study.skips, s.study.seeds
-    _require(not (skips and s.study.phases), "study.skips", skips, "empty with study.phases: steps of which phase?")
-    for seed, found in skips.items():
-        key = f"study.skips.{seed}"
-        _require(seed in seeds, key, found, f"for a seed of the study: {', '.join(map(str, seeds))}")
-        _require(_steps_left(s, key, found) > 0, key, found, f"some of the {s.steps} steps, and not all")
-
-
-def _steps_left(s: Settings, key: str, skip: list[str]) -> int:
-    """Steps that a run learns from without these windows."""
-    try:
-        told = windows(skip)
-    except ValueError as error:
-        allowed = "windows of steps: 120-140 is from step 120 up to step 140"
-        raise SettingsError(f"{key}=[{error}]: must be {allowed}") from None
-    return s.steps - sum(min(end, s.steps) - min(first, s.steps) for first, end in told)
 
 
 def _check_clipping(s: Settings) -> None:
