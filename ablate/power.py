@@ -17,6 +17,7 @@ from ablate.console.errors import command
 from ablate.console.words import SettingsParser
 from ablate.page.planner import show
 from ablate.run.files import make_folder
+from ablate.run.parse import fitted
 from ablate.run.settings import Study, UserError
 from ablate.run.study_record import study_record
 from ablate.scores.metrics import metric_of
@@ -133,7 +134,7 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
     evidence = read(record)
     declared = evidence.declaration
     fields = {field.name for field in dataclasses.fields(Study)} - {"arms"}  # there, what they change
-    study = Study(**{key: value for key, value in declared.items() if key in fields})
+    study = fitted(Study, {key: value for key, value in declared.items() if key in fields}, "study")
     outputs, focus = options.outputs or "outputs", evidence.scope.focus
     known = None if options.noise is not None else _measured(evidence, [], outputs, study, focus)
     flops = [run.result["flops"] for run in evidence.distinct_runs if run.outcome == "finished"]

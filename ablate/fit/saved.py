@@ -127,7 +127,7 @@ def rescore(records: Sequence[Record]) -> None:
 def _rescored(record: Record) -> dict[str, Any]:
     """Of weights that are not those of the run only their sha256."""
     corpus, settings = prepared(record.folder.parents[1], record.fingerprint), record.settings()
-    device = torch.device("cpu" if record.environment()["device"] == "cpu" else "cuda")
+    device = torch.device("cpu" if record.device == "cpu" else "cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("a GPU scored them, and there is none here")
     found: dict[str, Any] = {"weights_sha256": ""}
@@ -139,7 +139,7 @@ def _rescored(record: Record) -> dict[str, Any]:
     if found["weights_sha256"] != (record.result() or {})["weights_sha256"]:
         return found
     parts.load(settings.where.imports)
-    with as_there(settings, record.environment()["threads"], device):
+    with as_there(settings, record.threads, device):
         return found | {"bound": COARSE if _coarse(settings) else ROUNDING} | _scores(settings, weights, corpus, device)
 
 

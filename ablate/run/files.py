@@ -9,6 +9,7 @@ read_rows(folder / "metrics.jsonl")           and readers drop one that has no e
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,15 @@ from typing import Any
 from ablate.run.settings import UserError
 
 TAIL_BYTES = 16_384  # enough for the last rows of a file
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as JSON spells half of a character
+
+
+class Damaged(UserError):
+    """A file is not as it was written, or is gone."""
+
+    def __init__(self, path: Path, what: str, then: str = ""):
+        super().__init__(f"{path}: {what}{then}")
+        self.path, self.what = path, what
 
 
 @contextmanager
@@ -30,11 +40,24 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong in here is Damaged, but that there is no file."""
     try:
         yield
-    except ValueError as error:  # of JSON or of UTF-8
-        raise UserError(f"{path}: damaged, {error}") from None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Damaged(path, f"cannot be read, {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # of JSON or of UTF-8
+        raise Damaged(path, f"damaged, {error}") from None
+
+
+def parsed(text: str) -> Any:
+    """The value of JSON. Raises ValueError, or RecursionError, for text that is none, or is of half characters."""
+    value = json.loads(text)
+    if SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def make_folder(folder: Path) -> Path:
@@ -95,9 +118,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises UserError, one line, for a file that somebody has damaged."""
-    with _reading(path):
-        return json.loads(path.read_text(encoding="utf-8"))
+    """Raises Damaged, one line, for a file that somebody has damaged."""
+    with reading(path):
+        return parsed(path.read_text(encoding="utf-8"))
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
@@ -107,11 +130,11 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def read_rows(path: Path) -> Iterable[dict[str, Any]]:
-    """Every whole row; none of a file that is not there."""
+    """Every whole row; none of a file that is not there. Raises Damaged."""
     if path.exists():
-        with _reading(path):
+        with reading(path):
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            yield from [json.loads(line) for line in lines if line.endswith("\n")]
+            yield from [parsed(line) for line in lines if line.endswith("\n")]
 
 
 def tail(path: Path) -> list[str]:

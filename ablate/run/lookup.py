@@ -65,7 +65,7 @@ def places(declared: dict[str, dict[str, Any]]) -> dict[str, list[Place]]:
 def _arms(declaration: dict[str, Any], kind: str) -> dict[str, dict[str, str]]:
     """The run of each arm and seed; of the phases before the judged one the arms are called PHASE/ARM."""
     before = declaration.get("before", {}).items()
-    earlier = {f"{phase}/{arm}": seeds for phase, one in before for arm, seeds in one[kind].items()}
+    earlier = {f"{phase}/{arm}": seeds for phase, one in before for arm, seeds in one.get(kind, {}).items()}
     return declaration.get(kind, {}) | earlier
 
 

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.run.ledger import now
+from ablate.run.settings import UserError
 from ablate.run.study_record import StudyRecord, study_record
 from ablate.scores.metrics import METRICS, OF_TASK, Scores, metric_of, readings
 from ablate.verdict.evidence import Evidence, Run, recall
@@ -178,12 +179,15 @@ def _kept(folder: Path) -> list[StudyRecord]:
 
 
 def _of(records: Iterable[StudyRecord], focus: str | None, leave_out: str) -> tuple[Past, ...]:
-    """Each run once, though a study may be recorded and in the book too."""
+    """Each run once, though a study may be recorded and in the book too. A study that cannot be read is told."""
     found: dict[frozenset[str], Past] = {}
     for study in records:
-        if study.read()["name"] != leave_out:
-            evidence = recall(study)
-            found = {one.ids: one for one in arms_of(evidence if focus is None else evidence.with_focus(focus))} | found
+        try:
+            if study.read()["name"] != leave_out:
+                seen = recall(study)
+                found = {one.ids: one for one in arms_of(seen if focus is None else seen.with_focus(focus))} | found
+        except UserError as error:
+            print(f"tells nothing of the noise: {error}", flush=True)
     return tuple(found.values())
 
 
