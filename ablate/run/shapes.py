@@ -157,13 +157,7 @@ class Rescored(Scored):
     basis: dict[str, Any] = ABSENT
     why: str = ""
     weights_sha256: str = ""
-    bound: Number = 0.0
-
-    @model_validator(mode="after")
-    def _known(self) -> "Rescored":
-        if self.sums and not self.bound:
-            raise ValueError("a bound beside sums")
-        return self
+    bound: Number = 0.0  # none of numbers that must be the same
 
 
 class Row(Shape):
