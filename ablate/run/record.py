@@ -39,8 +39,8 @@ from ablate.run.files import make_folder, write_atomically, writing
 from ablate.run.identity import difference
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings, SettingsError, UserError
+from ablate.run.shapes import ROWS
 
-ROWS = ("train", "evaluation", "sample", "trace", "kept", "spike", "steps")  # kinds of rows in the metrics
 # Files that the last one of a run, result.json, holds sums of, beside the weights that were kept on the way
 NAMED = ("config.yaml", "environment.json", "metrics.jsonl", "starts.json", "end.json")
 NAMED += ("skips.json", "weights.safetensors", "packed.safetensors")

@@ -199,6 +199,16 @@ class Sampled(Row):
     texts: list[Sample]
 
 
+class Steps(Row):
+    """A number a step; none where it was left out."""
+
+    first: Whole
+    nats: list[float | None]
+    counted: list[float | None]
+    grad_norm: list[float | None]
+
+
+# Kinds of rows in the metrics
 ROWS: dict[str, Any] = {
     "train": Trained,
     "evaluation": Evaluated,
@@ -206,6 +216,7 @@ ROWS: dict[str, Any] = {
     "trace": Traced,
     "kept": Keeping,
     "spike": Spike,
+    "steps": Steps,
 }
 
 

@@ -18,8 +18,9 @@ from typing import Any
 
 from ablate.run import files, whole
 from ablate.run.files import appear, write_atomically, writing
-from ablate.run.record import ROWS, Record
+from ablate.run.record import Record
 from ablate.run.settings import UserError
+from ablate.run.shapes import ROWS
 
 LAST = "trunk.json"
 
