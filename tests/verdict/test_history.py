@@ -224,7 +224,7 @@ def test_a_confidence_that_is_lowered_after_a_look_stays_as_it_was(tmp_path):
     amend(study, confidence=0.6)
     after = verdicts(read(study))
     assert [v.effect for v in after] == [v.effect for v in before]
-    assert all("judged at confidence 0.8, that of an earlier look, not at 0.5" in v.notes for v in after)
+    assert all("judged at confidence 0.8, that of an earlier look, not at 0.6" in v.notes for v in after)
 
 
 def test_the_word_under_the_first_declaration_is_at_the_confidence_of_that(tmp_path):
