@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ablate.verdict.book import Book
     from ablate.verdict.chain import Chain
 
+USED = {"show": ["figure"], "compare": ["figure"], "delete": ["yes", "force"]}  # flags, by what is done
 WHAT = "List runs, show one or several, continue a finished one, or delete what is no longer wanted."
 EXAMPLES = """\
   ablate runs                              all, by study
@@ -56,8 +57,10 @@ SHOWN_AT_ONCE = 6  # runs compared: colours of a picture
 
 @command
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().read(arguments)
+    parser = _parser()
+    options = parser.read(arguments)
     verb, *words = options.words or [""]
+    parser.check_used(options, verb if verb in VERBS else "a list", ("words", *USED.get(verb, ())))
     if verb in VERBS:
         VERBS[verb](words, options, Console(highlight=False))
     else:

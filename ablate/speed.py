@@ -50,9 +50,11 @@ def _runtimes(options: argparse.Namespace) -> list[str]:
                 raise UserError(f"--runtime {name}: {missing[0]} is missing; it needs `pip install 'ablate[export]'`")
             print(f"{name}: left out, for {missing[0]} is missing: `pip install 'ablate[export]'`")
             asked = [one for one in asked if one != name]
-    for name in ("prompt", "decode", "rounds", "threads"):
+    for name, most in {"prompt": 2**20, "decode": 2**20, "rounds": 1000, "threads": 1024}.items():
         if vars(options)[name] < 1:
             raise UserError(f"--{name} {vars(options)[name]}: must be 1 or more")
+        if vars(options)[name] > most:
+            raise UserError(f"--{name} {vars(options)[name]}: must be at most {most:,}")
     return asked
 
 

@@ -34,6 +34,7 @@ from yaml import YAMLError
 
 from ablate.console.errors import leave
 from ablate.run.fields import below, declared, is_key, of_users
+from ablate.run.idle import check_acts
 from ablate.run.overrides import check_line
 from ablate.run.parse import check_choices, from_config, unknown_key
 from ablate.run.settings import Settings, UserError
@@ -170,6 +171,8 @@ def _hydra(line: Namespace) -> Iterator[Hydra]:
     if line.config_dir is not None:
         if not Path(line.config_dir).is_dir():
             raise UserError(f"--config-dir {line.config_dir}: must be a folder like conf/, with experiment/ in it, say")
+        if not any(Path(line.config_dir, one.name).is_dir() for one in Path(CONF).iterdir()):
+            raise UserError(f"--config-dir {line.config_dir}: has no folder like those of conf/, experiment, say")
         path.prepend("--config-dir", str(Path(line.config_dir).resolve()), SearchPathQuery(provider="main"))
     try:
         with user_errors():
@@ -194,9 +197,11 @@ def _composed(task: Task) -> Callable[[DictConfig], Any]:
     def composed(config: DictConfig) -> float | None:
         try:
             # unresolved: `${...}` in an override means a setting, not a part of Hydra's own configuration
-            words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-            check_choices(cast(list[str], words))
-            return task(settings_of(config))
+            words = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
+            check_choices(words)
+            settings = settings_of(config)
+            check_acts(words, settings)
+            return task(settings)
         except UserError as error:
             leave(str(error))
 

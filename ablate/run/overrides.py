@@ -12,11 +12,12 @@ A command line may say a key twice, as words behind an alias do: the last one co
 import re
 from collections.abc import Sequence
 
-from ablate.run.fields import below, of_users
+from ablate.run.fields import below, declared, of_users
 from ablate.run.settings import Settings, SettingsError
 
 HYDRA = "hydra"
 PLUGINS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
+NO_CHOICE = re.compile(r"[\d.]+|null|true|false|\[\]", re.IGNORECASE)  # what a group cannot be
 OF_STUDY = ("study", "controls")  # what all arms have in common, and a single run has none of
 OF_ONE_RUN = ("study.name", "study.metric")  # what a run is filed under, and what a search looks at
 
@@ -60,6 +61,11 @@ def _root(key: str) -> str:
 def _check_changes(word: str) -> None:
     """Of what a run is nothing is taken away but what stands below names of the user's own."""
     key, own = key_of(word), of_users(Settings)
+    if not key:
+        raise SettingsError(f"{word}: must be a setting and its value, key=value")
+    one = declared(Settings).get(key)
+    if one and one.is_group and NO_CHOICE.fullmatch(word.partition("=")[2]):
+        raise SettingsError(f"{word}: must be the name of a choice")
     emptied = word.partition("=")[2].replace(" ", "") == "{}"
     if emptied:
         instead = f"~{key} does" if key in own else "its keys are changed one by one"

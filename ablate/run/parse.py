@@ -60,9 +60,19 @@ def from_config(config: DictConfig | dict) -> Settings:
 
 def from_plain(plain: Any) -> Settings:
     """Typed settings from plain data as it stands: no `${...}` is looked up. Raises SettingsError, one line."""
+    _check_switches(plain)
     settings = fitted(Settings, plain)
     check(settings)
     return settings
+
+
+def _check_switches(plain: Any, prefix: str = "") -> None:
+    """Raises SettingsError for true or false where a number is asked for, which Python would take for 1 or 0."""
+    for name, value in plain.items() if isinstance(plain, dict) else ():
+        one = declared(Settings).get(key := f"{prefix}{name}")
+        if isinstance(value, bool) and one and one.kind in (int, float):
+            raise SettingsError(f"{key}={value}: must be a number")
+        _check_switches(value, f"{key}.")
 
 
 def fitted(kind: type[T], plain: Any, group: str = "") -> T:

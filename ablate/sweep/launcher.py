@@ -21,6 +21,7 @@ from hydra.plugins.launcher import Launcher
 from ablate.console.compose import loaded, user_errors
 from ablate.run.fields import SEEDS
 from ablate.run.identity import canonical, difference, digest
+from ablate.run.idle import check_acts
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.sweep import study as studies
 from ablate.sweep.audit import audit, is_of_text, with_text
@@ -78,13 +79,20 @@ def plan_of(jobs: list[list[str]], composer: Callable[[list[str]], Settings]) ->
     if "seed" in values:
         study = dataclasses.replace(study, seeds=[_seed(text) for text in values["seed"]])
     if not swept:
-        return phased(study, composer, fixed)
+        return _heard(phased(study, composer, fixed), fixed)
     if study.arms or study.grid or study.phases:
         raise SettingsError(f"{swept[0]}: a study with arms or phases of its own takes no further parameter but seed")
     points = dict.fromkeys(tuple(o for o in job if o.split("=", 1)[0] in swept) for job in jobs)
     named = {re.sub(r"\\(.)", r"\1", ", ".join(point)): list(point) for point in points}  # without Hydra's escapes
     plan = _plan_of_points(study, base, {name: compose([*fixed, *point]) for name, point in named.items()}, swept)
+    plan = _heard(plan, [*fixed, *(f"{key}={','.join(values[key])}" for key in swept)])
     return with_controls(plan, lambda _, more: compose([*fixed, *named[plan.study.base], *more]))
+
+
+def _heard(plan: studies.Plan, words: list[str]) -> studies.Plan:
+    """The plan, once each word of its command line does something in one arm at least. Raises SettingsError."""
+    check_acts(words, *(arm.settings for one in plan.chain for arm in one.arms))
+    return plan
 
 
 def prepared(plan: studies.Plan) -> studies.Plan:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ablate.data.tokens import cut_by
+from ablate.run.idle import check_acts
 from ablate.run.overrides import check_own
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import NONE, PHASE, teacher_of
@@ -51,6 +52,8 @@ def phased(study: Study, composer: Callable[[list[str]], Settings], fixed: list[
     for phase in phases:
         earlier = list(phases)[: list(phases).index(phase)]
         arms = {name: compose(phase, more.get(phase, [])) for name, more in named.items()}
+        for name, more in named.items():
+            check_acts(more.get(phase, []), arms[name])
         plan = studies.plan(study, compose(phase, []), arms, phase, plan)
         _check_models(plan)
         _check_teachers(plan, earlier)

@@ -30,6 +30,7 @@ REFUSED = {
     "not a switch": ({"model": {"tied": "maybe"}}, ["model.tied=maybe:", "boolean"]),
     "one beta": ({"optimizer": {"betas": [0.9]}}, ["optimizer.betas"]),
     "beta of 1": ({"optimizer": {"betas": [0.9, 1.0]}}, ["optimizer.betas.1=1.0:", "less than 1"]),
+    "switch for a rate": ({"optimizer": {"lr": True}}, ["optimizer.lr=True:", "number"]),
     "negative rate": ({"optimizer": {"lr": -1e-3}}, ["optimizer.lr=-0.001:", "greater than or equal to 0"]),
     "rate not a number": ({"optimizer": {"lr": float("nan")}}, ["optimizer.lr=nan:", "finite"]),
     "endless warmup": ({"schedule": {"warmup": float("inf")}}, ["schedule.warmup=inf:", "finite"]),
