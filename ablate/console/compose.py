@@ -35,7 +35,7 @@ from yaml import YAMLError
 from ablate.console.errors import leave
 from ablate.run.fields import below, declared, is_key, of_users
 from ablate.run.idle import check_acts
-from ablate.run.overrides import check_line
+from ablate.run.overrides import check_line, is_no_choice
 from ablate.run.parse import check_choices, from_config, unknown_key
 from ablate.run.settings import Settings, UserError
 
@@ -187,7 +187,9 @@ def _check_groups(words: list[str], hydra: Hydra) -> None:
     """Hydra itself says of `size=4` neither the group nor its choices."""
     for word in words:
         group, _, choice = word.partition("=")
-        if choice.isdecimal() and (choices := hydra.config_loader.get_group_options(group.lstrip("+~"))):
+        if (choice.isdecimal() or is_no_choice(word)) and (
+            choices := hydra.config_loader.get_group_options(group.lstrip("+~"))
+        ):
             raise UserError(f"{word}: must be the name of a choice; there are {', '.join(choices)}")
 
 

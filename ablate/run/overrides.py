@@ -46,12 +46,20 @@ def check_own(owner: str, overrides: Sequence[str]) -> None:
     for one, key in zip(overrides, keys, strict=True):
         if _root(key) in (HYDRA, *OF_STUDY):
             raise SettingsError(f"{owner}: {one}: is the same in the whole study, and stands on the command line")
+        if is_no_choice(one):
+            raise SettingsError(f"{owner}: {one}: must be the name of a choice")
         if keys.count(key) > 1:
             raise SettingsError(f"{owner}={list(overrides)}: must say {key} once")
         try:
             _check_changes(one)
         except SettingsError as error:
             raise SettingsError(f"{owner}: {error}") from None
+
+
+def is_no_choice(override: str) -> bool:
+    """Whether a group of settings is set to what is no name: Hydra would take its defaults away, or stop."""
+    one = declared(Settings).get(key_of(override))
+    return one is not None and one.is_group and bool(NO_CHOICE.fullmatch(override.partition("=")[2]))
 
 
 def _root(key: str) -> str:
@@ -63,9 +71,6 @@ def _check_changes(word: str) -> None:
     key, own = key_of(word), of_users(Settings)
     if not key:
         raise SettingsError(f"{word}: must be a setting and its value, key=value")
-    one = declared(Settings).get(key)
-    if one and one.is_group and NO_CHOICE.fullmatch(word.partition("=")[2]):
-        raise SettingsError(f"{word}: must be the name of a choice")
     emptied = word.partition("=")[2].replace(" ", "") == "{}"
     if emptied:
         instead = f"~{key} does" if key in own else "its keys are changed one by one"

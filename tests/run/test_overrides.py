@@ -57,6 +57,9 @@ def test_a_word_that_says_something(words, multirun):
         (["hydra/launcher=basic"], "a: hydra/launcher=basic: is the same"),
         (["tokens=1", "++tokens=2"], "a=['tokens=1', '++tokens=2']: must say tokens once"),
         (["optimizer=muon", "optimizer=adamw"], "must say optimizer once"),
+        (["optimizer=5"], "a: optimizer=5: must be the name of a choice"),
+        (["schedule=null"], "a: schedule=null: must be the name of a choice"),
+        (["=5"], "a: =5: must be a setting and its value"),
         (["~optimizer"], "a: ~optimizer: cannot be taken away"),
     ],
 )
