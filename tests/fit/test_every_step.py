@@ -33,7 +33,7 @@ def test_steps_add_up_to_what_is_logged(tiny, monkeypatch):
 
 
 def test_a_run_with_a_monitor_notes_the_same_steps(tiny):
-    plain, watched = tiny(), tiny(monitor={"act": "skip"})
+    plain, watched = tiny(), tiny(monitor={"act": "skip", "least": 8})
     results = [train_run(settings) for settings in (plain, watched)]
     assert steps_of(plain) == steps_of(watched)
     assert results[0]["spike_score"] == results[1]["spike_score"]

@@ -317,7 +317,7 @@ def test_a_step_that_is_not_taken_leaves_nothing_in_a_clipping():
     assert by.kept == {}
 
 
-@pytest.mark.parametrize("changes", [{"monitor": {"act": "skip"}}, {"optimizer": {"clipping": "zclip"}}])
+@pytest.mark.parametrize("changes", [{"monitor": {"act": "skip", "least": 8}}, {"optimizer": {"clipping": "zclip"}}])
 def test_what_steps_by_itself_is_refused(tiny, changes):
     with pytest.raises(SettingsError, match=r"none with where.strategy=zero2|norm with where.strategy=zero2"):
         tiny(**changes, where={"strategy": "zero2", "devices": 2})
