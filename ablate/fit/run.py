@@ -209,7 +209,8 @@ def _score(trainer: L.Trainer, module: Pretraining, watch: Watch, trace: Trace) 
 
 def _base(settings: Settings, record: Record) -> Subject | None:
     """The base of the run's study, as it would be trained here; None for a run of no study."""
-    found = study_record(settings.where.outputs, settings.study.name).base_of(record.id)
+    name = settings.study.name
+    found = study_record(settings.where.outputs, name).base_of(record.id) if name else None
     if not found:
         return None
     base = dataclasses.replace(found[0], seed=settings.seed, where=settings.where, study=settings.study)

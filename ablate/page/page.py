@@ -33,7 +33,7 @@ from ablate.page.compressed import heat
 from ablate.page.drawing import abilities, figures, parallel, pareto, phases, recipe, strips, vector
 from ablate.page.drawing.style import DARK, LIGHT
 from ablate.page.facts import facts
-from ablate.run.files import make_folder, write_atomically
+from ablate.run.files import make_own, write_atomically
 from ablate.run.identity import key_in_words
 from ablate.run.study_record import StudyRecord
 from ablate.verdict import card, compare, compression, skips, spending, spread
@@ -57,7 +57,7 @@ def write(study: StudyRecord) -> Path:
 def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
     """Write the page of what was read and concluded."""
     folder = evidence.study.folder / "report"
-    make_folder(folder)
+    make_own(folder)
     detailed = strips.foremost(conclusion.verdicts, DETAILED)
     arms = [arm for arm in [evidence.base, *(v.arm for v in detailed)] if evidence.finished(arm)]
     trained = [arm for arm in arms if any(run.result["step"] for run in evidence.finished(arm).values())]

@@ -11,6 +11,7 @@ from ablate.run.compress import NONE, Compress
 from ablate.run.distill import Distill
 from ablate.run.fields import SEEDS, Mark, Weights, find
 from ablate.run.monitor import Monitor
+from ablate.run.names import clash
 from ablate.run.optimizer import Optimizer
 from ablate.run.settings import Schedule, ScheduleStage, Settings, SettingsError, Size
 from ablate.run.start import parse, teacher_of
@@ -47,7 +48,6 @@ def check(settings: Settings) -> None:
     _check_devices(settings)
     _check_seeds(settings)
     _check_budget(settings)
-    _check_names(settings)
 
 
 def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
@@ -173,7 +173,8 @@ def _check_pairs(s: Settings) -> None:
 def _check_mixture(s: Settings) -> None:
     known = s.data.domains
     _require(len(known) > 0, "data.domains", known, "at least one domain")
-    _require(len(set(known)) == len(known), "data.domains", known, "without repeats")
+    twice = clash([*known])
+    _require(twice is None, "data.domains", known, f"without repeats, capitals aside: {twice}")
     for key, named in {"sources": s.data.sources, "counts": s.data.counts}.items():
         for domain, value in named.items():
             _require(domain in known, f"data.{key}.{domain}", value, "for one of data.domains: " + ", ".join(known))
@@ -313,17 +314,6 @@ def _check_budget(s: Settings) -> None:
         first = round(s.steps / min(s.evaluation.times, s.steps)) / s.steps  # a forecast needs a value to start from
         allowed = f"at or after the first evaluation, {first:.3g} of the run"
         _require(budget.rungs[0] >= first, "study.budget.rungs", budget.rungs, allowed)
-
-
-def _check_names(s: Settings) -> None:
-    """What files, folders and projects are called after."""
-    names = {"study.name": [s.study.name], "data.domains": s.data.domains}
-    for key, value in ((key, value) for key, values in names.items() for value in values):
-        fits = not value.startswith(".") and value.isprintable() and not set("/\\") & set(value)
-        _require(fits, key, repr(value), "the name of a file: without / and \\, and not with a dot first")
-    project = s.where.wandb_project
-    fits = project != "" and project.isprintable() and not set("/\\#?%:") & set(project)
-    _require(fits, "where.wandb_project", repr(project), "a name without / \\ # ? % :, which W&B refuses")
 
 
 def _check_weights(key: str, weights: Weights, known: list[str]) -> None:

@@ -16,6 +16,8 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
+from ablate.run import names
+
 
 def _whole_steps(moment: float) -> float:
     if moment > 1 and not moment.is_integer():
@@ -33,6 +35,11 @@ Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Moment = Annotated[NonNegative, AfterValidator(_whole_steps)]  # a part of a run up to 1, else a number of its steps
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+Line = Annotated[str, AfterValidator(names.line)]
+Label = Annotated[str, AfterValidator(names.label)]
+FileName = Annotated[str, AfterValidator(names.file_name)]
+Project = Annotated[str, AfterValidator(names.project)]
+Option = Annotated[str, AfterValidator(names.option)]
 Weights = dict[str, float]
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ablate.run import names
 from ablate.run.settings import UserError
 
 TAIL_BYTES = 16_384  # enough for the last rows of a file
@@ -70,9 +71,27 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def below(folder: Path, name: str) -> Path:
+    """What has that name directly in a folder. Raises UserError for a name, read from a file say, that is no name."""
+    try:
+        return folder / names.file_name(str(name))
+    except ValueError as error:
+        raise UserError(f"{names.shown(str(name))}, in {folder}: {error}") from None
+
+
+def make_own(folder: Path) -> Path:
+    """As `make_folder`, of one in which all that is written stays: a link out of a folder of others would lead it
+    elsewhere. Raises UserError for a folder that is a link or holds one."""
+    make_folder(folder)
+    inside = (Path(at, name) for at, folders, files in os.walk(folder) for name in (*folders, *files))
+    if link := next((path for path in (folder, *inside) if path.is_symlink()), None):
+        raise UserError(f"{link}: is a link, and nothing is written where links lead; put what it means in its place")
+    return folder
+
+
 def make_private(folder: Path) -> Path:
     """As `make_folder`, one that its owner alone can read or write. Raises UserError where it is another's."""
-    make_folder(folder)
+    make_own(folder)
     with writing(folder):
         folder.chmod(0o700)
     return folder

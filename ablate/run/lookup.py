@@ -7,6 +7,7 @@ places("outputs")                          {run id: ["mix_sweep/share_40/0", ...
 needs(record) and belongings(record)       who would miss the run, and what would go with it
 """
 
+import glob
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,7 +20,7 @@ from ablate.run.lineage import parent_of
 from ablate.run.record import Record, run_record
 from ablate.run.settings import UserError
 from ablate.run.start import parse, teacher_of
-from ablate.run.study_record import StudyRecord
+from ablate.run.study_record import StudyRecord, study_record
 from ablate.run.trunks import trunks
 
 SHOWN = 6  # runs that an ambiguous name may mean
@@ -88,7 +89,7 @@ def find(name: str, outputs: Path | str) -> Record:
 
 def _in_study(name: str, outputs: Path | str) -> Record:
     study, _, place = name.partition("/")
-    return run_record(outputs, in_study(StudyRecord(Path(outputs, "studies", study)), place))
+    return run_record(outputs, in_study(study_record(outputs, study), place))
 
 
 def in_study(study: StudyRecord, place: str) -> str:
@@ -134,10 +135,11 @@ def needs(record: Record) -> list[str]:
 def belongings(record: Record) -> list[Path]:
     """What goes with a run: its folder, its mirror on disk, what was exported of it, and trunks that it left alone."""
     outputs = record.folder.parent.parent
+    id = glob.escape(record.id)
     mirror = [
-        *outputs.glob(f"wandb/*run-*-{record.id}"),
-        *outputs.glob(f"wandb/*run-*-{record.id}-in-*"),
-        *outputs.glob(f"exports/{record.id}"),
+        *outputs.glob(f"wandb/*run-*-{id}"),
+        *outputs.glob(f"wandb/*run-*-{id}-in-*"),
+        *outputs.glob(f"exports/{id}"),
     ]
     results = [other.result() or {} for other in runs(outputs) if other.id != record.id]
     taken = {trunk["trunk"] for result in results if (trunk := result.get("grown_from"))}

@@ -101,7 +101,7 @@ class Record:
     def begin(self, settings: Settings, fingerprint: str, hardware: dict[str, Any], rows: int | None = None) -> None:
         """Write what the run is and where it runs; drop the traces of an earlier try, but for so many bytes of its rows
         where the run goes on from it."""
-        make_folder(self.folder)
+        files.make_own(self.folder)
         config = self.folder / "config.yaml"
         with suppress(whole.Damaged):  # or gone: there is nothing to collide with
             if changed := difference(self.settings(), settings):
@@ -337,7 +337,7 @@ class Lost(Record):
 
 
 def run_record(outputs: Path | str, run: str) -> Record:
-    return Record(Path(outputs) / "runs" / run)
+    return Record(files.below(Path(outputs) / "runs", run))
 
 
 def plain(settings: Settings) -> Any:

@@ -27,6 +27,7 @@ from ablate.run.distill import Distill
 from ablate.run.evaluate import Evaluate
 from ablate.run.fields import (
     Count,
+    FileName,
     Fraction,
     Mark,
     Moment,
@@ -71,7 +72,7 @@ class Data:
     # Of source=folder and shards: <root>/<domain>/*; its content counts, its path does not
     root: Annotated[str, Mark.NOT_HASHED] = ""
     # The domains of the text: each is one stream of tokens
-    domains: list[str] = dataclasses.field(default_factory=lambda: ["general", "code", "science", "qa"])
+    domains: list[FileName] = dataclasses.field(default_factory=lambda: ["general", "code", "science", "qa"])
     # What a domain is called in the source, where it has another name there: {italian: general}; for
     # source=hub a dataset, name[:config][#column]
     sources: Annotated[dict[str, str], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ablate.run import shapes, whole
-from ablate.run.files import make_folder
+from ablate.run.files import below, make_folder, make_own
 from ablate.run.ledger import Ledger
 from ablate.run.parse import from_plain
 from ablate.run.record import Record, run_record
@@ -50,7 +50,7 @@ class StudyRecord:
         return (self.folder / "study.json").exists()
 
     def write(self, declaration: dict[str, Any]) -> None:
-        make_folder(self.folder)
+        make_own(self.folder)
         whole.write(self.folder / "study.json", declaration)
 
     def read(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class StudyRecord:
 
 
 def study_record(outputs: Path | str, name: str) -> StudyRecord:
-    return StudyRecord(Path(outputs) / "studies" / name)
+    return StudyRecord(below(Path(outputs) / "studies", name))
 
 
 def _present(folder: Path) -> str:

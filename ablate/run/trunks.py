@@ -116,7 +116,7 @@ class Growth:
 
 
 def trunk_record(outputs: Path | str, key: str) -> Trunk:
-    return Trunk(Path(outputs) / "trunks" / key)
+    return Trunk(files.below(Path(outputs) / "trunks", key))
 
 
 def trunks(outputs: Path | str) -> list[Trunk]:

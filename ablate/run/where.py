@@ -5,28 +5,28 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablate.run.fields import Count, Moment, Moves, NonNegative, NotNegative, strict
+from ablate.run.fields import Count, Line, Moment, Moves, NonNegative, NotNegative, Option, Project, strict
 
 
 @strict
 class Slurm:
     """What a run asks of a Slurm cluster; empty or 0: what the cluster gives by default."""
 
-    partition: str = ""  # queue of the jobs
-    account: str = ""  # who pays
+    partition: Line = ""  # queue of the jobs
+    account: Line = ""  # who pays
     minutes: Count = 60  # time limit of one try; a run that needs more is requeued and resumes
     cpus: NotNegative = 0  # cores of a process
     gpus: NotNegative = 0  # GPUs of a node
     memory_gb: NotNegative = 0  # memory of a node, in GB
     at_once: NotNegative = 0  # tasks of one array that run together
-    options: dict[str, str] = dataclasses.field(default_factory=dict)  # further options of sbatch: {qos: low}
+    options: dict[Option, Line] = dataclasses.field(default_factory=dict)  # further options of sbatch: {qos: low}
 
 
 @strict
 class Where:
     """Where and how a run is carried out: recorded, never part of what the run is."""
 
-    outputs: Annotated[str, Field(min_length=1)] = "outputs"  # folder of data, runs, trunks and studies
+    outputs: Annotated[Line, Field(min_length=1)] = "outputs"  # folder of data, runs, trunks and studies
     device: Annotated[Literal["auto", "cpu", "cuda"], Moves("machine")] = "auto"  # auto: a GPU where there is one
     # How several processes share a run: copies (ddp), or optimizer (zero1), gradients (zero2) and parameters
     # (zero3, fsdp) in parts
@@ -59,7 +59,7 @@ class Where:
     keep_last: bool = False
     retries: Annotated[int, Field(ge=0, le=1000)] = 1  # further tries of a run that was killed, hung or out of memory
     wandb: Literal["online", "offline", "off"] = "offline"  # mirror of the records at Weights & Biases
-    wandb_project: str = "ablate"  # the project of that mirror
+    wandb_project: Project = "ablate"  # the project of that mirror
     progress: bool = True  # print how a run goes on
     # Callbacks of yours, my_module:MyCallback, found in the current folder or on PYTHONPATH (`fit.callbacks`)
     callbacks: list[str] = dataclasses.field(default_factory=list)
@@ -72,6 +72,6 @@ class Where:
     # Modules of yours that add parts (mixers, schedule shapes, ...): found in the current folder or on PYTHONPATH
     imports: list[str] = dataclasses.field(default_factory=list)
     slurm: Slurm = dataclasses.field(default_factory=Slurm)
-    arm: str = ""  # name of the arm; set by the launcher
+    arm: Line = ""  # name of the arm; set by the launcher
     # n-th repeat of an identical run, to prove that it repeats bit for bit; it never shares trunks; 0: the run itself
     replicate: NotNegative = 0

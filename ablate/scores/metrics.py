@@ -267,8 +267,8 @@ def check(settings: Settings) -> None:
     like a metric."""
     domains, focus = settings.data.domains, settings.data.focus
     for domain in domains:
-        if domain in METRICS:
-            allowed = f"other names than those of metrics: {', '.join(METRICS)}"
+        if domain in METRICS or domain.startswith((OF_TASK, OF_PAIRS)):
+            allowed = f"other names than those of metrics: {', '.join(METRICS)}, {OF_TASK}..."
             raise SettingsError(f"data.domains={domain}: must be {allowed}")
     metric = metric_of(settings.study.metric, domains)
     if metric.groups and not metric.groups(Scope(domains, focus)):

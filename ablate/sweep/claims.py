@@ -123,7 +123,7 @@ def claim(record: Record, leaves: Iterable[str] = ()) -> Iterator[None]:
 
 
 def _take(path: Path, process: int, leaves: Iterable[str]) -> Owner:
-    files.make_folder(path.parent)
+    files.make_own(path.parent)
     with FileLock(path.with_suffix(".lock")):
         owner = _owner(path)
         if owner is not None and _alive(path) and not _is(owner, process):

@@ -37,6 +37,7 @@ from ablate.run.start import PHASE, TO_COME, Start, parse, teacher_of
 from ablate.run.study_record import StudyRecord
 from ablate.sweep.contrast import changed, check_factor
 from ablate.verdict import history
+from ablate.verdict.evidence import AA, NULL, POSITIVE
 
 PROMISES = 16  # of a run, that its trace is held against
 PROMISED_STEPS = 20_000  # of a longer run only the beginning is worked out
@@ -193,6 +194,8 @@ def plan(study: Study, base: Settings, arms: dict[str, Settings], phase: str = "
     check_factor(study.factor)
     if study.base in arms:
         raise SettingsError(f"study.arms.{study.base}: is the name of the base; call the arm something else")
+    if taken := [name for name in (study.base, *arms) if name in (NULL, AA, POSITIVE)]:
+        raise SettingsError(f"study.arms.{taken[0]}: is the name of a control; call the arm something else")
     audited = [Arm(study.base, base, {})]
     for name, settings in arms.items():
         differs = changed(study, f"{name}.{phase}".rstrip("."), base, settings)

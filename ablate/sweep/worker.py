@@ -20,7 +20,7 @@ from ablate.fit import parts
 from ablate.fit.asking import asks_of, unanswered
 from ablate.run import failures
 from ablate.run.failures import CLAIMED, Claimed, noting
-from ablate.run.files import make_folder
+from ablate.run.files import make_own
 from ablate.run.identity import record_name
 from ablate.run.processes import stop_with_parent
 from ablate.run.record import Record, run_record
@@ -167,7 +167,7 @@ def _leaves(task: Task) -> set[str]:
 
 def _log_to(folder: Path) -> None:
     """Send everything that is written to the terminal to the run's log instead."""
-    make_folder(folder)
+    make_own(folder)
     log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
