@@ -85,8 +85,9 @@ def test_no_record_is_outside_its_folder(tmp_path, name):
 
 def test_the_runs_of_an_edited_study_are_no_paths(tmp_path):
     study = StudyRecord(tmp_path / "studies" / "mine")
-    keys = dict.fromkeys(["name", "question", "base", "arms", "domains", "metric", "margin", "confidence"])
-    study.write(keys | {"runs": {"none": {"0": "../../../etc", "1": 5}}})
+    declared = {"name": "mine", "question": "", "base": "none", "arms": {"none": {}}, "domains": ["qa"]}
+    declared |= {"metric": "macro", "margin": 0.01, "confidence": 0.95}
+    study.write(declared | {"runs": {"none": {"0": "../../../etc"}}})
     with pytest.raises(UserError, match=r"\.\./\.\./\.\./etc, in .*runs: must be the name of a file"):
         list(study.records())
     with pytest.raises(UserError, match="must be the name of a file"):
