@@ -19,7 +19,8 @@ HYDRA = "hydra"
 PLUGINS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
 NO_CHOICE = re.compile(r"[\d.]+|null|true|false|\[\]", re.IGNORECASE)  # what a group cannot be
 OF_STUDY = ("study", "controls")  # what all arms have in common, and a single run has none of
-OF_ONE_RUN = ("study.name", "study.metric")  # what a run is filed under, and what a search looks at
+# What a run is filed under, what a search looks at, and a choice that stands among words for all commands
+OF_ONE_RUN = ("study.name", "study.metric", "controls")
 
 
 def key_of(override: str) -> str:

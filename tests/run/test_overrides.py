@@ -19,7 +19,6 @@ REFUSED = {
     "no weights": (["mixture.weights={ }"], False, "~mixture.weights does"),
     "no group": (["optimizer={}"], False, "its keys are changed one by one"),
     "margin of one run": (["study.margin=5"], False, "study.margin=5: is of a study"),
-    "controls of one run": (["controls=none"], False, "controls=none: is of a study"),
     "arms of one run": (["+study.arms={x: [tokens=1]}"], False, "-m trains the study"),
     "seeds in two ways": (["seed=0,1", "study.seeds=[2]"], True, "study.seeds: must be left out beside seed"),
 }
@@ -41,7 +40,7 @@ def test_a_word_that_would_be_taken_in_silence(name):
         (["hydra/launcher=basic", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "optimizer.lr=1"], True),
         (["~study.arms", "~mixture.weights.qa", "~schedule.stages"], True),
         (["study.margin=5", "controls=none", "seed=0,1"], True),
-        (["study.name=x", "study.metric=qa", "+experiment=mix_sweep"], False),
+        (["study.name=x", "study.metric=qa", "controls=none", "+experiment=mix_sweep"], False),
     ],
 )
 def test_a_word_that_says_something(words, multirun):
