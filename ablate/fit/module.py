@@ -119,17 +119,9 @@ class Pretraining(L.LightningModule):
         """
         self.custody.opened()
         optimizer.zero_grad()
-        # Devices average their gradients, hence the factor of world_size
-        scale = (self.trainer.world_size / self.counted(batch).double()).float()
-        # Only strategies that add up gradients during backward have the means to put it off
-        unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
         self.aside = self.put_aside() if self.on_spike else None
         before_3 = self.sums_D3.sum(0)
-        *earlier, last = self.micro_batches(batch)
-        for micro in earlier:
-            with unsynced():
-                self.manual_backward(self.losses(micro, self.sums_D3).total * scale)
-        self.manual_backward(self.losses(last, self.sums_D3).total * scale)
+        self.gradients(batch)
         self.own_2 = (self.sums_D3.sum(0) - before_3)[:2]
         norm, self.learnt = self.step(optimizer), not self.is_spike
         if self.learnt:
@@ -138,6 +130,20 @@ class Pretraining(L.LightningModule):
             self.custody.closed()
         else:
             self.leave_out(optimizer)
+
+    def gradients(self, batch: Batch) -> list[Tensor]:
+        """Of all rows, added up in the parameters; returns nats, targets and bytes by row, of each micro-batch."""
+        # Devices average their gradients, hence the factor of world_size
+        scale = (self.trainer.world_size / self.counted(batch).double()).float()
+        # Only strategies that add up gradients during backward have the means to put it off
+        unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
+        rows, parts = [], self.micro_batches(batch)
+        for number, micro in enumerate(parts, start=1):
+            with unsynced() if number < len(parts) else nullcontext():
+                sums = self.losses(micro, self.sums_D3)
+                self.manual_backward(sums.total * scale)
+                rows.append(sums.rows_B3)
+        return rows
 
     def put_aside(self) -> tuple[Tensor, Tensor]:
         """What was collected in earlier steps, so that the next one's is by itself."""

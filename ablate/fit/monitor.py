@@ -75,7 +75,7 @@ class Monitor:
             self._begin()
         value_F, least_F = self._less_trend(step_D2, norm)
         z_F = np.nan_to_num(self._deviations(value_F, least_F))
-        loss, size = max(z_F[LOSS], DOMAIN * z_F[OF_DOMAINS:].max(), 0.0), max(z_F[NORM], 0.0)
+        loss, size = rise(z_F)
         sigma = self.settings.sigma
         evidence = max(0.0, self.evidence + loss + min(size, sigma) - USUAL * sigma)  # norms alone are never enough
         is_huge = size > sigma and value_F[NORM] > np.log(FACTOR)
@@ -154,3 +154,8 @@ class Monitor:
             "z_domains": {domain: z for domain, z, there in of_domains if there},
             "grad_norm": look.norm,
         }
+
+
+def rise(z_F: np.ndarray) -> tuple[float, float]:
+    """How far a step lies above the others, in deviations: its loss, of all rows or of a domain, and its gradient."""
+    return max(float(z_F[LOSS]), DOMAIN * float(z_F[OF_DOMAINS:].max()), 0.0), max(float(z_F[NORM]), 0.0)

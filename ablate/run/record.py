@@ -137,6 +137,11 @@ class Record:
         path = self.folder / "skips.json"
         return shapes.fit(list[shapes.Spike], whole.read_either(path, []), path)
 
+    def spikes(self) -> list[dict[str, Any]]:
+        """The rows of all spikes, by step."""
+        rows = {row["at"]: row for row in [*self.rows("spike"), *self.taken_back()]}
+        return [rows[at] for at in sorted(rows)]
+
     def end(self, probes: dict[str, Any]) -> None:
         """Note what the probes say after the last step."""
         whole.write(self.folder / "end.json", probes)
