@@ -1,6 +1,7 @@
 """Command: a step of a run once more, to tell a bad batch from a bad state. Of the run nothing is written."""
 
 import dataclasses
+import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ state      its neighbours stand out on the weights just before, or the rate does
 both       both do; or the batch does on the weights just before alone
 neither    neither does"""
 
+SAME = 1e-4  # relative: a run notes seven digits, and processes add in other orders
+
 
 @command
 def main(arguments: list[str] | None = None) -> None:
@@ -51,9 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
         console.print(_to_train(asked), markup=False)
         found = replay.replayed(asked, scratch, shown=True)
     replayed.show(found, record.id, console, options.rows)
-    if noted := [row for row in record.spikes() if row["at"] == step]:
-        told = f"{noted[0]['grad_norm']:.6g}, and here {found.grad_norm:.6g}"
-        console.print(f"\nthe run noted a spike there, with a gradient of norm {told}", markup=False)
+    if (noted := _noted(record, step)) is not None:
+        console.print(_repeated(noted, found.grad_norm), markup=False)
 
 
 def _step(record: Record, settings: Settings, asked: int | None) -> int:
@@ -73,6 +75,21 @@ def _step(record: Record, settings: Settings, asked: int | None) -> int:
     return asked
 
 
+def _noted(record: Record, step: int) -> float | None:
+    """The norm of the gradient that the run noted of a step, as a spike or as one of those that were learnt from."""
+    of_spikes = {row["at"]: row["grad_norm"] for row in record.spikes()}
+    rows = [row for row in record.rows("steps") if row["first"] <= step < row["step"]]
+    return of_spikes.get(step, rows[0]["grad_norm"][step - rows[0]["first"]] if rows else None)
+
+
+def _repeated(noted: float, here: float) -> str:
+    """Whether the weights are those that the run had."""
+    told = f"the gradient has the norm {here:.6g}, and the run noted {noted:.6g}"
+    if math.isclose(noted, here, rel_tol=SAME):
+        return f"{told}: the weights are those that it had"
+    return f"{told}: another machine, or other code, has led to other weights"
+
+
 def _trunks(record: Record, settings: Settings) -> list[Trunk]:
     """Beginnings of the run that are left, its own and those of others."""
     from ablate.sweep.trunk import branches_of
@@ -87,7 +104,7 @@ def _trunks(record: Record, settings: Settings) -> list[Trunk]:
 def _to_train(asked: "Question") -> str:
     number = f"{asked.to_train} step{'s' if asked.to_train != 1 else ''}"
     if asked.start is None:
-        return f"nothing before step {asked.healthy} is left: {number} are trained again, from the first"
+        return f"no checkpoint or trunk is left to go on from: {number} are trained again, from the first"
     return f"trained on from what is left after step {asked.step - asked.to_train}: {number}"
 
 

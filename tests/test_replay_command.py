@@ -63,9 +63,10 @@ def test_a_planted_batch_is_shown(tiny, capsys, monkeypatch):
     replay.main([record_of(settings).id, "--step", "45", "--rows", "3", f"--outputs={settings.where.outputs}"])
     said = capsys.readouterr().out
     assert f"{record_of(settings).id}, step 45: batch\n" in said
-    assert "nothing before step 25 is left: 45 steps are trained again, from the first" in said
+    assert "no checkpoint or trunk is left to go on from: 45 steps are trained again" in said
+    assert "the weights are those that it had" in " ".join(said.split())
     assert "gradient norm in float32" in said
-    assert "3 of 8 rows, the worst first, after 25 steps" in said
+    assert "3 of 8 rows, the worst for their domain first, after 25 steps" in said
     assert max(map(len, said.splitlines())) <= 80
     assert said.partition("repeated  text")[2].splitlines()[1].startswith("code")
     assert "\x1b" not in said
