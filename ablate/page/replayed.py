@@ -71,7 +71,8 @@ def facts(found: Replay) -> Iterator[tuple[str, str]]:
 
 def rows(found: Replay, number: int) -> Table:
     """Those of the batch whose loss lies highest above what is usual in their domain."""
-    title = f"{min(number, len(found.rows))} of {len(found.rows)} rows, the worst for their domain first, after {found.healthy} steps"
+    shown = f"{min(number, len(found.rows))} of {len(found.rows)} rows"
+    title = f"{shown}, the worst for their domain first, after {found.healthy} steps"
     table = tables.table("domain", ">token", ">nats", ">odd", ">repeated", title=title, expand=True)
     table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
     for row in found.rows[:number]:
