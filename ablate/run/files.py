@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,10 +43,10 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """What goes wrong in here is Damaged, but that there is no file."""
+    """What goes wrong in here is Damaged, but that there is no file; what is Damaged already is not said twice."""
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, Damaged):
         raise
     except OSError as error:
         raise Damaged(path, f"cannot be read, {error.strerror}") from None
@@ -185,6 +186,12 @@ def modified(path: Path) -> int:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
         return 0
+
+
+def clock_of(folder: Path) -> float:
+    """Seconds since 1970 by the clock that stamps the files of a folder: over a network, the file server's."""
+    with writing(folder), tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
 
 
 def sums(paths: Iterable[Path]) -> dict[str, str]:

@@ -25,14 +25,13 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
-from ablate.run import files, machine, whole
+from ablate.run import files, owners, whole
 from ablate.run.failures import Claimed
+from ablate.run.owners import Listener, Owner, is_here
 from ablate.run.record import Record
 from ablate.run.settings import UserError
 
@@ -40,20 +39,7 @@ HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 50.0  # with a poll and a take, a dead owner's run goes on within a minute
 POLL_SECONDS = 0.2
 
-Owner = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What this process has heard of a claim: its last beat, since when by the monotonic clock, and whether any other
-    came before."""
-
-    beat: int
-    since: float
-    again: bool
-
-
-_heard: dict[Path, Heard] = {}
+_listener = Listener()
 
 
 def state(record: Record) -> str:
@@ -68,7 +54,7 @@ def state(record: Record) -> str:
 def certain(record: Record) -> bool:
     """Whether the owner of a claim is known to live: a process of this machine, or one whose heart was heard."""
     path = record.folder / "claim.json"
-    return _alive(path) and (_is_here(_owner(path) or {}) or _heard[path].again)
+    return _alive(path) and (is_here(_owner(path) or {}) or _listener.heard[path].again)
 
 
 def settled(record: Record) -> str:
@@ -128,8 +114,7 @@ def _take(path: Path, process: int, leaves: Iterable[str]) -> Owner:
         owner = _owner(path)
         if owner is not None and _alive(path) and not _is(owner, process):
             raise Claimed(f"run {path.parent.name} is being trained by {_named(owner)}")
-        mine = {"machine": machine.boot(), "pid": process, "born": _born(process)}
-        mine |= {"host": socket.gethostname(), "leaves": sorted(leaves)}
+        mine = owners.owner(process) | {"host": socket.gethostname(), "leaves": sorted(leaves)}
         whole.write(path, mine)
         return mine
 
@@ -148,28 +133,14 @@ def _beat(path: Path, mine: Owner, stop: threading.Event) -> None:
 def _alive(path: Path) -> bool:
     owner = _owner(path)
     if owner is None:
-        _heard.pop(path, None)
+        _listener.heard.pop(path, None)
         return False
-    if time.monotonic() - _listen(path).since >= STALE_SECONDS:
-        return False
-    return not _is_here(owner) or _born(owner["pid"]) == owner["born"] is not None
-
-
-def _listen(path: Path) -> Heard:
-    """The last beat of a claim that was just opened: over a network, only that has the server asked for its time."""
-    beat, last = files.modified(path), _heard.get(path)
-    if last is None or beat != last.beat:
-        last = _heard[path] = Heard(beat, time.monotonic(), again=last is not None)
-    return last
+    # a file that was just opened: over a network, only then has the server been asked for its time
+    return _listener.silent(path, files.modified(path)) < STALE_SECONDS and not owners.is_gone(owner)
 
 
 def _is(owner: Owner, process: int) -> bool:
-    return _is_here(owner) and (owner["pid"], owner["born"]) == (process, _born(process))
-
-
-def _is_here(owner: Owner) -> bool:
-    """Whether an owner is a process that this one could see. One name may be that of two machines."""
-    return owner.get("machine") == machine.boot()
+    return is_here(owner) and (owner["pid"], owner["born"]) == (process, owners.born(process))
 
 
 def _named(owner: Owner) -> str:
@@ -182,16 +153,4 @@ def _owner(path: Path) -> Owner | None:
         owner = whole.read(path)
     except (whole.Damaged, OSError):
         return {} if path.exists() else None
-    return owner if isinstance(owner, dict) and {"machine", "pid", "born", "host"} <= owner.keys() else {}
-
-
-def _born(process: int) -> str | None:
-    """When a process of this machine began, in ticks since the machine did; None of one that is gone.
-
-    A number may be given again to another process, and one that ended stays listed until it is waited for.
-    """
-    try:
-        state, *rest = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if state in "ZX" else rest[18]  # fields 3 and 22 of proc_pid_stat(5)
+    return owner if isinstance(owner, dict) and {*owners.KEYS, "host"} <= owner.keys() else {}

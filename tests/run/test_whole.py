@@ -198,3 +198,11 @@ def test_a_private_folder_is_its_owners_alone(tmp_path):
     folder.mkdir(mode=0o777)
     files.make_private(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_is_damaged_is_said_once(tmp_path):
+    record = Record(tmp_path)
+    record.append("train", step=1)
+    with pytest.raises(UserError) as error:
+        record.last_row()
+    assert str(error.value) == f"{tmp_path / 'metrics.jsonl'}: damaged, it lacks tokens"
