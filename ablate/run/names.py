@@ -10,6 +10,7 @@ Each returns the name as it is, and raises ValueError with what it must be. No n
 """
 
 import re
+import unicodedata
 
 MOST_BYTES = 200  # of the name of a file, which may have 255 with all that is put before and behind it
 MOST_CHARACTERS = 128  # of a project at W&B
@@ -44,8 +45,9 @@ def option(name: str) -> str:
 
 
 def clash(names: list[str]) -> str | None:
-    """The first name that is that of an earlier one where a file system takes no account of case."""
-    folded = [name.casefold() for name in names]
+    """The first name that is that of an earlier one where a file system takes no account of case, or of how an accent
+    is put together."""
+    folded = [unicodedata.normalize("NFC", name.casefold()) for name in names]
     return next((name for place, name in enumerate(names) if folded[place] in folded[:place]), None)
 
 

@@ -104,6 +104,7 @@ def test_domains_that_differ_in_capitals_alone_are_one_file_somewhere():
     with pytest.raises(SettingsError, match=r"data.domains=.*without repeats, capitals aside: QA"):
         from_plain(deep("data.domains", ["qa", "code", "QA"]))
     assert names.clash(["straße", "STRASSE"]) == "STRASSE"
+    assert names.clash(["caf\u00e9", "cafe\u0301"]) == "cafe\u0301"
     assert names.clash(["a", "b"]) is None
 
 
