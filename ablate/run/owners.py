@@ -13,7 +13,6 @@ from typing import Any
 from ablate.run import machine
 
 Owner = dict[str, Any]
-KEYS = ("machine", "pid", "born")
 
 
 def owner(process: int) -> Owner:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from ablate.run.fields import Line
 from ablate.run.whole import Damaged
 
 Number = Annotated[float, AllowInfNan(False)]
@@ -109,6 +110,16 @@ class Failure(Shape):
 
     outcome: str
     reason: str
+
+
+class Claim(Shape):
+    """`claim.json`: an owner (`run.owners`), what its machine is called, and the trunks that it will leave."""
+
+    machine: str
+    pid: Whole
+    born: str | None
+    host: Line
+    leaves: list[str]
 
 
 class Environment(Shape):

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ablate.run import files, owners, whole
+from ablate.run import files, owners, shapes, whole
 from ablate.run.failures import Claimed
 from ablate.run.owners import Listener, Owner, is_here
 from ablate.run.record import Record
@@ -72,7 +72,7 @@ def settled(record: Record) -> str:
 def promised(outputs: str) -> set[str]:
     """Keys of the trunks that runs which are being trained, by whomever, will leave."""
     held = [path for path in Path(outputs, "runs").glob("*/claim.json") if _alive(path)]
-    return {key for path in held for key in (_owner(path) or {}).get("leaves", [])}
+    return {key for path in held for key in (_owner(path) or {"leaves": []})["leaves"]}
 
 
 @contextmanager
@@ -150,7 +150,6 @@ def _named(owner: Owner) -> str:
 def _owner(path: Path) -> Owner | None:
     """Who holds a claim: None where there is none, nothing where it is damaged."""
     try:
-        owner = whole.read(path)
+        return shapes.fit(shapes.Claim, whole.read(path), path)
     except (whole.Damaged, OSError):
         return {} if path.exists() else None
-    return owner if isinstance(owner, dict) and {*owners.KEYS, "host"} <= owner.keys() else {}

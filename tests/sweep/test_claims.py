@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ablate.run import whole
 from ablate.run.failures import Claimed
 from ablate.run.record import Record
 from ablate.sweep import claims
@@ -29,6 +30,7 @@ RACE = """
 import os, sys, time
 from pathlib import Path
 from ablate.run.record import Record
+from ablate.run import whole
 from ablate.run.failures import Claimed
 from ablate.sweep.claims import claim
 run, losers, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
@@ -148,3 +150,18 @@ def test_done_and_failed(tmp_path):
     assert state(record) == "failed"
     record.finish({"outcome": "finished"})
     assert state(record) == "done"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"leaves": 3}, {"leaves": [[1]]}, {"pid": "../1"}, {"pid": [1]}, {"machine": [1]}, {"host": "a\nb"}, {"born": 7}],
+)
+def test_a_claim_that_no_owner_writes_is_damaged(tmp_path, forged):
+    record = Record(tmp_path / "runs" / "run")
+    reserve(record, os.getpid(), ["key"])
+    path = record.folder / "claim.json"
+    whole.write(path, (claims._owner(path) or {}) | forged)
+    assert state(record) == "running"
+    assert claims.promised(str(tmp_path)) == set()
+    with pytest.raises(Claimed, match="by somebody whose claim is damaged"):
+        reserve(record, os.getpid(), [])
