@@ -18,6 +18,7 @@ from ablate.run.settings import Settings, SettingsError
 HYDRA = "hydra"
 PLUGINS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
 NO_CHOICE = re.compile(r"[\d.]+|null|true|false|\[\]", re.IGNORECASE)  # what a group cannot be
+BESIDE = ("debug", "experiment", "recipe", "system")  # groups of conf/ that change settings and are none themselves
 OF_STUDY = ("study", "controls")  # what all arms have in common, and a single run has none of
 # What a run is filed under, what a search looks at, and a choice that stands among words for all commands
 OF_ONE_RUN = ("study.name", "study.metric", "controls")
@@ -59,8 +60,9 @@ def check_own(owner: str, overrides: Sequence[str]) -> None:
 
 def is_no_choice(override: str) -> bool:
     """Whether a group of settings is set to what is no name: Hydra would take its defaults away, or stop."""
-    one = declared(Settings).get(key_of(override))
-    return one is not None and one.is_group and bool(NO_CHOICE.fullmatch(override.partition("=")[2]))
+    key, one = key_of(override), declared(Settings).get(key_of(override))
+    is_group = key in BESIDE or (one is not None and one.is_group)
+    return is_group and bool(NO_CHOICE.fullmatch(override.partition("=")[2]))
 
 
 def _root(key: str) -> str:

@@ -62,6 +62,8 @@ def test_a_folder_that_is_not_there(own):
         ("seed=0,1", r"seed=0,1: with -m every value is tried; one value that is a list is seed=\[0,1\]"),
         ("optimizer=null", r"optimizer=null: must be the name of a choice; there are adamw, "),
         ("optimizer=[]", r"optimizer=\[\]: must be the name of a choice; there are adamw, "),
+        ("recipe=null", r"recipe=null: must be the name of a choice; there are davinci, "),
+        ("+system=null", r"\+system=null: must be the name of a choice; there are davinci, "),
         ("size=4", r"size=4: must be the name of a choice; there are davinci, "),
     ],
 )

@@ -1,9 +1,13 @@
 """What Hydra would take in silence is refused in one line, and what does something is not."""
 
+from pathlib import Path
+
 import pytest
 
-from ablate.run.overrides import check_line, check_own
-from ablate.run.settings import SettingsError
+from ablate.console.compose import CONF
+from ablate.run.fields import declared
+from ablate.run.overrides import BESIDE, check_line, check_own
+from ablate.run.settings import Settings, SettingsError
 
 # words of a command line, whether it has -m, and what the line of the refusal holds
 REFUSED = {
@@ -58,6 +62,7 @@ def test_a_word_that_says_something(words, multirun):
         (["optimizer=muon", "optimizer=adamw"], "must say optimizer once"),
         (["optimizer=5"], "a: optimizer=5: must be the name of a choice"),
         (["schedule=null"], "a: schedule=null: must be the name of a choice"),
+        (["recipe=null"], "a: recipe=null: must be the name of a choice"),
         (["=5"], "a: =5: must be a setting and its value"),
         (["~optimizer"], "a: ~optimizer: cannot be taken away"),
     ],
@@ -70,3 +75,9 @@ def test_an_override_of_an_arm_that_does_not_count(overrides, said):
 
 def test_an_arm_may_choose_a_group_and_change_a_key_of_it():
     check_own("a", ["optimizer=muon", "optimizer.lr=1e-3", "~mixture.weights.qa"])
+
+
+def test_groups_beside_the_settings_are_those_of_conf():
+    assert {one.name for one in Path(CONF).iterdir() if one.is_dir()} - set(declared(Settings)) - {"controls"} == set(
+        BESIDE
+    )
