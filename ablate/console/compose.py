@@ -85,12 +85,14 @@ def loaded(line: Namespace) -> tuple[ConfigLoaderImpl, DictConfig, list[list[str
 def combinations(parsed: list[Override]) -> list[list[str]]:
     """The overrides of every combination of swept values, as Hydra makes them; of a key that is said twice the last.
 
-    Raises UserError for a value that is swept twice, and for too many combinations.
+    Raises UserError for a value that is swept twice, for none at all, and for too many combinations.
     """
     swept = {one.get_key_element(): one for one in parsed if one.is_discrete_sweep()}
     number = 1
     for key, one in swept.items():
         tried = list(itertools.islice(one.sweep_string_iterator(), MOST + 1))
+        if not tried:
+            raise UserError(f"{key}={one.get_value_string()}: has no value to try")
         if repeated := [value for value, times in Counter(tried).items() if times > 1]:
             raise UserError(f"{key}={repeated[0]}: is swept twice")
         number *= len(tried)

@@ -80,6 +80,7 @@ def test_a_wrong_choice_names_those_there_are(word, message):
         ("hydra/sweeper=optuna", r"comes with pip install 'ablate\[optuna\]'"),
         ("tokens=range(0,100000000)", r"tokens: must have at most 10,000 combinations"),
         ("tokens=4096,8192,4096", r"tokens=4096: is swept twice"),
+        ("optimizer.lr=glob(*)", r"optimizer.lr=glob\(\*\): has no value to try"),
     ],
 )
 def test_a_wrong_word_of_a_multirun(word, message):
