@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ablate.console.errors import command
 from ablate.console.words import SettingsParser
+from ablate.fit import parts
 from ablate.run.settings import Settings, UserError
 from ablate.scores.metrics import Metric, metric_of, readings, scope_of
 from ablate.sweep import worker
@@ -81,6 +82,7 @@ def train(settings: Settings) -> float:
     if settings.where.dry_run:
         from ablate.sweep.preview import preview_run  # torch, which takes seconds that mistakes should not wait for
 
+        parts.check(settings)
         preview_run(worker.looked_up(settings))
         return math.nan
     task = worker.alone(settings)

@@ -41,8 +41,10 @@ NEEDS: dict[str, tuple[str, Acts]] = {
     "model.mamba": ("an M in model.pattern", _mixers_beside("AL")),
     "model.qk_norm": ("an A in model.pattern", _mixers_beside("LM")),
     "model.rope_theta": ("an A or L in model.pattern", _mixers_beside("M")),
+    "optimizer": ("tokens above 0", lambda s: s.tokens > 0),
     "optimizer.lerac.until": ("optimizer.lerac.lowest below 1", lambda s: s.optimizer.lerac.lowest < 1),
     "optimizer.momentum": ("optimizer=muon", lambda s: not s.optimizer.name.startswith("adamw")),
+    "schedule": ("tokens above 0", lambda s: s.tokens > 0),
     "schedule.final": ("schedule.decay above 0", lambda s: s.schedule.decay > 0),
     "schedule.shape": ("schedule.decay above 0", lambda s: s.schedule.decay > 0),
     "study.budget.futility": ("study.budget.race", lambda s: s.study.budget.race != "none"),
@@ -57,6 +59,6 @@ NEEDS: dict[str, tuple[str, Acts]] = {
 def check_acts(words: Sequence[str], *settings: Settings) -> None:
     """Raises SettingsError for the first of the overrides that does nothing in any of the settings."""
     for word in words:
-        needed = next((NEEDS[key] for key in NEEDS if below(key_of(word), key)), None)
-        if needed and not any(needed[1](one) for one in settings):
-            raise SettingsError(f"{word}: does nothing without {needed[0]}")
+        for needed, acts in (NEEDS[key] for key in NEEDS if below(key_of(word), key)):
+            if not any(acts(one) for one in settings):
+                raise SettingsError(f"{word}: does nothing without {needed}")

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 import pytest
 
-from ablate import prepare
+from ablate import prepare, train
 from ablate.console import compose
 from ablate.console.words import SettingsParser
 from ablate.run.identity import difference
@@ -127,3 +127,13 @@ def test_preparing_a_whole_study_trains_nothing(outputs, capsys):
     shown = capsys.readouterr().out
     assert shown.count("bytes a token") == 1
     assert {"runs", "studies"}.isdisjoint(path.name for path in outputs.iterdir())
+
+
+@pytest.mark.parametrize("word", ["schedule.shape=nope", "objective=nope", "model.pattern=Z", "model.pattern="])
+def test_the_plan_of_a_run_refuses_what_the_run_would(word, capsys):
+    with pytest.raises(SystemExit):
+        train.main(["where.dry_run=true", word])
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {word.partition('=')[0]}=")
+    assert ": must be " in said
+    assert said.count("\n") == 1

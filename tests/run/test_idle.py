@@ -23,8 +23,10 @@ ACTS = {
     "model.mamba={state: 64}": {"model": {"pattern": "M"}},
     "model.qk_norm=true": {"model": {"pattern": "MA"}},
     "model.rope_theta=5e4": {"model": {"pattern": "W"}},
+    "optimizer=muon": {"tokens": 4096},
     "optimizer.lerac.until=0.3": {"optimizer": {"lerac": {"lowest": 0.5}}},
     "optimizer.momentum=0.5": {"optimizer": {"name": "muon"}},
+    "schedule.warmup=0.1": {"tokens": 4096},
     "schedule.final=0.5": {"schedule": {"decay": 0.1}},
     "schedule.shape=cosine": {"schedule": {"decay": 0.1}},
     "study.budget.futility=0.1": {"study": {"budget": {"race": "best"}}},
@@ -42,9 +44,12 @@ LACKS = {
 }
 PLAIN = from_config(LACKS)
 WITHOUT_ATTENTION = from_config(LACKS | {"model": {"pattern": "M"}})
+UNTRAINED = from_config({"tokens": 0, "start": "run:x"})
 
 
 def lacking(word: str) -> Settings:
+    if word in ("optimizer=muon", "schedule.warmup=0.1"):
+        return UNTRAINED
     return WITHOUT_ATTENTION if word.startswith(("model.qk_norm", "model.rope")) else PLAIN
 
 
