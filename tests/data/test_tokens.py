@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -397,15 +398,14 @@ def test_damaged_notes_of_what_was_verified_are_made_anew(corpora, tmp_path, dam
 
 
 def test_two_at_once(start, corpora, tmp_path):
-    """The first is held up by a pipe in the middle of its reading, so that the second has to wait for it."""
-    pipe = corpora / "told" / "slow.jsonl"
-    os.mkfifo(pipe)
+    """The first is held up in the middle of its reading, so that the second has to wait for it."""
     data = small_data(corpora)
     first = start(data, tmp_path)
     read_until(first, "reading told")
+    first.send_signal(signal.SIGSTOP)
     second = start(data, tmp_path)
     read_until(second, "waiting for another run")
-    pipe.write_text('{"text": "at last", "source": "pipe"}\n')
+    first.send_signal(signal.SIGCONT)
     prints = [process.communicate(timeout=60)[0].split() for process in (first, second)]
     assert prints[0][-1] == prints[1][-1]
     assert "tokenising" in prints[0]
@@ -413,8 +413,6 @@ def test_two_at_once(start, corpora, tmp_path):
 
 
 def test_killed_while_reading(start, corpora, tmp_path):
-    pipe = corpora / "told" / "slow.jsonl"
-    os.mkfifo(pipe)
     process = start(small_data(corpora), tmp_path)
     read_until(process, "reading told")
     process.kill()
@@ -422,7 +420,6 @@ def test_killed_while_reading(start, corpora, tmp_path):
     left = [path.name for path in (tmp_path / "data").iterdir() if path.is_dir()]
     assert len(left) == 1
     assert left[0].endswith(".part")
-    pipe.unlink()
     assert intact(prepare(small_data(corpora), tmp_path))
 
 
