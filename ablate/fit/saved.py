@@ -47,6 +47,7 @@ from ablate.run.settings import Settings, UserError
 # types give the same bits
 ROUNDING = 1e-5
 SILENT = 20  # runs that need no bar: a second or two each
+SHOWN = 300  # characters of what torch says of weights
 COARSE = 1e-3  # of numbers that are rounded to few digits on the way, where a last bit may be a whole one
 
 
@@ -70,7 +71,10 @@ def load(record: Record, step: int | None = None) -> LanguageModel:
         raise UserError(f"{path}: damaged: {error}") from None
     if sha256(weights) != kept[step]:
         raise UserError(f"{path}: not the weights that the run had after step {step}, by their sha256")
-    return _model(settings, weights)
+    try:
+        return _model(settings, weights)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def packed(record: Record) -> Packed | None:
@@ -190,7 +194,10 @@ def _coarse(settings: Settings) -> bool:
 def _model(settings: Settings, weights: dict[str, Any]) -> LanguageModel:
     with torch.device("meta"):
         language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary, VALUE in weights)
-    language.load_state_dict(weights, assign=True)
+    try:
+        language.load_state_dict(weights, assign=True)
+    except RuntimeError as error:  # which names parameters and shapes on further lines
+        raise UserError(f"weights that are not of these settings: {' '.join(str(error).split())[:SHOWN]}") from None
     if settings.compress.to != NONE:
         smaller.prepare(language, settings)
     return language.eval()

@@ -171,6 +171,30 @@ class Rescored(Scored):
     bound: Number = 0.0  # none of numbers that must be the same
 
 
+class Asked(Shape):
+    domains: list[str]
+    vocabulary: Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class Request(Shape):
+    settings: Asked
+    pairs: Whole = 0
+
+
+class Split(Shape):
+    tokens: Whole
+
+
+class Prepared(Shape):
+    """`manifest.json` of prepared text."""
+
+    fingerprint: str
+    request: Request
+    end: Whole
+    domains: dict[str, dict[str, Split]]
+    files: dict[str, File]
+
+
 class Row(Shape):
     """Of `metrics.jsonl`, whatever its kind."""
 
