@@ -28,7 +28,7 @@ from ablate.data.batches import Batch, validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.fit import reference, smaller
 from ablate.fit.basis import basis
-from ablate.fit.checkpoint import sha256
+from ablate.fit.checkpoint import put, sha256
 from ablate.fit.objectives import NextToken
 from ablate.fit.parallel import strategy
 from ablate.fit.preferred import measured
@@ -47,7 +47,6 @@ from ablate.run.settings import Settings, UserError
 # types give the same bits
 ROUNDING = 1e-5
 SILENT = 20  # runs that need no bar: a second or two each
-SHOWN = 300  # characters of what torch says of weights
 COARSE = 1e-3  # of numbers that are rounded to few digits on the way, where a last bit may be a whole one
 
 
@@ -194,10 +193,7 @@ def _coarse(settings: Settings) -> bool:
 def _model(settings: Settings, weights: dict[str, Any]) -> LanguageModel:
     with torch.device("meta"):
         language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary, VALUE in weights)
-    try:
-        language.load_state_dict(weights, assign=True)
-    except RuntimeError as error:  # which names parameters and shapes on further lines
-        raise UserError(f"weights that are not of these settings: {' '.join(str(error).split())[:SHOWN]}") from None
+    put(language, weights, assign=True)
     if settings.compress.to != NONE:
         smaller.prepare(language, settings)
     return language.eval()

@@ -58,10 +58,10 @@ class Passages(Shape):
 class Scored(Shape):
     """What metrics read; a record from before sums were kept has means."""
 
-    sums: dict[str, Sums] | None = None
-    bpb: dict[str, float] | None = None
-    validation: dict[str, Passages] | None = None
-    pairs: dict[str, dict[str, float]] | None = None
+    sums: dict[str, Sums] = ABSENT
+    bpb: dict[str, float] = ABSENT
+    validation: dict[str, Passages] = ABSENT
+    pairs: dict[str, dict[str, float]] = ABSENT
 
 
 class Mixture(Shape):
@@ -90,10 +90,10 @@ class Result(Scored):
     seconds: Number
     tokens_per_second: Number | None = None
     parameters: Whole
-    state_bytes: Whole | None = None
+    state_bytes: Whole = ABSENT
     grown_from: Cost | None = None
-    compressed: dict[str, Any] | None = None
-    skipped: dict[str, Any] | None = None
+    compressed: dict[str, Any] = ABSENT
+    skipped: dict[str, Any] = ABSENT
     mixture: Mixture
     files: dict[str, "File"] = ABSENT
 
@@ -151,7 +151,7 @@ class End(Shape):
     """`end.json`"""
 
     twin: dict[str, Any] = ABSENT
-    last_step: Annotated[Taken | None, Field(alias="last step")] = None
+    last_step: Annotated[Taken, Field(alias="last step", default_factory=dict)]
 
 
 class Spike(Shape):

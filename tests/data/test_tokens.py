@@ -381,6 +381,13 @@ def test_an_edited_manifest_is_not_believed(corpora, tmp_path, capsys, key, valu
     assert mended(small_data(corpora), tmp_path, capsys) == wanted
 
 
+def test_a_tokenizer_that_is_none_is_one_line(corpora, tmp_path):
+    corpus = prepare(small_data(corpora), tmp_path)
+    (corpus.folder / "tokenizer.json").write_text('{"model": ')
+    with pytest.raises(UserError, match=r"tokenizer\.json cannot be read"):
+        corpus.tokenizer()
+
+
 def test_a_damaged_folder_is_no_matter_to_its_neighbours(corpora, tmp_path):
     corpus = prepare(small_data(corpora), tmp_path)
     for number, damaged in enumerate((b"{", b"{}", b"\xff\xfe")):

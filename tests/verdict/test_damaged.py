@@ -37,6 +37,7 @@ RESULTS: dict[str, Any] = {
     "validation": {"code": {"nats": [1.0], "bytes": []}},
     "grown_from": {"run": 1},
     "bpb": [],
+    "compressed": None,
 }
 SUMS = {"nats": 1.0, "tokens": 1, "bytes": 1}
 ROWS: dict[str, Any] = {
@@ -56,7 +57,7 @@ ROWS: dict[str, Any] = {
 OTHERS: dict[str, Any] = {
     "environment.json": {"threads": 0},
     "starts.json": [{"step": 0}],
-    "end.json": {"last step": "a"},
+    "end.json": {"last step": None},
     "skips.json": [{"at": 0}],
 }
 
