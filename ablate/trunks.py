@@ -15,7 +15,7 @@ from rich.console import Console
 from ablate.console.errors import command
 from ablate.console.words import Parser
 from ablate.page import tables
-from ablate.run.files import clock_of
+from ablate.run.files import Damaged, clock_of
 from ablate.run.settings import UserError
 from ablate.run.trunks import Trunk, trunks
 
@@ -49,6 +49,9 @@ def show(outputs: Path, console: Console) -> None:
         try:
             what, used = trunk.read(), trunk.folder.stat().st_mtime
         except FileNotFoundError:  # removed meanwhile
+            continue
+        except Damaged as error:
+            console.print(f"cannot be read: {error}", style="red", soft_wrap=True)
             continue
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
         own = size_text(sizes[trunk.key])

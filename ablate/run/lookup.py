@@ -9,13 +9,13 @@ needs(record) and belongings(record)       who would miss the run, and what woul
 
 import glob
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.run.files import writing
+from ablate.run.files import Damaged, writing
 from ablate.run.lineage import parent_of
 from ablate.run.record import Record, run_record
 from ablate.run.settings import UserError
@@ -141,10 +141,18 @@ def belongings(record: Record) -> list[Path]:
         *outputs.glob(f"wandb/*run-*-{id}-in-*"),
         *outputs.glob(f"exports/{id}"),
     ]
-    results = [other.result() or {} for other in runs(outputs) if other.id != record.id]
+    results = [_unless_damaged(other.result) for other in runs(outputs) if other.id != record.id]
     taken = {trunk["trunk"] for result in results if (trunk := result.get("grown_from"))}
-    own = [trunk.folder for trunk in trunks(outputs) if trunk.key not in taken and trunk.read()["run"] == record.id]
+    left = {trunk: _unless_damaged(trunk.read).get("run") for trunk in trunks(outputs)}
+    own = [trunk.folder for trunk, run in left.items() if trunk.key not in taken and run == record.id]
     return [record.folder, *sorted(mirror), *own]
+
+
+def _unless_damaged(read: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+    try:
+        return read() or {}
+    except Damaged:
+        return {}
 
 
 def remove(paths: Iterable[Path]) -> None:

@@ -69,11 +69,17 @@ class Mixture(Shape):
     realised: dict[str, Number]
 
 
-class Cost(Shape):
-    """Of a trunk, `trunk.json`; and of the beginning that a run has taken over."""
+class Left(Shape):
+    """`trunk.json`: which run left it, after which step."""
 
     run: str
     step: Whole
+
+
+class Grown(Left):
+    """The beginning that a run has taken over, and what it cost."""
+
+    trunk: str
     flops: Number
     seconds: Number
 
@@ -91,7 +97,7 @@ class Result(Scored):
     tokens_per_second: Number | None = None
     parameters: Whole
     state_bytes: Whole = ABSENT
-    grown_from: Cost | None = None
+    grown_from: Grown | None = None
     compressed: dict[str, Any] = ABSENT
     skipped: dict[str, Any] = ABSENT
     mixture: Mixture

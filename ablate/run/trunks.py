@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate.run import files, whole
+from ablate.run import files, shapes, whole
 from ablate.run.files import appear, write_atomically, writing
 from ablate.run.record import Record
 from ablate.run.settings import UserError
@@ -69,7 +69,10 @@ class Trunk:
                     shutil.rmtree(half, ignore_errors=True)
 
     def read(self) -> dict[str, Any]:
-        return {name: value for name, value in whole.read(self.folder / LAST).items() if name != "files"}
+        """What was left; raises Damaged."""
+        path = self.folder / LAST
+        told = shapes.fit(shapes.Left, whole.read(path), path)
+        return {name: value for name, value in told.items() if name != "files"}
 
     def whole(self) -> bool:
         """Whether every file is as it was left."""
