@@ -52,13 +52,12 @@ NEEDS: dict[str, tuple[str, Acts]] = {
     "study.controls.expected": ("study.controls.positive", lambda s: bool(s.study.controls.positive)),
     "study.judge": ("study.phases", lambda s: bool(s.study.phases)),
     "where.slurm": ("where.executor=slurm", lambda s: s.where.executor == "slurm"),
-    "where.wandb_project": ("where.wandb=offline or online", lambda s: s.where.wandb != "off"),
 }
 
 
-def check_acts(words: Sequence[str], *settings: Settings) -> None:
-    """Raises SettingsError for the first of the overrides that does nothing in any of the settings."""
+def check_acts(words: Sequence[str], *settings: Settings, of: str = "") -> None:
+    """Raises SettingsError for the first of the overrides that does nothing in any of the settings; `of`: whose."""
     for word in words:
         for needed, acts in (NEEDS[key] for key in NEEDS if below(key_of(word), key)):
             if not any(acts(one) for one in settings):
-                raise SettingsError(f"{word}: does nothing without {needed}")
+                raise SettingsError(f"{of}{word}: does nothing without {needed}")

@@ -53,7 +53,7 @@ def phased(study: Study, composer: Callable[[list[str]], Settings], fixed: list[
         earlier = list(phases)[: list(phases).index(phase)]
         arms = {name: compose(phase, more.get(phase, [])) for name, more in named.items()}
         for name, more in named.items():
-            check_acts(more.get(phase, []), arms[name])
+            check_acts(more.get(phase, []), arms[name], of=f"study.arms.{name}: ")
         plan = studies.plan(study, compose(phase, []), arms, phase, plan)
         _check_models(plan)
         _check_teachers(plan, earlier)

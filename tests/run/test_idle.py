@@ -34,13 +34,11 @@ ACTS = {
     "study.controls.expected=better": {"study": {"controls": {"positive": ["tokens*=0.5"]}}},
     "study.judge=x": {"study": {"phases": {"x": []}}},
     "where.slurm.minutes=5": {"where": {"executor": "slurm"}},
-    "where.wandb_project=x": {"where": {"wandb": "offline"}},
 }
 LACKS = {
     "model": {"pattern": "A"},
     "schedule": {"decay": 0},
     "study": {"controls": {"positive": []}},
-    "where": {"wandb": "off"},
 }
 PLAIN = from_config(LACKS)
 WITHOUT_ATTENTION = from_config(LACKS | {"model": {"pattern": "M"}})
@@ -69,3 +67,8 @@ def test_of_a_study_one_arm_is_enough(word):
 def test_the_table_names_settings_and_is_tried_as_a_whole():
     assert set(NEEDS) <= set(declared(Settings))
     assert len(ACTS) == len(NEEDS)
+
+
+def test_of_an_arm_its_name_is_said():
+    with pytest.raises(SettingsError, match=r"^study\.arms\.hot: averaging\.decay=0\.9: does nothing without"):
+        check_acts(["averaging.decay=0.9"], PLAIN, of="study.arms.hot: ")
