@@ -60,7 +60,7 @@ def measures(
     z = z_F if z_F is not None else np.full(len(names), np.nan)
     found = zip(names, _medians(ours), _medians(theirs), z.tolist(), strict=True)
     measures = [Measure(name=name, one=one, other=other, z=deviation) for name, one, other, deviation in found]
-    there = sum(seen.step_D2[:, 1] for seen in ours) > 0
+    there = np.sum([seen.step_D2[:, 1] for seen in ours], axis=0) > 0
     return [*measures[:2], *(one for one, is_there in zip(measures[2:], there, strict=True) if is_there)]
 
 

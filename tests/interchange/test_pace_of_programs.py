@@ -161,6 +161,7 @@ def test_a_text_longer_than_the_rows_of_the_run_is_one_line():
         Asked(128, 64, 1),
         SimpleNamespace(listening_address="http://x"),
     )
+    # pyrefly: ignore[bad-assignment]
     llama.open = lambda _: io.BytesIO(b'{"tokens_predicted": 1, "timings": {}}')
     with pytest.raises(UserError, match=r"--decode 64: .* llama\.cpp wrote 1 of 64"):
         llama.write()
