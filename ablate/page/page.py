@@ -13,7 +13,6 @@ A study of hundreds of arms has a page that can still be read: the arms that mat
 in detail, all others in one line each, folded away, and the page says how many those are.
 """
 
-import io
 import math
 import re
 from collections import Counter
@@ -31,7 +30,7 @@ from ablate.laws.saturation import saturation
 from ablate.page import spreadsheet as export
 from ablate.page.compressed import heat
 from ablate.page.drawing import abilities, figures, parallel, pareto, phases, recipe, strips, vector
-from ablate.page.drawing.style import DARK, LIGHT
+from ablate.page.drawing.style import DARK, LIGHT, png
 from ablate.page.facts import facts
 from ablate.run.files import make_own, write_atomically
 from ablate.run.identity import key_in_words
@@ -82,7 +81,7 @@ def _pictures(drawings: dict[str, Callable[[], Figure]], folder: Path) -> dict[s
     pictures = {}
     for name, draw in drawings.items():
         figure = draw()
-        (folder / f"{name}.png").write_bytes(_png(figure))
+        write_atomically(folder / f"{name}.png", png(figure, dpi=170))
         figure.set_layout_engine("none")  # the places are found, and are the same as SVG
         pictures[name] = vector.inline(figure, name)
     return pictures
@@ -119,12 +118,6 @@ def _drawings(
     if abilities.asked_in_several_ways(evidence):
         found["protocols"] = partial(abilities.by_protocol, evidence, shown=coloured)
     return found
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=170, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _html(

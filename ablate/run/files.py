@@ -98,13 +98,12 @@ def make_private(folder: Path) -> Path:
     return folder
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file that readers see whole or not at all, also after a crash of the machine."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with writing(path):
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
+            temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
             appear(temporary, path)
         except OSError:
             temporary.unlink(missing_ok=True)

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ablate.page.drawing.disturbed import disturbed
-from ablate.page.drawing.style import LIGHT, Style, grid
+from ablate.page.drawing.style import LIGHT, Style, grid, png
+from ablate.run.files import write_atomically
 from ablate.run.record import Record
 from ablate.scores.metrics import Metric, Scope, metric_of
 from ablate.verdict.evidence import tokens_text
@@ -52,7 +53,7 @@ def draw(runs: Mapping[str, Record], metric: Metric, scope: Scope, style: Style 
 
 def write(runs: Mapping[str, Record], metric: Metric, scope: Scope, path: Path) -> Path:
     """As PNG."""
-    draw(runs, metric, scope).savefig(path, format="png", metadata={"Software": None})
+    write_atomically(path, png(draw(runs, metric, scope)))
     return path
 
 
