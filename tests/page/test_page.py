@@ -238,5 +238,19 @@ def test_a_picture_that_a_full_disk_cannot_hold_is_one_line_and_leaves_nothing(t
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["qa_20", "base"])
+def test_an_arm_that_diverges_before_its_first_evaluation_is_told_on_a_whole_page(tmp_path, lost):
+    seeds = (0, 1)
+    study = write(tmp_path, World(seeds=seeds, evaluations=6, outcomes={(lost, seed): "diverged" for seed in seeds}))
+    for run in read(study).by_arm[lost].values():
+        (run.record.folder / "metrics.jsonl").write_text("")
+        nothing = {"step": 1, "tokens": 512, "reason": "the gradient norm is nan at step 1"}
+        files.write_json(run.record.folder / "result.json", {**(run.record.result() or {}), **nothing})
+    text = page.write(study).read_text()
+    assert "2 of 2 diverged" in text
+    assert "the gradient norm is nan at step 1" in text
+
+
 def full(path: Path) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
