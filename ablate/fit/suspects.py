@@ -15,6 +15,7 @@ from ablate.data import odd
 from ablate.data.batches import Batch, Steps
 from ablate.data.tokenizer import pieces
 from ablate.fit.monitor import Monitor, rise
+from ablate.run import monitor as monitors
 from ablate.run.replay import Comparison, Measure, Row, Shares, strength
 from ablate.run.settings import Settings
 
@@ -39,9 +40,8 @@ def compared(settings: Settings, ours: Sequence[Seen], theirs: Sequence[Seen], m
 
     `most`: what the deviation of the gradient counts as at most.
     """
-    window = max(16, len(theirs))  # as `run.monitor` allows
-    by = dataclasses.replace(settings.monitor, window=window, least=LEAST)
-    monitor = Monitor(dataclasses.replace(settings, monitor=by))
+    usual = monitors.Monitor(window=max(16, len(theirs)), least=LEAST)  # whatever that of the run was asked for
+    monitor = Monitor(dataclasses.replace(settings, monitor=usual))
     for seen in [*theirs, *theirs]:  # twice: the first ones have no trend to be compared with
         if seen.is_finite:
             monitor.take_in(monitor.look(PHASE, seen.step_D2, seen.norm))

@@ -51,6 +51,12 @@ def test_a_gradient_stands_out_of_a_batch_and_not_of_a_state():
     assert compared(PLAIN, batches(2, 9, 4.8, 5.0), batches(1, 32), MOST_OF_STATE).strength < ENOUGH
 
 
+def test_the_monitor_of_the_run_changes_nothing():
+    other = from_plain({"data": {"domains": ["a", "b"]}, "monitor": {"act": "skip", "sigma": 1.0, "window": 512}})
+    ours, theirs = batches(0, 1, 6.0), batches(1, 32)
+    assert compared(other, ours, theirs, MOST_OF_BATCH) == compared(PLAIN, ours, theirs, MOST_OF_BATCH)
+
+
 def test_easier_batches_do_not_stand_out():
     assert compared(PLAIN, batches(0, 1, 3.0, 0.5), batches(1, 32), MOST_OF_BATCH).strength == 0
 
