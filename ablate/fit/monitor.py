@@ -29,7 +29,7 @@ LEAST_LOSS, LEAST_NORM = 0.01, 0.02  # the smallest deviation: of the loss itsel
 DOMAIN = 0.75  # what the loss of the rows of a domain counts beside that of all rows
 # Of sigma: evidence that a step must have to add to that of the steps before, that makes a spike, and a step suspicious
 USUAL, ENOUGH, SUSPICIOUS = 0.5, 1.5, 0.5
-FACTOR = 6.0  # a norm so many times the usual, and sigma deviations above, is a spike whatever the loss
+FACTOR, ALONE = 6.0, 1.5  # a norm so many times the usual, and so many sigma above, is a spike whatever the loss
 LOOKBACK = 16  # steps before a spike that its beginning is looked for in
 LOSS, NORM, OF_DOMAINS = 0, 1, 2  # features
 
@@ -78,7 +78,7 @@ class Monitor:
         loss, size = rise(z_F)
         sigma = self.settings.sigma
         evidence = max(0.0, self.evidence + loss + min(size, sigma) - USUAL * sigma)  # norms alone are never enough
-        is_huge = size > sigma and value_F[NORM] > np.log(FACTOR)
+        is_huge = size > ALONE * sigma and value_F[NORM] > np.log(FACTOR)
         spike = not (np.isfinite(norm) and np.isfinite(step_D2).all()) or is_huge or evidence > ENOUGH * sigma
         return Look(z_F, value_F, step_D2, norm, evidence, max(loss, size) > SUSPICIOUS * sigma, bool(spike))
 

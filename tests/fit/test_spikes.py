@@ -215,6 +215,16 @@ def test_a_fall_is_no_spike_and_a_rise_is(tiny):
     assert huge.spike
 
 
+def test_a_norm_alone_is_borne_out_by_how_far_it_lies_above_all_others(tiny):
+    """Norms have heavy tails: a hundred steps in a million are six times the usual, and nothing is wrong with them."""
+    rng = np.random.default_rng(0)
+    monitor = monitor_of(tiny)
+    fed(monitor, rng.normal(3, 0.05, 100), np.exp(rng.normal(0, 0.25, 100)))
+    [tail, huge] = fed(monitor, [3.0, 3.0], [7.0, 20.0], take=False)
+    assert 6 < tail.z_F[NORM] < 9 < huge.z_F[NORM]
+    assert (tail.spike, huge.spike) == (False, True)
+
+
 def test_what_a_bad_rate_has_done_adds_up_over_steps(tiny):
     """Each step alone would pass."""
     rng = np.random.default_rng(0)
