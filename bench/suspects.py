@@ -21,8 +21,9 @@ from ablate.run.replay import ENOUGH, Replay
 from ablate.run.trunks import Growth
 from ablate.sweep.worker import alone
 from bench import cases
-from bench.monitor import AT, LATE, TINY
 from bench.rounds import Row
+from bench.trained import TINY
+from bench.troubled import AT, LATE
 
 SEEDS = {"tuned on": range(10), "graded on": range(100, 120)}
 WORDS = {"noise": "batch", "repeated": "batch", "corrupt": "batch", "rate": "state", "none": "neither"}

@@ -42,6 +42,7 @@ TREATMENTS: dict[str, dict[str, Any]] = {
     "zclip": {"optimizer": {"clipping": "zclip"}},
     "adagc": {"optimizer": {"clipping": "adagc"}},
 }
+BASES = ("none", "zclip", "adagc")  # ways that a run without trouble may go as well
 CURED = {"rollback": KINDS, "skip": KINDS[:3]}  # what must lose nothing: a rate shows once its step is taken
 SAVES_NANO, STEPS_NANO, ROUNDS = 8, 96, 5
 
@@ -65,7 +66,7 @@ def ends(quick: bool) -> list[Row]:
     ]
     for kind in kinds:
         for way in TREATMENTS:
-            base = way if way in bases else "none"
+            base = way if way in BASES else "none"
             pairs = [(found[kind, way, seed], found["clean", base, seed]) for seed in seeds[:PAIRED]]
             rows += _lost(kind, way, [_macro(one) - _macro(other) for one, other in pairs])
     return rows
