@@ -9,6 +9,7 @@ nothing.
 The command runs in a fork of this process, which has loaded what it needs.
 """
 
+import contextlib
 import importlib
 import os
 import random
@@ -58,13 +59,19 @@ class Run:
 
     def begin(self) -> int:
         """The process that works on it."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # no stop may reach what this process has begun
         if child := os.fork():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
             return child
-        os._exit(self._work())
+        code = 1
+        with contextlib.suppress(BaseException):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+            code = self._work()
+        os._exit(code)
 
     def _work(self) -> int:
         """The command, in a process of its own; its exit code."""
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         log = os.open(self.outputs.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
