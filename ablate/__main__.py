@@ -18,6 +18,7 @@ COMMANDS = {
     "suggest": "the best data mixture by a study's runs, and what to train next",
     "trunks": "the shared beginnings kept on disk, and their space",
     "traces": "worked answers of a teacher, checked, to train on",
+    "replay": "a step of a run once more: a bad batch, or a bad state",
     "generate": "the text that a trained run goes on with after a prompt",
     "route": "which questions a run should write steps for before it answers",
     "compress": "a trained run with smaller weights, and what they cost it",

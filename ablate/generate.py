@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Judge = tuple[LanguageModel, Tokenizer]  # a model of rewards
 
+MOST_TOKENS, MOST_TEXTS = 2**20, 10_000
 WHAT = "Print the text that a finished run goes on with after a prompt, as it comes."
 EXAMPLES = """\
   ablate generate a128x4-1024-s0 "The river was"
@@ -44,6 +45,12 @@ def main(arguments: list[str] | None = None) -> None:
 def _check(options: argparse.Namespace) -> None:
     if options.number < 1:
         raise UserError(f"--number {options.number}: must be 1 or more")
+    for name, most in (("tokens", MOST_TOKENS), ("number", MOST_TEXTS)):
+        if getattr(options, name) > most:
+            raise UserError(f"--{name} {getattr(options, name)}: must be at most {most:,}")
+    if options.temperature == 0 and (options.top_k or options.top_p < 1):
+        flag = f"--top-k {options.top_k}" if options.top_k else f"--top-p {options.top_p:g}"
+        raise UserError(f"{flag}: must be left out with --temperature 0, which draws nothing")
     if options.number > 1 and options.temperature == 0:
         raise UserError(f"--number {options.number}: with --temperature 0 all texts are equal")
     if options.best and options.number < 2:

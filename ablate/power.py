@@ -17,6 +17,7 @@ from ablate.console.errors import command
 from ablate.console.words import SettingsParser
 from ablate.page.planner import show
 from ablate.run.files import make_folder
+from ablate.run.parse import fitted
 from ablate.run.settings import Study, UserError
 from ablate.run.study_record import study_record
 from ablate.scores.metrics import metric_of
@@ -32,6 +33,8 @@ from ablate.verdict.statistics.power import Power
 if TYPE_CHECKING:
     from ablate.sweep.study import Plan
 
+SURE = 0.999999  # chances above have no quantile that can be found
+MOST = 100_000  # seeds, or degrees of freedom
 CURVES = 6  # of seed numbers in a picture
 WHAT = "Say how many seeds a study needs, what they cost, and what they can see and rule out."
 EXAMPLES = """\
@@ -65,8 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def ask(options: argparse.Namespace) -> Question:
     """The question that the command line means. Raises UserError."""
-    if options.seeds is not None and options.seeds < 1:
-        raise UserError(f"--seeds {options.seeds}: must be at least 1")
+    if options.seeds is not None and not 1 <= options.seeds <= MOST:
+        raise UserError(f"--seeds {options.seeds}: must be at least 1 and at most {MOST:,}")
     overrides = [word for word in options.words if "=" in word]
     names = [word for word in options.words if "=" not in word]
     if len(names) > 1 or (names and overrides):
@@ -133,7 +136,7 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
     evidence = read(record)
     declared = evidence.declaration
     fields = {field.name for field in dataclasses.fields(Study)} - {"arms"}  # there, what they change
-    study = Study(**{key: value for key, value in declared.items() if key in fields})
+    study = fitted(Study, {key: value for key, value in declared.items() if key in fields}, "study")
     outputs, focus = options.outputs or "outputs", evidence.scope.focus
     known = None if options.noise is not None else _measured(evidence, [], outputs, study, focus)
     flops = [run.result["flops"] for run in evidence.distinct_runs if run.outcome == "finished"]
@@ -164,6 +167,8 @@ def _measured(own: Evidence | None, asked: Sequence[Past], outputs: str, study: 
 
 def _power(options: argparse.Namespace, study: Study | None, family: int, known: Measured | None) -> Power:
     arms = family if options.arms is None else options.arms
+    if not 0 < arms < 100_000:
+        raise UserError(f"--arms {arms}: must be above 0 and below 100000")
     assumed = {
         "noise": known.noise.value if known else study.budget.noise if study else 0.0,
         "margin": study.margin if study else 0.0,
@@ -178,13 +183,13 @@ def _power(options: argparse.Namespace, study: Study | None, family: int, known:
 
 def _check(values: dict[str, float]) -> None:
     """Raises UserError for a number that has no meaning."""
-    bounds = {"noise": (0, math.inf), "margin": (0, math.inf), "arms": (0, 100_000)}
-    for key, (low, high) in {**bounds, "confidence": (0.5, 1), "power": (0.5, 1)}.items():
+    bounds = {"noise": (0, math.inf), "margin": (0, math.inf)}
+    for key, (low, high) in {**bounds, "confidence": (0.5, SURE), "power": (0.5, SURE)}.items():
         if not low < values[key] < high:
             allowed = f"above {low}" + (f" and below {high}" if math.isfinite(high) else "")
             raise UserError(f"--{key} {values[key]}: must be {allowed}")
-    if not 0 <= values["noise_df"] < math.inf:
-        raise UserError(f"--noise-df {values['noise_df']}: must be at least 0")
+    if not 0 <= values["noise_df"] <= MOST:
+        raise UserError(f"--noise-df {values['noise_df']}: must be at least 0 and at most {MOST:,}")
 
 
 def _parser() -> SettingsParser:

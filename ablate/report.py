@@ -15,6 +15,15 @@ from ablate.run.files import write_atomically
 from ablate.run.settings import UserError
 from ablate.run.study_record import StudyRecord
 
+# What each flag that asks for something else than the report goes with, and what the report goes with
+USED = {
+    "self_test": ("self_test",),
+    "apply": ("apply", "entity"),
+    "workspace": ("name", "workspace"),
+    "card": ("name", "card", "rescore"),
+    "progress": ("name", "progress"),
+}
+OF_REPORT = ("name", "rescore", "keep")
 WHAT = "Print the verdict of a study and write its page. Without STUDY, list the studies."
 EXAMPLES = """\
   ablate report                             the studies there are
@@ -31,7 +40,11 @@ NAMED = 4  # arms of a sweep in the list
 
 @command
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().read(arguments)
+    parser = _parser()
+    options = parser.read(arguments)
+    asked = next((name for name in USED if getattr(options, name)), "")
+    doing = f"--{asked.replace('_', '-')}" if asked else "STUDY" if options.name else "no STUDY"
+    parser.check_used(options, doing, USED[asked] if asked else OF_REPORT if options.name else ())
     if options.self_test:
         _self_test(Path(options.outputs))
     elif options.apply is not None:

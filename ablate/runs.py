@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ablate.verdict.book import Book
     from ablate.verdict.chain import Chain
 
+USED = {"show": ["figure"], "compare": ["figure"], "delete": ["yes", "force"]}  # flags, by what is done
 WHAT = "List runs, show one or several, continue a finished one, or delete what is no longer wanted."
 EXAMPLES = """\
   ablate runs                              all, by study
@@ -46,6 +47,9 @@ EXAMPLES = """\
                                            its weights must be the same
   ablate runs delete 48d1b140              with all that hangs on it
 
+The state `running?` is of a run that another machine has claimed, which may
+be dead by now: a command that needs the run watches for a minute.
+
 RUN is an id, the beginning of an id or of the hash at its end, a folder, or
 STUDY/ARM/SEED; of a phase before the judged one STUDY/PHASE/ARM/SEED."""
 SHOWN_AT_ONCE = 6  # runs compared: colours of a picture
@@ -53,8 +57,10 @@ SHOWN_AT_ONCE = 6  # runs compared: colours of a picture
 
 @command
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().read(arguments)
+    parser = _parser()
+    options = parser.read(arguments)
     verb, *words = options.words or [""]
+    parser.check_used(options, verb if verb in VERBS else "a list", ("words", *USED.get(verb, ())))
     if verb in VERBS:
         VERBS[verb](words, options, Console(highlight=False))
     else:
@@ -152,7 +158,7 @@ def _delete(words: list[str], options: argparse.Namespace, console: Console) -> 
     records = [run.record for run in _named(words, options, 1, None)]
     names = {record.id for record in records}
     for record in records:
-        if claims.state(record) == "running":
+        if claims.settled(record) == "running":
             raise UserError(f"{record.id} is being trained; stop it first")
         needed = [need for need in lookup.needs(record) if need.removeprefix("run ") not in names]
         if needed and not options.force:
@@ -260,7 +266,10 @@ def _reader(outputs: str) -> Callable[[Record], Shown]:
 
 
 def _state(record: Record) -> str:
-    """finished, diverged, running 43 %, or why it is not done: crashed, interrupted, stopped."""
+    """finished, diverged, running 43 %, or why it is not done: crashed, interrupted, stopped.
+
+    running?: claimed by another machine, of which one look tells no more.
+    """
     state = claims.state(record)
     if state == "done":
         return (record.result() or {})["outcome"]
@@ -268,7 +277,9 @@ def _state(record: Record) -> str:
         return (record.failure() or {})["outcome"]
     row = record.last_row()
     part = f" {row['step'] / record.settings().steps:.0%}" if row else ""
-    return ("running" if state == "running" else "stopped") + part
+    if state == "running":
+        return ("running" if claims.certain(record) else "running?") + part
+    return f"stopped{part}"
 
 
 def _parser() -> Parser:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ablate import export
 from ablate.console.errors import command
 from ablate.console.words import Parser
-from ablate.run import files, machine, speeds
+from ablate.run import files, machine, speeds, whole
 from ablate.run.compress import NONE
 from ablate.run.parts import require_member
 from ablate.run.progress import Progress
@@ -50,9 +50,11 @@ def _runtimes(options: argparse.Namespace) -> list[str]:
                 raise UserError(f"--runtime {name}: {missing[0]} is missing; it needs `pip install 'ablate[export]'`")
             print(f"{name}: left out, for {missing[0]} is missing: `pip install 'ablate[export]'`")
             asked = [one for one in asked if one != name]
-    for name in ("prompt", "decode", "rounds", "threads"):
+    for name, most in {"prompt": 2**20, "decode": 2**20, "rounds": 1000, "threads": 1024}.items():
         if vars(options)[name] < 1:
             raise UserError(f"--{name} {vars(options)[name]}: must be 1 or more")
+        if vars(options)[name] > most:
+            raise UserError(f"--{name} {vars(options)[name]}: must be at most {most:,}")
     return asked
 
 
@@ -76,12 +78,12 @@ def _found(record: Record, runtimes: list[str], options: argparse.Namespace, out
         **{name: vars(options)[name] for name in ("threads", "prompt", "decode")},
     }
     path = speeds.path(outputs, key)
-    found = {} if options.again else files.read_json_or(path, {})
+    found = {} if options.again else whole.read_if(path, {})
     if missing := [name for name in runtimes if not _is_there(found, name)]:
         new = _measured(record, missing, options)
         found = {"run": record.id, **key, **new, **{name: _joined(found, new, name) for name in ("sides", "left_out")}}
         files.make_folder(path.parent)
-        files.write_json(path, found)
+        whole.write(path, found)
     else:
         print(f"{record.id}: measured before; --again measures once more")
     return found

@@ -36,6 +36,7 @@ that was killed goes on."""
 
 QUESTIONS, GIVEN = "questions", "given"  # teachers that are no models
 GENERATED = {QUESTIONS: "", **{kind: kind for kind in ALONE}}  # prompts, and of what kind
+MOST = 10**6  # prompts, and samples of each
 ASKED_AT_ONCE = 32  # prompts, of an endpoint
 FLAGS = {"prepare.url": "--teacher", "prepare.key": "--key", "corpus.teacher.model": "--model"}  # by their keys
 TASK = (
@@ -71,8 +72,11 @@ def main(arguments: list[str] | None = None) -> None:
 def _check(options: argparse.Namespace) -> None:
     least = {"first": 0, "number": 0, "samples": 1, "tokens": 1, "budget": 0, "seed": 0, "temperature": 0}
     for name, lowest in least.items():
-        if getattr(options, name) < lowest:
+        if not getattr(options, name) >= lowest:  # nan neither
             raise UserError(f"--{name} {getattr(options, name)}: must be {lowest} or more")
+    for name in ("number", "samples"):
+        if getattr(options, name) > MOST:
+            raise UserError(f"--{name} {getattr(options, name)}: must be at most {MOST:,}")
     alike = options.teacher in (QUESTIONS, GIVEN) or options.temperature == 0
     if options.samples > 1 and alike:
         raise UserError(

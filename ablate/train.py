@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ablate.console.errors import command
 from ablate.console.words import SettingsParser
+from ablate.fit import parts
 from ablate.run.settings import Settings, UserError
 from ablate.scores.metrics import Metric, metric_of, readings, scope_of
 from ablate.sweep import worker
@@ -61,7 +62,10 @@ class Try:
 
 def tried(settings: Settings) -> Try:
     """Train one configuration of a search; a run that diverged has the worst value there is, and the search goes on."""
-    metric = metric_of(settings.study.metric, settings.data.domains)
+    metric, study = metric_of(settings.study.metric, settings.data.domains), settings.study
+    if study.arms or study.grid or settings.where.dry_run:
+        what = "where.dry_run=true" if settings.where.dry_run else f"study {study.name}"
+        raise UserError(f"hydra/launcher: must be left out with {what}; another than `study` trains single runs")
     try:
         return Try(metric, train(settings))
     except RunDiverged as error:
@@ -78,6 +82,7 @@ def train(settings: Settings) -> float:
     if settings.where.dry_run:
         from ablate.sweep.preview import preview_run  # torch, which takes seconds that mistakes should not wait for
 
+        parts.check(settings)
         preview_run(worker.looked_up(settings))
         return math.nan
     task = worker.alone(settings)

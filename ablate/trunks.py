@@ -15,6 +15,7 @@ from rich.console import Console
 from ablate.console.errors import command
 from ablate.console.words import Parser
 from ablate.page import tables
+from ablate.run.files import Damaged, clock_of
 from ablate.run.settings import UserError
 from ablate.run.trunks import Trunk, trunks
 
@@ -49,6 +50,9 @@ def show(outputs: Path, console: Console) -> None:
             what, used = trunk.read(), trunk.folder.stat().st_mtime
         except FileNotFoundError:  # removed meanwhile
             continue
+        except Damaged as error:
+            console.print(f"cannot be read: {error}", style="red", soft_wrap=True)
+            continue
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
         own = size_text(sizes[trunk.key])
         table.add_row(what["run"], str(what["step"]), size_text(trunk.size()), own, when)
@@ -62,7 +66,7 @@ def prune(outputs: Path, limit: int) -> tuple[int, int]:
     """Remove the least recently used until the rest holds at most `limit` bytes: (trunks removed, bytes freed)."""
     found, removed, freed = trunks(outputs), 0, 0
     sizes = held(found)
-    total, now = sum(sizes.values()), time.time()
+    total, now = sum(sizes.values()), clock_of(outputs) if found else 0.0
     for trunk in reversed(found):
         if total - freed <= limit:
             break

@@ -48,6 +48,7 @@ from bench.scoring import scoring
 from bench.speed import speed
 from bench.startup import startup
 from bench.suggestions import suggestions
+from bench.suspects import suspects
 from bench.tasks import tasks
 from bench.tokens import tokens
 from bench.verdicts import verdicts
@@ -80,6 +81,7 @@ BENCHES: dict[str, Bench] = {
     "extrapolation": extrapolation,
     "confounds": confounds,
     "monitor": monitor,
+    "suspects": suspects,
     "mutants": mutants,
     "filters": filters,
     "flips": flips,

@@ -110,8 +110,8 @@ def _tokens_of_answers(spec: dict[str, Any]) -> int:
 
 def _trained(one: Settings) -> tuple[Record, list[float]]:
     """The record of a run, and the duration of every step but the last."""
-    clock, trainer = loops.Clock(), runs._trainer
-    with mock.patch.object(runs, "_trainer", lambda s, record, callbacks: trainer(s, record, [*callbacks, clock])):
+    clock, trainer = loops.Clock(), runs.trainer_of
+    with mock.patch.object(runs, "trainer_of", lambda s, record, callbacks: trainer(s, record, [*callbacks, clock])):
         corpus = prepare_for(one)
         record = run_record(one.where.outputs, record_name(one, corpus.fingerprint))
         runs.train_run(one, corpus, record)

@@ -55,8 +55,8 @@ class Clock(L.Callback):
 
 def ours(one: Settings) -> Report:
     """`train_run` as a user runs it, with a clock among its callbacks."""
-    clock, trainer = Clock(), run._trainer
-    with mock.patch.object(run, "_trainer", lambda s, record, callbacks: trainer(s, record, [*callbacks, clock])):
+    clock, trainer = Clock(), run.trainer_of
+    with mock.patch.object(run, "trainer_of", lambda s, record, callbacks: trainer(s, record, [*callbacks, clock])):
         corpus = prepare_for(one)
         record = run_record(one.where.outputs, record_name(one, corpus.fingerprint))
         result = run.train_run(one, corpus, record)

@@ -172,7 +172,10 @@ def an_export_of_a_mixer_that_has_no_class_in_transformers(lab: Path):
         (["model.options.W.window=wide"], "model.options.W.window=wide: must be a valid integer"),
         (["model.pattern=A"], "model.options.W={'window': 3}: must be options of a letter in model.pattern"),
         (["where.imports=[]"], "schedule.shape=square: must be one of linear, cosine, sqrt, exponential"),
-        (["study.metric=y"], "study.metric=y: must be one of macro, micro, rest, spared, east, west"),
+        (
+            ["study.metric=y"],
+            "study.metric=y: must be one of macro, micro, rest, spikes, spike_score, spike_score_norm,",
+        ),
         (["data.domains=[spared,east]"], "data.domains=spared: must be other names than those of metrics: macro,"),
         (["where.imports=[parts_of_nobody]"], "where.imports=parts_of_nobody: ModuleNotFoundError"),
     ],

@@ -86,7 +86,7 @@ def test_a_picture(capsys, tmp_path):
         (["+experiment=mix_sweep", "tokns=3"], "tokns: no such setting; did you mean tokens?"),
         (["+experiment=mix_sweep"], "has measured the noise of rest; give it with --noise"),
         ([*GIVEN, "--noise", "0"], "--noise 0.0: must be above 0"),
-        ([*GIVEN, "--power", "0.4"], "--power 0.4: must be above 0.5 and below 1"),
+        ([*GIVEN, "--power", "0.4"], "--power 0.4: must be above 0.5 and below 0.999999"),
         ([*GIVEN, "--seeds", "0"], "--seeds 0: must be at least 1"),
         ([*GIVEN, "--margin", "0"], "--margin 0.0: must be above 0"),
         ([*GIVEN, "--noise-df", "-1"], "--noise-df -1.0: must be at least 0"),

@@ -77,7 +77,7 @@ def test_a_run_that_cannot_be_read_hides_no_other(capsys, outputs):
     assert f"cannot be read: {path}: tokns: no such setting; did you mean tokens?" in text
     assert "mix_sweep  5 runs" in text
     path.write_text("{")
-    assert f"cannot be read: {path}: while parsing" in said(capsys, outputs)
+    assert f"cannot be read: {path}: damaged, while parsing" in said(capsys, outputs)
     result = path.with_name("result.json")
     result.write_text("{")
     assert f"cannot be read: {result}: damaged" in said(capsys, outputs)
@@ -211,8 +211,11 @@ def test_a_run_is_deleted_with_all_that_hangs_on_it(capsys, outputs):
     own, shared, others = (
         leave_trunk(outputs, *pair) for pair in (("own", record.id), ("shared", record.id), ("o", "r"))
     )
-    grown = (other.result() or {}) | {"grown_from": {"trunk": "shared", "run": record.id, "step": 7}}
+    cost = {"flops": 1.0, "seconds": 1.0}
+    grown = (other.result() or {}) | {"grown_from": {"trunk": "shared", "run": record.id, "step": 7} | cost}
     (other.folder / "result.json").write_text(json.dumps(grown))
+    damaged = lookup.find("mix_sweep/qa_40/1", outputs)  # of which nobody knows what it took over
+    (damaged.folder / "result.json").write_text("{}")
     mirror, another = (outputs / "wandb" / f"offline-run-2026-{id}" for id in (record.id, other.id))
     exported = outputs / "exports" / record.id / "hf"
     for folder in (mirror, another, exported):

@@ -107,3 +107,13 @@ def test_ids_and_dates_are_whole_in_80_columns(tmp_path):
     _, row, _ = text.getvalue().splitlines()
     assert row.split()[:2] == [run, "123456"]
     assert time.strftime("%Y-%m-%d %H:%M", time.localtime(trunk.folder.stat().st_mtime)) in row
+
+
+@pytest.mark.parametrize("skew", [-86_400, -90, 90, 86_400])
+def test_how_long_a_trunk_was_not_used_is_told_by_the_clock_that_stamps_it(tmp_path, monkeypatch, skew):
+    leave(tmp_path, "idle", 1)
+    leave(tmp_path, "used", -RECENT_SECONDS)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + skew)
+    prune(tmp_path, 0)
+    assert names(tmp_path) == ["used"]

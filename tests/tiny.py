@@ -14,6 +14,32 @@ TINY: dict[str, Any] = {
 }
 
 
+# What every run that is done has said of itself, and every row of its training
+RESULT: dict[str, Any] = {
+    "outcome": "finished",
+    "weights_sha256": "0" * 64,
+    "step": 2,
+    "tokens": 1024,
+    "flops": 1e9,
+    "seconds": 1.0,
+    "parameters": 1000,
+    "mixture": {"asked": {}, "realised": {}},
+}
+ROW: dict[str, Any] = {"tokens": 1024, "lr": 0.003, "weight_decay": 0.1, "length": 64}
+LOOK: dict[str, Any] = {"base_digest": "b", "metric": "macro", "seeds": [], "declared": [], "arms": {}}
+DECLARATION: dict[str, Any] = {
+    "name": "mix",
+    "question": "",
+    "base": "base",
+    "arms": {},
+    "runs": {"base": {}},
+    "domains": ["qa"],
+    "metric": "macro",
+    "margin": 0.01,
+    "confidence": 0.95,
+}
+
+
 def merged(base: dict, changes: dict) -> dict:
     """`base` with the values of `changes`, group by group."""
     return base | {

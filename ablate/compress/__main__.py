@@ -102,7 +102,11 @@ def _recipe(options: argparse.Namespace, form: str, method: str) -> Compress:
     said = {"group": options.group} if scaled else {}
     plain = {"to": form, "method": method, "symmetric": whole, "keep": keep, "bits": options.bits} | said
     recipe = fitted(Compress, plain, "compress")
-    return fitted(Compress, plain | {"rows": options.rows}, "compress") if options.rows and _reads(recipe) else recipe
+    return (
+        fitted(Compress, plain | {"rows": options.rows}, "compress")
+        if options.rows is not None and _reads(recipe)
+        else recipe
+    )
 
 
 def _reads(recipe: Compress) -> bool:

@@ -7,10 +7,10 @@
 Hydra reads conf/ and, before it, the user's own folder (--config-dir): studies may live outside the clone.
 """
 
-import functools
+import itertools
 import re
-import typing
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -26,16 +26,20 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from ablate.console.errors import leave
-from ablate.run.fields import declared, is_key
+from ablate.run.fields import below, declared, is_key, of_users
+from ablate.run.idle import check_acts
+from ablate.run.overrides import check_line, is_no_choice
 from ablate.run.parse import check_choices, from_config, unknown_key
 from ablate.run.settings import Settings, UserError
 
+MOST = 10_000  # combinations of a multirun
 CONF = str(files("ablate") / "conf")
 Task = Callable[[Settings], float | None]
 
@@ -49,23 +53,19 @@ def opened(word: str) -> str:
     """An override, which adds where it names what is the user's own: data.sources={web: ...}, data.level={web: 2}."""
     key = word.partition("=")[0]
     of_text = key.startswith(("data.", "corpus."))
-    return f"++{word}" if of_text and any(f"{key}.".startswith(f"{own}.") for own in _own()) else word
-
-
-@functools.cache
-def _own() -> list[str]:
-    """Keys whose names below are the user's."""
-    return [name for name, key in declared(Settings).items() if typing.get_origin(key.kind) is dict]
+    return f"++{word}" if of_text and any(below(key, own) for own in of_users(Settings)) else word
 
 
 def single(line: Namespace, task: Task) -> None:
     """Compose one configuration and do the task. Raises UserError."""
+    check_line(line.words, multirun=False)
     with _hydra(line) as hydra:
         hydra.run("train", _composed(task), words_of(line))
 
 
 def multiple(line: Namespace, task: Task) -> None:
     """Give the whole multirun to the sweeper; with ours, the launcher makes one study of it. Raises UserError."""
+    check_line(line.words, multirun=True)
     with _hydra(line) as hydra:
         hydra.multirun("train", _composed(task), words_of(line))
 
@@ -73,13 +73,33 @@ def multiple(line: Namespace, task: Task) -> None:
 def loaded(line: Namespace) -> tuple[ConfigLoaderImpl, DictConfig, list[list[str]]]:
     """For `sweep.composition`: the loader, what is common to a multirun, and the overrides of each combination."""
     words = words_of(line)
+    check_line(words, multirun=True)
     with _hydra(line) as hydra:
         loader = cast(ConfigLoaderImpl, hydra.config_loader)
         master = loader.load_configuration("train", [], RunMode.MULTIRUN)
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
-        [jobs] = BasicSweeper.split_arguments(parsed, None)
+        jobs = combinations(OverridesParser.create(config_loader=loader).parse_overrides(words))
     check_choices(words)
     return loader, master, jobs
+
+
+def combinations(parsed: list[Override]) -> list[list[str]]:
+    """The overrides of every combination of swept values, as Hydra makes them; of a key that is said twice the last.
+
+    Raises UserError for a value that is swept twice, for none at all, and for too many combinations.
+    """
+    swept = {one.get_key_element(): one for one in parsed if one.is_discrete_sweep()}
+    number = 1
+    for key, one in swept.items():
+        tried = list(itertools.islice(one.sweep_string_iterator(), MOST + 1))
+        if not tried:
+            raise UserError(f"{key}={one.get_value_string()}: has no value to try")
+        if repeated := [value for value, times in Counter(tried).items() if times > 1]:
+            raise UserError(f"{key}={repeated[0]}: is swept twice")
+        number *= len(tried)
+    if number > MOST:
+        raise UserError(f"{', '.join(swept)}: must have at most {MOST:,} combinations")
+    [jobs] = BasicSweeper.split_arguments(parsed, None)
+    return jobs
 
 
 def groups(line: Namespace) -> dict[str, list[str]]:
@@ -153,6 +173,8 @@ def _hydra(line: Namespace) -> Iterator[Hydra]:
     if line.config_dir is not None:
         if not Path(line.config_dir).is_dir():
             raise UserError(f"--config-dir {line.config_dir}: must be a folder like conf/, with experiment/ in it, say")
+        if not any(Path(line.config_dir, one.name).is_dir() for one in Path(CONF).iterdir()):
+            raise UserError(f"--config-dir {line.config_dir}: has no folder like those of conf/, experiment, say")
         path.prepend("--config-dir", str(Path(line.config_dir).resolve()), SearchPathQuery(provider="main"))
     try:
         with user_errors():
@@ -167,7 +189,9 @@ def _check_groups(words: list[str], hydra: Hydra) -> None:
     """Hydra itself says of `size=4` neither the group nor its choices."""
     for word in words:
         group, _, choice = word.partition("=")
-        if choice.isdecimal() and (choices := hydra.config_loader.get_group_options(group.lstrip("+~"))):
+        if (choice.isdecimal() or is_no_choice(word)) and (
+            choices := hydra.config_loader.get_group_options(group.lstrip("+~"))
+        ):
             raise UserError(f"{word}: must be the name of a choice; there are {', '.join(choices)}")
 
 
@@ -177,9 +201,11 @@ def _composed(task: Task) -> Callable[[DictConfig], Any]:
     def composed(config: DictConfig) -> float | None:
         try:
             # unresolved: `${...}` in an override means a setting, not a part of Hydra's own configuration
-            words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-            check_choices(cast(list[str], words))
-            return task(settings_of(config))
+            words = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
+            check_choices(words)
+            settings = settings_of(config)
+            check_acts(words, settings)
+            return task(settings)
         except UserError as error:
             leave(str(error))
 

@@ -13,7 +13,7 @@ import difflib
 import re
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,6 +46,14 @@ class Parser(argparse.ArgumentParser):
     def add_figure(self, what: str) -> None:
         """--figure, the path of a PNG."""
         self.add_argument("--figure", type=_png, metavar="FILE", help=f"{what}, a PNG")
+
+    def check_used(self, options: argparse.Namespace, doing: str, used: Collection[str]) -> None:
+        """Raises UserError for what was given and is not `used`, names of arguments, by what the command is `doing`."""
+        for action in self._actions:
+            given = getattr(options, action.dest, action.default)
+            if action.dest not in ("help", "outputs", *used) and given != action.default:
+                what = action.option_strings[-1] if action.option_strings else given
+                raise UserError(f"{what}: must be left out with {doing}, which does nothing with it")
 
     def error(self, message: str) -> NoReturn:
         """One line instead of the usage."""

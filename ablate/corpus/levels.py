@@ -71,6 +71,8 @@ def check(settings: Settings) -> None:
         allowed = (*data.domains, *([] if key == "corpus.kinds" else [ALL]))
         if unknown := [name for name in named if name not in allowed]:
             raise SettingsError(f"{key}.{unknown[0]}: must be one of data.domains: {', '.join(data.domains)}")
+    if ALL in data.domains:
+        raise SettingsError(f"data.domains={ALL}: must be another name: in data.level it means all domains")
     for name, level in data.level.items():
         if not 0 <= level < len(LEVELS):
             raise SettingsError(f"data.level.{name}={level}: must be from 0 to {len(LEVELS) - 1}")

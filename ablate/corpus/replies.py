@@ -1,14 +1,14 @@
 """Replies that were paid for, kept the moment they arrive, and who is asking for which: one sqlite file.
 
     replies    by the sha256 of all that was asked: text, what was wrong with it, what it took
-    leases     what a process is asking for now, so that no other pays for it as well; that of a dead one is void
+    asking     what a process is asking for now, so that no other pays for it as well; that of a dead one is void,
+               and that of one that was not heard of for longer than it said (`run.owners`)
     commands   requests that a command has made, whichever of its processes did
 
 The write-ahead log lets processes of one machine read and write at once; it does not work over a network.
 """
 
 import os
-import socket
 import sqlite3
 import threading
 import time
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from ablate.run import owners
 from ablate.run.files import make_folder
 from ablate.run.settings import UserError
 
@@ -26,7 +27,8 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
     key BLOB PRIMARY KEY, model TEXT, text TEXT, wrong TEXT,
     requests INTEGER, prompt_tokens INTEGER, reply_tokens INTEGER, estimated INTEGER, seconds REAL);
-CREATE TABLE IF NOT EXISTS leases (key BLOB PRIMARY KEY, host TEXT, process INTEGER, until REAL);
+CREATE TABLE IF NOT EXISTS asking (
+    key BLOB PRIMARY KEY, machine TEXT, pid INTEGER, born TEXT, beat INTEGER, seconds REAL);
 CREATE TABLE IF NOT EXISTS commands (command TEXT PRIMARY KEY, requests INTEGER);
 """
 
@@ -53,7 +55,7 @@ class Replies:
 
     def __init__(self, path: Path) -> None:
         self.path, self.lock = path, threading.Lock()
-        self.host, self.process = socket.gethostname(), os.getpid()
+        self.owner, self.listener = tuple(owners.owner(os.getpid()).values()), owners.Listener()
         make_folder(path.parent)
         with self._faults():
             self.file = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -100,23 +102,23 @@ class Replies:
             row = file.execute(f"SELECT {', '.join(Reply._fields)} FROM replies WHERE key=?", (key,)).fetchone()
             if row:
                 return Claim(_reply(row))
-            leases = file.execute("SELECT key, host, process, until FROM leases").fetchall()
-            void = [lease[0] for lease in leases if not self._holds(*lease[1:])]
-            file.executemany("DELETE FROM leases WHERE key=?", [(one,) for one in void])
-            if len(leases) - len(void) >= most or key in {lease[0] for lease in leases} - set(void):
+            leases = file.execute("SELECT * FROM asking").fetchall()
+            void = [lease[0] for lease in leases if not self._holds(*lease)]
+            file.executemany("DELETE FROM asking WHERE key=?", [(one,) for one in void])
+            held = {lease[0] for lease in leases} - set(void)
+            self.listener.forget_all_but(held)
+            if len(held) >= most or key in held:
                 return Claim()
-            file.execute(
-                "INSERT INTO leases VALUES (?, ?, ?, ?)", (key, self.host, self.process, time.time() + seconds)
-            )
+            file.execute("INSERT INTO asking VALUES (?, ?, ?, ?, ?, ?)", (key, *self.owner, _beat(), seconds))
         return Claim(granted=True)
 
     def renew(self, key: bytes, seconds: float) -> None:
         with self._transaction() as file:
-            file.execute("UPDATE leases SET until=? WHERE key=?", (time.time() + seconds, key))
+            file.execute("UPDATE asking SET beat=?, seconds=? WHERE key=?", (_beat(), seconds, key))
 
     def release(self, key: bytes) -> None:
         with self._transaction() as file:
-            file.execute("DELETE FROM leases WHERE key=?", (key,))
+            file.execute("DELETE FROM asking WHERE key=?", (key,))
 
     def keep(self, key: bytes, model: str, reply: Reply) -> None:
         """The reply, and an end to its lease."""
@@ -124,7 +126,7 @@ class Replies:
         columns = f"key, model, {', '.join(Reply._fields)}"
         with self._transaction() as file:
             file.execute(f"INSERT OR REPLACE INTO replies ({columns}) VALUES ({marks})", (key, model, *reply))
-            file.execute("DELETE FROM leases WHERE key=?", (key,))
+            file.execute("DELETE FROM asking WHERE key=?", (key,))
 
     def spend(self, command: str, most: int) -> bool:
         """Count one request more; False if the command has made as many as it may (0: no limit)."""
@@ -141,8 +143,9 @@ class Replies:
         with self._transaction() as file:
             file.execute("UPDATE commands SET requests=requests-1 WHERE command=?", (command,))
 
-    def _holds(self, host: str, process: int, until: float) -> bool:
-        return time.time() < until and (host != self.host or _lives(process))
+    def _holds(self, key: bytes, machine: str, pid: int, born: str, beat: int, seconds: float) -> bool:
+        owner = {"machine": machine, "pid": pid, "born": born}
+        return not owners.is_gone(owner) and self.listener.silent(key, (machine, pid, born, beat)) < seconds
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -181,11 +184,6 @@ def _log_ahead(file: sqlite3.Connection) -> None:
             time.sleep(0.05)
 
 
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _beat() -> int:
+    """A number that this process gives once."""
+    return time.monotonic_ns()

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablate.data.tokens import Corpus, held_out, num_spans
+from ablate.data.troubled import troubled
 from ablate.data.windows import Stream, Windows
-from ablate.plan import trouble
 from ablate.plan.order import Order
 from ablate.run.settings import Settings
 
@@ -84,22 +84,13 @@ class Steps(Dataset):
     def __getitem__(self, index: int) -> Batch:
         rows = self.order.step(index)
         domain_B, start_B = rows.domain_R[self.rank :: self.world], rows.start_R[self.rank :: self.world]
-        windows = self._spoilt(index, Windows.of(self.streams, domain_B, start_B, rows.length), domain_B)
+        windows = Windows.of(self.streams, domain_B, start_B, rows.length)
+        numbers_B = self.rank + self.world * np.arange(len(domain_B))
+        windows = troubled(self.order.timeline.settings, self.corpus, index, windows, domain_B, numbers_B)
         if not self.beside:
             return Batch.of(windows, domain_B)
         places = zip(domain_B.tolist(), (start_B // self.order.span).tolist(), strict=True)
         return Batch.of(windows, domain_B, np.stack([self.beside[domain][span] for domain, span in places]))
-
-    def _spoilt(self, step: int, windows: Windows, domain_B: np.ndarray) -> Windows:
-        """With the trouble that is planted in the run, where it is planted in this step."""
-        settings = self.order.timeline.settings
-        if not trouble.spoils(settings, step):
-            return windows
-        numbers_B = self.rank + self.world * np.arange(len(domain_B))
-        spoilt_BT = trouble.spoilt(settings, step, numbers_B, windows.tokens_RT, self.corpus.bytes_per_token)
-        domain = settings.trouble.domain
-        mine_B = domain_B == self.order.domains.index(domain) if domain else np.full(len(domain_B), True)
-        return windows._replace(tokens_RT=np.where(mine_B[:, None], spoilt_BT, windows.tokens_RT))
 
 
 class From(Sampler[int]):

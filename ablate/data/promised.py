@@ -5,7 +5,10 @@ The run notes the same of what enters its model (`fit.trace`, stream `rows`), in
 
 from collections.abc import Collection
 
+import numpy as np
+
 from ablate.data.tokens import Corpus, num_spans
+from ablate.data.troubled import troubled
 from ablate.data.windows import Stream, Windows
 from ablate.plan.digests import START, link, of_rows
 from ablate.plan.order import Order
@@ -21,6 +24,7 @@ def rows(timeline: Timeline, corpus: Corpus, at: Collection[int]) -> dict[int, s
     for step in range(max(at, default=0)):
         read = order.step(step)
         windows = Windows.of(streams, read.domain_R, read.start_R, read.length)
+        windows = troubled(settings, corpus, step, windows, read.domain_R, np.arange(len(read.domain_R)))
         head = link(head, of_rows(read.domain_R, windows.tokens_RT[:, :-1], windows.targets_RL))
         if step + 1 in at:
             found[step + 1] = head

@@ -16,7 +16,6 @@ no date, no name of a source): it is what identifies the data of a run, on any m
 """
 
 import dataclasses
-import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +27,9 @@ from ablate.data import mapped, proof
 from ablate.data.request import Levels, asked, digest, first_difference, folder_of, tokenizer_digest
 from ablate.data.shards import SOURCES, SPLITS, dtype_of, marks_name, shard_name
 from ablate.data.windows import IGNORED, Stream, Windows
+from ablate.run import shapes
 from ablate.run.failures import first_line
+from ablate.run.files import parsed
 from ablate.run.settings import Data, Settings, SettingsError, UserError
 from ablate.run.whole import CHANGED, Damaged, set_aside, sha256_of
 
@@ -125,7 +126,11 @@ class Corpus:
     def tokenizer(self) -> "Tokenizer":
         from ablate.data import tokenizer
 
-        return tokenizer.load((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
+        path = self.folder / "tokenizer.json"
+        try:
+            return tokenizer.load(path.read_text(encoding="utf-8"))
+        except Exception as error:  # the library raises nothing more specific
+            raise _damaged(self.folder, f"{path.name} cannot be read ({first_line(error)})") from None
 
 
 NO_TEXT = Corpus(Path(), {"fingerprint": ""})  # of a plan whose text nobody has looked at
@@ -197,14 +202,18 @@ def opened(folder: Path) -> Corpus:
     """The corpus that was prepared in a folder. Raises Damaged when a file is missing or not what was written, and
     UserError when one is of the shards that it was prepared of: these nobody can make again."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = parsed((folder / "manifest.json").read_text(encoding="utf-8"))
         told = manifest.pop("sha256", None)  # there is none in text that was prepared before it was written
         same = told in (None, digest(manifest))
+        if same:
+            shapes.fit(shapes.Prepared, manifest, folder / "manifest.json")
         found = proof.wrong(folder, manifest["files"]) if same else f"manifest.json {CHANGED}"
         outside = proof.wrong(folder, mapped.files_of(folder, manifest.get("maps", {}))) if not found else None
     except OSError as error:
         raise _damaged(folder, f"{error.filename.removeprefix(f'{folder}/')}: {error.strerror}") from None
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except Damaged as error:
+        raise _damaged(folder, f"manifest.json: {error.what}") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(folder, f"manifest.json cannot be read ({first_line(error)})") from None
     if found:
         raise _damaged(folder, found)

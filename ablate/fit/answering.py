@@ -137,7 +137,7 @@ def _seated(record: Record, step: int, corpus: Corpus) -> Iterator[Candidate]:
     device = torch.device("cuda" if torch.cuda.is_available() and settings.where.device != "cpu" else "cpu")
     tokenizer = corpus.tokenizer()
     language = saved.load(record, step).to(device)
-    with saved.as_there(settings, record.environment()["threads"], device):
+    with saved.as_there(settings, record.threads, device):
         yield Candidate(
             language,
             lambda text: tokenizer.encode(text, add_special_tokens=False).ids,

@@ -35,6 +35,7 @@ from ablate.run.settings import UserError
 
 # One request to stop may arrive as two signals: Slurm tells a job and its srun, which passes it on
 ONE_REQUEST_SECONDS = 1.0
+SHOWN = 300  # characters of what torch says of weights that do not fit
 BESIDE = ("average", "clipping", "monitor")  # tensors by name, in a file of their own where there are some
 DROPPED = ("hparams_name", "hyper_parameters", "datamodule_hyper_parameters")
 
@@ -163,6 +164,14 @@ def sha256(tensors: dict[str, torch.Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.view(torch.uint8).numpy().tobytes() if tensor.ndim else tensor.numpy().tobytes())
     return digest.hexdigest()
+
+
+def put(model: torch.nn.Module, weights: dict[str, torch.Tensor], assign: bool = False) -> None:
+    """Put weights into a model. Raises UserError for those of a model of other names or shapes."""
+    try:
+        model.load_state_dict(weights, assign=assign)
+    except RuntimeError as error:  # which names them all, a line each
+        raise UserError(f"the weights are not of these settings: {' '.join(str(error).split())[:SHOWN]}") from None
 
 
 def save_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:

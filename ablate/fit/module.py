@@ -40,7 +40,7 @@ class Diverged(Exception):
 
 class Pretraining(L.LightningModule):
     """`sums_D3` collects nats, counted targets and bytes per domain of the training since the last `take_sums`, and
-    `fallen` what the objective makes of them."""
+    `fallen` what the objective makes of them; `own_2` is the nats and counted targets of the last step alone."""
 
     def __init__(self, settings: Settings, timeline: Timeline, bytes_per_token: Tensor):
         super().__init__()
@@ -56,6 +56,7 @@ class Pretraining(L.LightningModule):
         )
         self.register_buffer("fallen", torch.zeros((), dtype=torch.float64), persistent=False)
         self.grad_norm = torch.tensor(0.0)
+        self.own_2 = torch.zeros(2, dtype=torch.float64)
         self.learnt = True  # whether the last step was taken, or left out
         self.is_spike = False  # whether it was left out because it would have been one
         self.aside: tuple[Tensor, Tensor] | None = None  # the sums of the steps before, where each is looked at
@@ -118,16 +119,10 @@ class Pretraining(L.LightningModule):
         """
         self.custody.opened()
         optimizer.zero_grad()
-        # Devices average their gradients, hence the factor of world_size
-        scale = (self.trainer.world_size / self.counted(batch).double()).float()
-        # Only strategies that add up gradients during backward have the means to put it off
-        unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
         self.aside = self.put_aside() if self.on_spike else None
-        *earlier, last = self.micro_batches(batch)
-        for micro in earlier:
-            with unsynced():
-                self.manual_backward(self.losses(micro, self.sums_D3).total * scale)
-        self.manual_backward(self.losses(last, self.sums_D3).total * scale)
+        before_3 = self.sums_D3.sum(0)
+        self.gradients(batch)
+        self.own_2 = (self.sums_D3.sum(0) - before_3)[:2]
         norm, self.learnt = self.step(optimizer), not self.is_spike
         if self.learnt:
             self.grad_norm = norm
@@ -135,6 +130,20 @@ class Pretraining(L.LightningModule):
             self.custody.closed()
         else:
             self.leave_out(optimizer)
+
+    def gradients(self, batch: Batch) -> list[Tensor]:
+        """Of all rows, added up in the parameters; returns nats, targets and bytes by row, of each micro-batch."""
+        # Devices average their gradients, hence the factor of world_size
+        scale = (self.trainer.world_size / self.counted(batch).double()).float()
+        # Only strategies that add up gradients during backward have the means to put it off
+        unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
+        rows, parts = [], self.micro_batches(batch)
+        for number, micro in enumerate(parts, start=1):
+            with unsynced() if number < len(parts) else nullcontext():
+                sums = self.losses(micro, self.sums_D3)
+                self.manual_backward(sums.total * scale)
+                rows.append(sums.rows_B3)
+        return rows
 
     def put_aside(self) -> tuple[Tensor, Tensor]:
         """What was collected in earlier steps, so that the next one's is by itself."""

@@ -29,7 +29,7 @@ LEAST_LOSS, LEAST_NORM = 0.01, 0.02  # the smallest deviation: of the loss itsel
 DOMAIN = 0.75  # what the loss of the rows of a domain counts beside that of all rows
 # Of sigma: evidence that a step must have to add to that of the steps before, that makes a spike, and a step suspicious
 USUAL, ENOUGH, SUSPICIOUS = 0.5, 1.5, 0.5
-FACTOR = 6.0  # a norm so many times the usual, and sigma deviations above, is a spike whatever the loss
+FACTOR, ALONE = 6.0, 1.5  # a norm so many times the usual, and so many sigma above, is a spike whatever the loss
 LOOKBACK = 16  # steps before a spike that its beginning is looked for in
 LOSS, NORM, OF_DOMAINS = 0, 1, 2  # features
 
@@ -75,10 +75,10 @@ class Monitor:
             self._begin()
         value_F, least_F = self._less_trend(step_D2, norm)
         z_F = np.nan_to_num(self._deviations(value_F, least_F))
-        loss, size = max(z_F[LOSS], DOMAIN * z_F[OF_DOMAINS:].max(), 0.0), max(z_F[NORM], 0.0)
+        loss, size = rise(z_F)
         sigma = self.settings.sigma
         evidence = max(0.0, self.evidence + loss + min(size, sigma) - USUAL * sigma)  # norms alone are never enough
-        is_huge = size > sigma and value_F[NORM] > np.log(FACTOR)
+        is_huge = size > ALONE * sigma and value_F[NORM] > np.log(FACTOR)
         spike = not (np.isfinite(norm) and np.isfinite(step_D2).all()) or is_huge or evidence > ENOUGH * sigma
         return Look(z_F, value_F, step_D2, norm, evidence, max(loss, size) > SUSPICIOUS * sigma, bool(spike))
 
@@ -125,7 +125,13 @@ class Monitor:
         for quantile, deviations in QUANTILES:
             upper_F = sorted_FW[rows_F, (quantile * last_F).astype(np.int64)]
             width_F = np.maximum(width_F, (upper_F - median_F) / deviations)
-        return np.where(there_F >= self.settings.least, (value_F - median_F) / width_F, np.nan)
+        z_F = np.where(there_F >= self.settings.least, (value_F - median_F) / width_F, np.nan)
+        # No sum is further off than its parts together (Cauchy and Schwarz). A step of one row of a rare domain would
+        # be, against steps of other domains
+        z_D = z_F[OF_DOMAINS:][np.isfinite(value_F[OF_DOMAINS:])]
+        if np.isfinite(z_D).all():
+            z_F[LOSS] = np.minimum(z_F[LOSS], np.linalg.norm(np.maximum(z_D, 0.0)))
+        return z_F
 
     def state(self) -> dict[str, Tensor]:
         """For a checkpoint; nothing where nobody looks."""
@@ -154,3 +160,8 @@ class Monitor:
             "z_domains": {domain: z for domain, z, there in of_domains if there},
             "grad_norm": look.norm,
         }
+
+
+def rise(z_F: np.ndarray) -> tuple[float, float]:
+    """How far a step lies above the others, in deviations: its loss, of all rows or of a domain, and its gradient."""
+    return max(float(z_F[LOSS]), DOMAIN * float(z_F[OF_DOMAINS:].max()), 0.0), max(float(z_F[NORM]), 0.0)

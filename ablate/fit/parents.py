@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from ablate.compress.forms import rounds_inputs
 from ablate.data.tokens import cut_by, prepared
-from ablate.fit.checkpoint import sha256
+from ablate.fit.checkpoint import put, sha256
 from ablate.model import match
 from ablate.model.convert import from_folder
 from ablate.model.language import VALUE, LanguageModel, letters
@@ -78,7 +78,7 @@ def load(model: LanguageModel, settings: Settings) -> None:
     if start := parse(settings.start):
         found = weights(start, Path(settings.where.outputs))
         drawn = {VALUE: model.state_dict()[VALUE]} if model.value is not None else {}
-        model.load_state_dict(drawn | {name: tensor for name, tensor in found.items() if name != VALUE or drawn})
+        put(model, drawn | {name: tensor for name, tensor in found.items() if name != VALUE or drawn})
 
 
 def weights(start: Start, outputs: Path) -> dict[str, torch.Tensor]:

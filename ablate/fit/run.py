@@ -19,10 +19,12 @@ import lightning as L
 import torch
 from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfiler
 
+from ablate.compress.packed import Packed
 from ablate.data.batches import Batches, Beside, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.data.windows import Stream
 from ablate.fit import callbacks, checkpoint, keep, mirror, parents, reference, smaller, spikes
+from ablate.fit.every_step import EveryStep
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.monitor import LOOKBACK
 from ablate.fit.parallel import processes, strategy
@@ -41,6 +43,8 @@ from ablate.run.settings import Settings, SettingsError
 from ablate.run.start import NONE
 from ablate.run.study_record import study_record
 from ablate.run.trunks import Growth, Trunk
+from ablate.run.where import Where
+from ablate.scores.spikes import told
 
 ALONE = Growth()
 
@@ -65,6 +69,8 @@ def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth
 
 def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -> None:
     """In as many tries as there are spikes that the run takes back."""
+    _set_up(settings.where)
+    settings = strategy.in_parts(settings)
     taken_back = record.taken_back()
     while True:
         try:
@@ -75,48 +81,46 @@ def _train(settings: Settings, corpus: Corpus, record: Record, growth: Growth) -
                 record.take_back(taken_back)
 
 
-def _try(
-    settings: Settings, corpus: Corpus, record: Record, growth: Growth, taken_back: Sequence[dict[str, Any]]
-) -> None:
-    """Train from the newest state that knows of the steps that are left out. Raises Rollback."""
+def _set_up(where: Where) -> None:
+    """What holds for the whole process."""
     _quiet()
-    left_out = spikes.windows(taken_back)
-    settings = strategy.in_parts(settings)
-    torch.set_float32_matmul_precision("high" if settings.where.tf32 else "highest")  # high: TF32, on GPUs alone
-    torch.set_num_threads(settings.where.threads or os.cpu_count() or 1)
+    torch.set_float32_matmul_precision("high" if where.tf32 else "highest")  # high: TF32, on GPUs alone
+    torch.set_num_threads(where.threads or os.cpu_count() or 1)
     _keep_memory()
     # Part of deterministic mode: fills every fresh tensor with NaN. Nothing here reads one that was
     # not written, and it costs 2-5 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyrefly: ignore
+
+
+def _try(
+    settings: Settings, corpus: Corpus, record: Record, growth: Growth, taken_back: Sequence[dict[str, Any]]
+) -> None:
+    """Train from the newest state that knows of the steps that are left out. Raises Rollback."""
+    left_out = spikes.windows(taken_back)
     order = Order(leaving_out(timeline(settings), left_out), training_spans(corpus, settings))
     held_out = validation_rows(corpus, settings)
     module = Pretraining(settings, order.timeline, torch.from_numpy(corpus.bytes_per_token))
     parents.load(module.model, settings)
     packed = smaller.made(module.model, settings, corpus) if settings.compress.to != NONE else None
-    if strategy.is_first():
-        checkpoints.drop(record.checkpoints, left_out)
-    own = checkpoints.newest(record.checkpoints, tell=strategy.is_first(), left_out=left_out)
+    own = _own(record, left_out)
     strategy.check_cut(settings, record)  # of a run that goes on
     ahead = _ahead(growth, own, left_out)
     rows = checkpoints.rows_size(own) if own and not ahead else None
-    watch = Watch(settings, order, held_out, record, ahead, taken_back)
+    watch = _watch(settings, corpus, order, Watch(settings, order, held_out, record, ahead, taken_back))
+    watch.progress.total = growth.until or settings.steps
     beside = _beside(module, settings, corpus, watch)
-    streams = [Stream.of(corpus, domain, "train", settings.objective) for domain in settings.data.domains]
-    if any(stream.marks is not None for stream in streams):
-        watch.marked = streams
-    if settings.evaluate.samples:
-        watch.samples = Samples(settings, corpus)
     every, leave = _save_every(settings, watch.every), _leave(growth, record, watch)
     saver = checkpoint.Saver(record.checkpoints, every, leave, growth.until, reach=_reach(settings))
     trace = Trace(module, corpus, order, held_out, record, watch.every, _base(settings, record))
     keeper = keep.Keeper(order.timeline, record)
-    trainer = _trainer(settings, record, [watch, trace, keeper, *callbacks.own(settings.where), saver])
+    every_step = EveryStep(record, watch.every)
+    trainer = trainer_of(settings, record, [watch, every_step, trace, keeper, *callbacks.own(settings.where), saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module), rows)
-    outcome, reason = "finished", None
     if module.monitor.acts:
         rows_of = functools.partial(_rows_of, order)
         module.on_spike = Spikes(module.monitor, watch.learns, rows_of, functools.partial(watch.tell, trainer))
+    outcome, reason = "finished", None
     try:
         batches = Batches(order, corpus, settings.where.data_workers, beside)
         trainer.fit(module, datamodule=batches, ckpt_path=ahead.checkpoint if ahead else own)
@@ -124,20 +128,49 @@ def _try(
             _score(trainer, module, watch, trace)
     except Diverged as error:
         outcome, reason = "diverged", str(error)
+    except SystemExit:
+        watch.progress.stop()
+        raise
     except Rollback:
         watch.progress.stop()
         mirror.close(trainer.loggers)
         raise
+    _finish(trainer, module, record, {"outcome": outcome, "reason": reason}, watch, packed)
+
+
+def _finish(
+    trainer: L.Trainer, module: Pretraining, record: Record, ended: dict[str, Any], watch: Watch, packed: Packed | None
+) -> None:
+    """Save the weights, then say that the run is done."""
     module.average.put_into(module.model)
     weights = strategy.weights(trainer)  # of all processes together
     if trainer.is_global_zero:
         checkpoint.save_weights(weights, record.weights)
-        last: dict[str, Any] = {"outcome": outcome, "reason": reason, "weights_sha256": checkpoint.sha256(weights)}
+        ended |= {"weights_sha256": checkpoint.sha256(weights)}
         if packed:
-            last["compressed"] = smaller.told(packed, record.packed)
-        record.finish(last | watch.summary())  # the last file: its existence means that all is there
+            ended["compressed"] = smaller.told(packed, record.packed)
+        ended |= watch.summary() | told(record, module.monitor.acts)
+        record.finish(ended)  # the last file: its existence means that all is there
         checkpoint.remove(record.checkpoints)
     mirror.close(trainer.loggers)
+
+
+def _own(record: Record, left_out: list[Window]) -> Path | None:
+    """The run's newest checkpoint that is of its steps; those that are of others are dropped."""
+    first = strategy.is_first()
+    if first:
+        checkpoints.drop(record.checkpoints, left_out)
+    return checkpoints.newest(record.checkpoints, tell=first, left_out=left_out)
+
+
+def _watch(settings: Settings, corpus: Corpus, order: Order, watch: Watch) -> Watch:
+    """With the streams that hold marks, and samples where they are asked for."""
+    streams = [Stream.of(corpus, domain, "train", settings.objective) for domain in order.domains]
+    if any(stream.marks is not None for stream in streams):
+        watch.marked = streams
+    if settings.evaluate.samples:
+        watch.samples = Samples(settings, corpus)
+    return watch
 
 
 def _ahead(growth: Growth, own: Path | None, left_out: list[Window]) -> Trunk | None:
@@ -180,7 +213,8 @@ def _score(trainer: L.Trainer, module: Pretraining, watch: Watch, trace: Trace) 
 
 def _base(settings: Settings, record: Record) -> Subject | None:
     """The base of the run's study, as it would be trained here; None for a run of no study."""
-    found = study_record(settings.where.outputs, settings.study.name).base_of(record.id)
+    name = settings.study.name
+    found = study_record(settings.where.outputs, name).base_of(record.id) if name else None
     if not found:
         return None
     base = dataclasses.replace(found[0], seed=settings.seed, where=settings.where, study=settings.study)
@@ -211,7 +245,7 @@ def _save_every(settings: Settings, rows_every: int) -> int:
     return rows_every * max(1, round(settings.steps / settings.where.saves / rows_every))
 
 
-def _trainer(settings: Settings, record: Record, callbacks: list[L.Callback]) -> L.Trainer:
+def trainer_of(settings: Settings, record: Record, callbacks: list[L.Callback]) -> L.Trainer:
     # Lean on purpose: no bar, logging or validation loop of Lightning's own. Together they cost
     # 5-10 % of a step of 11 ms, and `Watch` does what is wanted of them.
     return L.Trainer(

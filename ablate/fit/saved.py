@@ -28,7 +28,7 @@ from ablate.data.batches import Batch, validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.fit import reference, smaller
 from ablate.fit.basis import basis
-from ablate.fit.checkpoint import sha256
+from ablate.fit.checkpoint import put, sha256
 from ablate.fit.objectives import NextToken
 from ablate.fit.parallel import strategy
 from ablate.fit.preferred import measured
@@ -70,7 +70,10 @@ def load(record: Record, step: int | None = None) -> LanguageModel:
         raise UserError(f"{path}: damaged: {error}") from None
     if sha256(weights) != kept[step]:
         raise UserError(f"{path}: not the weights that the run had after step {step}, by their sha256")
-    return _model(settings, weights)
+    try:
+        return _model(settings, weights)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def packed(record: Record) -> Packed | None:
@@ -127,7 +130,7 @@ def rescore(records: Sequence[Record]) -> None:
 def _rescored(record: Record) -> dict[str, Any]:
     """Of weights that are not those of the run only their sha256."""
     corpus, settings = prepared(record.folder.parents[1], record.fingerprint), record.settings()
-    device = torch.device("cpu" if record.environment()["device"] == "cpu" else "cuda")
+    device = torch.device("cpu" if record.device == "cpu" else "cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("a GPU scored them, and there is none here")
     found: dict[str, Any] = {"weights_sha256": ""}
@@ -139,7 +142,7 @@ def _rescored(record: Record) -> dict[str, Any]:
     if found["weights_sha256"] != (record.result() or {})["weights_sha256"]:
         return found
     parts.load(settings.where.imports)
-    with as_there(settings, record.environment()["threads"], device):
+    with as_there(settings, record.threads, device):
         return found | {"bound": COARSE if _coarse(settings) else ROUNDING} | _scores(settings, weights, corpus, device)
 
 
@@ -190,7 +193,7 @@ def _coarse(settings: Settings) -> bool:
 def _model(settings: Settings, weights: dict[str, Any]) -> LanguageModel:
     with torch.device("meta"):
         language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary, VALUE in weights)
-    language.load_state_dict(weights, assign=True)
+    put(language, weights, assign=True)
     if settings.compress.to != NONE:
         smaller.prepare(language, settings)
     return language.eval()

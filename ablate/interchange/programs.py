@@ -20,6 +20,7 @@ import numpy as np
 from ablate.interchange.contract import Form, Leaving
 from ablate.interchange.forms import FORMS
 from ablate.run.machine import package_version
+from ablate.run.settings import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -209,7 +210,9 @@ class Llama:
         request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
         with self.open(request) as answer:
             found = json.load(answer)
-        assert found["tokens_predicted"] == tokens
+        if (written := found["tokens_predicted"]) != tokens:
+            few = f"llama.cpp wrote {written} of {tokens} tokens: its rows are no longer than those of the run"
+            raise UserError(f"--decode {tokens}: with --prompt {self.asked.prompt} must fit in data.span; {few}")
         return found["timings"]
 
 

@@ -13,7 +13,6 @@ A study of hundreds of arms has a page that can still be read: the arms that mat
 in detail, all others in one line each, folded away, and the page says how many those are.
 """
 
-import io
 import math
 import re
 from collections import Counter
@@ -31,12 +30,12 @@ from ablate.laws.saturation import saturation
 from ablate.page import spreadsheet as export
 from ablate.page.compressed import heat
 from ablate.page.drawing import abilities, figures, parallel, pareto, phases, recipe, strips, vector
-from ablate.page.drawing.style import DARK, LIGHT
+from ablate.page.drawing.style import DARK, LIGHT, png
 from ablate.page.facts import facts
-from ablate.run.files import make_folder, write_atomically
+from ablate.run.files import make_own, write_atomically
 from ablate.run.identity import key_in_words
 from ablate.run.study_record import StudyRecord
-from ablate.verdict import card, compare, compression, spending, spread
+from ablate.verdict import card, compare, compression, skips, spending, spread
 from ablate.verdict import chain as chains
 from ablate.verdict.chain import Chain
 from ablate.verdict.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
@@ -57,7 +56,7 @@ def write(study: StudyRecord) -> Path:
 def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
     """Write the page of what was read and concluded."""
     folder = evidence.study.folder / "report"
-    make_folder(folder)
+    make_own(folder)
     detailed = strips.foremost(conclusion.verdicts, DETAILED)
     arms = [arm for arm in [evidence.base, *(v.arm for v in detailed)] if evidence.finished(arm)]
     trained = [arm for arm in arms if any(run.result["step"] for run in evidence.finished(arm).values())]
@@ -82,7 +81,7 @@ def _pictures(drawings: dict[str, Callable[[], Figure]], folder: Path) -> dict[s
     pictures = {}
     for name, draw in drawings.items():
         figure = draw()
-        (folder / f"{name}.png").write_bytes(_png(figure))
+        write_atomically(folder / f"{name}.png", png(figure, dpi=170))
         figure.set_layout_engine("none")  # the places are found, and are the same as SVG
         pictures[name] = vector.inline(figure, name)
     return pictures
@@ -119,12 +118,6 @@ def _drawings(
     if abilities.asked_in_several_ways(evidence):
         found["protocols"] = partial(abilities.by_protocol, evidence, shown=coloured)
     return found
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=170, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _html(
@@ -165,6 +158,7 @@ def _html(
             papers={"light": vector.named(LIGHT), "dark": vector.named(DARK)},
             few=DETAILED,
             coloured=COLOURED,
+            disturbed=any(skips.windows(run) or run.result.get("spikes") for run in evidence.runs),
             mixtures=MIXTURES,
             **_of_smaller(evidence, conclusion),
             **_of_chain(evidence, conclusion, chain),

@@ -17,9 +17,10 @@ from ablate.page.tables import facts, table
 from ablate.run.identity import difference, flatten, key_in_words
 from ablate.run.lineage import Link
 from ablate.run.lookup import Place, children, short
+from ablate.run.monitor import spelled
 from ablate.run.record import Record
 from ablate.run.settings import Settings, SettingsError
-from ablate.scores.metrics import Metric, Scope, metric_of, of_study, readings, scope_of
+from ablate.scores.metrics import METRICS, Metric, Scope, metric_of, of_study, readings, scope_of
 from ablate.verdict.evidence import flops_text, tokens_text
 
 COLOURS = {"finished": "", "running": "cyan", "diverged": "red", "crashed": "red", "out of memory": "red"}
@@ -141,6 +142,7 @@ def one(shown: Shown, usual: Settings, parents: list[Link], phases: Table | None
     lines += [("reason", str(why["reason"])) for why in (result, record.failure() or {}) if why.get("reason")]
     if result:
         lines += [("model", f"{model_text(record)} ({result['parameters']:,} parameters)"), ("trained", _cost(result))]
+    lines += [("spikes", text)] if (text := _spikes(result)) else []
     made = record.environment()
     code = made.get("commit") or _version(made, "ablate")
     lines += [("made by", f"ablate {code}, torch {_version(made, 'torch')}")]
@@ -182,6 +184,20 @@ def _cost(result: dict[str, Any]) -> str:
     return f"{result['tokens']:,} tokens in {result['step']:,} steps, {result['seconds']:.1f} s{rate}, " + flops_text(
         result["flops"]
     )
+
+
+def _spikes(result: dict[str, Any]) -> str:
+    """`1 noted; 5 steps left out (14-19), 2,560 tokens; spike score 0.42 % of 236 steps, of norms 0 %`."""
+    said = [f"{result['spikes']} noted"] if "spikes" in result else []
+    if skipped := result.get("skipped", {}).get("steps") and result["skipped"]:
+        windows = ", ".join(spelled((first, end) for first, end in skipped["windows"]))
+        said.append(f"{skipped['steps']} steps left out ({windows}), {skipped['tokens']:,} tokens")
+    scores = [METRICS[name].value(result, Scope([], "")) for name in ("spike_score", "spike_score_norm")]
+    if None not in scores:
+        loss, norm = scores
+        judged = result["spike_score"]["loss"]["judged"]
+        said.append(f"spike score {loss:.2%} of {judged:,} steps, of norms {norm:.2%}")
+    return "; ".join(said)
 
 
 def _version(environment: dict[str, Any], package: str) -> str:

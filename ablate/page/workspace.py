@@ -25,7 +25,7 @@ from ablate.page.drawing import parallel
 from ablate.run.files import write_atomically
 from ablate.run.identity import flatten
 from ablate.run.settings import Settings, UserError, Where
-from ablate.scores.metrics import METRICS, readings
+from ablate.scores.metrics import of_weights, readings
 from ablate.verdict.evidence import Evidence
 
 TRAINING = {  # what a run logs of its steps, and what to call it
@@ -44,7 +44,7 @@ COLUMNS = 3  # of panels in a section
 def losses(evidence: Evidence) -> dict[str, str]:
     """{metric as logged: title} of every metric that runs of the study have."""
     known = {name for run in evidence.runs for name in readings(run.result, evidence.scope)}
-    return {f"evaluation/metric/{n}": n for n in (*evidence.domains, *METRICS) if not known or n in known}
+    return {f"evaluation/metric/{n}": n for n in (*evidence.domains, *of_weights()) if not known or n in known}
 
 
 def _named(evidence: Evidence) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ablate.run import whole
-from ablate.run.monitor import Window
+from ablate.run.monitor import Window, union
 
 KEPT = 2  # checkpoints: where the last one is damaged, the run goes on from the one before
 LAST, STARTS, ROWS = "trainer.json", "starts.json", "metrics.jsonl"
@@ -52,11 +52,26 @@ def leaves_out(path: Path, step: int, windows: Sequence[Window]) -> bool:
     wanted = [(first, min(end, step)) for first, end in windows if first < step]
     if not wanted:
         return True
+    noted = _left_out(path)
+    return noted is not None and all(any(a <= first and end <= b for a, b in noted) for first, end in wanted)
+
+
+def leaves_out_just(path: Path, step: int, windows: Sequence[Window]) -> bool:
+    """Whether the state after `step` steps is that of a run which leaves out these windows, and no other steps."""
+    noted = _left_out(path)
+    return noted is not None and _before(noted, step) == _before(windows, step)
+
+
+def _left_out(path: Path) -> Sequence[Window] | None:
+    """What the run of a checkpoint had left out or would; None where that cannot be read."""
     try:
-        noted = whole.read(path / LAST)["callbacks"]["Watch"]["left_out"]
+        return whole.read(path / LAST)["callbacks"]["Watch"]["left_out"]
     except (OSError, whole.Damaged, KeyError, TypeError):
-        return False
-    return all(any(a <= first and end <= b for a, b in noted) for first, end in wanted)
+        return None
+
+
+def _before(windows: Sequence[Window], step: int) -> list[Window]:
+    return union((first, min(end, step)) for first, end in windows if first < step)
 
 
 def wrong(path: Path) -> str | None:

@@ -3,16 +3,24 @@
 Every check raises SettingsError with one line that names the key, the value and what is allowed.
 """
 
+from itertools import pairwise
 from typing import Any
 
+from ablate.run import skips
 from ablate.run.compress import NONE, Compress
 from ablate.run.distill import Distill
-from ablate.run.fields import Mark, Weights, find
-from ablate.run.monitor import Monitor, windows
-from ablate.run.settings import Settings, SettingsError, Size
+from ablate.run.fields import SEEDS, Mark, Weights, find
+from ablate.run.monitor import Monitor
+from ablate.run.names import clash
+from ablate.run.optimizer import Optimizer
+from ablate.run.settings import Schedule, ScheduleStage, Settings, SettingsError, Size
 from ablate.run.start import parse, teacher_of
 from ablate.run.steps import ramp_steps, steps_of
 from ablate.run.trouble import Trouble
+
+MOST_STEPS = 2**24  # of a run, whose plan is made as a whole: 4 * 10^12 tokens in steps of 2^18
+LEAST_RATE = 1e-9  # weights are about 0.01, and float32 has 7 digits
+LEAST_CLIP = 1e-6
 
 
 def check(settings: Settings) -> None:
@@ -23,6 +31,7 @@ def check(settings: Settings) -> None:
     _check_compress(settings)
     if settings.tokens:
         _check_ramp(settings)
+        _check_learns(settings.optimizer)
         _check_schedule(settings)
     _check_size(settings.size)
     _check_length(settings)
@@ -33,11 +42,12 @@ def check(settings: Settings) -> None:
         _check_averaging(settings)
         _check_keep(settings)
     _check_monitor(settings)
+    skips.check(settings)
     _check_trouble(settings)
     _check_clipping(settings)
     _check_devices(settings)
+    _check_seeds(settings)
     _check_budget(settings)
-    _check_names(settings)
 
 
 def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
@@ -91,16 +101,43 @@ def _check_ramp(s: Settings) -> None:
         s.tokens,
         f"at least one step of step_tokens={s.step_tokens}",
     )
+    most = MOST_STEPS * s.step_tokens * multiples[-1]
+    _require(s.tokens <= most, "tokens", s.tokens, f"at most {most:,}, {MOST_STEPS:,} steps of the last batch")
     steps = ramp_steps(multiples, starts, s.tokens, s.step_tokens)
     _require(min(steps) >= 1, "ramp.starts", starts, f"such that every stage has a step; they have {steps}")
 
 
+def _check_learns(optimizer: Optimizer) -> None:
+    """Steps that move weights: smaller ones are lost in the digits of float32, or in `eps`."""
+    lr, clip = optimizer.lr, optimizer.clip
+    _require(lr >= LEAST_RATE, "optimizer.lr", lr, f"at least {LEAST_RATE:g}, for a smaller one moves no weight")
+    allowed = f"0 for no clipping, or at least {LEAST_CLIP:g}, for a smaller one leaves nothing of a gradient"
+    _require(clip == 0 or clip >= LEAST_CLIP, "optimizer.clip", clip, allowed)
+
+
 def _check_schedule(s: Settings) -> None:
-    begins = []
-    for name, stage in s.schedule.stages.items():
-        begins.append(steps_of(stage.start, s.steps))
-        _require(0 < begins[-1] < s.steps, f"schedule.stages.{name}.start", stage.start, "within the run")
-    _require(len(set(begins)) == len(begins), "schedule.stages", list(s.schedule.stages), "at different steps")
+    begins = {name: steps_of(stage.start, s.steps) for name, stage in s.schedule.stages.items()}
+    for name, begin in begins.items():
+        start = s.schedule.stages[name].start
+        _require(0 < begin < s.steps, f"schedule.stages.{name}.start", start, "within the run")
+    edges = sorted({0, s.steps, *begins.values()})
+    _require(len(edges) == len(begins) + 2, "schedule.stages", list(begins), "at different steps")
+    own = dict(pairwise(edges))
+    _check_stage("schedule", s.schedule, own[0])
+    for name, begin in begins.items():
+        _check_stage(f"schedule.stages.{name}", s.schedule.stages[name], own[begin] - begin)
+
+
+def _check_stage(key: str, stage: Schedule | ScheduleStage, steps: int) -> None:
+    """A rate that rises and falls within the stage's own steps; a decay of 1 takes what the warmup leaves."""
+    warmup, decay = stage.warmup, stage.decay
+    for name, moment in (("warmup", warmup), ("decay", decay)):
+        allowed = f"at most the {steps} steps of its stage"
+        _require(steps_of(moment, steps) <= steps, f"{key}.{name}", moment, allowed)
+    both = steps_of(warmup, steps) + steps_of(decay, steps)
+    fits = decay == 1 or warmup + decay <= 1 or both <= steps
+    allowed = f"such that {key}.decay={decay} follows it within the {steps} steps of its stage"
+    _require(fits, f"{key}.warmup", warmup, allowed)
 
 
 def _check_size(size: Size) -> None:
@@ -115,6 +152,7 @@ def _check_length(s: Settings) -> None:
     begins = [steps_of(start, s.steps) for start in starts]
     in_order = begins[0] == 0 and (not s.tokens or begins == sorted(set(begins)))
     _require(in_order, "length.starts", starts, "0, then later and later steps")
+    _require(not s.tokens or begins[-1] < s.steps, "length.starts", starts, f"within the run of {s.steps} steps")
     for length in lengths:
         divides = length <= s.data.span and s.data.span % length == 0
         _require(divides, "length.lengths", length, f"a divisor of data.span={s.data.span}")
@@ -135,7 +173,8 @@ def _check_pairs(s: Settings) -> None:
 def _check_mixture(s: Settings) -> None:
     known = s.data.domains
     _require(len(known) > 0, "data.domains", known, "at least one domain")
-    _require(len(set(known)) == len(known), "data.domains", known, "without repeats")
+    twice = clash([*known])
+    _require(twice is None, "data.domains", known, f"without repeats, capitals aside: {twice}")
     for key, named in {"sources": s.data.sources, "counts": s.data.counts}.items():
         for domain, value in named.items():
             _require(domain in known, f"data.{key}.{domain}", value, "for one of data.domains: " + ", ".join(known))
@@ -145,6 +184,7 @@ def _check_mixture(s: Settings) -> None:
         _require(len(stage.weights) > 0, f"mixture.stages.{name}.weights", "{}", "a weight for at least one domain")
         begin = steps_of(stage.start, s.steps)
         _require(begin > 0 or not s.tokens, f"mixture.stages.{name}.start", stage.start, "after the first step")
+        _require(begin < s.steps or not s.tokens, f"mixture.stages.{name}.start", stage.start, "within the run")
     begins = [steps_of(stage.start, s.steps) for stage in s.mixture.stages.values()]
     apart = not s.tokens or len(set(begins)) == len(begins)
     _require(apart, "mixture.stages", list(s.mixture.stages), "at different steps")
@@ -195,13 +235,8 @@ def _check_keep(s: Settings) -> None:
 
 
 def _check_monitor(s: Settings) -> None:
-    """Windows that can be read, and nothing said of what does not act."""
+    """Nothing said of what does not act."""
     asked, usual = s.monitor, vars(Monitor())
-    try:
-        windows(asked.skip)
-    except ValueError as error:
-        _require(False, "monitor.skip", f"[{error}]", "windows of steps: 120-140 is from step 120 up to step 140")
-    _require(not asked.skip or s.tokens > 0, "monitor.skip", asked.skip, "empty with tokens=0, which takes no step")
     for name, value in vars(asked).items() if asked.act == "none" else ():
         allowed = f"{usual[name]} with monitor.act=none, which looks at nothing"
         _require(name == "skip" or value == usual[name], f"monitor.{name}", value, allowed)
@@ -209,6 +244,8 @@ def _check_monitor(s: Settings) -> None:
     margin, usually = asked.margin, usual["margin"]
     allowed = f"{usually} with monitor.act={asked.act}; rollback has it"
     _require(asked.act == "rollback" or margin == usually, "monitor.margin", margin, allowed)
+    least = f"below the {s.steps} steps of the run with monitor.act={asked.act}, which else judges none"
+    _require(asked.act == "none" or asked.least < s.steps, "monitor.least", asked.least, least)
 
 
 def _check_clipping(s: Settings) -> None:
@@ -252,6 +289,16 @@ def _check_averaging(s: Settings) -> None:
         _require(within, "averaging.start", s.averaging.start, allowed)
 
 
+def _check_seeds(s: Settings) -> None:
+    """Blocks of runs, each of its own; of further seeds each must be one too."""
+    seeds, controls = s.study.seeds, s.study.controls
+    _require(len(seeds) > 0, "study.seeds", seeds, "at least one seed")
+    _require(len(set(seeds)) == len(seeds), "study.seeds", seeds, "without repeats: a run trained again shows no noise")
+    null = controls.null_seeds
+    _require(null <= len(seeds), "study.controls.null_seeds", null, f"at most the {len(seeds)} of study.seeds")
+    _require(max(seeds) + controls.aa_seeds < SEEDS, "study.seeds", seeds, "below 2^63 with study.controls.aa_seeds")
+
+
 def _check_budget(s: Settings) -> None:
     """Looks and rungs in order; rungs only where a curve that lies behind midway tends to end behind."""
     budget = s.study.budget
@@ -267,17 +314,6 @@ def _check_budget(s: Settings) -> None:
         first = round(s.steps / min(s.evaluation.times, s.steps)) / s.steps  # a forecast needs a value to start from
         allowed = f"at or after the first evaluation, {first:.3g} of the run"
         _require(budget.rungs[0] >= first, "study.budget.rungs", budget.rungs, allowed)
-
-
-def _check_names(s: Settings) -> None:
-    """What files, folders and projects are called after."""
-    names = {"study.name": [s.study.name], "data.domains": s.data.domains}
-    for key, value in ((key, value) for key, values in names.items() for value in values):
-        fits = not value.startswith(".") and value.isprintable() and not set("/\\") & set(value)
-        _require(fits, key, repr(value), "the name of a file: without / and \\, and not with a dot first")
-    project = s.where.wandb_project
-    fits = project != "" and project.isprintable() and not set("/\\#?%:") & set(project)
-    _require(fits, "where.wandb_project", repr(project), "a name without / \\ # ? % :, which W&B refuses")
 
 
 def _check_weights(key: str, weights: Weights, known: list[str]) -> None:

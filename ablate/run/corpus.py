@@ -74,11 +74,11 @@ class Prepare:
     """Who prepares text."""
 
     engine: Literal["local", "datatrove"] = "local"  # who runs the parts
-    workers: NotNegative = 0  # processes; 0: one a core
+    workers: Annotated[int, Field(ge=0, le=4096)] = 0  # processes; 0: one a core
     part_mb: Count = 32  # text of a part: what a killed process does again, and what a worker holds
     options: dict[str, Any] = dataclasses.field(default_factory=dict)  # of datatrove's executor: {executor: slurm, ...}
     url: str = ""  # endpoint of the teacher, http://host:port/v1
     key: str = "OPENAI_API_KEY"  # environment variable of its key
-    concurrency: Count = 8  # requests at once
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 8  # requests at once
     timeout: Count = 120  # seconds of one request
     requests: NotNegative = 0  # most requests paid for; 0: no limit

@@ -12,17 +12,34 @@ import functools
 import typing
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
+
+from ablate.run import names
+
+
+def _whole_steps(moment: float) -> float:
+    if moment > 1 and not moment.is_integer():
+        raise PydanticCustomError("moment", "Input should be a part of the run up to 1, or a whole number of steps")
+    return moment
+
 
 strict = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 
+SEEDS = 2**63  # of them there are
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Moment = NonNegative
+Moment = Annotated[NonNegative, AfterValidator(_whole_steps)]  # a part of a run up to 1, else a number of its steps
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+Line = Annotated[str, AfterValidator(names.line)]
+Label = Annotated[str, AfterValidator(names.label)]
+FileName = Annotated[str, AfterValidator(names.file_name)]
+Project = Annotated[str, AfterValidator(names.project)]
+Option = Annotated[str, AfterValidator(names.option)]
 Weights = dict[str, float]
 
 
@@ -95,6 +112,16 @@ def is_key(cls: Any, name: str) -> bool:
     while key and key not in declared(cls):
         key = key.rpartition(".")[0]
     return bool(key) and (name == key or typing.get_origin(declared(cls)[key].kind) is dict)
+
+
+def of_users(cls: Any) -> list[str]:
+    """Keys whose names below are the user's."""
+    return [name for name, one in declared(cls).items() if typing.get_origin(one.kind) is dict]
+
+
+def below(key: str, group: str) -> bool:
+    """Whether a key is the group, or stands below it."""
+    return f"{key}.".startswith(f"{group}.")
 
 
 def marked(cls: Any, mark: Mark) -> tuple[str, ...]:

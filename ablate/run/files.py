@@ -9,15 +9,27 @@ read_rows(folder / "metrics.jsonl")           and readers drop one that has no e
 import hashlib
 import json
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ablate.run import names
 from ablate.run.settings import UserError
 
 TAIL_BYTES = 16_384  # enough for the last rows of a file
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as JSON spells half of a character
+
+
+class Damaged(UserError):
+    """A file is not as it was written, or is gone."""
+
+    def __init__(self, path: Path, what: str, then: str = ""):
+        super().__init__(f"{path}: {what}{then}")
+        self.path, self.what = path, what
 
 
 @contextmanager
@@ -30,11 +42,24 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong in here is Damaged, but that there is no file; what is Damaged already is not said twice."""
     try:
         yield
-    except ValueError as error:  # of JSON or of UTF-8
-        raise UserError(f"{path}: damaged, {error}") from None
+    except (FileNotFoundError, Damaged):
+        raise
+    except OSError as error:
+        raise Damaged(path, f"cannot be read, {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # of JSON or of UTF-8
+        raise Damaged(path, f"damaged, {error}") from None
+
+
+def parsed(text: str) -> Any:
+    """The value of JSON. Raises ValueError, or RecursionError, for text that is none, or is of half characters."""
+    value = json.loads(text)
+    if SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def make_folder(folder: Path) -> Path:
@@ -47,21 +72,38 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def below(folder: Path, name: str) -> Path:
+    """What has that name directly in a folder. Raises UserError for a name, read from a file say, that is no name."""
+    try:
+        return folder / names.file_name(str(name))
+    except ValueError as error:
+        raise UserError(f"{names.shown(str(name))}, in {folder}: {error}") from None
+
+
+def make_own(folder: Path) -> Path:
+    """As `make_folder`, of one in which all that is written stays: a link out of a folder of others would lead it
+    elsewhere. Raises UserError for a folder that is a link or holds one."""
+    make_folder(folder)
+    inside = (Path(at, name) for at, folders, files in os.walk(folder) for name in (*folders, *files))
+    if link := next((path for path in (folder, *inside) if path.is_symlink()), None):
+        raise UserError(f"{link}: is a link, and nothing is written where links lead; put what it means in its place")
+    return folder
+
+
 def make_private(folder: Path) -> Path:
     """As `make_folder`, one that its owner alone can read or write. Raises UserError where it is another's."""
-    make_folder(folder)
+    make_own(folder)
     with writing(folder):
         folder.chmod(0o700)
     return folder
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file that readers see whole or not at all, also after a crash of the machine."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with writing(path):
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
+            temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
             appear(temporary, path)
         except OSError:
             temporary.unlink(missing_ok=True)
@@ -95,14 +137,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises UserError, one line, for a file that somebody has damaged."""
-    with _reading(path):
-        return json.loads(path.read_text(encoding="utf-8"))
-
-
-def read_json_or(path: Path, default: Any) -> Any:
-    """`read_json`, or the default where there is no file."""
-    return read_json(path) if path.exists() else default
+    """Raises Damaged, one line, for a file that somebody has damaged."""
+    with reading(path):
+        return parsed(path.read_text(encoding="utf-8"))
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
@@ -112,11 +149,11 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def read_rows(path: Path) -> Iterable[dict[str, Any]]:
-    """Every whole row; none of a file that is not there."""
+    """Every whole row; none of a file that is not there. Raises Damaged."""
     if path.exists():
-        with _reading(path):
+        with reading(path):
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            yield from [json.loads(line) for line in lines if line.endswith("\n")]
+            yield from [parsed(line) for line in lines if line.endswith("\n")]
 
 
 def tail(path: Path) -> list[str]:
@@ -148,6 +185,12 @@ def modified(path: Path) -> int:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
         return 0
+
+
+def clock_of(folder: Path) -> float:
+    """Seconds since 1970 by the clock that stamps the files of a folder: over a network, the file server's."""
+    with writing(folder), tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
 
 
 def sums(paths: Iterable[Path]) -> dict[str, str]:

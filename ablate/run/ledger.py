@@ -23,8 +23,9 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from ablate.run import files, whole
+from ablate.run import files, shapes, whole
 from ablate.run.settings import UserError
+from ablate.run.study_shapes import LedgerRow
 
 Row = dict[str, Any]
 
@@ -43,9 +44,9 @@ class Ledger:
         if not self.path.exists():
             return []
         found, copied = (_read(path) for path in (self.path, whole.copy_of(self.path)))
-        if found is None and copied:
-            return copied
-        return list(files.read_rows(self.path)) if found is None else found
+        if found is None:
+            found = copied or list(files.read_rows(self.path))
+        return shapes.fit(list[LedgerRow], found, self.path)
 
     @property
     def begun(self) -> str:

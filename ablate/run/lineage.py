@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.run.identity import difference
-from ablate.run.record import Record
+from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings, UserError
 from ablate.run.start import Start, parse
 
@@ -55,7 +55,7 @@ def parent_of(record: Record, start: Start) -> Record | None:
     """The run that ended with the weights that `record` began with; None if it was no run, or is gone."""
     if start.kind != "run":
         return None
-    named = Record(record.folder.parent / start.place)
+    named = run_record(record.folder.parents[1], start.place)
     if _ended_with(named, start.sha256):
         return named
     others = sorted(path.parent for path in record.folder.parent.glob("*/result.json"))

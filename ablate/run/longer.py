@@ -27,7 +27,7 @@ def longer(settings: Settings, words: list[str]) -> Settings:
     tokens = asked.get("tokens", "...")
     if unknown := [key for key in asked if key not in declared(Settings)]:
         raise UserError(unknown_key(unknown[0]))
-    if not isinstance(tokens, int | float) or tokens <= settings.tokens:
+    if not isinstance(tokens, int | float) or not settings.tokens < tokens < 2**63:
         wanted = "given, above" if tokens == "..." else "a number above"
         raise UserError(f"tokens={tokens}: must be {wanted} the {settings.tokens:,} that the run has read")
     plain: dict[str, Any] = dataclasses.asdict(settings)

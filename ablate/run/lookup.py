@@ -7,19 +7,20 @@ places("outputs")                          {run id: ["mix_sweep/share_40/0", ...
 needs(record) and belongings(record)       who would miss the run, and what would go with it
 """
 
+import glob
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.run.files import writing
+from ablate.run.files import Damaged, writing
 from ablate.run.lineage import parent_of
 from ablate.run.record import Record, run_record
 from ablate.run.settings import UserError
 from ablate.run.start import parse, teacher_of
-from ablate.run.study_record import StudyRecord
+from ablate.run.study_record import StudyRecord, study_record
 from ablate.run.trunks import trunks
 
 SHOWN = 6  # runs that an ambiguous name may mean
@@ -65,7 +66,7 @@ def places(declared: dict[str, dict[str, Any]]) -> dict[str, list[Place]]:
 def _arms(declaration: dict[str, Any], kind: str) -> dict[str, dict[str, str]]:
     """The run of each arm and seed; of the phases before the judged one the arms are called PHASE/ARM."""
     before = declaration.get("before", {}).items()
-    earlier = {f"{phase}/{arm}": seeds for phase, one in before for arm, seeds in one[kind].items()}
+    earlier = {f"{phase}/{arm}": seeds for phase, one in before for arm, seeds in one.get(kind, {}).items()}
     return declaration.get(kind, {}) | earlier
 
 
@@ -88,7 +89,7 @@ def find(name: str, outputs: Path | str) -> Record:
 
 def _in_study(name: str, outputs: Path | str) -> Record:
     study, _, place = name.partition("/")
-    return run_record(outputs, in_study(StudyRecord(Path(outputs, "studies", study)), place))
+    return run_record(outputs, in_study(study_record(outputs, study), place))
 
 
 def in_study(study: StudyRecord, place: str) -> str:
@@ -134,15 +135,24 @@ def needs(record: Record) -> list[str]:
 def belongings(record: Record) -> list[Path]:
     """What goes with a run: its folder, its mirror on disk, what was exported of it, and trunks that it left alone."""
     outputs = record.folder.parent.parent
+    id = glob.escape(record.id)
     mirror = [
-        *outputs.glob(f"wandb/*run-*-{record.id}"),
-        *outputs.glob(f"wandb/*run-*-{record.id}-in-*"),
-        *outputs.glob(f"exports/{record.id}"),
+        *outputs.glob(f"wandb/*run-*-{id}"),
+        *outputs.glob(f"wandb/*run-*-{id}-in-*"),
+        *outputs.glob(f"exports/{id}"),
     ]
-    results = [other.result() or {} for other in runs(outputs) if other.id != record.id]
+    results = [_unless_damaged(other.result) for other in runs(outputs) if other.id != record.id]
     taken = {trunk["trunk"] for result in results if (trunk := result.get("grown_from"))}
-    own = [trunk.folder for trunk in trunks(outputs) if trunk.key not in taken and trunk.read()["run"] == record.id]
+    left = {trunk: _unless_damaged(trunk.read).get("run") for trunk in trunks(outputs)}
+    own = [trunk.folder for trunk, run in left.items() if trunk.key not in taken and run == record.id]
     return [record.folder, *sorted(mirror), *own]
+
+
+def _unless_damaged(read: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+    try:
+        return read() or {}
+    except Damaged:
+        return {}
 
 
 def remove(paths: Iterable[Path]) -> None:

@@ -3,6 +3,7 @@
 environment()    {"commit": "22af9a3...", "python": "3.11.2", "processor": "...", "packages": {"torch": ...}, ...}
 """
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -28,6 +29,13 @@ NUMERIC = (
 # Of these, which device and how many threads a process gets is recorded as it came to be
 ELSEWHERE = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 PACKAGES = ("ablate", "torch", "lightning", "numpy", "tokenizers", "safetensors", "deepspeed", "mamba-ssm")
+
+
+@functools.cache
+def boot() -> str:
+    """This machine since it was started, and which of its processes can be seen from here: no two machines of one name,
+    and no two containers of one machine, have the same."""
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
 
 
 def environment() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablate.run.fields import Mark, NotNegative, Positive, strict
+from ablate.run.fields import Mark, NotNegative, strict
 
 Window = tuple[int, int]
 SPELLING = re.compile(r"(\d+)-(\d+)")
@@ -28,7 +28,9 @@ class Monitor:
     act: Literal["none", "skip", "rollback"] = "none"
     # Steps, of the same stage and row length, that a step is compared with
     window: Annotated[int, Field(ge=16, le=2**16)] = 128
-    sigma: Positive = 6.0  # how far above them a spike lies, in their standard deviations, robustly estimated
+    sigma: Annotated[float, Field(gt=0, le=100)] = (
+        6.0  # how far above them a spike lies, in their standard deviations, robustly estimated
+    )
     least: Annotated[int, Field(ge=8)] = 64  # of them there are before a step is judged
     margin: NotNegative = 4  # of rollback: steps before the spike that are left out too
     # Share of all steps that may be left out; once that many were, spikes are noted and nothing is done
@@ -46,6 +48,11 @@ def windows(skip: Iterable[str]) -> list[Window]:
             raise ValueError(text)
         found.append((int(match[1]), int(match[2])))
     return union(found)
+
+
+def told(monitor: Monitor, more: list[str]) -> Monitor:
+    """The same, which leaves out some windows more."""
+    return dataclasses.replace(monitor, skip=spelled(windows([*monitor.skip, *more]))) if more else monitor
 
 
 def union(found: Iterable[Window]) -> list[Window]:

@@ -56,7 +56,7 @@ class Optimizer:
         tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]],
         Moves("optimizer betas", "update", "numbers"),
     ] = (0.9, 0.95)
-    eps: Annotated[Positive, Moves("optimizer eps", "update", "numbers")] = (
+    eps: Annotated[float, Field(gt=0, le=100), Moves("optimizer eps", "update", "numbers")] = (
         1e-8  # added to the root of the second moment
     )
     clip: Annotated[NonNegative, Moves("optimizer clip", "update")] = 1.0  # largest gradient norm; 0: no clipping

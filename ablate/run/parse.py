@@ -17,9 +17,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from ablate.run.checks import check
 from ablate.run.fields import Mark, declared
+from ablate.run.names import shown
 from ablate.run.settings import Settings, SettingsError
 
-ONE_OF = re.compile(r"(constrained-|list\[|dict\[)")
+NO_KEY = re.compile(r"constrained-|list\[|dict\[|function-after\[|literal\[|\[key\]")  # of pydantic alone
 T = TypeVar("T")
 # What a key is called in the configurations of other trainers
 USUAL = {
@@ -60,9 +61,19 @@ def from_config(config: DictConfig | dict) -> Settings:
 
 def from_plain(plain: Any) -> Settings:
     """Typed settings from plain data as it stands: no `${...}` is looked up. Raises SettingsError, one line."""
+    _check_switches(plain)
     settings = fitted(Settings, plain)
     check(settings)
     return settings
+
+
+def _check_switches(plain: Any, prefix: str = "") -> None:
+    """Raises SettingsError for true or false where a number is asked for, which Python would take for 1 or 0."""
+    for name, value in plain.items() if isinstance(plain, dict) else ():
+        one = declared(Settings).get(key := f"{prefix}{name}")
+        if isinstance(value, bool) and one and one.kind in (int, float):
+            raise SettingsError(f"{key}={value}: must be a number")
+        _check_switches(value, f"{key}.")
 
 
 def fitted(kind: type[T], plain: Any, group: str = "") -> T:
@@ -98,8 +109,8 @@ def unknown_key(key: str) -> str:
 
 def _one_line(error: Any, group: str) -> str:
     # pydantic names the one of several types of a value that did not fit, as if it were a key
-    key = ".".join(str(part) for part in (group, *error["loc"]) if part != "" and not ONE_OF.match(str(part)))
+    key = ".".join(shown(str(part)) for part in (group, *error["loc"]) if part != "" and not NO_KEY.match(str(part)))
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return unknown_key(key)
-    wanted = error["msg"].replace("Input should be", "must be")
-    return f"{key}={error['input']}: {wanted[0].lower()}{wanted[1:]}"
+    wanted = error["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
+    return f"{key}={shown(str(error['input']))}: {wanted[0].lower()}{wanted[1:]}"

@@ -34,13 +34,13 @@ from typing import Any
 
 import yaml
 
-from ablate.run import checkpoints, files, machine, whole
+from ablate.run import checkpoints, files, machine, shapes, whole
 from ablate.run.files import make_folder, write_atomically, writing
 from ablate.run.identity import difference
 from ablate.run.parse import from_plain
 from ablate.run.settings import Settings, SettingsError, UserError
+from ablate.run.shapes import ROWS
 
-ROWS = ("train", "evaluation", "sample", "trace", "kept", "spike")  # kinds of rows in the metrics
 # Files that the last one of a run, result.json, holds sums of, beside the weights that were kept on the way
 NAMED = ("config.yaml", "environment.json", "metrics.jsonl", "starts.json", "end.json")
 NAMED += ("skips.json", "weights.safetensors", "packed.safetensors")
@@ -101,7 +101,7 @@ class Record:
     def begin(self, settings: Settings, fingerprint: str, hardware: dict[str, Any], rows: int | None = None) -> None:
         """Write what the run is and where it runs; drop the traces of an earlier try, but for so many bytes of its rows
         where the run goes on from it."""
-        make_folder(self.folder)
+        files.make_own(self.folder)
         config = self.folder / "config.yaml"
         with suppress(whole.Damaged):  # or gone: there is nothing to collide with
             if changed := difference(self.settings(), settings):
@@ -126,7 +126,7 @@ class Record:
 
     def starts(self) -> list[dict[str, Any]]:
         """The conditions of every try, by the step that it began at; empty for a run that noted none."""
-        return whole.read_or(self.folder / "starts.json", [])
+        return self._read_or("starts.json", list[shapes.Start], [])
 
     def take_back(self, spikes: list[dict[str, Any]]) -> None:
         """Note spikes whose steps the run leaves out from now on, whatever happens to it; on disk when this returns."""
@@ -134,7 +134,13 @@ class Record:
 
     def taken_back(self) -> list[dict[str, Any]]:
         """As noted: the rows of these spikes."""
-        return whole.read_either(self.folder / "skips.json", [])
+        path = self.folder / "skips.json"
+        return shapes.fit(list[shapes.Spike], whole.read_either(path, []), path)
+
+    def spikes(self) -> list[dict[str, Any]]:
+        """The rows of all spikes, by step."""
+        rows = {row["at"]: row for row in [*self.rows("spike"), *self.taken_back()]}
+        return [rows[at] for at in sorted(rows)]
 
     def end(self, probes: dict[str, Any]) -> None:
         """Note what the probes say after the last step."""
@@ -142,7 +148,7 @@ class Record:
 
     def ended(self) -> dict[str, Any]:
         """What was noted after the last step; empty for a run that has not come so far."""
-        return whole.read_or(self.folder / "end.json", {})
+        return self._read_or("end.json", shapes.End, {})
 
     def beat(self) -> None:
         """Show that the run is making progress."""
@@ -154,6 +160,11 @@ class Record:
         """Changes whenever the run makes progress: a step, a checkpoint."""
         signs = (self.folder / "pulse", self.checkpoints)
         return tuple(files.modified(path) for path in signs)
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether the run has taken no step since it took steps back."""
+        return files.modified(self.folder / "skips.json") > files.modified(self.folder / "pulse")
 
     def finish(self, result: dict[str, Any]) -> None:
         """Declare the run done, with its outcome ("finished" or "diverged") and final numbers: all else is on disk."""
@@ -183,26 +194,48 @@ class Record:
         path = self.folder / "config.yaml"
         if not path.exists():
             raise whole.Damaged(path, "is gone")
-        text, _, told = path.read_text(encoding="utf-8", errors="replace").rpartition(OF_TEXT)
-        if text and told.strip() != whole.digest(text):
-            raise whole.Damaged(path, whole.CHANGED)
+        with files.reading(path):
+            text, _, told = path.read_text(encoding="utf-8", errors="replace").rpartition(OF_TEXT)
+            if text and told.strip() != whole.digest(text):
+                raise whole.Damaged(path, whole.CHANGED)
+        return self._settings(path, text or told)
+
+    def _settings(self, path: Path, text: str) -> Settings:
         try:
-            if not isinstance(tree := yaml.safe_load(text or told), dict):
-                raise whole.Damaged(path, "damaged, it holds no settings")
+            with files.reading(path):
+                tree = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise whole.Damaged(path, f"damaged, {' '.join(str(error).split())}") from None
+        if not isinstance(tree, dict):
+            raise whole.Damaged(path, "damaged, it holds no settings")
+        try:
             return from_plain(tree)
-        except (yaml.YAMLError, SettingsError) as error:
-            raise UserError(f"{path}: {' '.join(str(error).split())}") from None
+        except SettingsError as error:
+            raise UserError(f"{path}: {error}") from None
 
     def environment(self) -> dict[str, Any]:
         """Commit, versions and machine; empty for a run that has not begun."""
-        return whole.read_or(self.folder / "environment.json", {})
+        return self._read_or("environment.json", shapes.Environment, {})
 
     @property
     def fingerprint(self) -> str:
         """Of the text that the run read. Raises UserError, naming the file, where that is gone."""
-        if "data" not in (environment := self.environment()):
-            raise UserError(f"{self.folder / 'environment.json'}: missing or damaged, it names the text of the run")
-        return environment["data"]
+        return self._noted("data")
+
+    @property
+    def device(self) -> str:
+        """That the run was trained by: cpu, or the name of a GPU. Raises UserError as `fingerprint`."""
+        return self._noted("device")
+
+    @property
+    def threads(self) -> int:
+        """Of the process that scored the run. Raises UserError as `fingerprint`."""
+        return self._noted("threads")
+
+    def _noted(self, name: str) -> Any:
+        if name not in (environment := self.environment()):
+            raise UserError(f"{self.folder / 'environment.json'}: missing or damaged, it says `{name}` of the run")
+        return environment[name]
 
     def result(self) -> dict[str, Any] | None:
         """None before the run is done. Raises Damaged for another one than was written."""
@@ -212,19 +245,43 @@ class Record:
 
     def _whole_result(self) -> dict[str, Any]:
         path = self.folder / "result.json"
-        if not isinstance(result := whole.read(path), dict) or "outcome" not in result:
-            raise whole.Damaged(path, whole.CHANGED)
-        return result
+        return shapes.fit(shapes.Result, whole.read(path), path)
+
+    def _read_or(self, name: str, shape: Any, default: Any) -> Any:
+        path = self.folder / name
+        return shapes.fit(shape, whole.read_or(path, default), path)
+
+    def _read_if(self, name: str, shape: Any, default: Any) -> Any:
+        """As `whole.read_if`."""
+        try:
+            return self._read_or(name, shape, default)
+        except whole.Damaged:
+            return default
 
     def damage(self) -> str | None:
         """What is not as it was written, of a run that is done, or of the rows of one that goes on from them."""
         try:
             if self.done:
-                return whole.wrong(self.folder, self._whole_result().get("files", {}))
+                told = self._whole_result().get("files", {})
+                return whole.wrong(self.folder, told, then=self._read_all)
             there = checkpoints.saved(self.checkpoints)
-            return checkpoints.wrong_rows(there[-1]) if there else None
+            return checkpoints.wrong_rows(there[-1]) if there else self._read_all()
         except whole.Damaged as error:
             return str(error).removeprefix(f"{self.folder}/")
+
+    def _read_all(self) -> None:
+        """Raises Damaged for the first file that nobody could read."""
+        self.environment(), self.starts(), self.ended(), self.taken_back()
+        self._rows(*ROWS)
+        try:
+            domains = self.settings().data.domains if self.configured else []
+        except whole.Damaged:
+            raise
+        except UserError:  # of a version that knows other settings
+            return
+        sums = (self.result() or {}).get("sums") or dict.fromkeys(domains)
+        if missing := [domain for domain in domains if domain not in sums]:
+            raise whole.Damaged(self.folder / "result.json", f"damaged, it lacks sums.{missing[0]}")
 
     def set_aside(self, what: str) -> None:
         """Take the damaged record of a run out of the way: it is as if it had never begun."""
@@ -236,26 +293,56 @@ class Record:
 
     def rescored(self) -> dict[str, Any]:
         """As it was noted; empty before, and where that is damaged, so that it is noted again."""
-        return whole.read_if(self.folder / "rescored.json", {})
+        return self._read_if("rescored.json", shapes.Rescored, {})
 
     def failure(self) -> dict[str, Any] | None:
         """None of a run that did not fail, or whose note of it is damaged: it is tried again all the same."""
-        return whole.read_if(self.folder / "failure.json", None)
+        return self._read_if("failure.json", shapes.Failure | None, None)
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """Rows of one kind by step; of several for one step the last counts."""
-        rows = {row["step"]: row for row in files.read_rows(self.folder / "metrics.jsonl") if row["kind"] == kind}
+        rows = {row["step"]: row for row in self._rows(kind)}
         return [rows[step] for step in sorted(rows)]
+
+    def _rows(self, *kinds: str) -> list[dict[str, Any]]:
+        """Those of these kinds as they were added. Raises Damaged for one that no run writes."""
+        path = self.folder / "metrics.jsonl"
+        rows = shapes.fit(list[shapes.Row], list(files.read_rows(path)), path)
+        found = [row for row in rows if row["kind"] in kinds]
+        for kind in kinds:
+            shapes.fit(list[shapes.ROWS[kind]], [row for row in found if row["kind"] == kind], path)
+        return found
 
     def last_row(self, kind: str = "train") -> dict[str, Any] | None:
         """The newest row of a kind among the last ones, cheaply: how far a run is, and how good."""
         lines = reversed(files.tail(self.folder / "metrics.jsonl"))
-        rows = (json.loads(line) for line in lines if line.startswith(f'{{"kind": "{kind}"'))
-        return next(rows, None)
+        path = self.folder / "metrics.jsonl"
+        with files.reading(path):
+            rows = (files.parsed(line) for line in lines if line.startswith(f'{{"kind": "{kind}"'))
+            return shapes.fit(shapes.ROWS[kind] | None, next(rows, None), path)
+
+
+@dataclass(frozen=True)
+class Lost(Record):
+    """A run whose record is damaged: nothing of it is read, as if it had never begun."""
+
+    @property
+    def done(self) -> bool:
+        return False
+
+    @property
+    def configured(self) -> bool:
+        return False
+
+    def _read_or(self, name: str, shape: Any, default: Any) -> Any:
+        return default
+
+    def _rows(self, *kinds: str) -> list[dict[str, Any]]:
+        return []
 
 
 def run_record(outputs: Path | str, run: str) -> Record:
-    return Record(Path(outputs) / "runs" / run)
+    return Record(files.below(Path(outputs) / "runs", run))
 
 
 def plain(settings: Settings) -> Any:

@@ -25,7 +25,19 @@ from ablate.run.compress import Compress
 from ablate.run.corpus import Prepare, Processing
 from ablate.run.distill import Distill
 from ablate.run.evaluate import Evaluate
-from ablate.run.fields import Count, Fraction, Mark, Moment, Moves, NonNegative, NotNegative, Positive, Weights, strict
+from ablate.run.fields import (
+    Count,
+    FileName,
+    Fraction,
+    Mark,
+    Moment,
+    Moves,
+    NonNegative,
+    NotNegative,
+    Seed,
+    Weights,
+    strict,
+)
 from ablate.run.monitor import Monitor
 from ablate.run.optimizer import Optimizer
 from ablate.run.preference import Preference
@@ -60,7 +72,7 @@ class Data:
     # Of source=folder and shards: <root>/<domain>/*; its content counts, its path does not
     root: Annotated[str, Mark.NOT_HASHED] = ""
     # The domains of the text: each is one stream of tokens
-    domains: list[str] = dataclasses.field(default_factory=lambda: ["general", "code", "science", "qa"])
+    domains: list[FileName] = dataclasses.field(default_factory=lambda: ["general", "code", "science", "qa"])
     # What a domain is called in the source, where it has another name there: {italian: general}; for
     # source=hub a dataset, name[:config][#column]
     sources: Annotated[dict[str, str], Mark.NOT_HASHED] = dataclasses.field(default_factory=dict)
@@ -86,12 +98,12 @@ class Data:
     held_out: Annotated[str, Mark.NOT_HASHED] = ""
     # Of source=shards: whether every byte is looked at before the first run, or samples of files that are too large
     verify: Annotated[Literal["full", "sampled"], Mark.NOT_HASHED] = "full"
-    vocabulary: Annotated[int, Field(ge=300, lt=2**31)] = 2048  # tokens that the tokenizer knows
+    vocabulary: Annotated[int, Field(ge=300, le=2**20)] = 2048  # tokens that the tokenizer knows
     # A tokenizer.json to load, a folder that has one, or a model of the hub; empty: train a byte-level BPE of that
     # vocabulary
     tokenizer: Annotated[str, Mark.NOT_HASHED] = ""
     # Tokens of the longest row, and of every validation row; long rows need another kernel
-    span: Annotated[int, Field(ge=8), Moves("kernels")] = 1024
+    span: Annotated[int, Field(ge=8, le=2**24), Moves("kernels")] = 1024
     validation: Annotated[float, Field(gt=0, le=0.5)] = 0.05  # share of the sources held out
     domain_bytes: NotNegative = 0  # text kept per domain, in bytes; 0: all of it
 
@@ -141,12 +153,14 @@ class Ramp:
 class Size:
     """The one dial: how large the model is."""
 
-    width: Annotated[int, Field(ge=8), INITIAL] = 128  # model dimension D
+    width: Annotated[int, Field(ge=8, le=2**17), INITIAL] = 128  # model dimension D
     # Layers. With more of them residual matrices begin smaller, and a curriculum has more rates
-    depth: Annotated[Count, Moves("initial weights of residual matrices", "decay", "rates", "group rates")] = 4
+    depth: Annotated[
+        int, Field(ge=1, le=1024), Moves("initial weights of residual matrices", "decay", "rates", "group rates")
+    ] = 4
     heads: Count = 4  # heads of attention, each of width / heads
     kv_heads: Count = 2  # heads of keys and values; a divisor of heads
-    hidden: Annotated[int, Field(ge=8)] = 384  # feed-forward width F
+    hidden: Annotated[int, Field(ge=8, le=2**20)] = 384  # feed-forward width F
     # The numbers above are those of a dense model of attention and SwiGLU, and a model of another architecture gets
     # the widths that give it as many of these; none: they are its own
     match: Annotated[Literal["none", "parameters", "flops", "state"], INITIAL] = "none"
@@ -190,12 +204,16 @@ class Model:
     mamba: Annotated[Mamba, Moves("initial weights of states")] = dataclasses.field(default_factory=Mamba)
     # Of a mixer of yours, by its letter: {W: {window: 64}}
     options: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
-    norm_eps: Annotated[float, Field(gt=0, le=1e-2), Moves("eps of norms")] = 1e-5  # added under the root of RMSNorm
-    rope_theta: Annotated[Positive, Moves("base of rotation")] = 10_000.0  # base of the rotary positions
+    norm_eps: Annotated[float, Field(ge=1e-12, le=1e-2), Moves("eps of norms")] = (
+        1e-5  # added under the root of RMSNorm
+    )
+    rope_theta: Annotated[float, Field(ge=1, le=1e12), Moves("base of rotation")] = (
+        10_000.0  # base of the rotary positions
+    )
     tied: bool = True  # embedding and head are one matrix
     # Standard deviation of matrices and embeddings, times sqrt(width): 0.62 is the usual 0.02 at width
     # 960. One number for all widths; 1 is what Zagreus uses, 0.6 was better in small models here.
-    init_scale: Annotated[float, Field(gt=0, le=10), INITIAL] = 0.6
+    init_scale: Annotated[float, Field(ge=1e-3, le=10), INITIAL] = 0.6
 
 
 @strict
@@ -204,7 +222,7 @@ class Averaging:
 
     kind: Literal["none", "uniform", "ema"] = "none"  # uniform: their plain mean; ema: exponential
     start: Moment = 0.8  # when the average begins
-    decay: Annotated[float, Field(gt=0, lt=1)] = 0.99  # of ema: the weight of what was before
+    decay: Annotated[float, Field(gt=0, le=0.999999)] = 0.99  # of ema: the weight of what was before
 
 
 @strict
@@ -239,9 +257,11 @@ class Schedule:
 class Evaluation:
     """When and on how much held-out text a run is scored."""
 
-    times: Count = 10  # evaluations in a run, evenly spaced, the last after the last step
+    times: Annotated[int, Field(ge=1, le=100_000)] = (
+        10  # evaluations in a run, evenly spaced, the last after the last step
+    )
     # Validation rows per domain, each of `data.span` tokens
-    spans: Annotated[Count, Moves("evaluation", "evaluated")] = 4
+    spans: Annotated[int, Field(ge=1, le=10**6), Moves("evaluation", "evaluated")] = 4
 
 
 @strict
@@ -276,7 +296,7 @@ class Settings:
     # are scored as they are, or as `compress` makes them
     tokens: Annotated[NotNegative, BUDGET, Mark.PLANNED] = 300_000
     # Per optimizer step, all devices together, before the ramp
-    step_tokens: Annotated[Count, BUDGET, Mark.PLANNED] = 1024
+    step_tokens: Annotated[int, Field(ge=1, le=2**32), BUDGET, Mark.PLANNED] = 1024
     # How a batch becomes a loss: an entry of `fit.objectives.OBJECTIVES`. Which targets of a row count is told with it
     objective: Annotated[str, Moves("rows", "function", "update")] = "next_token"
     distill: Annotated[Distill, Moves("function", "update")] = dataclasses.field(default_factory=Distill)
@@ -291,7 +311,7 @@ class Settings:
         Literal["fp32", "bf16-mixed"], Moves("types", "types of the optimizer", "function", "update")
     ] = "fp32"
     # Of the initial weights and of the order of rows: runs of one seed are compared in pairs
-    seed: Annotated[int, Field(ge=0, lt=2**63), INITIAL, READ, Moves("windows", "function", "update", "twin")] = 0
+    seed: Annotated[Seed, INITIAL, READ, Moves("windows", "function", "update", "twin")] = 0
     corpus: Annotated[Processing, Mark.NOT_HASHED] = dataclasses.field(default_factory=Processing)
     prepare: Annotated[Prepare, Mark.NOT_HASHED] = dataclasses.field(default_factory=Prepare)
     evaluate: Annotated[Evaluate, Mark.NOT_HASHED] = dataclasses.field(default_factory=Evaluate)

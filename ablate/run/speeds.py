@@ -18,14 +18,12 @@ The first side of a runtime has float32: in each round all sides take turns, so 
 round i of another.
 """
 
-import hashlib
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablate.run import files
+from ablate.run import whole
 
 FOLDER = "speed"
 RUNTIMES = ("torch", "onnx", "llama.cpp")
@@ -46,14 +44,16 @@ class Ratio(NamedTuple):
 
 def path(outputs: Path, key: Mapping[str, Any]) -> Path:
     """`key`: all that is asked: weights_sha256, machine, threads, prompt, decode."""
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return outputs / FOLDER / f"{digest[:16]}.json"
+    return outputs / FOLDER / f"{whole.digest(key)[:16]}.json"
 
 
-def of_weights(outputs: Path, weights_sha256: str) -> list[dict[str, Any]]:
-    """All that was measured of those weights. Raises UserError for a damaged file."""
-    found = [files.read_json(one) for one in sorted((outputs / FOLDER).glob("*.json"))]
-    return [one for one in found if one["weights_sha256"] == weights_sha256 and one["sides"]]
+def by_weights(outputs: Path) -> dict[str, list[dict[str, Any]]]:
+    """All that was measured of each weights_sha256. A damaged file is as good as absent: it is measured again."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in sorted((outputs / FOLDER).glob("*.json")):
+        if (measured := whole.read_if(one, {})).get("sides"):
+            found.setdefault(measured["weights_sha256"], []).append(measured)
+    return found
 
 
 def original(found: Mapping[str, Any], runtime: str) -> dict[str, Any]:

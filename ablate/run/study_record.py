@@ -17,16 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ablate.run import whole
-from ablate.run.files import make_folder
+from ablate.run import shapes, whole
+from ablate.run.files import below, make_folder, make_own
 from ablate.run.ledger import Ledger
 from ablate.run.parse import from_plain
 from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings, UserError
+from ablate.run.study_shapes import Base, Declaration, Noise, Plans, Prior, Raced
 
-MADE_AGAIN = ("study.json", "plans.json", "bases.json", "race.json")  # by the launcher
-# Without these a declaration says nothing; what came later may be absent
-DECLARED = ("name", "question", "base", "arms", "runs", "domains", "metric", "margin", "confidence")
+# By the launcher; what each holds
+MADE_AGAIN: dict[str, Any] = {
+    "study.json": Declaration,
+    "plans.json": Plans,
+    "bases.json": list[Base],
+    "race.json": dict[str, Raced],
+}
 
 
 @dataclass(frozen=True)
@@ -45,23 +50,20 @@ class StudyRecord:
         return (self.folder / "study.json").exists()
 
     def write(self, declaration: dict[str, Any]) -> None:
-        make_folder(self.folder)
+        make_own(self.folder)
         whole.write(self.folder / "study.json", declaration)
 
     def read(self) -> dict[str, Any]:
         path = self.folder / "study.json"
         if not path.exists():
             raise UserError(f"no study {self.name!r} in {self.folder.parent}; {_present(self.folder.parent)}")
-        declaration = whole.read(path)
-        if missing := [key for key in DECLARED if key not in declaration]:
-            raise UserError(f"{path}: damaged, it lacks {', '.join(missing)}")
-        return declaration
+        return shapes.fit(Declaration, whole.read(path), path)
 
     def mend(self) -> None:
         """Set aside what is damaged and the launcher writes anew."""
         for name in MADE_AGAIN:
             try:
-                whole.read_or(self.folder / name, None)
+                self._made_again(name, {})
             except whole.Damaged as error:
                 whole.set_aside(error.path, error.what, "made again")
 
@@ -75,7 +77,11 @@ class StudyRecord:
 
     def promised(self) -> dict[str, Any]:
         """What each run was to do; empty for a study that was not planned so."""
-        return whole.read_or(self.folder / "plans.json", {})
+        return self._made_again("plans.json", {})
+
+    def _made_again(self, name: str, default: Any) -> Any:
+        path = self.folder / name
+        return shapes.fit(MADE_AGAIN[name], whole.read(path), path) if path.exists() else default
 
     def keep_bases(self, bases: list[dict[str, Any]]) -> None:
         """Note the configuration of each phase's base: {"runs": ids, "settings", "fingerprint"}."""
@@ -83,7 +89,7 @@ class StudyRecord:
 
     def base_of(self, run: str) -> tuple[Settings, str] | None:
         """The base that a run of this study is compared with, and the fingerprint of its text; None if it is no run."""
-        for base in whole.read_or(self.folder / "bases.json", []):
+        for base in self._made_again("bases.json", []):
             if run in base["runs"]:
                 return from_plain(base["settings"]), base["fingerprint"]
         return None
@@ -94,7 +100,7 @@ class StudyRecord:
 
     def decisions(self) -> dict[str, Any]:
         """Of every arm of a raced study; empty for any other."""
-        return whole.read_or(self.folder / "race.json", {})
+        return self._made_again("race.json", {})
 
     def keep_noise(self, noise: dict[str, Any]) -> None:
         """Note what is known of the noise before the first look."""
@@ -103,7 +109,11 @@ class StudyRecord:
 
     def noise(self) -> dict[str, Any] | None:
         """As it was noted; None before."""
-        return whole.read_either(self.folder / "noise.json", None)
+        return self._kept_twice("noise.json", Noise)
+
+    def _kept_twice(self, name: str, shape: Any) -> dict[str, Any] | None:
+        path = self.folder / name
+        return shapes.fit(shape | None, whole.read_either(path, None), path)
 
     def keep_prior(self, prior: dict[str, Any]) -> None:
         """Note what earlier studies told of the noise when the study was first looked at."""
@@ -111,7 +121,7 @@ class StudyRecord:
 
     def prior(self) -> dict[str, Any] | None:
         """As it was noted, for ever after; None before."""
-        return whole.read_either(self.folder / "prior.json", None)
+        return self._kept_twice("prior.json", Prior)
 
     def records(self, declared: dict[str, Any] | None = None) -> Iterator[tuple[str, int, Record]]:
         """(arm, seed, record) of every run declared, done or not; `declared`: of a phase, if not of the judged one."""
@@ -131,7 +141,7 @@ class StudyRecord:
 
 
 def study_record(outputs: Path | str, name: str) -> StudyRecord:
-    return StudyRecord(Path(outputs) / "studies" / name)
+    return StudyRecord(below(Path(outputs) / "studies", name))
 
 
 def _present(folder: Path) -> str:

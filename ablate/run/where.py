@@ -5,59 +5,61 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablate.run.fields import Count, Moment, Moves, NonNegative, NotNegative, strict
+from ablate.run.fields import Count, Line, Moment, Moves, NonNegative, NotNegative, Option, Project, strict
 
 
 @strict
 class Slurm:
     """What a run asks of a Slurm cluster; empty or 0: what the cluster gives by default."""
 
-    partition: str = ""  # queue of the jobs
-    account: str = ""  # who pays
+    partition: Line = ""  # queue of the jobs
+    account: Line = ""  # who pays
     minutes: Count = 60  # time limit of one try; a run that needs more is requeued and resumes
     cpus: NotNegative = 0  # cores of a process
     gpus: NotNegative = 0  # GPUs of a node
     memory_gb: NotNegative = 0  # memory of a node, in GB
     at_once: NotNegative = 0  # tasks of one array that run together
-    options: dict[str, str] = dataclasses.field(default_factory=dict)  # further options of sbatch: {qos: low}
+    options: dict[Option, Line] = dataclasses.field(default_factory=dict)  # further options of sbatch: {qos: low}
 
 
 @strict
 class Where:
     """Where and how a run is carried out: recorded, never part of what the run is."""
 
-    outputs: Annotated[str, Field(min_length=1)] = "outputs"  # folder of data, runs, trunks and studies
+    outputs: Annotated[Line, Field(min_length=1)] = "outputs"  # folder of data, runs, trunks and studies
     device: Annotated[Literal["auto", "cpu", "cuda"], Moves("machine")] = "auto"  # auto: a GPU where there is one
     # How several processes share a run: copies (ddp), or optimizer (zero1), gradients (zero2) and parameters
     # (zero3, fsdp) in parts
     strategy: Annotated[Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"], Moves("split")] = "single"
-    devices: Annotated[Count, Moves("split")] = 1  # processes per node
-    nodes: Annotated[Count, Moves("split")] = 1  # machines that share a run
+    devices: Annotated[int, Field(ge=1, le=1024), Moves("split")] = 1  # processes per node
+    nodes: Annotated[int, Field(ge=1, le=2**16), Moves("split")] = 1  # machines that share a run
     # Tokens per forward pass and device; a larger step is accumulated. 0: as many as the memory of a GPU holds
     # (`model.budget.micro_tokens`), 16,384 on a CPU and of a ternary model, which cut otherwise is another run
-    micro_tokens: Annotated[NotNegative, Moves("split")] = 16_384
-    data_workers: NotNegative = 0  # processes that read rows ahead; 0: the run itself
+    micro_tokens: Annotated[int, Field(ge=0, le=2**32), Moves("split")] = 16_384
+    data_workers: Annotated[int, Field(ge=0, le=256)] = 0  # processes that read rows ahead; 0: the run itself
     executor: Literal["local", "slurm"] = "local"  # who carries out the runs of a sweep
-    workers: NotNegative = 0  # runs trained at once in a sweep; 0: as many as the GPUs or cores hold
-    runs_per_device: Count = 1  # runs of a sweep that share one GPU
+    workers: Annotated[int, Field(ge=0, le=4096)] = (
+        0  # runs trained at once in a sweep; 0: as many as the GPUs or cores hold
+    )
+    runs_per_device: Annotated[int, Field(ge=1, le=256)] = 1  # runs of a sweep that share one GPU
     # Minutes without a step, after which a run is hung (the first may take thrice that); 0: never
     stall_minutes: NonNegative = 0.0
     trunks: bool = True  # equal beginnings of runs are trained once
-    threads: Annotated[NotNegative, Moves("numerics")] = 1  # threads of a process; 0: all cores
+    threads: Annotated[int, Field(ge=0, le=1024), Moves("numerics")] = 1  # threads of a process; 0: all cores
     tf32: Annotated[bool, Moves("numerics")] = False  # a GPU rounds what float32 products take in to TF32
     compile: Annotated[bool, Moves("kernels")] = False  # compile the model with torch.compile
     # Gradient checkpointing: blocks are computed anew in the backward pass, to the same bits
     recompute: Annotated[bool, Moves("split")] = False
     deterministic: Annotated[bool, Moves("numerics")] = True  # only kernels that repeat to the bit
-    saves: Count = 8  # checkpoints in a run, evenly spaced
+    saves: Annotated[int, Field(ge=1, le=10_000)] = 8  # checkpoints in a run, evenly spaced
     # Weights kept on the way, to be asked later (`ablate evaluate --steps`): of so many evaluations that divide the
     # run evenly, or a list of moments
     keep: NotNegative | list[Moment] = 0
     # Leave the state after the last step as a trunk, so that a longer run goes on from it (`ablate runs extend`)
     keep_last: bool = False
-    retries: NotNegative = 1  # further tries of a run that was killed, hung or out of memory
+    retries: Annotated[int, Field(ge=0, le=1000)] = 1  # further tries of a run that was killed, hung or out of memory
     wandb: Literal["online", "offline", "off"] = "offline"  # mirror of the records at Weights & Biases
-    wandb_project: str = "ablate"  # the project of that mirror
+    wandb_project: Project = "ablate"  # the project of that mirror
     progress: bool = True  # print how a run goes on
     # Callbacks of yours, my_module:MyCallback, found in the current folder or on PYTHONPATH (`fit.callbacks`)
     callbacks: list[str] = dataclasses.field(default_factory=list)
@@ -70,6 +72,6 @@ class Where:
     # Modules of yours that add parts (mixers, schedule shapes, ...): found in the current folder or on PYTHONPATH
     imports: list[str] = dataclasses.field(default_factory=list)
     slurm: Slurm = dataclasses.field(default_factory=Slurm)
-    arm: str = ""  # name of the arm; set by the launcher
+    arm: Line = ""  # name of the arm; set by the launcher
     # n-th repeat of an identical run, to prove that it repeats bit for bit; it never shares trunks; 0: the run itself
     replicate: NotNegative = 0

@@ -25,19 +25,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ablate.run.files import read_json, write_json
+from ablate.run.files import Damaged, parsed, read_json, write_json
 from ablate.run.settings import UserError
 
 SUM, MARKS = "sha256", "verified.json"
 CHANGED = "is not what was written: its sha256 is another"
-
-
-class Damaged(UserError):
-    """A file is not as it was written, or is gone."""
-
-    def __init__(self, path: Path, what: str, then: str = ""):
-        super().__init__(f"{path}: {what}{then}")
-        self.path, self.what = path, what
 
 
 def sealed(value: Any) -> Any:
@@ -56,11 +48,9 @@ def read(path: Path) -> Any:
     if not path.exists():
         raise Damaged(path, "is gone")
     try:
-        value = read_json(path)
-    except (UserError, RecursionError) as error:
-        raise Damaged(path, str(error).removeprefix(f"{path}: ")) from None
-    try:
-        return unsealed(value)
+        return unsealed(read_json(path))
+    except Damaged:
+        raise
     except ValueError as error:
         raise Damaged(path, str(error)) from None
 
@@ -69,7 +59,7 @@ def unsealed(value: Any) -> Any:
     """The value without its sum. Raises ValueError for another one than was sealed."""
     if isinstance(value, dict | list):
         value, told = _parted(value)
-        if told in (None, digest(value)):
+        if told in (None, _sum(value)):
             return value
     raise ValueError(CHANGED)
 
@@ -110,8 +100,12 @@ def copy_of(path: Path) -> Path:
 
 def digest(value: Any) -> str:
     """sha256 hex of plain data, as it is when it has been written and read; the order of keys does not matter."""
-    text = json.dumps(json.loads(json.dumps(value)), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _sum(json.loads(json.dumps(value)))
+
+
+def _sum(read: Any) -> str:
+    """Of a value as JSON gives it: its keys are strings already."""
+    return hashlib.sha256(json.dumps(read, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def files_of(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -136,11 +130,15 @@ def sha256_of(path: Path) -> str:
 
 
 def wrong(
-    folder: Path, files: Mapping[str, Mapping[str, Any]], sum_of: Callable[[Path, str], str] | None = None
+    folder: Path,
+    files: Mapping[str, Mapping[str, Any]],
+    sum_of: Callable[[Path, str], str] | None = None,
+    then: Callable[[], None] = lambda: None,
 ) -> str | None:
     """What is wrong with the first file that is not as it is told; none is read whose sum was right as it is now.
 
     sum_of: of a file and the sum that it is told to have, if not all of it is to be read.
+    then: whatever else is looked at, before files are remembered to be right.
     """
     found = {}
     for name, told in files.items():
@@ -154,6 +152,8 @@ def wrong(
     changed = [name for name, state in found.items() if state != known.get(name)]
     if what := unlike(folder, {name: files[name] for name in changed}, sum_of):
         return what
+    if changed or not files:
+        then()
     if changed:
         remember(folder, known | found)
     return None
@@ -196,8 +196,8 @@ def remember(folder: Path, found: dict[str, list[int]]) -> None:
 
 def _known(folder: Path) -> dict[str, list[int]]:
     try:
-        return dict(json.loads((folder / MARKS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return dict(parsed((folder / MARKS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
 
 

@@ -6,6 +6,7 @@ A record keeps sums and no means, because sums can be added and read in many way
     validation    {domain: {"nats": [...], "bytes": [...]}}, a number a passage; in `result.json` alone
     pairs         {domain: {"pairs", "right", "chosen", ...}} over its held-out pairs (`fit.preferred`)
     scores        the folder of what the model answered to tasks; beside `result.json` (`scores.answers`)
+    spike_score   {"loss": {"above", "judged"}, ...} and `spikes`, of the steps of a run; likewise (`scores.spikes`)
 
 What a metric is about may depend on the study: `rest` leaves out the domain that the study varies, and two studies
 of the same runs may vary different ones. So a metric is read with the declaration of the study that judges.
@@ -88,6 +89,8 @@ class Metric:
     groups: Callable[[Scope], list[list[str]]] | None = field(default=None, compare=False)
     asked: Asked | None = None  # of a task
     since_start: bool = False  # whether the number is counted from the start of the run's own phase
+    of_steps: bool = False  # whether it says how training went, not what the weights can do
+    needs: str = ""  # what a run must have, or its record has no number
 
     def value(self, scores: Scores, scope: Scope) -> float | None:
         """The number; None where the record does not hold it. Raises UserError where `read` fails at it."""
@@ -105,7 +108,9 @@ class Metric:
         """The number at the end of a run. Raises UserError where the run's record gives none that is finite."""
         value = self.value(result, scope)
         if value is None or not math.isfinite(value):
-            hint = f"; ablate evaluate {run} asks it" if self.asked else ""
+            hint = (
+                f"; ablate evaluate {run} asks it" if self.asked else f"; it needs {self.needs}" if self.needs else ""
+            )
             raise UserError(f"{run}: its record gives the metric {self.name} no finite value{hint}")
         return value
 
@@ -189,12 +194,27 @@ def _fall(s: Mapping[str, float]) -> float:
     return s["chosen_start"] + s["rejected_start"] - s["chosen"] - s["rejected"]
 
 
+def _spike_score(name: str, of: str) -> Metric:
+    def read(scores: Scores, scope: Scope) -> float | None:
+        found = scores["spike_score"][of]
+        return found["above"] / found["judged"] if found["judged"] else None
+
+    needs = "more than 64 steps that were learnt from, each of them noted"
+    return Metric(name, "share of steps", "lower", read, of_steps=True, needs=needs)
+
+
+LOOKED_AT = "a monitor that looks at its steps: monitor.act=skip or rollback"
+OF_STEPS = [
+    Metric("spikes", "spikes", "lower", lambda scores, _: scores["spikes"], of_steps=True, needs=LOOKED_AT),
+    _spike_score("spike_score", "loss"),
+    _spike_score("spike_score_norm", "grad_norm"),
+]
 OF_TASK = "task:"
 METRICS: dict[str, Metric] = {
     "macro": _bits_per_byte("macro", _each),  # the mean over domains
     "micro": _bits_per_byte("micro", lambda scope: [list(scope.domains)]),  # all text together
     "rest": _bits_per_byte("rest", _others),  # the mean over all domains but the focus
-    **{metric.name: metric for metric in PAIRED},
+    **{metric.name: metric for metric in (*PAIRED, *OF_STEPS)},
 }
 
 
@@ -231,9 +251,14 @@ def of_study(study: Mapping[str, Any]) -> Metric:
     return metric_of(study["metric"], study["domains"])
 
 
+def of_weights() -> list[str]:
+    """Metrics of METRICS that say what weights can do."""
+    return [name for name, metric in METRICS.items() if not metric.of_steps]
+
+
 def readings(scores: Scores, scope: Scope) -> dict[str, float]:
-    """Every finite number that can be read, by metric: the domains first."""
-    found = {name: metric_of(name, scope.domains).value(scores, scope) for name in (*scope.domains, *METRICS)}
+    """Every finite number that can be read of what weights can do, by metric: the domains first."""
+    found = {name: metric_of(name, scope.domains).value(scores, scope) for name in (*scope.domains, *of_weights())}
     return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
@@ -242,8 +267,8 @@ def check(settings: Settings) -> None:
     like a metric."""
     domains, focus = settings.data.domains, settings.data.focus
     for domain in domains:
-        if domain in METRICS:
-            allowed = f"other names than those of metrics: {', '.join(METRICS)}"
+        if domain in METRICS or domain.startswith((OF_TASK, OF_PAIRS)):
+            allowed = f"other names than those of metrics: {', '.join(METRICS)}, {OF_TASK}..."
             raise SettingsError(f"data.domains={domain}: must be {allowed}")
     metric = metric_of(settings.study.metric, domains)
     if metric.groups and not metric.groups(Scope(domains, focus)):
@@ -258,8 +283,10 @@ def check(settings: Settings) -> None:
 
 
 def check_judged(settings: Settings) -> None:
-    """Raises SettingsError for a metric of pairs that a run which is judged will not hold."""
+    """Raises SettingsError for a metric of pairs or of spikes that a run which is judged will not hold."""
     name = settings.study.metric
+    if name == "spikes" and settings.monitor.act == "none":
+        raise SettingsError(f"study.metric={name}: must be another with monitor.act=none; it needs {LOOKED_AT}")
     if name.startswith(OF_PAIRS) and name not in _midway(settings):
         what = f"data.pairs={str(settings.data.pairs).lower()} and objective={settings.objective}"
         raise SettingsError(f"study.metric={name}: must be another: a run with {what} does not hold it")

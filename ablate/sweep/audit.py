@@ -25,7 +25,8 @@ from ablate.run.identity import in_words
 from ablate.run.parse import fitted
 from ablate.run.record import Record
 from ablate.run.settings import SettingsError, UserError
-from ablate.sweep.study import Arm, Plan, Run, inherited, within
+from ablate.sweep.contrast import within
+from ablate.sweep.study import Arm, Plan, Run, inherited
 from ablate.sweep.texts import settings_of_text
 from ablate.verdict import items
 from ablate.verdict.evidence import Evidence, under_first

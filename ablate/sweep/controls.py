@@ -33,6 +33,7 @@ from typing import Any
 
 from ablate.run.fields import find
 from ablate.run.identity import difference
+from ablate.run.overrides import check_own
 from ablate.run.parse import unknown_key
 from ablate.run.settings import Settings, SettingsError
 from ablate.sweep.study import Arm, Control, Plan, inherited
@@ -82,6 +83,7 @@ def _positive(plan: Plan, changed: str, compose: Callable[[str, list[str]], Sett
         return []
     if plan.phase != changed:
         return [Control(POSITIVE, base, inherited(plan.before, POSITIVE), seeds=tuple(study.seeds))]
+    check_own("study.controls.positive", study.controls.positive)
     try:
         settings = compose(changed, [multiplied(override, base) for override in study.controls.positive])
     except SettingsError as error:
@@ -102,9 +104,9 @@ def multiplied(override: str, base: Settings) -> str:
         raise SettingsError(unknown_key(key)) from None
     try:
         product = value * float(factor)
-    except (TypeError, ValueError):
+        return f"{key}={round(product) if isinstance(value, int) else product!r}"
+    except (TypeError, ValueError, OverflowError):
         raise SettingsError(f"{override}: must be a number's key, *= and a number; {key} is {value}") from None
-    return f"{key}={round(product) if isinstance(value, int) else product!r}"
 
 
 def _check(changed: dict[str, Any], overrides: list[str], base: Settings) -> None:

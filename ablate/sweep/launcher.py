@@ -19,11 +19,14 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
 from ablate.console.compose import loaded, user_errors
+from ablate.run.fields import SEEDS
 from ablate.run.identity import canonical, difference, digest
+from ablate.run.idle import check_acts
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.sweep import study as studies
 from ablate.sweep.audit import audit, is_of_text, with_text
 from ablate.sweep.composition import Composer
+from ablate.sweep.contrast import is_alike
 from ablate.sweep.controls import with_controls
 from ablate.sweep.phases import cut_alike, phased
 from ablate.sweep.texts import with_corpora
@@ -70,16 +73,26 @@ def plan_of(jobs: list[list[str]], composer: Callable[[list[str]], Settings]) ->
     swept = [key for key, found in values.items() if len(found) > 1 and key != "seed"]
     base = compose(fixed)
     study = dataclasses.replace(base.study, name=base.study.name or f"sweep-{digest([values, canonical(base)])}")
+    for key in swept:
+        if is_alike(key):
+            raise SettingsError(f"{key}: is swept, but all arms have the same {key}")
     if "seed" in values:
         study = dataclasses.replace(study, seeds=[_seed(text) for text in values["seed"]])
     if not swept:
-        return phased(study, composer, fixed)
+        return _heard(phased(study, composer, fixed), fixed)
     if study.arms or study.grid or study.phases:
         raise SettingsError(f"{swept[0]}: a study with arms or phases of its own takes no further parameter but seed")
     points = dict.fromkeys(tuple(o for o in job if o.split("=", 1)[0] in swept) for job in jobs)
     named = {re.sub(r"\\(.)", r"\1", ", ".join(point)): list(point) for point in points}  # without Hydra's escapes
     plan = _plan_of_points(study, base, {name: compose([*fixed, *point]) for name, point in named.items()}, swept)
+    plan = _heard(plan, [*fixed, *(f"{key}={','.join(values[key])}" for key in swept)])
     return with_controls(plan, lambda _, more: compose([*fixed, *named[plan.study.base], *more]))
+
+
+def _heard(plan: studies.Plan, words: list[str]) -> studies.Plan:
+    """The plan, once each word of its command line does something in one arm at least. Raises SettingsError."""
+    check_acts(words, *(arm.settings for one in plan.chain for arm in one.arms))
+    return plan
 
 
 def prepared(plan: studies.Plan) -> studies.Plan:
@@ -112,8 +125,8 @@ def _values(jobs: list[list[str]], key: str) -> list[str]:
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise SettingsError(f"seed={text}: must be a whole number, at least 0")
+    if not text.isdecimal() or int(text) >= SEEDS:
+        raise SettingsError(f"seed={text}: must be a whole number, at least 0 and below 2^63")
     return int(text)
 
 

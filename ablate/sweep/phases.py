@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ablate.data.tokens import cut_by
+from ablate.run.idle import check_acts
+from ablate.run.overrides import check_own
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import NONE, PHASE, teacher_of
 from ablate.scores import metrics
@@ -50,6 +52,8 @@ def phased(study: Study, composer: Callable[[list[str]], Settings], fixed: list[
     for phase in phases:
         earlier = list(phases)[: list(phases).index(phase)]
         arms = {name: compose(phase, more.get(phase, [])) for name, more in named.items()}
+        for name, more in named.items():
+            check_acts(more.get(phase, []), arms[name], of=f"study.arms.{name}: ")
         plan = studies.plan(study, compose(phase, []), arms, phase, plan)
         _check_models(plan)
         _check_teachers(plan, earlier)
@@ -81,6 +85,8 @@ def _until_judged(study: Study) -> ByPhase:
     judge = study.judge or names[-1]
     if judge not in names:
         raise SettingsError(f"study.judge={judge}: must be one of study.phases: {', '.join(names)}")
+    for name, overrides in study.phases.items():
+        check_own(f"study.phases.{name}", overrides)
     return {name: study.phases[name] for name in names[: names.index(judge) + 1]}
 
 
@@ -92,6 +98,9 @@ def _arms(study: Study) -> dict[str, ByPhase]:
         whole = {phase: [o for part in parts for o in part.get(phase, [])] for phase in study.phases or [ONLY]}
         if any(whole.values()):
             found[" ".join(level for level, _ in levels)] = whole
+    for name, by_phase in found.items():
+        for phase, overrides in by_phase.items():
+            check_own(f"study.arms.{name}.{phase}".rstrip("."), overrides)
     return found
 
 

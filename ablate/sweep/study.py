@@ -29,14 +29,15 @@ from ablate.data import promised
 from ablate.data.tokens import NO_TEXT, Corpus
 from ablate.plan import digests
 from ablate.plan.timeline import timeline
-from ablate.run.fields import is_key
-from ablate.run.identity import canonical, difference, digest, key_in_words, record_name
-from ablate.run.parse import unknown_key
+from ablate.run.identity import canonical, digest, record_name
+from ablate.run.monitor import told
 from ablate.run.record import plain, run_record
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import PHASE, TO_COME, Start, parse, teacher_of
 from ablate.run.study_record import StudyRecord
+from ablate.sweep.contrast import changed, check_factor
 from ablate.verdict import history
+from ablate.verdict.evidence import AA, NULL, POSITIVE
 
 PROMISES = 16  # of a run, that its trace is held against
 PROMISED_STEPS = 20_000  # of a longer run only the beginning is worked out
@@ -125,7 +126,8 @@ class Plan:
 
     def _run(self, arm: Arm, seed: int) -> Run:
         where = dataclasses.replace(arm.settings.where, arm=arm.name)
-        settings = dataclasses.replace(arm.settings, seed=seed, where=where, study=self.study)
+        monitor = told(arm.settings.monitor, self.study.skips.get(seed, []))
+        settings = dataclasses.replace(arm.settings, seed=seed, where=where, study=self.study, monitor=monitor)
         if not self.before:
             id = record_name(settings, arm.corpus.fingerprint)
             return Run(arm.name, seed, settings, id, arm.corpus, self.phase)
@@ -189,15 +191,15 @@ def _is_known(start: str) -> bool:
 
 def plan(study: Study, base: Settings, arms: dict[str, Settings], phase: str = "", before: Plan | None = None) -> Plan:
     """Audit the arms against the base. Raises SettingsError naming the first arm and all keys outside the factor."""
-    for key in study.factor:
-        if not is_key(Settings, key):
-            raise SettingsError(f"study.factor={unknown_key(key)}")
+    check_factor(study.factor)
     if study.base in arms:
         raise SettingsError(f"study.arms.{study.base}: is the name of the base; call the arm something else")
+    if taken := [name for name in (study.base, *arms) if name in (NULL, AA, POSITIVE)]:
+        raise SettingsError(f"study.arms.{taken[0]}: is the name of a control; call the arm something else")
     audited = [Arm(study.base, base, {})]
     for name, settings in arms.items():
-        changed = _audit(study, f"{name}.{phase}".rstrip("."), base, settings)
-        audited.append(Arm(name, settings, inherited(before, name) | changed))
+        differs = changed(study, f"{name}.{phase}".rstrip("."), base, settings)
+        audited.append(Arm(name, settings, inherited(before, name) | differs))
     return Plan(study, audited, phase=phase, before=before)
 
 
@@ -277,9 +279,9 @@ def promises(plan: Plan) -> dict[str, dict[str, dict[str, str]]]:
 
 
 def _declared(study: Study) -> dict[str, Any]:
-    """All that was declared; of phases nothing where there are none, as before there could be."""
-    declared = dataclasses.asdict(study)
-    return {key: value for key, value in declared.items() if study.phases or key not in ("phases", "judge")}
+    """All that was declared; of phases and skips nothing where there are none, as before there could be."""
+    unsaid = (["phases", "judge"] if not study.phases else []) + (["skips"] if not study.skips else [])
+    return {key: value for key, value in dataclasses.asdict(study).items() if key not in unsaid}
 
 
 def _tasks(plan: Plan) -> dict[str, Any]:
@@ -326,23 +328,3 @@ def _what(arm: Arm) -> list[Any]:
 
 def _plain(difference: dict[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
     return {key: list(values) for key, values in difference.items()}
-
-
-def _audit(study: Study, name: str, base: Settings, arm: Settings) -> dict[str, tuple[Any, Any]]:
-    changed = difference(base, arm)
-    where_a, where_b = dataclasses.asdict(base.where), dataclasses.asdict(arm.where)
-    outside = [key for key in changed if not any(within(key, factor) for factor in study.factor)]
-    outside += ["evaluate"] * (base.evaluate != arm.evaluate)
-    outside += [f"where.{key}" for key in where_a if where_a[key] != where_b[key]]
-    if outside:
-        keys = "; ".join(f"{key_in_words(key)}{_change(changed, key)}" for key in outside)
-        raise SettingsError(f"study.arms.{name}: differs outside the factor {study.factor}: {keys}")
-    return changed
-
-
-def within(key: str, factor: str) -> bool:
-    return key == factor or key.startswith((factor + ".", factor + "@"))
-
-
-def _change(changed: dict[str, tuple[Any, Any]], key: str) -> str:
-    return " ({} -> {})".format(*changed[key]) if key in changed else ""

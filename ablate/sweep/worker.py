@@ -20,7 +20,7 @@ from ablate.fit import parts
 from ablate.fit.asking import asks_of, unanswered
 from ablate.run import failures
 from ablate.run.failures import CLAIMED, Claimed, noting
-from ablate.run.files import make_folder
+from ablate.run.files import make_own
 from ablate.run.identity import record_name
 from ablate.run.processes import stop_with_parent
 from ablate.run.record import Record, run_record
@@ -78,7 +78,7 @@ def alone(settings: Settings) -> Task:
 
 def train(task: Task) -> dict[str, Any]:
     """Train one run in this process, or look up its result when it is done. The record says why a run failed."""
-    record, outputs = task.record, task.settings.where.outputs
+    record = task.record
     set_aside_damaged(record)
     if record.done:
         _ask(task)
@@ -87,15 +87,20 @@ def train(task: Task) -> dict[str, Any]:
     with noting(record):
         corpus = opened(task.corpus)
         with claim(record, _leaves(task)):
-            # the one place where a sweep meets torch and Lightning, which take seconds to import
-            train_run = importlib.import_module("ablate.fit.run").train_run
-            ways = task.ways
-            chosen = ways if isinstance(ways, Growth) else growth_deleting_damaged(outputs, ways, task.until)
-            if chosen.start:
-                chosen.start.touch()  # from now on nobody clears it away before it is read
-            result = train_run(task.settings, corpus, record, chosen)
+            # who had the claim until now may have come to the end
+            result = record.result() or _train_claimed(task, corpus)
     _ask(task)
     return result
+
+
+def _train_claimed(task: Task, corpus: Corpus) -> dict[str, Any]:
+    # the one place where a sweep meets torch and Lightning, which take seconds to import
+    train_run = importlib.import_module("ablate.fit.run").train_run
+    ways, outputs = task.ways, task.settings.where.outputs
+    chosen = ways if isinstance(ways, Growth) else growth_deleting_damaged(outputs, ways, task.until)
+    if chosen.start:
+        chosen.start.touch()  # from now on nobody clears it away before it is read
+    return train_run(task.settings, corpus, task.record, chosen)
 
 
 def set_aside_damaged(record: Record) -> None:
@@ -162,7 +167,7 @@ def _leaves(task: Task) -> set[str]:
 
 def _log_to(folder: Path) -> None:
     """Send everything that is written to the terminal to the run's log instead."""
-    make_folder(folder)
+    make_own(folder)
     log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)

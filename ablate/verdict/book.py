@@ -33,7 +33,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import yaml
 
-from ablate.run.files import make_folder, read_rows, write_atomically
+from ablate.run.files import make_folder, read_rows, write_atomically, writing
 from ablate.run.parse import from_plain
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError, Where
@@ -43,11 +43,11 @@ from ablate.verdict.evidence import Evidence, Run
 
 OF_STEP = ("lr", "weight_decay", "length")  # what an evaluation's row says of the step before it
 TABLES = {"runs": "runs.csv", "evaluations": "evaluations.csv.gz"}
-LISTS = ["validation"]  # of a result: numbers of each row of held-out text
+LISTS = ("validation.", "skipped.windows")  # beginnings of names in a result: lists of numbers
 ENVIRONMENTS, TRACES, SCORES = "environments.json", "traces.jsonl.gz", "scores"
 CONFIG, CONFIGURATIONS, RESCORED = "config.yaml", "configurations.jsonl", "rescored.jsonl"
 AS_THEY_ARE = ("ledger.jsonl", "prior.json", "plans.json", "noise.json")
-ROWS = ("trace", "kept", "sample")  # of the metrics, as they are
+ROWS = ("trace", "kept", "sample", "spike")  # of the metrics, as they are
 DIGESTS = ("weights_sha256", "grown_from.trunk")  # hexadecimal: may have no letter
 
 
@@ -185,7 +185,8 @@ def keep(evidence: Evidence, folder: Path) -> None:
     for name, found in (("runs", runs), ("evaluations", rows)):
         # the time of writing would make equal tables different files
         how: Any = {"method": "gzip", "mtime": 0} if TABLES[name].endswith("gz") else None
-        pd.json_normalize(found).convert_dtypes().to_csv(folder / TABLES[name], index=False, compression=how)
+        with writing(folder / TABLES[name]):
+            pd.json_normalize(found).convert_dtypes().to_csv(folder / TABLES[name], index=False, compression=how)
     write_atomically(folder / ENVIRONMENTS, json.dumps(machines, indent=1) + "\n")
     for name in AS_THEY_ARE:
         if (path := evidence.study.folder / name).exists() and evidence.study.folder != folder:
@@ -198,7 +199,7 @@ def keep(evidence: Evidence, folder: Path) -> None:
     texts = [json.dumps({key: value for key, value in row.items() if key != "basis"}) + "\n" for row in again]
     write_atomically(folder / RESCORED, "".join(texts))
     lines = [json.dumps(_trace(run)) + "\n" for run in _all_runs(evidence) if run.record.starts()]
-    (folder / TRACES).write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
+    write_atomically(folder / TRACES, gzip.compress("".join(lines).encode(), mtime=0))
 
 
 def _all_runs(evidence: Evidence) -> list[Run]:
@@ -269,5 +270,5 @@ def _deep(row: Mapping[Any, Any]) -> dict[str, Any]:
         place = found
         for group in groups:
             place = place.setdefault(group, {})
-        place[last] = json.loads(value) if groups[:1] == LISTS else value
+        place[last] = json.loads(value) if name.startswith(LISTS) else value
     return found

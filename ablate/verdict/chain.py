@@ -22,7 +22,7 @@ import numpy as np
 from ablate.run.record import Record
 from ablate.run.settings import UserError
 from ablate.scores import readings
-from ablate.scores.metrics import METRICS, Metric, Scope, Scores, metric_of, names_of_tasks, scope_of
+from ablate.scores.metrics import Metric, Scope, Scores, metric_of, names_of_tasks, of_weights, scope_of
 from ablate.verdict import compare
 from ablate.verdict.compare import Verdict
 from ablate.verdict.evidence import Evidence, Run, contaminated, run_of, same_weights
@@ -117,7 +117,7 @@ class Chain:
         """Those that some run holds, the declared one first, then domains."""
         domains = [domain for phase in self.phases for domain in phase.scope.domains]
         tasks = names_of_tasks(self.phases[-1].scope)
-        names = dict.fromkeys([self.first, *domains, *METRICS, *tasks])
+        names = dict.fromkeys([self.first, *domains, *of_weights(), *tasks])
         ends = [(phase, run) for phase in self.phases for arm in self.arms for run in phase.runs[arm].values()]
         return [name for name in names if any(phase.value(run, name) is not None for phase, run in ends)]
 

@@ -32,7 +32,7 @@ import numpy as np
 
 from ablate.run.ledger import Row
 from ablate.scores.metrics import Metric
-from ablate.verdict import history, items, registry
+from ablate.verdict import history, items, registry, skips
 from ablate.verdict.evidence import Evidence
 from ablate.verdict.registry import Known, Past
 from ablate.verdict.statistics.looks import Noise
@@ -163,7 +163,7 @@ def _verdict(
         family=family,
         margin=evidence.declaration["margin"],
         confidence=evidence.confidence,
-        notes=tuple(_notes(evidence, arm, differences, effect)),
+        notes=tuple(filter(None, [*_notes(evidence, arm, differences, effect), skips.note(evidence, arm)])),
         provisional=not (evidence.stopped(arm) or all(run.done for run in runs)),
     )
 

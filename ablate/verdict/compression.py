@@ -20,6 +20,7 @@ from ablate.verdict.compare import Verdict
 from ablate.verdict.evidence import Evidence, Run
 from ablate.verdict.passages import Passages, of_rows
 
+Measured = Mapping[str, list[dict[str, Any]]]  # weights_sha256 -> what `ablate speed` found
 FLOAT32 = 4  # bytes of a parameter, as runs save them
 
 
@@ -84,31 +85,32 @@ def smaller(evidence: Evidence, verdicts: Sequence[Verdict]) -> list[Smaller]:
     if not any("compressed" in run.result for found in runs.values() for run in found) or not runs[evidence.base]:
         return []
     base = fmean(map(_bytes, runs[evidence.base]))
-    return [_smaller(arm, found, known.get(arm), base) for arm, found in runs.items()]
+    measured = speeds.by_weights(runs[evidence.base][0].record.folder.parents[1])
+    return [_smaller(arm, found, known.get(arm), base, measured) for arm, found in runs.items()]
 
 
-def _smaller(arm: str, runs: Sequence[Run], verdict: Verdict | None, base: float) -> Smaller:
+def _smaller(arm: str, runs: Sequence[Run], verdict: Verdict | None, base: float, measured: Measured) -> Smaller:
     size = fmean(map(_bytes, runs))
     bits = fmean(run.result["compressed"]["bits"] if "compressed" in run.result else 8 * FLOAT32 for run in runs)
     by_seed = [forms(run.result) for run in runs]
     mixed = {name: [one.get(name, "") for one in by_seed] for name in by_seed[0]}
-    return Smaller(arm, _recipe(runs[0]), size, bits, size / base, verdict, mixed, _speeds(runs))
+    return Smaller(arm, _recipe(runs[0]), size, bits, size / base, verdict, mixed, _speeds(runs, measured))
 
 
-def _speeds(runs: Sequence[Run]) -> list[Speed]:
-    """One of each program: seeds are equally quick."""
-    found: dict[str, Speed] = {}
+def _speeds(runs: Sequence[Run], measured: Measured) -> list[Speed]:
+    """One of each program, by the smallest type that holds the arm's numbers: seeds are equally quick."""
+    found: dict[str, tuple[int, Speed]] = {}
     for run in runs:
-        outputs, compressed = run.record.folder.parents[1], "compressed" in run.result
-        for one in speeds.of_weights(outputs, run.result.get("weights_sha256", "")):
+        compressed = "compressed" in run.result
+        for one in measured.get(run.result.get("weights_sha256", ""), []):
             for side in one["sides"]:
-                beside = speeds.original(one, side["runtime"])
-                if side["own"] if compressed else side is beside:
+                name, beside = side["runtime"], speeds.original(one, side["runtime"])
+                own = side["own"] if compressed else side is beside
+                if own and (name not in found or side["bytes"] < found[name][0]):
                     words = speeds.words(side, beside) if compressed else ""
                     prompt, decode = speeds.medians(side)
-                    told = Speed(side["runtime"], prompt, decode, speeds.joules(side), words)
-                    found.setdefault(side["runtime"], told)
-    return list(found.values())
+                    found[name] = (side["bytes"], Speed(name, prompt, decode, speeds.joules(side), words))
+    return [speed for _, speed in found.values()]
 
 
 def _bytes(run: Run) -> float:

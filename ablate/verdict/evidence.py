@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.run.identity import in_words
-from ablate.run.record import Record
+from ablate.run.record import Lost, Record
 from ablate.run.study_record import StudyRecord
 from ablate.scores import answers
 from ablate.scores.metrics import METRICS, Metric, Scope, Scores, metric_of, of_study
@@ -268,7 +268,7 @@ def run_of(arm: str, seed: int, record: Record, scope: Scope) -> Run:
     """A run with what became of it; one that is damaged is told, and withholds nothing but itself."""
     if what := record.damage():
         again = "the command that trains the study trains it again"
-        return Run(arm, seed, record, "damaged", f"{what}; {again}", {})
+        return Run(arm, seed, Lost(record.folder), "damaged", f"{what}; {again}", {})
     if result := record.result():
         outcome, reason = result["outcome"], result.get("reason")
         loss = METRICS["micro"].value(result, scope)  # of all text, so that no domain is left out

@@ -32,8 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from ablate.run.ledger import now
+from ablate.run.settings import UserError
 from ablate.run.study_record import StudyRecord, study_record
-from ablate.scores.metrics import OF_TASK, Scores, metric_of, readings
+from ablate.scores.metrics import METRICS, OF_TASK, Scores, metric_of, readings
 from ablate.verdict.evidence import Evidence, Run, recall
 from ablate.verdict.spread import Gain, Pairs, of_pairs
 from ablate.verdict.statistics import moderated
@@ -178,12 +179,15 @@ def _kept(folder: Path) -> list[StudyRecord]:
 
 
 def _of(records: Iterable[StudyRecord], focus: str | None, leave_out: str) -> tuple[Past, ...]:
-    """Each run once, though a study may be recorded and in the book too."""
+    """Each run once, though a study may be recorded and in the book too. A study that cannot be read is told."""
     found: dict[frozenset[str], Past] = {}
     for study in records:
-        if study.read()["name"] != leave_out:
-            evidence = recall(study)
-            found = {one.ids: one for one in arms_of(evidence if focus is None else evidence.with_focus(focus))} | found
+        try:
+            if study.read()["name"] != leave_out:
+                seen = recall(study)
+                found = {one.ids: one for one in arms_of(seen if focus is None else seen.with_focus(focus))} | found
+        except UserError as error:
+            print(f"tells nothing of the noise: {error}", flush=True)
     return tuple(found.values())
 
 
@@ -214,9 +218,9 @@ def _past(evidence: Evidence, arm: str) -> Past:
 
 
 def _values(evidence: Evidence, run: Run) -> dict[str, float]:
-    """What the registry keeps of a run: all that its result says, and the study's metric if that is of a task."""
+    """What the registry keeps of a run: all that its weights can do, and the study's metric whatever that is."""
     metric, known = evidence.declaration["metric"], readings(run.result, evidence.scope)
-    value = evidence.value(run.result, metric) if metric.startswith(OF_TASK) else None
+    value = evidence.value(run.result, metric) if metric.startswith(OF_TASK) or metric in METRICS else None
     return known if value is None else known | {metric: value}
 
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
 
+from ablate.console.compose import combinations
 from ablate.sweep.launcher import StudyLauncher as Base
 
 
@@ -18,6 +20,10 @@ ConfigStore.instance().store(group="hydra/launcher", name="study", node=NODE, pr
 
 class StudySweeper(BasicSweeper):
     """`hydra/sweeper: study`: Hydra's own, without composing every combination before the launcher does."""
+
+    @staticmethod
+    def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
+        return [combinations(overrides)]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         pass

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 import pytest
 
-from ablate import prepare
+from ablate import prepare, train
 from ablate.console import compose
 from ablate.console.words import SettingsParser
 from ablate.run.identity import difference
@@ -59,16 +59,33 @@ def test_a_folder_that_is_not_there(own):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("hydra/sweeper=nope", r"hydra/sweeper=nope: no such choice; there are basic, .*study"),
-        ("hydra/launcher=nope", r"hydra/launcher=nope: no such choice; there are basic, .*study"),
-        ("hydra/sweeper=optuna", r"comes with pip install 'ablate\[optuna\]'"),
         ("seed=0,1", r"seed=0,1: with -m every value is tried; one value that is a list is seed=\[0,1\]"),
+        ("optimizer=null", r"optimizer=null: must be the name of a choice; there are adamw, "),
+        ("optimizer=[]", r"optimizer=\[\]: must be the name of a choice; there are adamw, "),
+        ("recipe=null", r"recipe=null: must be the name of a choice; there are davinci, "),
+        ("+system=null", r"\+system=null: must be the name of a choice; there are davinci, "),
         ("size=4", r"size=4: must be the name of a choice; there are davinci, "),
     ],
 )
 def test_a_wrong_choice_names_those_there_are(word, message):
     with pytest.raises(UserError, match=message):
         composed(word)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("hydra/sweeper=nope", r"hydra/sweeper=nope: no such choice; there are basic, .*study"),
+        ("hydra/launcher=nope", r"hydra/launcher=nope: no such choice; there are basic, .*study"),
+        ("hydra/sweeper=optuna", r"comes with pip install 'ablate\[optuna\]'"),
+        ("tokens=range(0,100000000)", r"tokens: must have at most 10,000 combinations"),
+        ("tokens=4096,8192,4096", r"tokens=4096: is swept twice"),
+        ("optimizer.lr=glob(*)", r"optimizer.lr=glob\(\*\): has no value to try"),
+    ],
+)
+def test_a_wrong_word_of_a_multirun(word, message):
+    with pytest.raises(UserError, match=message):
+        compose.multiple(line(word), print)
 
 
 def test_the_folder_of_the_records_is_a_setting():
@@ -110,3 +127,13 @@ def test_preparing_a_whole_study_trains_nothing(outputs, capsys):
     shown = capsys.readouterr().out
     assert shown.count("bytes a token") == 1
     assert {"runs", "studies"}.isdisjoint(path.name for path in outputs.iterdir())
+
+
+@pytest.mark.parametrize("word", ["schedule.shape=nope", "objective=nope", "model.pattern=Z", "model.pattern="])
+def test_the_plan_of_a_run_refuses_what_the_run_would(word, capsys):
+    with pytest.raises(SystemExit):
+        train.main(["where.dry_run=true", word])
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {word.partition('=')[0]}=")
+    assert ": must be " in said
+    assert said.count("\n") == 1

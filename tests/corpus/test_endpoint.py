@@ -14,7 +14,7 @@ from teaching import failed, prepare, said, serving, slowly, teacher, text_of
 
 from ablate.corpus import endpoint, exchange
 from ablate.corpus.endpoint import Endpoint
-from ablate.corpus.replies import Replies, Reply
+from ablate.corpus.replies import Reply
 from ablate.run.settings import SettingsError, UserError
 
 SECRET = "sk-very-secret-0123456789"
@@ -269,22 +269,6 @@ def test_a_job_that_is_asked_to_stop_keeps_replies_under_way(tmp_path, number):
         assert requests < len(TEXTS)
         assert [reply.text for reply in ask(of, TEXTS)] == REPLIES
         assert server.requests == len(TEXTS)
-
-
-def test_the_lease_of_a_dead_process_is_void_and_that_of_a_live_one_holds(tmp_path):
-    path = tmp_path / "replies.sqlite"
-    process = multiprocessing.get_context("fork").Process(target=lambda: Replies(path).claim(b"dead", 9, 1000))
-    process.start()
-    process.join()
-    with Replies(path) as one, Replies(path) as other:
-        assert one.claim(b"dead", 9, 1000).granted
-        assert other.claim(b"dead", 9, 1000) == (None, False)
-        assert other.claim(b"late", 9, -1).granted  # its time is over
-        assert one.claim(b"late", 9, 1000).granted
-        assert one.claim(b"third", 2, 1000) == (None, False)  # as many as may be are asked for
-        one.keep(b"dead", "wise", Reply("here", requests=2, estimated=True))
-        assert other.claim(b"dead", 9, 1000).reply == Reply("here", requests=2, estimated=True)
-        assert one.claim(b"third", 2, 1000).granted
 
 
 def test_a_cache_that_is_none_is_one_line(tmp_path):

@@ -1,6 +1,7 @@
 """What lies below a domain's folder is read, is no text, or is an error: nothing is passed over in silence."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,23 @@ def test_names_of_other_encodings(tmp_path):
     (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("x")
     [name] = names(tmp_path)
     assert name == r"caf\xe9.txt"
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def bound(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
+@pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, "pipe"), (device, "device"), (bound, "socket")])
+def test_what_a_reader_would_wait_for_is_refused(tmp_path, monkeypatch, make, kind):
+    put(tmp_path, "a.jsonl")
+    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+    make(Path("b.jsonl"))
+    with pytest.raises(UserError, match=rf"b\.jsonl: is a {kind}, not a file"):
+        listed(tmp_path, "web")
+    Path("b.jsonl").rename(".b.jsonl")
+    assert names(tmp_path) == ["a.jsonl"]

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -364,7 +365,8 @@ def test_other_manifest_is_told_by_what_differs(corpora, tmp_path, capsys):
         assert f"manifest.json differs in {message}" in capsys.readouterr().out
     for damaged in (b"{", b"{}", b"[]", b"null", b"\xff\xfe"):
         path.write_bytes(damaged)
-        assert "manifest.json cannot be read" in mended(small_data(corpora), tmp_path, capsys)
+        said = mended(small_data(corpora), tmp_path, capsys)
+        assert said.startswith(("manifest.json cannot be read", "manifest.json: damaged, it lacks fingerprint"))
     path.unlink()
     assert "manifest.json: No such file" in mended(small_data(corpora), tmp_path, capsys)
 
@@ -377,6 +379,13 @@ def test_an_edited_manifest_is_not_believed(corpora, tmp_path, capsys, key, valu
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     wanted = "manifest.json is not what was written: its sha256 is another"
     assert mended(small_data(corpora), tmp_path, capsys) == wanted
+
+
+def test_a_tokenizer_that_is_none_is_one_line(corpora, tmp_path):
+    corpus = prepare(small_data(corpora), tmp_path)
+    (corpus.folder / "tokenizer.json").write_text('{"model": ')
+    with pytest.raises(UserError, match=r"tokenizer\.json cannot be read"):
+        corpus.tokenizer()
 
 
 def test_a_damaged_folder_is_no_matter_to_its_neighbours(corpora, tmp_path):
@@ -397,15 +406,14 @@ def test_damaged_notes_of_what_was_verified_are_made_anew(corpora, tmp_path, dam
 
 
 def test_two_at_once(start, corpora, tmp_path):
-    """The first is held up by a pipe in the middle of its reading, so that the second has to wait for it."""
-    pipe = corpora / "told" / "slow.jsonl"
-    os.mkfifo(pipe)
+    """The first is held up in the middle of its reading, so that the second has to wait for it."""
     data = small_data(corpora)
     first = start(data, tmp_path)
     read_until(first, "reading told")
+    first.send_signal(signal.SIGSTOP)
     second = start(data, tmp_path)
     read_until(second, "waiting for another run")
-    pipe.write_text('{"text": "at last", "source": "pipe"}\n')
+    first.send_signal(signal.SIGCONT)
     prints = [process.communicate(timeout=60)[0].split() for process in (first, second)]
     assert prints[0][-1] == prints[1][-1]
     assert "tokenising" in prints[0]
@@ -413,8 +421,6 @@ def test_two_at_once(start, corpora, tmp_path):
 
 
 def test_killed_while_reading(start, corpora, tmp_path):
-    pipe = corpora / "told" / "slow.jsonl"
-    os.mkfifo(pipe)
     process = start(small_data(corpora), tmp_path)
     read_until(process, "reading told")
     process.kill()
@@ -422,7 +428,6 @@ def test_killed_while_reading(start, corpora, tmp_path):
     left = [path.name for path in (tmp_path / "data").iterdir() if path.is_dir()]
     assert len(left) == 1
     assert left[0].endswith(".part")
-    pipe.unlink()
     assert intact(prepare(small_data(corpora), tmp_path))
 
 

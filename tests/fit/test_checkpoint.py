@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from runs import elsewhere, interrupt, record_of, train_run
 
+from ablate.fit import checkpoint
 from ablate.run import checkpoints
 from ablate.run.record import Record
-from ablate.run.settings import Settings
+from ablate.run.settings import Settings, UserError
 
 
 def flipped(path: Path, place: float = 0.7, bit: int = 3) -> None:
@@ -101,3 +103,9 @@ def test_any_bit_of_a_checkpoint_counts(stopped, name, place):
         assert checkpoints.wrong(last), bit
         (last / name).write_bytes(whole)
     assert checkpoints.wrong(last) is None
+
+
+def test_weights_of_another_model_are_one_line():
+    with pytest.raises(UserError, match=r"not of these settings: .* size mismatch") as stop:
+        checkpoint.put(torch.nn.Linear(2, 3), torch.nn.Linear(3, 3).state_dict())
+    assert "\n" not in str(stop.value)

@@ -12,7 +12,7 @@ from runs import KINDS, Interruption, elsewhere, interrupt, record_of, train_run
 
 from ablate.fit.clipping import build
 from ablate.fit.module import Pretraining
-from ablate.fit.monitor import LOSS, NORM, Monitor
+from ablate.fit.monitor import LOSS, NORM, OF_DOMAINS, Monitor
 from ablate.fit.spikes import Spikes
 from ablate.run.monitor import spelled
 from ablate.run.optimizer import AdaGC, Optimizer, ZClip
@@ -215,6 +215,33 @@ def test_a_fall_is_no_spike_and_a_rise_is(tiny):
     assert huge.spike
 
 
+def test_a_norm_alone_is_borne_out_by_how_far_it_lies_above_all_others(tiny):
+    """Norms have heavy tails: a hundred steps in a million are six times the usual, and nothing is wrong with them."""
+    rng = np.random.default_rng(0)
+    monitor = monitor_of(tiny)
+    fed(monitor, rng.normal(3, 0.05, 100), np.exp(rng.normal(0, 0.25, 100)))
+    [tail, huge] = fed(monitor, [3.0, 3.0], [7.0, 20.0], take=False)
+    assert 6 < tail.z_F[NORM] < 9 < huge.z_F[NORM]
+    assert (tail.spike, huge.spike) == (False, True)
+
+
+def test_one_row_of_a_rare_domain_is_compared_with_those_of_its_domain(tiny):
+    """Rows of one domain are all alike; those of the other are not, and come in one step of eight."""
+    rng = np.random.default_rng(0)
+    monitor, sums, steps = monitor_of(tiny), {0: (2.0, 0.02), 1: (3.0, 0.5)}, []
+    for step in range(1600):
+        mean, spread = sums[domain := int(step % 8 == 0)]
+        step_D2 = np.zeros((3, 2))
+        step_D2[domain] = 64 * rng.normal(mean, spread), 64
+        steps.append(monitor.look((0.0, 64.0, 1.0), step_D2, float(np.exp(rng.normal(0, 0.1)))))
+        monitor.take_in(steps[-1])
+    rare = [look.z_F for look in steps[::8] if look.z_F[OF_DOMAINS + 1]]  # of which there were enough before
+    assert len(rare) > 8
+    assert all(z_F[LOSS] <= max(z_F[OF_DOMAINS + 1], 0.0) for z_F in rare)
+    step_D2 = np.array([[0.0, 0.0], [64 * 12.0, 64.0], [0.0, 0.0]])
+    assert monitor.look((0.0, 64.0, 1.0), step_D2, 1.0).spike
+
+
 def test_what_a_bad_rate_has_done_adds_up_over_steps(tiny):
     """Each step alone would pass."""
     rng = np.random.default_rng(0)
@@ -317,7 +344,7 @@ def test_a_step_that_is_not_taken_leaves_nothing_in_a_clipping():
     assert by.kept == {}
 
 
-@pytest.mark.parametrize("changes", [{"monitor": {"act": "skip"}}, {"optimizer": {"clipping": "zclip"}}])
+@pytest.mark.parametrize("changes", [{"monitor": {"act": "skip", "least": 8}}, {"optimizer": {"clipping": "zclip"}}])
 def test_what_steps_by_itself_is_refused(tiny, changes):
     with pytest.raises(SettingsError, match=r"none with where.strategy=zero2|norm with where.strategy=zero2"):
         tiny(**changes, where={"strategy": "zero2", "devices": 2})

@@ -1,6 +1,8 @@
 """Sides take turns, and each program reads and writes what it is asked to."""
 
+import io
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from ablate.interchange.contract import Leaving
 from ablate.interchange.onnx_network import graph_of
 from ablate.interchange.programs import Asked, LeftOut, Onnx, Side, Torch
 from ablate.model.language import build
-from ablate.run.settings import Mamba, Model, Settings, Size
+from ablate.run.settings import Mamba, Model, Settings, Size, UserError
 
 ASKED = Asked(prompt=12, decode=5, threads=1)
 HYBRID = Model(pattern="MA", mamba=Mamba(state=8, head_width=8, chunk=8))
@@ -150,3 +152,16 @@ def test_own_are_the_numbers_that_were_scored(recipe, onnx_has, llama_has, tmp_p
     leaving = Leaving(language, smaller(language, recipe), 32, 0, tmp_path, Settings())
     assert programs._own(leaving, "onnx", programs.BITS["int4"]) is onnx_has
     assert programs._own(leaving, "llama.cpp", programs.BITS["q4_0"]) is llama_has
+
+
+def test_a_text_longer_than_the_rows_of_the_run_is_one_line():
+    llama = object.__new__(programs.Llama)
+    llama.tokens, llama.asked, llama.server = (
+        [1] * 128,
+        Asked(128, 64, 1),
+        SimpleNamespace(listening_address="http://x"),
+    )
+    # pyrefly: ignore[bad-assignment]
+    llama.open = lambda _: io.BytesIO(b'{"tokens_predicted": 1, "timings": {}}')
+    with pytest.raises(UserError, match=r"--decode 64: .* llama\.cpp wrote 1 of 64"):
+        llama.write()

@@ -146,10 +146,12 @@ def test_speeds_are_of_programs_that_compute_with_its_own_numbers(study):
     outputs = study.folder.parents[1]
     verdicts = trust.conclude(evidence).verdicts
     run, base = (next(iter(evidence.finished(arm).values())).result["weights_sha256"] for arm in ("int4", "base"))
-    usual = {"runtime": "onnx", "type": "fp32", "own": False, "prompt": [5000.0, 5000.0], "decode": [400.0, 400.0]}
-    side = usual | {"type": "int4", "own": True, "prompt": [7300.0, 7310.0], "decode": [390.0, 412.0], "joules": None}
+    usual = {"runtime": "onnx", "type": "fp32", "bytes": 4, "own": False}
+    usual |= {"prompt": [5000.0, 5000.0], "decode": [400.0, 400.0]}
+    larger = usual | {"type": "int8", "own": True, "bytes": 2, "joules": None}  # it holds the arm's numbers too
+    side = larger | {"type": "int4", "bytes": 1, "prompt": [7300.0, 7310.0], "decode": [390.0, 412.0]}
     other = usual | {"type": "int8", "prompt": [9000.0, 9000.0], "joules": None}  # of other numbers than the arm's
-    sides = [usual | {"joules": [0.5, 0.7]}, other, side]
+    sides = [usual | {"joules": [0.5, 0.7]}, other, larger, side]
     folder = outputs / "speed"
     folder.mkdir()
     for name, weights in (("a", run), ("b", base)):

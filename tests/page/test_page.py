@@ -1,14 +1,19 @@
 import csv
 import dataclasses
+import errno
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from ablate.page import page
 from ablate.page.facts import facts
+from ablate.run import files
+from ablate.run.settings import UserError
 from ablate.run.study_record import StudyRecord
 from ablate.verdict import card
 from ablate.verdict.compare import verdicts
@@ -224,3 +229,28 @@ def test_what_runs_wrote_is_shown_as_text(tmp_path):
     assert HOSTILE not in html
     assert "&lt;script&gt;alert(1)" in html
     assert f"seed {QUICK.seeds[0]}, steps 10 and 30" in html
+
+
+def test_a_picture_that_a_full_disk_cannot_hold_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "sync", full)
+    with pytest.raises(UserError, match=r"cannot write .*forest\.png: No space left on device"):
+        page._pictures({"forest": Figure}, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["qa_20", "base"])
+def test_an_arm_that_diverges_before_its_first_evaluation_is_told_on_a_whole_page(tmp_path, lost):
+    seeds = (0, 1)
+    study = write(tmp_path, World(seeds=seeds, evaluations=6, outcomes={(lost, seed): "diverged" for seed in seeds}))
+    for run in read(study).by_arm[lost].values():
+        (run.record.folder / "metrics.jsonl").write_text("")
+        nothing = {"step": 1, "tokens": 512, "reason": "the gradient norm is nan at step 1"}
+        files.write_json(run.record.folder / "result.json", {**(run.record.result() or {}), **nothing})
+    text = page.write(study).read_text()
+    assert "2 of 2 diverged" in text
+    assert "the gradient norm is nan at step 1" in text
+
+
+def full(path: Path) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

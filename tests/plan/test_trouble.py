@@ -5,8 +5,10 @@ import pytest
 from runs import record_of, train_run
 
 from ablate.data.batches import Steps, training_spans
+from ablate.data.promised import rows
 from ablate.data.tokens import opened
 from ablate.plan import trouble
+from ablate.plan.digests import START, link, of_rows
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
 from ablate.sweep.worker import alone
@@ -51,3 +53,15 @@ def test_the_rate_is_planned_and_realised(tiny):
     assert (planted / clean).round(12).tolist() == [30.0 if step in (5, 6) else 1.0 for step in range(20)]
     train_run(settings)
     assert [row["lr"] for row in record_of(settings).rows("train")] == planted.tolist()
+
+
+@pytest.mark.parametrize("domain", ["", "code"])
+def test_spoilt_rows_are_promised_as_they_are_read(tiny, domain):
+    """A study of trouble was once void: its rows were not those of the plan."""
+    settings = tiny(trouble=PLANTED | {"kind": "noise", "domain": domain})
+    steps, head = steps_of(settings), START
+    promised = rows(timeline(settings), opened(alone(settings).corpus), range(1, 9))
+    for step in range(8):
+        batch = steps[step]
+        head = link(head, of_rows(*(part.numpy() for part in (batch.domain_B, batch.tokens_BL, batch.targets_BL))))
+        assert promised[step + 1] == head

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import DECLARATION, RESULT, ROW
 
 from ablate.run import machine, whole
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.optimizer import Optimizer
 from ablate.run.record import Record, run_record
 from ablate.run.settings import Mixture, Schedule, Settings, Stage, Study, UserError
-from ablate.run.study_record import DECLARED, StudyRecord, study_record
+from ablate.run.study_record import StudyRecord, study_record
 
 
 @pytest.fixture
@@ -50,10 +51,11 @@ def refused(*parts: object):
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-rates = st.floats(0, 1e3, exclude_min=True, allow_subnormal=False)
+named = texts.filter(lambda name: name.isprintable() and name.strip() == name != "")
+rates = st.floats(1e-9, 1e3)
 
 
-@given(question=texts, arms=st.dictionaries(texts, st.lists(texts, max_size=2), max_size=2), lr=rates, weight=rates)
+@given(question=texts, arms=st.dictionaries(named, st.lists(texts, max_size=2), max_size=2), lr=rates, weight=rates)
 def test_settings_come_back_as_they_were(tmp_path_factory, question, arms, lr, weight):
     settings = Settings(
         optimizer=Optimizer(lr=lr, betas=(0.0, 0.5)),
@@ -75,19 +77,19 @@ def test_text_that_reads_like_something_else_comes_back(record, text):
 def test_result_is_what_makes_a_run_done(record):
     assert not record.done
     begin(record)
-    record.append("train", step=0, tokens=0)
+    record.append("train", step=0, **ROW)
     record.fail("crashed", "out of memory")
     assert not record.done
     assert record.result() is None
     assert record.failure() == {"outcome": "crashed", "reason": "out of memory"}
-    record.finish({"outcome": "finished", "nats": 1.5})
+    record.finish(RESULT | {"nats": 1.5})
     assert record.done
-    assert record.result() == {"outcome": "finished", "nats": 1.5}
+    assert record.result() == RESULT | {"nats": 1.5}
     assert record.failure() is None
 
 
 def test_done_run_does_not_fail_afterwards(record):
-    begin(record).finish({"outcome": "finished"})
+    begin(record).finish(RESULT)
     record.fail("crashed", "too late")
     assert record.failure() is None
 
@@ -98,9 +100,9 @@ def test_run_can_fail_before_it_begins(record):
 
 
 def test_next_try_drops_the_failure_and_keeps_the_rows_that_it_goes_on_from(record):
-    begin(record).append("train", step=0, tokens=0)
+    begin(record).append("train", step=0, **ROW)
     rows = (record.folder / "metrics.jsonl").stat().st_size
-    record.append("train", step=1, tokens=0)
+    record.append("train", step=1, **ROW)
     record.fail("crashed", "once")
     assert begin(record, rows=rows).failure() is None
     assert [row["step"] for row in record.rows("train")] == [0]
@@ -129,24 +131,24 @@ def test_an_installed_package_has_no_commit_of_the_project_around_it(tmp_path, m
 def test_rows_are_by_step_and_the_later_of_two_counts(tmp_path_factory, events):
     record = Record(tmp_path_factory.mktemp("record"))
     for number, (kind, step) in enumerate(events):
-        record.append(kind, step=step, number=number)
+        record.append(kind, step=step, number=number, **ROW)
     for kind in ("train", "evaluation"):
         last = {step: number for number, (k, step) in enumerate(events) if k == kind}
-        assert record.rows(kind) == [{"kind": kind, "step": s, "number": last[s]} for s in sorted(last)]
+        assert record.rows(kind) == [{"kind": kind, "step": s, "number": last[s]} | ROW for s in sorted(last)]
 
 
 @pytest.mark.parametrize("left", [1, 10, 30])
 def test_row_cut_short_is_dropped_and_cut_off_by_the_next_try(record, left):
     begin(record)
-    record.append("train", step=0, nats=1.0)
-    record.append("train", step=1, nats=0.5)
+    record.append("train", step=0, nats=1.0, **ROW)
+    record.append("train", step=1, nats=0.5, **ROW)
     path = record.folder / "metrics.jsonl"
     whole, text = path.read_bytes().index(b"\n") + 1, path.read_bytes()
     path.write_bytes(text[: whole + left])
     assert [row["step"] for row in record.rows("train")] == [0]
     begin(record, rows=whole)
     assert path.read_bytes() == text[:whole]
-    record.append("train", step=1, nats=0.25)
+    record.append("train", step=1, nats=0.25, **ROW)
     assert [row["nats"] for row in record.rows("train")] == [1.0, 0.25]
 
 
@@ -188,7 +190,7 @@ def test_full_disk_keeps_the_old_file_and_is_one_line(tmp_path):
 
 def test_full_disk_is_one_line_for_a_row_too(record):
     begin(record)
-    record.append("train", step=0)
+    record.append("train", step=0, **ROW)
     with full_disk(), refused("cannot write", "metrics.jsonl"):
         record.append("train", step=1, text="x" * 100)
     assert [row["step"] for row in record.rows("train")] == [0]
@@ -213,10 +215,10 @@ def test_file_that_cannot_be_made_is_one_line(tmp_path):
 
 def test_study_reads_what_was_written_and_finds_its_runs(tmp_path):
     study = study_record(tmp_path, "mix")
-    study.write(dict.fromkeys(DECLARED) | {"runs": {"base": {0: "a", 1: "b"}, "more": {0: "c"}}})
+    study.write(DECLARATION | {"runs": {"base": {0: "a", 1: "b"}, "more": {0: "c"}}})
     run_record(tmp_path, "b").fail("killed", "")
     run_record(tmp_path, "c").folder.mkdir()
-    run_record(tmp_path, "c").finish({"outcome": "finished"})
+    run_record(tmp_path, "c").finish(RESULT)
     found = list(study.records())
     assert [(arm, seed, record.id) for arm, seed, record in found] == [
         ("base", 0, "a"),
@@ -232,7 +234,7 @@ def test_missing_study_names_those_present(tmp_path):
     with refused("'mix'", tmp_path / "studies", "none was started yet"):
         study_record(tmp_path, "mix").read()
     for name in ("mix_sweep", "grow"):
-        study_record(tmp_path, name).write(dict.fromkeys(DECLARED) | {"runs": {}})
+        study_record(tmp_path, name).write(DECLARATION)
     with refused("'mix'", "present: grow, mix_sweep"):
         list(StudyRecord(tmp_path / "studies" / "mix").records())
 
@@ -240,7 +242,7 @@ def test_missing_study_names_those_present(tmp_path):
 DAMAGED = {
     "study.json": ('{"name": "mix", "arms"', "study.json: damaged, Expecting"),
     "race.json": ("", "race.json: damaged, Expecting value"),
-    "a declaration of nothing": ("[]", "study.json: damaged, it lacks name, question"),
+    "a declaration of nothing": ("[]", "study.json: damaged, []: must be a valid dictionary"),
 }
 
 
@@ -248,7 +250,7 @@ DAMAGED = {
 def test_a_damaged_study_is_one_line(tmp_path, what):
     text, said = DAMAGED[what]
     study = study_record(tmp_path, "mix")
-    study.write(dict.fromkeys(DECLARED))
+    study.write(DECLARATION)
     (study.folder / (what if "." in what else "study.json")).write_text(text)
     with refused(said):
         study.read(), study.decisions()
@@ -260,3 +262,13 @@ def test_a_damaged_row_within_the_metrics_is_one_line(record):
         file.write('{"kind": "tr\n')
     with refused("metrics.jsonl: damaged"):
         record.rows("train")
+
+
+def test_a_run_begins_again_from_when_it_takes_steps_back_until_its_next_step(record):
+    make_folder(record.folder)
+    seen = [record.begins_again]
+    for act in (record.beat, lambda: record.take_back([{"step": 3}]), record.beat):
+        time.sleep(0.02)  # clocks of files are coarse
+        act()
+        seen.append(record.begins_again)
+    assert seen == [False, False, True, False]

@@ -30,6 +30,7 @@ REFUSED = {
     "not a switch": ({"model": {"tied": "maybe"}}, ["model.tied=maybe:", "boolean"]),
     "one beta": ({"optimizer": {"betas": [0.9]}}, ["optimizer.betas"]),
     "beta of 1": ({"optimizer": {"betas": [0.9, 1.0]}}, ["optimizer.betas.1=1.0:", "less than 1"]),
+    "switch for a rate": ({"optimizer": {"lr": True}}, ["optimizer.lr=True:", "number"]),
     "negative rate": ({"optimizer": {"lr": -1e-3}}, ["optimizer.lr=-0.001:", "greater than or equal to 0"]),
     "rate not a number": ({"optimizer": {"lr": float("nan")}}, ["optimizer.lr=nan:", "finite"]),
     "endless warmup": ({"schedule": {"warmup": float("inf")}}, ["schedule.warmup=inf:", "finite"]),
@@ -79,11 +80,22 @@ REFUSED = {
     ),
     "odd head": ({"size": {"heads": 3}}, ["size.heads=3:", "128"]),
     "shared heads": ({"size": {"kv_heads": 3}}, ["size.kv_heads=3:", "size.heads=4"]),
-    "path for a study": ({"study": {"name": "lr/high"}}, ["study.name='lr/high':", "without /"]),
-    "way out for a study": ({"study": {"name": ".."}}, ["study.name='..':", "dot first"]),
-    "path for a domain": ({"data": {"domains": ["qa", "../qa"]}}, ["data.domains='../qa':", "without /"]),
-    "project with its team": ({"where": {"wandb_project": "team/ablate"}}, ["where.wandb_project='team/ablate':"]),
-    "no project": ({"where": {"wandb_project": ""}}, ["where.wandb_project='':"]),
+    "path for a study": ({"study": {"name": "lr/high"}}, ["study.name=lr/high:", "without /"]),
+    "way out for a study": ({"study": {"name": ".."}}, ["study.name=..:", "no dot"]),
+    "path for a domain": ({"data": {"domains": ["qa", "../qa"]}}, ["data.domains.1=../qa:", "without /"]),
+    "project with its team": ({"where": {"wandb_project": "team/ablate"}}, ["where.wandb_project=team/ablate:"]),
+    "no project": ({"where": {"wandb_project": ""}}, ["where.wandb_project=:"]),
+    "no seeds": ({"study": {"seeds": []}}, ["study.seeds=[]:", "at least one"]),
+    "seed twice": ({"study": {"seeds": [0, 0, 1]}}, ["study.seeds=[0, 0, 1]:", "without repeats"]),
+    "seed of 64 bits in a study": ({"study": {"seeds": [2**63]}}, ["study.seeds.0=9223372036854775808:", "less than"]),
+    "no further seeds there": (
+        {"study": {"seeds": [2**63 - 1], "controls": {"aa_seeds": 1}}},
+        ["study.seeds=[9223372036854775807]:", "aa_seeds"],
+    ),
+    "further seeds without end": (
+        {"study": {"controls": {"aa_seeds": 10**6}}},
+        ["study.controls.aa_seeds=1000000:", "1000"],
+    ),
     "left open": ({"data": {"root": "???"}}, ["data.root=???:", "must be given"]),
     "points nowhere": ({"optimizer": {"lr": "${nowhere}"}}, ["optimizer.lr:", "nowhere"]),
 }
@@ -183,6 +195,35 @@ def test_a_ramp_reads_at_most_the_tokens_asked():
         ({"ramp": {"multiples": [1, 2]}}, r"ramp.starts=.*as many as ramp.multiples"),
         ({"schedule": {"stages": {"late": {"start": 0.0}}}}, "schedule.stages.late.start=0.0: must be within the run"),
         ({"data": {"sources": {"news": "general"}}}, "data.sources.news=general: must be for one of data.domains"),
+        ({"tokens": 2**70}, "tokens=1180591620717411303424: must be at most .*16,777,216 steps"),
+        ({"schedule": {"warmup": 1e9}}, r"schedule.warmup=1000000000.0: must be at most the 292 steps"),
+        (
+            {"schedule": {"warmup": 0.9, "decay": 0.9}},
+            "schedule.warmup=0.9: must be such that schedule.decay=0.9 follows",
+        ),
+        ({"schedule": {"warmup": 290, "decay": 3}}, "schedule.warmup=290.0: must be such that schedule.decay=3.0"),
+        ({"schedule": {"decay": 293}}, "schedule.decay=293.0: must be at most the 292 steps"),
+        (
+            {"schedule": {"stages": {"late": {"warmup": 147}}}},
+            "schedule.stages.late.warmup=147.0: must be at most the 146 steps",
+        ),
+        ({"schedule": {"warmup": 1.5}}, "schedule.warmup=1.5: must be a part of the run up to 1, or a whole number"),
+        ({"optimizer": {"lr": 0}}, "optimizer.lr=0.0: must be at least 1e-09"),
+        ({"optimizer": {"clip": 1e-300}}, "optimizer.clip=1e-300: must be 0 for no clipping, or at least 1e-06"),
+        ({"optimizer": {"eps": 1e30}}, "optimizer.eps=1e.30: must be less than or equal to 100"),
+        ({"length": {"lengths": [512, 1024], "starts": [0, 292]}}, "length.starts=.*: must be within the run of 292"),
+        (
+            {"mixture": {"stages": {"late": {"start": 292, "weights": {"qa": 1}}}}},
+            "mixture.stages.late.start=292.0: must be within the run",
+        ),
+        ({"monitor": {"skip": ["292-300"]}}, "monitor.skip=.*: must be some of the 292 steps, and not all"),
+        ({"monitor": {"skip": ["0-100", "50-292"]}}, "monitor.skip=.*: must be some of the 292 steps, and not all"),
+        ({"monitor": {"act": "skip"}, "tokens": 65_536}, "monitor.least=64: must be below the 64 steps of the run"),
+        ({"size": {"depth": 10**8}}, "size.depth=100000000: must be less than or equal to 1024"),
+        ({"size": {"width": 10**9}}, "size.width=1000000000: must be less than or equal to 131072"),
+        ({"data": {"vocabulary": 2**31 - 1}}, "data.vocabulary=2147483647: must be less than or equal to 1048576"),
+        ({"where": {"threads": 100_000}}, "where.threads=100000: must be less than or equal to 1024"),
+        ({"study": {"controls": {"null_seeds": 99}}}, "study.controls.null_seeds=99: must be at most the 3 of study"),
         ({"optimizer": {"lerac": {"lowest": 0.0}}}, "optimizer.lerac.lowest=0.0: must be greater than 0"),
         ({"optimizer": {"lerac": {"lowest": 0.1, "until": 0}}}, "optimizer.lerac.until=0.0: must be within the run"),
         (
@@ -196,3 +237,18 @@ def test_a_ramp_reads_at_most_the_tokens_asked():
 def test_parts_that_depend_on_one_another_are_refused_in_one_line(plain, message):
     with pytest.raises(SettingsError, match=message):
         from_config(plain)
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {"schedule": {"warmup": 0.05, "decay": 1.0}},
+        {"schedule": {"warmup": 0.5, "decay": 0.5}, "tokens": 3 * 1024},
+        {"schedule": {"warmup": 289, "decay": 3}},
+        {"tokens": 2 * 10**12, "step_tokens": 2**19},
+        {"monitor": {"skip": ["280-300"]}},
+        {"optimizer": {"clip": 0}},
+    ],
+)
+def test_what_fits_just_so_is_taken(plain):
+    from_config(plain)

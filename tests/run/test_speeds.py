@@ -1,10 +1,8 @@
 """What is told of measured speeds: ratios within rounds, and no word that every round does not bear out."""
 
-import json
-
 import pytest
 
-from ablate.run import speeds
+from ablate.run import speeds, whole
 
 
 def side(prompt, decode, runtime="onnx", type="int8", **other):
@@ -53,10 +51,12 @@ def test_joules_are_measured_or_not_there():
     assert speeds.joules(side([1], [1], joules=[0.2, 0.1, 0.4])) == 0.2
 
 
-def test_what_was_measured_of_weights_is_found_again(tmp_path):
-    for number, weights in enumerate(("a", "a", "b")):
+def test_what_was_measured_of_weights_is_found_again_unless_it_is_damaged(tmp_path):
+    for number, weights in enumerate(("a", "a", "b", "a")):
         path = speeds.path(tmp_path, {"weights_sha256": weights, "threads": number})
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"weights_sha256": weights, "threads": number, "sides": [WIDE]}))
-    assert {one["threads"] for one in speeds.of_weights(tmp_path, "a")} == {0, 1}
-    assert speeds.of_weights(tmp_path / "nowhere", "a") == []
+        whole.write(path, {"weights_sha256": weights, "threads": number, "sides": [WIDE]})
+    path.write_text(path.read_text().replace('"threads": 3', '"threads": 4'))
+    found = speeds.by_weights(tmp_path)
+    assert {weights: {one["threads"] for one in told} for weights, told in found.items()} == {"a": {0, 1}, "b": {2}}
+    assert speeds.by_weights(tmp_path / "nowhere") == {}

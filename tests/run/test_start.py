@@ -1,6 +1,7 @@
 """`start` says which weights a run begins with; its id knows them by their sha256 alone."""
 
 import pytest
+from tiny import RESULT
 
 from ablate.run.identity import canonical, difference, run_id
 from ablate.run.lineage import lineage
@@ -54,7 +55,7 @@ def run(tmp_path):
     def make(name: str, sha256: str, **changes: object) -> Record:
         record = Record(tmp_path / "runs" / name)
         record.begin(from_config(changes), "data", {})
-        record.finish({"outcome": "finished", "weights_sha256": sha256})
+        record.finish(RESULT | {"weights_sha256": sha256})
         return record
 
     return make

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tiny import LOOK, RESULT, ROW
 
 from ablate.run import files, whole
 from ablate.run.ledger import Ledger
@@ -26,15 +27,15 @@ def done(tmp_path: Path) -> Record:
     """A run that is done, with a file of every name."""
     record = Record(tmp_path / "runs" / "a128x4-1024-s0-01234567")
     record.begin(Settings(), "data", {})
-    record.append("train", step=1, nats=1.5)
-    record.start({"step": 0, "threads": 1})
-    record.end({"twin": 1})
-    record.take_back([{"step": 1}])
+    record.append("train", step=1, nats=1.5, **ROW)
+    record.start({"step": 0, "origin": "", "threads": 1})
+    record.end({"twin": {"of": 1}})
+    record.take_back([{"step": 1, "at": 1, "window": [0, 1]}])
     kept = record.weights_after(1)
     kept.parent.mkdir()
     for path in (record.weights, record.packed, kept):
         path.write_bytes(bytes(range(256)))
-    record.finish({"outcome": "finished", "step": 2, "sums": {"qa": [0.1, 1e-9]}})
+    record.finish(RESULT | {"sums": {"qa": {"nats": 0.1, "tokens": 3, "bytes": 1e-9}}})
     return record
 
 
@@ -96,10 +97,10 @@ def test_a_result_that_is_none_is_damage(done, text):
 
 
 def test_a_record_of_an_older_version_is_read_as_it_is(done):
-    files.write_json(done.folder / "result.json", {"outcome": "finished"})
+    files.write_json(done.folder / "result.json", RESULT)
     flip(done.weights)
     assert done.damage() is None
-    assert done.result() == {"outcome": "finished"}
+    assert done.result() == RESULT
 
 
 def test_a_damaged_record_is_set_aside_with_a_line(done, capsys):
@@ -128,17 +129,20 @@ def test_damaged_settings_of_a_run_that_is_not_done_are_written_again(tmp_path, 
     assert record.settings() == Settings()
 
 
-@pytest.mark.parametrize("keep", ["keep_prior", "keep_noise"])
-def test_what_nothing_can_make_again_is_kept_twice(tmp_path, keep, capsys):
-    study, name = StudyRecord(tmp_path / "study"), keep.removeprefix("keep_")
+PRIOR = {"time": "", "ledger": "", "focus": "qa", "studies": {}, "arms": []}
+
+
+@pytest.mark.parametrize(("name", "value"), [("prior", PRIOR), ("noise", {"sd": 0.25, "df": 3.0})])
+def test_what_nothing_can_make_again_is_kept_twice(tmp_path, name, value, capsys):
+    study = StudyRecord(tmp_path / "study")
     files.make_folder(study.folder)
-    getattr(study, keep)({"sd": 0.25})
+    getattr(study, f"keep_{name}")(value)
     read: Callable[[], object] = getattr(study, name)
-    flip(study.folder / f"{name}.json")
-    assert read() == {"sd": 0.25}
+    flip(study.folder / f"{name}.json", 0.1)
+    assert read() == value
     assert capsys.readouterr().out.endswith(f"{whole.CHANGED}; taken from its copy\n")
     flip(study.folder / f".{name}.json.copy")
-    assert read() == {"sd": 0.25}
+    assert read() == value
     assert not capsys.readouterr().out
     (study.folder / f"{name}.json").unlink()
     assert read() is None  # who deletes it means it
@@ -147,7 +151,7 @@ def test_what_nothing_can_make_again_is_kept_twice(tmp_path, keep, capsys):
 def test_a_damaged_row_of_the_ledger_is_taken_from_its_copy(tmp_path):
     ledger = Ledger(tmp_path / "study" / "ledger.jsonl")
     for number in range(3):
-        ledger.add("look", number=number)
+        ledger.add("look", number=number, **LOOK)
     rows = ledger.rows()
     assert [row["number"] for row in rows] == [0, 1, 2]
     for place in (0.1, 0.5, 0.9, 0.999):
@@ -156,7 +160,7 @@ def test_a_damaged_row_of_the_ledger_is_taken_from_its_copy(tmp_path):
         assert ledger.whole
         ledger.path.write_bytes(whole.copy_of(ledger.path).read_bytes())
     flip(ledger.path)
-    ledger.add("look", number=3)
+    ledger.add("look", number=3, **LOOK)
     assert [row["number"] for row in ledger.rows()] == [0, 1, 2, 3]
     assert ledger.path.read_bytes() == whole.copy_of(ledger.path).read_bytes()
 
@@ -194,3 +198,11 @@ def test_a_private_folder_is_its_owners_alone(tmp_path):
     folder.mkdir(mode=0o777)
     files.make_private(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_is_damaged_is_said_once(tmp_path):
+    record = Record(tmp_path)
+    record.append("train", step=1)
+    with pytest.raises(UserError) as error:
+        record.last_row()
+    assert str(error.value) == f"{tmp_path / 'metrics.jsonl'}: damaged, it lacks tokens"

@@ -134,7 +134,7 @@ def settings(domains: list[str], metric: str = "macro", focus: str = "qa") -> Se
         (["macro", "qa"], "macro", "qa", "data.domains=macro: must be other names than those of metrics: macro, micro"),
         (["qa", "micro"], "qa", "qa", "data.domains=micro:"),
         (["rest", "qa"], "qa", "qa", "data.domains=rest:"),
-        (["code", "qa"], "y", "qa", "study.metric=y: must be one of macro, micro, rest, code, qa"),
+        (["code", "qa"], "y", "qa", "study.metric=y: must be one of macro, micro, rest, spikes, spike_score, "),
         (["code", "qa"], "rest", "law", "data.focus=law: must be one of several domains for rest: ['code', 'qa']"),
         (["qa"], "rest", "qa", "data.focus=qa: must be one of several domains for rest: ['qa']"),
     ],

@@ -1,6 +1,5 @@
 """Claims: one owner at a time, taken over when the owner is dead, never while it lives."""
 
-import json
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ablate.run import whole
 from ablate.run.failures import Claimed
 from ablate.run.record import Record
 from ablate.sweep import claims
@@ -30,6 +30,7 @@ RACE = """
 import os, sys, time
 from pathlib import Path
 from ablate.run.record import Record
+from ablate.run import whole
 from ablate.run.failures import Claimed
 from ablate.sweep.claims import claim
 run, losers, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
@@ -77,16 +78,6 @@ def test_a_killed_owner_is_taken_over_at_once(tmp_path):
     assert state(record) == "missing"
 
 
-def test_an_owner_elsewhere_is_dead_when_its_heart_has_stopped(tmp_path):
-    record = Record(tmp_path)
-    path = tmp_path / "claim.json"
-    path.write_text(json.dumps({"pid": 1, "host": "another-machine"}))
-    assert state(record) == "running"
-    old = time.time() - claims.STALE_SECONDS - 1
-    os.utime(path, (old, old))
-    assert state(record) == "missing"
-
-
 def test_the_heart_beats(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "HEARTBEAT_SECONDS", 0.05)
     record = Record(tmp_path)
@@ -104,10 +95,12 @@ def test_a_damaged_claim_is_held_while_its_heart_beats_and_written_again(tmp_pat
     record, path = Record(tmp_path), tmp_path / "claim.json"
     path.write_bytes(damage)
     assert state(record) == "running"
-    with pytest.raises(Claimed, match="by somebody whose claim is damaged"), claim(record):
-        pass
-    os.utime(path, (0, 0))
+    with pytest.raises(Claimed, match="by somebody whose claim is damaged"):
+        reserve(record, os.getpid(), [])
+    monkeypatch.setattr(claims, "STALE_SECONDS", 0.0)
     assert state(record) == "missing"
+    monkeypatch.undo()
+    path.unlink()
     monkeypatch.setattr(claims, "HEARTBEAT_SECONDS", 0.05)
     with claim(record, {"key"}):
         path.write_bytes(damage)
@@ -117,6 +110,7 @@ def test_a_damaged_claim_is_held_while_its_heart_beats_and_written_again(tmp_pat
             time.sleep(0.05)
         owner = claims._owner(path) or {}
         assert (owner["pid"], owner["leaves"]) == (os.getpid(), ["key"])
+    assert not path.exists()
 
 
 def test_between_a_look_at_the_claim_and_ones_own_nobody_else_claims(tmp_path, monkeypatch):
@@ -156,3 +150,18 @@ def test_done_and_failed(tmp_path):
     assert state(record) == "failed"
     record.finish({"outcome": "finished"})
     assert state(record) == "done"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"leaves": 3}, {"leaves": [[1]]}, {"pid": "../1"}, {"pid": [1]}, {"machine": [1]}, {"host": "a\nb"}, {"born": 7}],
+)
+def test_a_claim_that_no_owner_writes_is_damaged(tmp_path, forged):
+    record = Record(tmp_path / "runs" / "run")
+    reserve(record, os.getpid(), ["key"])
+    path = record.folder / "claim.json"
+    whole.write(path, (claims._owner(path) or {}) | forged)
+    assert state(record) == "running"
+    assert claims.promised(str(tmp_path)) == set()
+    with pytest.raises(Claimed, match="by somebody whose claim is damaged"):
+        reserve(record, os.getpid(), [])

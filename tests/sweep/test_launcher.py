@@ -34,7 +34,13 @@ def test_named_arms():
     assert plan.study.seeds == [0, 1, 2]
 
 
-@pytest.mark.parametrize("seed", ["a", "0.5", "-1"])
+@pytest.mark.parametrize("key", ["study.margin", "where.threads", "data.focus"])
+def test_what_all_arms_have_is_not_swept(key):
+    with pytest.raises(SettingsError, match=f"{key}: is swept, but all arms have the same {key}"):
+        plan_of([[f"{key}=1"], [f"{key}=2"]], lambda overrides: from_config({}))
+
+
+@pytest.mark.parametrize("seed", ["a", "0.5", "-1", "9223372036854775808"])
 def test_a_seed_that_is_no_whole_number_is_refused(seed):
     with pytest.raises(SettingsError, match=f"seed={seed}: must be a whole number"):
         plan_of([[f"seed={seed}"], ["seed=1"]], compose(ARMS))
@@ -47,9 +53,9 @@ def test_swept_seeds_are_the_seeds_of_the_study():
 
 
 def test_an_arm_is_called_without_the_escapes_of_hydra():
-    jobs = [[rf"study.question=a\:{letter}"] for letter in "bc"]
+    jobs = [[rf"objective=a\:{letter}"] for letter in "bc"]
     plan = plan_of(jobs, compose({}))
-    assert [arm.name for arm in plan.arms] == ["study.question=a:b", "study.question=a:c"]
+    assert [arm.name for arm in plan.arms] == ["objective=a:b", "objective=a:c"]
 
 
 def test_each_combination_of_swept_parameters_is_an_arm():

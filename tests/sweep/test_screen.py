@@ -7,6 +7,7 @@ import os
 
 import pytest
 from rich.console import Console
+from tiny import RESULT, ROW
 
 from ablate.run.parse import from_config
 from ablate.run.record import run_record
@@ -43,7 +44,7 @@ def runs(screen: Screen, step: int, outcome: int = 0) -> None:
     screen._notice()
     record = screen.executor.record(found)
     record.folder.mkdir(parents=True, exist_ok=True)
-    record.append("train", step=step, tokens=step * 1024, nats=4.5, tokens_per_second=1000.0)
+    record.append("train", **ROW | {"step": step, "tokens": step * 1024, "nats": 4.5, "tokens_per_second": 1000.0})
     (record.folder / "claim.json").unlink(missing_ok=True)
     assert isinstance(screen.executor, Local)
     claims.reserve(record, os.getpid(), screen.executor._missing(found))
@@ -55,7 +56,7 @@ def ends(screen: Screen, outcome: int, grown: float | None = None) -> None:
     found.state = "done"
     flops = float(screen.found.flops[found.run.id][-1])
     trunk = grown and {"trunk": "k", "run": "r", "step": 1, "flops": grown, "seconds": 1.0}
-    result = {"outcome": "finished", "flops": flops, "seconds": 1.0, "sums": SUMS, "grown_from": trunk}
+    result = RESULT | {"flops": flops, "sums": SUMS, "grown_from": trunk}
     record = screen.executor.record(found)
     record.folder.mkdir(parents=True, exist_ok=True)
     (record.folder / "result.json").write_text(json.dumps(result))

@@ -10,7 +10,8 @@ from ablate.run.parse import from_config
 from ablate.run.record import run_record
 from ablate.run.settings import SettingsError, Study
 from ablate.run.study_record import study_record
-from ablate.sweep.study import declare, plan, with_corpora, within
+from ablate.sweep.contrast import within
+from ablate.sweep.study import declare, plan, with_corpora
 
 TEXT = Corpus(Path(), {"fingerprint": "data"})  # that nobody reads
 
@@ -51,6 +52,10 @@ def test_a_factor_is_a_key_with_what_lies_below_it_and_no_key_that_begins_alike(
         ("size.wid", "study.factor=size.wid: no such setting; did you mean size.width?"),
         ("lr", "study.factor=lr: no such setting; did you mean optimizer.lr?"),
         ("mixtures", "study.factor=mixtures: no such setting; did you mean mixture?"),
+        ("seed", "study.factor=seed: must be what a run is: all arms have the same seed"),
+        ("where.threads", "study.factor=where.threads: must be what a run is"),
+        ("study", "study.factor=study: must be what a run is"),
+        ("data.focus", "study.factor=data.focus: must be what a run is"),
         ("optimizer.lr.high", "study.factor=optimizer.lr.high: no such setting"),
     ],
 )

@@ -19,12 +19,15 @@ from tests.verdict.worlds import World, write
 OUTCOMES = {("qa_20", 1): "diverged", ("qa_40", 2): "crashed", ("qa_12", 3): "not started"}
 
 
+SUMS = {"nats": 1.5, "tokens": 2, "bytes": 7}
+
+
 @pytest.fixture
 def studies(tmp_path):
     """(evidence of the records, evidence of the book, its folder)"""
     records = read(write(tmp_path / "outputs", World(outcomes=OUTCOMES)))
     records.by_arm["base"][0].record.keep_rescored(
-        {"weights_sha256": "5e0c", "sums": {"qa": {"bytes": 7}}, "basis": {"weights": "1 bytes, 1"}}
+        {"weights_sha256": "5e0c", "sums": {"qa": SUMS}, "basis": {"weights": "1 bytes, 1"}}
     )
     keep(records, tmp_path / "book")
     return records, read(Book(tmp_path / "book")), tmp_path / "book"
@@ -52,7 +55,7 @@ def test_what_weights_were_found_to_score_is_kept_without_the_time_of_a_file(stu
     _, book, _ = studies
     kept = {run.record.id: found for run in book.runs if (found := run.record.rescored())}
     scored = book.by_arm["base"][0].record.id
-    assert kept == {scored: {"weights_sha256": "5e0c", "sums": {"qa": {"bytes": 7}}}}
+    assert kept == {scored: {"weights_sha256": "5e0c", "sums": {"qa": SUMS}}}
 
 
 def test_environments_are_those_of_the_runs(studies):
@@ -79,7 +82,8 @@ def test_keeping_again_changes_no_byte(studies, tmp_path):
 
 def test_a_race_is_kept(tmp_path):
     study = write(tmp_path / "outputs")
-    study.decide({"qa_40": {"reason": "it cannot be the best", "look": 2}})
+    decision = {"arm": "qa_40", "reason": "it cannot be the best", "look": 2, "rung": 0.0, "word": "worse"}
+    study.decide({"qa_40": decision | {"mean": 0.02, "interval": [0.01, None]}})
     keep(read(study), tmp_path / "book")
     assert read(Book(tmp_path / "book")).race == read(study).race
 
@@ -111,8 +115,8 @@ def test_answers_and_checkpoints_are_kept_once_and_read_again(tmp_path):
     study = write(tmp_path / "outputs", World(null_arm=None))
     answer(study, steps={100: 1.0, 200: 0.5})
     for _, _, record in study.records():
-        write_json(record.folder / "starts.json", [{"step": 0}])  # of a run of today: a book then keeps its rows
-        record.append("sample", step=100, texts=[{"prompt": "1 + 1 =", "text": " 3"}])
+        write_json(record.folder / "starts.json", [{"step": 0, "origin": ""}])  # of today: a book then keeps its rows
+        record.append("sample", step=100, tokens=1, texts=[{"prompt": "1 + 1 =", "text": " 3"}])
     records = read(study)
     keep(records, tmp_path / "book")
     book = read(Book(tmp_path / "book"))

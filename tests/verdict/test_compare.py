@@ -39,7 +39,8 @@ def test_planted_effects_get_their_words(tmp_path):
 def test_an_arm_that_raced_has_one_interval_against_zero_and_against_the_margin(tmp_path):
     """The page draws both, and says that the second lies inside the margin just where the word is `equivalent`."""
     evidence = study(tmp_path)
-    decision = {"reason": "equivalent", "look": 2, "word": "equivalent", "mean": 0.001, "interval": [-0.008, 0.009]}
+    decision = {"arm": "qa_12", "reason": "equivalent", "look": 2, "rung": 0.0, "word": "equivalent"}
+    decision |= {"mean": 0.001, "interval": [-0.008, 0.009]}
     evidence.study.decide({"qa_12": decision})
     verdict = by_arm(read(evidence.study))["qa_12"]
     effect = verdict.effect

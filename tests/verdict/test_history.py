@@ -11,6 +11,7 @@ from ablate.verdict.compare import verdicts
 from ablate.verdict.evidence import read
 from ablate.verdict.history import LATER, History, of
 from ablate.verdict.validity import trust
+from tests.tiny import LOOK
 from tests.verdict.worlds import World, write
 
 SERIES = [LATER / 2, LATER / 6, LATER / 12, LATER / 20]
@@ -220,10 +221,10 @@ def test_a_confidence_that_is_lowered_after_a_look_stays_as_it_was(tmp_path):
     trust.look(read(study), trust.conclude(read(study)))
     amend(study, confidence=0.99)
     assert {v.confidence for v in verdicts(read(study))} == {0.99}
-    amend(study, confidence=0.5)
+    amend(study, confidence=0.6)
     after = verdicts(read(study))
     assert [v.effect for v in after] == [v.effect for v in before]
-    assert all("judged at confidence 0.8, that of an earlier look, not at 0.5" in v.notes for v in after)
+    assert all("judged at confidence 0.8, that of an earlier look, not at 0.6" in v.notes for v in after)
 
 
 def test_the_word_under_the_first_declaration_is_at_the_confidence_of_that(tmp_path):
@@ -316,6 +317,6 @@ def test_two_writers_of_a_ledger_leave_every_row_whole(tmp_path):
 
     ledger = Ledger(tmp_path / "ledger.jsonl")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: ledger.add("look", base_digest="b", number=i, text="x" * 20_000), range(40)))
+        list(pool.map(lambda i: ledger.add("look", number=i, text="x" * 20_000, **LOOK), range(40)))
     assert sorted(row["number"] for row in ledger.rows()) == list(range(40))
     assert ledger.whole

@@ -49,7 +49,7 @@ def test_a_checkpoint_that_is_no_better_than_the_last_was_not_selected(study):
 def test_a_kept_study_has_its_checkpoints(study, tmp_path):
     answer(study, steps={100: 1.0, 200: -0.4})
     for _, _, record in study.records():
-        write_json(record.folder / "starts.json", [{"step": 0}])
+        write_json(record.folder / "starts.json", [{"step": 0, "origin": ""}])
     book.keep(read(study), tmp_path / "book")
     assert progress(read(Book(tmp_path / "book")), "bpb") == progress(read(study), "bpb")
 

@@ -13,6 +13,7 @@ import numpy as np
 from ablate.run.record import run_record
 from ablate.run.settings import Settings
 from ablate.run.study_record import StudyRecord, study_record
+from tests.tiny import RESULT
 from tests.worlds.catalogue import world as planted
 from tests.worlds.ngram import World
 
@@ -61,7 +62,7 @@ def write(
                 record.begin(dataclasses.replace(base, seed=seed), "0" * 12, {})
             nats = [loss * math.log(2) * 1000 for loss in row.tolist()]
             sums = {d: {"nats": n, "tokens": 300, "bytes": 1000} for d, n in zip(domains, nats, strict=True)}
-            record.finish({"outcome": "finished", "sums": sums, "flops": 1e9, "tokens": 1000, "step": 10})
+            record.finish(RESULT | {"sums": sums, "tokens": 1000, "step": 10})
     study = study_record(outputs, name)
     study.write(_declaration(name, domains, arms, mixtures, runs, stage))
     return study

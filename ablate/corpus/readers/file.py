@@ -110,7 +110,7 @@ def readable(name: str) -> str:
 
 
 def _check_pointer(file: File) -> None:
-    if 0 < file.path.stat().st_size < POINTER_BYTES:  # 0: a pipe, which can be read once
+    if file.path.stat().st_size < POINTER_BYTES:
         content = file.path.read_bytes()
         for beginning, said in POINTERS.items():
             if content.startswith(beginning):

@@ -10,6 +10,7 @@ english/scans.zip                an error: what is passed over in silence change
 
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
@@ -40,6 +41,8 @@ class Listing(NamedTuple):
 def listed(folder: Path, domain: str) -> Listing:
     """Raises OSError for folders that cannot be read, UserError for files that no reader can read, or none at all."""
     there = {_name(folder, path): path for path in _walk(folder, set())}
+    for path in there.values():
+        _check_file(path)
     found = {name: path for name, path in there.items() if not _no_text(path)}
     unread = {name: path for name, path in found.items() if reader_of(name) is None}
     if unread:
@@ -56,15 +59,22 @@ def listed(folder: Path, domain: str) -> Listing:
 
 def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
     """Every file below a folder, hidden ones aside. A folder that several links lead to is read once."""
-    stat = folder.stat()
-    if (stat.st_dev, stat.st_ino) in seen:
+    found = folder.stat()
+    if (found.st_dev, found.st_ino) in seen:
         return
-    seen.add((stat.st_dev, stat.st_ino))
-    with os.scandir(folder) as found:
-        entries = sorted((entry.is_symlink(), entry.name, entry.is_dir()) for entry in found)
+    seen.add((found.st_dev, found.st_ino))
+    with os.scandir(folder) as there:
+        entries = sorted((entry.is_symlink(), entry.name, entry.is_dir()) for entry in there)
     for _, name, is_folder in entries:  # folders proper before links to them
         if not is_hidden(name):
             yield from _walk(folder / name, seen) if is_folder else [folder / name]
+
+
+def _check_file(path: Path) -> None:
+    """Raises UserError for what would have a reader wait, or never end."""
+    if not stat.S_ISREG(mode := path.stat().st_mode):
+        kind = "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+        raise UserError(f"{shown(path)}: is a {kind}, not a file; move it away, or put a dot before its name")
 
 
 def is_hidden(name: str) -> bool:

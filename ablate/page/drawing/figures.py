@@ -20,6 +20,7 @@ from matplotlib.transforms import Transform, blended_transform_factory
 
 from ablate.laws import curves
 from ablate.laws import saturation as places
+from ablate.page.drawing.disturbed import disturbed
 from ablate.page.drawing.style import LIGHT, Style, grid, paired_grid
 from ablate.scores.metrics import metric_of
 from ablate.verdict.compare import Verdict
@@ -102,7 +103,8 @@ def _forest_heads(ax: Axes, margin: float, ends: tuple[str, str], style: Style) 
 def losses(evidence: Evidence, style: Style = LIGHT, shown: Sequence[str] | None = None) -> Figure:
     """For every domain the mean over seeds with its range, and beneath it the paired difference from the base.
 
-    shown: arms that have a colour and a band; the others are thin grey lines. All if not given.
+    shown: arms that have a colour and a band; the others are thin grey lines. All if not given. What runs of arms in
+    colour left out is shaded, and their spikes are marked.
     """
     with style.applied():
         colours, metric = of_arms(evidence, shown, style), evidence.metric
@@ -121,6 +123,9 @@ def losses(evidence: Evidence, style: Style = LIGHT, shown: Sequence[str] | None
             if below.get_subplotspec().is_first_col() or unit != of_domains:  # pyrefly: ignore
                 above.set_ylabel(unit)
                 below.set_ylabel(f"minus {evidence.base}")
+        for arm in (arm for arm in arms if arm in colours):
+            for run in evidence.finished(arm).values():
+                disturbed(run.record).draw([ax for pair in pairs for ax in pair], colours[arm])
         others = len(set(arms) - set(colours))
         _legend(figure, {arm: colour for arm, colour in colours.items() if arm in arms}, others, style)
     return figure

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from ablate.page.drawing.figures import shorten
-from ablate.page.drawing.style import LIGHT, Style
+from ablate.page.drawing.style import LIGHT, Style, png
+from ablate.run.files import write_atomically
 from ablate.verdict.compare import Verdict
 from ablate.verdict.compression import Smaller, frontier, smaller
 from ablate.verdict.evidence import Evidence
@@ -106,4 +107,4 @@ def _names(ax: Axes, found: Sequence[Smaller], style: Style) -> None:
 def keep(evidence: Evidence, verdicts: Sequence[Verdict], folder: Path) -> None:
     """As PNG, of a study in which weights became smaller."""
     if found := smaller(evidence, verdicts):
-        pareto(found).savefig(folder / "pareto.png", format="png", metadata={"Software": None})
+        write_atomically(folder / "pareto.png", png(pareto(found)))

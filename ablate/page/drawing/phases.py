@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablate.page.drawing.figures import SPREAD_FROM, nice, shorten
-from ablate.page.drawing.style import LIGHT, Style, grid
+from ablate.page.drawing.style import LIGHT, Style, grid, png
+from ablate.run.files import write_atomically
 from ablate.verdict.chain import Chain
 from ablate.verdict.evidence import tokens_text
 
@@ -47,7 +48,7 @@ def phases(chain: Chain, shown: Sequence[str] | None = None, style: Style = LIGH
 
 def write(chain: Chain, path: Path) -> Path:
     """As PNG."""
-    phases(chain).savefig(path, format="png", metadata={"Software": None})
+    write_atomically(path, png(phases(chain)))
     return path
 
 

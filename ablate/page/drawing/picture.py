@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ablate.page.drawing.style import LIGHT, Style, grid
-from ablate.run.files import make_folder
+from ablate.page.drawing.style import LIGHT, Style, grid, png
+from ablate.run.files import make_folder, write_atomically
 from ablate.verdict.evidence import tokens_text
 
 WIDTH, HEIGHT = 9.6, 2.3  # inches, of the figure and of a panel
@@ -37,7 +37,7 @@ class Track:
 def write(tracks: dict[str, Track], domains: list[str], path: Path) -> Path:
     """Draw and save; returns the path."""
     make_folder(path.parent)
-    timeline(tracks, domains).savefig(path, dpi=170, metadata={"Software": None})
+    write_atomically(path, png(timeline(tracks, domains), dpi=170))
     return path
 
 

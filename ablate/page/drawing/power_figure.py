@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ablate.page.drawing.style import LIGHT, Style
+from ablate.page.drawing.style import LIGHT, Style, png
+from ablate.run.files import write_atomically
 from ablate.verdict.statistics.power import Power
 
 WIDTH, HEIGHT, POINTS = 7.2, 3.6, 81
@@ -42,5 +43,5 @@ def draw(power: Power, seeds: Sequence[int], unit: str = "", style: Style = LIGH
 
 def write(power: Power, seeds: Sequence[int], unit: str, path: Path) -> Path:
     """As PNG."""
-    draw(power, seeds, unit).savefig(path, format="png", metadata={"Software": None})
+    write_atomically(path, png(draw(power, seeds, unit)))
     return path

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ablate.page.drawing.style import LIGHT, Style
-from ablate.run.files import make_folder
+from ablate.page.drawing.style import LIGHT, Style, png
+from ablate.run.files import make_folder, write_atomically
 from ablate.verdict.statistics.routing import ORACLE, Judged
 
 WIDTH, HEIGHT = 7.2, 3.8
@@ -38,5 +38,5 @@ def draw(found: Judged, style: Style = LIGHT) -> Figure:
 def write(found: Judged, path: Path) -> Path:
     """As PNG."""
     make_folder(path.parent)
-    draw(found).savefig(path, format="png", metadata={"Software": None})
+    write_atomically(path, png(draw(found)))
     return path

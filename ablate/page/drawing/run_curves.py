@@ -1,7 +1,7 @@
 """How runs went: the metric, the training loss, the learning rate and the gradient norm against tokens.
 
 Training losses are those of single steps, and a step may hold one row of one domain; the line is their mean over
-a window of SMOOTH of the run.
+a window of SMOOTH of the run. What a run left out is shaded, and its spikes are marked.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ablate.page.drawing.style import LIGHT, Style, grid
+from ablate.page.drawing.disturbed import disturbed
+from ablate.page.drawing.style import LIGHT, Style, grid, png
+from ablate.run.files import write_atomically
 from ablate.run.record import Record
 from ablate.scores.metrics import Metric, Scope, metric_of
 from ablate.verdict.evidence import tokens_text
@@ -43,13 +45,15 @@ def draw(runs: Mapping[str, Record], metric: Metric, scope: Scope, style: Style 
             ax.xaxis.set_major_locator(MaxNLocator(5))
             ax.set(title=title, xlabel="tokens", xlim=(0, None))
         axes[2].set_ylim(0, None)
+        for name, record in runs.items():
+            disturbed(record).draw(axes, colours[name])
         figure.legend(*axes[1].get_legend_handles_labels(), loc="outside upper left", ncols=min(3, len(runs)))
     return figure
 
 
 def write(runs: Mapping[str, Record], metric: Metric, scope: Scope, path: Path) -> Path:
     """As PNG."""
-    draw(runs, metric, scope).savefig(path, format="png", metadata={"Software": None})
+    write_atomically(path, png(draw(runs, metric, scope)))
     return path
 
 

@@ -6,11 +6,12 @@ that are taken in order from viridis, as arms that many usually are steps of one
 Figures are made without pyplot: nothing global changes, and no display is needed.
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib import font_manager
@@ -113,6 +114,13 @@ DARK = Style(
 def _fonts() -> list[str]:
     present = set(font_manager.get_font_names())
     return [next(name for name in FONTS if name in present), "DejaVu Sans"]
+
+
+def png(figure: Figure, dpi: float | Literal["figure"] = "figure") -> bytes:
+    """The same bytes every time."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def grid(count: int, width: float, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:

@@ -17,8 +17,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ablate.laws.surrogate import Surrogate
 from ablate.laws.swarm import MixtureStudy
-from ablate.page.drawing.style import LIGHT, Style, grid
-from ablate.run.files import make_folder
+from ablate.page.drawing.style import LIGHT, Style, grid, png
+from ablate.run.files import make_folder, write_atomically
 
 WIDTH, PANEL = 9.6, 2.5  # inches
 STEPS, FINE = 60, 40  # points along a weight, along a side of a triangle
@@ -30,7 +30,7 @@ TRIANGLES = 4  # at most
 def write(found: Surrogate, mixture: np.ndarray, path: Path) -> Path:
     """The response along every domain, as a PNG; returns the path."""
     make_folder(path.parent)
-    along(found, mixture).savefig(path, dpi=150, metadata={"Software": None})
+    write_atomically(path, png(along(found, mixture), dpi=150))
     return path
 
 

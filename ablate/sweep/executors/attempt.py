@@ -42,7 +42,8 @@ class Attempt:
                 self.process.kill()
             return
         silent = self.pulse.silent()
-        patience = patience_of(self.where) * (FIRST_STEP if self.record.pulse() == self.first else 1)
+        first = self.record.pulse() == self.first or self.record.begins_again
+        patience = patience_of(self.where) * (FIRST_STEP if first else 1)
         if patience and silent > patience:
             self.hung = f"no step for {_duration(silent)}"
             self.killed_at = time.monotonic() + GRACE

@@ -29,10 +29,9 @@ from ablate.plan.timeline import timeline
 from ablate.run import parts
 from ablate.run.failures import PAUSED, noting
 from ablate.run.files import write_atomically
-from ablate.run.record import Record
 from ablate.run.settings import Where
 from ablate.run.trunks import Growth, trunk_record
-from ablate.sweep.claims import HEARTBEAT_SECONDS, STALE_SECONDS, state
+from ablate.sweep.claims import settled
 from ablate.sweep.trunk import Branch, beginning, key, numerics
 from ablate.sweep.worker import Task, growth_deleting_damaged, train_and_exit
 
@@ -78,7 +77,7 @@ class Job:
             raise SystemExit(0) from None
 
     def _lead(self) -> None:
-        _outwait(self.task.record)
+        settled(self.task.record)  # of a lost node, whose claim may look alive on the next one
         growth = growth_deleting_damaged(self._outputs, self._ways_here(), self.task.until)
         write_atomically(self._told, json.dumps({"start": growth.start.key if growth.start else None}))
         try:
@@ -161,10 +160,3 @@ def rank_environment(where: Where) -> dict[str, str]:
         "MASTER_ADDR": slurm["SLURM_LAUNCH_NODE_IPADDR"],
         "MASTER_PORT": str(FIRST_PORT + int(slurm["SLURM_JOB_ID"]) % PORTS),
     }
-
-
-def _outwait(record: Record) -> None:
-    """After a lost node this job's own claim looks alive on the next one until its heart has stopped long enough."""
-    end = time.monotonic() + STALE_SECONDS + HEARTBEAT_SECONDS
-    while state(record) == "running" and time.monotonic() < end:
-        time.sleep(POLL_SECONDS)

@@ -8,9 +8,9 @@ A run's job is noted in its folder, so that a launcher started later asks instea
 """
 
 import subprocess
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ablate.run import whole
+from ablate.run import files, whole
 from ablate.run.record import Record
 from ablate.run.settings import UserError
 
@@ -67,19 +67,23 @@ def ended(job: str, entries: dict[str, Entry]) -> str:
 
 
 def note(record: Record, job: str) -> None:
-    """Write down which job trains a run."""
-    whole.write(record.folder / "job.json", {"job": job})
+    """Write down which job trains a run, and how its record says that an earlier try failed."""
+    whole.write(record.folder / "job.json", {"job": job, "failed": files.modified(record.folder / "failure.json")})
 
 
 def noted(record: Record) -> str:
     """The job that was last to train a run, empty if none was."""
-    return whole.read_if(record.folder / "job.json", {"job": ""})["job"]
+    return _note(record)["job"]
 
 
 def failed_since(record: Record) -> bool:
     """Whether a run has noted a failure since its job was."""
-    failure, job = record.folder / "failure.json", record.folder / "job.json"
-    return failure.exists() and failure.stat().st_mtime > job.stat().st_mtime
+    # by whichever clocks: another note than the earlier one, not a later one
+    return files.modified(record.folder / "failure.json") not in (0, _note(record)["failed"])
+
+
+def _note(record: Record) -> dict[str, Any]:
+    return {"job": "", "failed": 0} | whole.read_if(record.folder / "job.json", {})
 
 
 def _output(command: list[str]) -> str:

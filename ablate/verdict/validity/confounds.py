@@ -108,7 +108,7 @@ def _of_run(one: Traced, promised: dict[str, Values]) -> list[Finding]:
     found = []
     for step, plan in sorted((int(step), plan) for step, plan in promised.items()):
         row = one.rows.get(step, plan)
-        broken = [name for name in plan if row[name] != plan[name]]
+        broken = [name for name in plan if row.get(name) != plan[name]]
         found += [_finding(one, Difference(name, name, "", "", step), "its plan") for name in broken]
     found += _of_process(one)
     own = one.starts[-1]["origin"]
@@ -122,7 +122,7 @@ def _of_run(one: Traced, promised: dict[str, Values]) -> list[Finding]:
         found += [_finding(one, d, f"the try that began at step {earlier['step']}") for d in changed]
     for step, row in one.rows.items():
         keys = [key for key in row if key.startswith("evaluated/")]
-        wrong = [key for key in keys if row[key] != one.conditions[key.replace("evaluated", "evaluation", 1)]]
+        wrong = [key for key in keys if row[key] != one.conditions.get(key.replace("evaluated", "evaluation", 1))]
         found += [_finding(one, Difference("evaluated", key, "", "", step), "the rows held out") for key in wrong]
     return _first_of_each(found)
 
@@ -176,7 +176,7 @@ def _all(one: Traced, other: Traced) -> Iterator[Difference]:
     """Every key that both have, or should have, with other values; of a running digest the first step."""
     yield from _differences(one.conditions, other.conditions)
     # Groups of parameters that are cut in pieces hold other numbers
-    cut = one.conditions["split/strategy"] != other.conditions["split/strategy"]
+    cut = one.conditions.get("split/strategy") != other.conditions.get("split/strategy")
     parted: set[str] = {"numbers"} if cut else set()
     for step in sorted(one.rows.keys() & other.rows.keys()):
         ours, theirs = one.rows[step], other.rows[step]

@@ -66,7 +66,7 @@ def _wrong(run: Run) -> str:
     if last and last["sums"] != run.result["sums"]:
         return f"{name}: the last evaluation and the result report other sums"
     for key, ours, theirs in _pairs(run.result, again) if again else ():
-        bound = min(again["bound"], WIDEST) if key.endswith(ROUNDED) else 0
+        bound = min(again.get("bound", 0.0), WIDEST) if key.endswith(ROUNDED) else 0
         # absolute too: a passage that is known by heart has none
         if ours is None or theirs is None or not math.isclose(ours, theirs, rel_tol=bound, abs_tol=bound):
             return f"{name}: {key} is reported as {_text(ours)}, and the saved weights give {_text(theirs)}"

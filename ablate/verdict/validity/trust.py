@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ablate.run.settings import UserError
-from ablate.verdict import compare, history, registry
+from ablate.verdict import compare, history, registry, skips
 from ablate.verdict.compare import Verdict
 from ablate.verdict.contrasts import Contrast, contrasts
 from ablate.verdict.evidence import Evidence, under_first
@@ -23,7 +23,12 @@ from ablate.verdict.validity import confounds, controls, scores
 from ablate.verdict.validity.finding import Finding
 
 # Every check of a study; each says what it found, held or not
-CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (controls.findings, confounds.findings, scores.findings)
+CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (
+    controls.findings,
+    confounds.findings,
+    scores.findings,
+    skips.findings,
+)
 
 SEED, NUMBER = re.compile(r"\bseed (\d+)"), re.compile(r"\b[0-9a-f]*\d[0-9a-f.,]*")  # 14, 2.31, 5f0c1d2e
 
