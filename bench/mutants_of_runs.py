@@ -57,7 +57,11 @@ RUNS: list[Listed] = [
     *of(
         "ablate/sweep/claims.py",
         "tests/sweep/test_claims.py",
-        ("claims without a lock", '    with FileLock(path.with_suffix(".lock")):', "    if True:"),
+        (
+            "claims without a lock",
+            '    with FileLock(path.with_suffix(".lock")):\n        owner = _owner(path)\n        if',
+            "    if True:\n        owner = _owner(path)\n        if",
+        ),
     ),
     *of(
         "ablate/data/build.py",

@@ -91,8 +91,8 @@ VERDICTS: list[Listed] = [
         ),
         (
             "earlier studies read with their own focus",
-            "arms_of(evidence if focus is None else evidence.with_focus(focus))",
-            "arms_of(evidence)",
+            "arms_of(seen if focus is None else seen.with_focus(focus))",
+            "arms_of(seen)",
         ),
     ),
     *of(
@@ -161,7 +161,7 @@ VERDICTS: list[Listed] = [
         ),
     ),
     *of(
-        "ablate/sweep/study.py",
+        "ablate/sweep/contrast.py",
         "tests/sweep/test_study.py",
         (
             "m24: a factor covers every key that begins like it",

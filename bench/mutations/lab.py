@@ -35,14 +35,14 @@ TINY: dict[str, Any] = {
     "data": {"domains": ["general", "code", "qa"], "domain_bytes": 150_000, "span": 64, "vocabulary": 512},
     "size": {"width": 16, "depth": 2, "heads": 2, "kv_heads": 1, "hidden": 32},
     "length": {"lengths": [32], "starts": [0.0]},
-    "mixture": {"stages": {"late": {"start": 6, "weights": {"qa": 1, "code": 1}}}},
+    "mixture": {"stages": {"late": {"start": 0.75, "weights": {"qa": 1, "code": 1}}}},
     "schedule": {"warmup": 2, "decay": 3},
     "tokens": STEPS * 256,
     "step_tokens": 256,
     "evaluation": {"times": 2, "spans": 2},
     "where": {"wandb": "off", "progress": False, "peak_tflops": 0.1, "device": "cpu", "saves": 4},
 }
-LATE = {"start": 6, "weights": {"qa": 0, "code": 1}}
+LATE = {"start": 0.75, "weights": {"qa": 0, "code": 1}}
 # One arm of every kind: what it is declared to change
 ARMS: dict[str, dict[str, Any]] = {
     "rate": {"optimizer": {"lr": 2e-3}},

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from small import write_jsonl  # pyrefly: ignore  # beside this file
 
 from ablate.data.folder import Folder
@@ -78,7 +79,7 @@ def test_a_folder_without_folders_is_the_text_of_one_domain(tmp_path):
 def test_domain_cannot_leave_the_root(tmp_path):
     write_jsonl(tmp_path / "other" / "x.jsonl", ROWS)
     (tmp_path / "root" / "in").mkdir(parents=True)
-    with pytest.raises(UserError, match="no folder"):
+    with pytest.raises(ValidationError, match="must be the name of a file: without /"):
         folder(tmp_path / "root", "../other")
 
 

@@ -17,7 +17,7 @@ from ablate.fit import checkpoint
 from ablate.fit.parents import resolved
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.run import lookup
+from ablate.run import checks, lookup
 from ablate.run.lineage import lineage
 from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings, UserError
@@ -36,7 +36,8 @@ def child(tiny, parent):
     return lambda **changes: resolved(tiny(**{"start": f"run:{parent.id}", "tokens": 4096} | changes))
 
 
-def test_a_child_begins_with_its_parents_weights(child, parent):
+def test_a_child_begins_with_its_parents_weights(child, parent, monkeypatch):
+    monkeypatch.setattr(checks, "LEAST_RATE", 0.0)  # of a run that stands still
     train_run(settings := child(optimizer={"lr": 0.0, "weight_decay": 0.0}))
     record = record_of(settings)
     assert (record.result() or {})["weights_sha256"] == (parent.result() or {})["weights_sha256"]
@@ -91,7 +92,8 @@ def test_a_parent_is_called_as_any_run_is(child, parent, tiny):
     assert "no such run in" in refused(tiny, start=f"run:{place}")
 
 
-def test_who_changed_no_weights_is_nobodys_parent_by_them(child, parent):
+def test_who_changed_no_weights_is_nobodys_parent_by_them(child, parent, monkeypatch):
+    monkeypatch.setattr(checks, "LEAST_RATE", 0.0)
     still = {"weight_decay": 0.0, "lr": 0.0}
     ids = []
     for tokens in (4096, 5120):
@@ -143,7 +145,7 @@ def test_a_parent_that_cannot_be_one(tiny, parent):
     start = f"run:{parent.id}"
     assert refused(tiny, start="run:nobody").startswith("start=run:nobody: no such run in")
     assert "not finished" in refused_with(tiny, parent, start, None)
-    diverged = {"outcome": "diverged", "reason": "step 3: no"}
+    diverged = (parent.result() or {}) | {"outcome": "diverged", "reason": "step 3: no"}
     assert "diverged: step 3: no; nothing can begin" in refused_with(tiny, parent, start, diverged)
     (parent.folder / "environment.json").rename(parent.folder / "kept")
     assert "environment.json: missing or damaged" in refused(tiny, start=start)

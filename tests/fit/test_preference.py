@@ -28,6 +28,7 @@ from ablate.model import budget
 from ablate.model.language import VALUE
 from ablate.page.drawing import run_curves
 from ablate.plan.timeline import timeline
+from ablate.run import checks
 from ablate.run.settings import Length, Settings, UserError
 from ablate.scores.metrics import PAIRED, metric_of, scope_of
 from ablate.sweep.preview import preview_run
@@ -246,7 +247,8 @@ def test_the_head_of_a_reward_is_of_the_runs_weights(chain, tmp_path):
         assert (load_file(tmp_path / form / name)[key] == load_file(record.weights)[VALUE]).all()
 
 
-def test_a_phase_after_a_reward_keeps_the_head_only_for_rewards(chain):
+def test_a_phase_after_a_reward_keeps_the_head_only_for_rewards(chain, monkeypatch):
+    monkeypatch.setattr(checks, "LEAST_RATE", 0.0)  # of a run that stands still
     train_run(first := chain(objective="reward"))
     after = f"run:{record_of(first).id}"
     still = {"start": after, "optimizer": {"lr": 0.0, "weight_decay": 0.0}}
@@ -292,7 +294,8 @@ def test_sums_over_pairs_that_were_edited_are_found(chain):
     assert "sums of pairs right is reported as" in scores._wrong(Run("arm", 0, record, "finished", None, edited))
 
 
-def test_a_run_that_stands_still_has_half_of_the_pairs_right(chain):
+def test_a_run_that_stands_still_has_half_of_the_pairs_right(chain, monkeypatch):
+    monkeypatch.setattr(checks, "LEAST_RATE", 0.0)
     result = train_run(settings := chain(optimizer={"lr": 0.0, "weight_decay": 0.0}))
     assert result["pairs"]["sums"]["right"] == ROWS / 2
     assert metric_of("preference:distance", ["sums"]).value(result, scope_of(settings)) == pytest.approx(0, abs=1e-4)

@@ -56,6 +56,7 @@ OTHER: dict[str, Any] = {
     "study.factor": ["optimizer.lr"],
     "study.arms": {"hot": ["optimizer.lr=0.1"]},
     "study.seeds": [0, 1],
+    "study.skips": {0: ["3-5"]},
     "study.phases": {"first": [], "then": ["optimizer.lr=0.1"]},
     "study.grid": {"rate": {"low": [], "high": ["optimizer.lr=0.1"]}},
     "study.controls.positive": ["optimizer.lr*=0.5"],

@@ -79,6 +79,7 @@ def test_readings_name_every_number_the_domains_first():
 def test_only_the_scores_know_a_metric_by_name():
     """What reads `bpb` by itself reads the wrong number once a study has another metric."""
     files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".html") and "scores" not in path.parts]
+    files.remove(PACKAGE / "run" / "shapes.py")  # which says what may stand there, and reads nothing
     assert len(files) > 100
     assert [path for path in files if re.search(r"(?<![a-z])bpb(?![a-z])", path.read_text(encoding="utf-8"))] == []
 

@@ -122,7 +122,7 @@ def small_steps(monkeypatch):
     monkeypatch.setattr(levels, "STEPS", {1: lambda _: [Upper()], 2: lambda _: [Short(least=425)]})
 
 
-@pytest.mark.parametrize("factor", [[], ["mixture"], ["data.vocabulary"], ["data.focus"]])
+@pytest.mark.parametrize("factor", [[], ["mixture"], ["data.vocabulary"]])
 def test_an_arm_that_is_trained_on_other_text_is_refused(folders, factor):
     with pytest.raises(SettingsError, match=r"study.arms.arm: differs outside the factor .*: data.text: sums \w{8} → "):
         folders(factor, {"sums": "!"})

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 
 import pytest
 
@@ -20,8 +19,8 @@ def test_without_trunks_and_races_all_of_it_is_spent(tmp_path):
 def test_what_a_trunk_saved_is_not_spent(tmp_path):
     study = write(tmp_path, QUICK)
     run = run_record(tmp_path, study.read()["runs"]["qa_20"]["1"])
-    result = json.loads((run.folder / "result.json").read_text())
-    (run.folder / "result.json").write_text(json.dumps(result | {"grown_from": {"flops": 0.75 * RUN}}))
+    grown = {"run": "another", "trunk": "t", "step": 30, "flops": 0.75 * RUN, "seconds": 1.0}
+    run.finish((run.result() or {}) | {"grown_from": grown})
     found = spending.of(read(study))
     assert (found.spent, found.trunks) == (pytest.approx(15.25 * RUN), pytest.approx(0.75 * RUN))
     assert sum(share for _, _, share in found.shares) == pytest.approx(1)
@@ -30,8 +29,8 @@ def test_what_a_trunk_saved_is_not_spent(tmp_path):
 def test_a_race_saves_what_the_runs_it_left_out_would_have_cost(tmp_path):
     outcomes = {("qa_40", 2): "not started", ("qa_40", 3): "running"}  # one left out, one stopped at three fifths
     study = write(tmp_path, dataclasses.replace(QUICK, outcomes=outcomes))
-    decision = {"reason": "not better", "look": 2, "rung": None, "word": "worse", "mean": 0.01, "interval": [0.0, 0.02]}
-    (study.folder / "race.json").write_text(json.dumps({"qa_40": decision}))
+    decision = {"arm": "qa_40", "reason": "worse", "look": 2, "rung": 0.0, "word": "worse", "mean": 0.01}
+    study.decide({"qa_40": decision | {"interval": [0.0, 0.02]}})
     found = spending.of(read(study))
     assert found.left_out == 2
     assert found.races == pytest.approx(1.4 * RUN)

@@ -207,18 +207,17 @@ def test_a_base_that_was_trained_for_another_study_is_asked_by_its_own_steps(lab
         other = dict.fromkeys(start["twin"], "of another base") | {"types": start["twin"]["types"]}
         base.start(start | {"twin": other})
         base.end(base.ended() | {"twin": other})
+        base.finish(base.result() or {})
         found = {finding.text.split(" differs")[0] for finding in findings(read(record)) if not finding.held}
     assert found == ({"seed 6: twin"} if name else set())
 
 
-def test_runs_without_a_trace_are_said_to_be_unknown(lab: Lab):
+def test_a_run_without_a_trace_is_damaged(lab: Lab):
     whole, record = lab.plan(("precision",))
     for run in whole.runs:
         as_it_is(run.settings)
     (run_record(lab.outputs, whole.runs[1].id).folder / "starts.json").unlink()
-    (noted,) = findings(read(record))
-    assert noted.held
-    assert noted.text.startswith("1 runs left no trace")
+    assert [run.outcome for run in read(record).runs] == ["finished", "damaged"]
 
 
 def test_runs_that_took_no_steps_of_the_base_are_counted(lab: Lab):
@@ -230,6 +229,7 @@ def test_runs_that_took_no_steps_of_the_base_are_counted(lab: Lab):
         (start,) = run_record(lab.outputs, first.id).starts()
         start.pop("twin")
         run_record(lab.outputs, first.id).start(start)
+        run_record(lab.outputs, first.id).finish(run_record(lab.outputs, first.id).result() or {})
         (noted,) = findings(read(record))
     assert noted.held
     assert noted.text.startswith("1 runs took no steps of the base")
