@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfiler
 
@@ -188,7 +189,8 @@ def _reach(settings: Settings) -> int:
 
 def _rows_of(order: Order, step: int) -> dict[str, int]:
     """The rows of a step, by domain."""
-    return dict(zip(order.domains, order.counts[step].tolist(), strict=True))
+    rows_D = np.bincount(order.step(step).domain_R, minlength=len(order.domains))
+    return dict(zip(order.domains, rows_D.tolist(), strict=True))
 
 
 def _beside(module: Pretraining, settings: Settings, corpus: Corpus, watch: Watch) -> Beside:

@@ -169,13 +169,13 @@ class Watch(L.Callback):
 
     def _left_out(self, step: int) -> dict[str, Any]:
         """What of the steps so far was read and not learnt from."""
-        out = ~self.learns[:step]
-        of_domains = (self.timeline.table["length"][:step] * out) @ self.order.counts[:step]
+        windows = windows_of(np.flatnonzero(~self.learns[:step]).tolist())
+        of_domains = sum((self.order.read(*window) for window in windows), np.zeros(len(self.order.domains), int))
         return {
-            "steps": int(out.sum()),
+            "steps": sum(end - first for first, end in windows),
             "tokens": int(of_domains.sum()),
             "domains": dict(zip(self.order.domains, of_domains.tolist(), strict=True)),
-            "windows": windows_of(np.flatnonzero(out).tolist()),
+            "windows": windows,
         }
 
     def _grow(self, trainer: L.Trainer, trunk: Trunk) -> None:

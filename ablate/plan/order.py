@@ -16,11 +16,11 @@ from itertools import pairwise
 import numpy as np
 
 from ablate.plan import keyed
-from ablate.plan.mixture import assign, draws
+from ablate.plan.mixture import assign, counts, draws
 from ablate.plan.timeline import Timeline
 
-CHUNK_ROWS = 1 << 20  # rows counted at once
 CHUNK_STEPS = 64  # steps laid out at once: numpy's cost per call is shared by many rows
+KEPT_PLACES = 8  # that later ones are counted from
 
 
 # Domain, position and start of every row, and where each step begins
@@ -44,8 +44,9 @@ class Order:
         self.timeline = timeline
         self.span, self.block, self.seed = settings.data.span, settings.mixture.block, settings.seed
         self.domains, self.spans = settings.data.domains, spans
-        self.counts = self._counts()
-        self.cursor = self._cursor()
+        self.edges = _changes(timeline)
+        # Tokens of each domain's endless stream passed before a step, and how many of them were read
+        self.places: dict[int, np.ndarray] = {0: np.zeros((2, len(self.domains)), dtype=np.int64)}
         self.laid_out: dict[int, Chunk] = {}  # the last two chunks that were asked for
 
     def step(self, step: int) -> Rows:
@@ -60,8 +61,26 @@ class Order:
 
     def domain_tokens(self, step: int) -> dict[str, int]:
         """Tokens read of each domain before `step`."""
-        lengths = self.timeline.table["length"][:step]
-        return dict(zip(self.domains, (lengths @ self.counts[:step]).tolist(), strict=True))
+        return dict(zip(self.domains, self._place(step)[1].tolist(), strict=True))
+
+    def read(self, first: int, last: int) -> np.ndarray:
+        """Tokens that steps first..last-1 read of each domain, shape (domains,)."""
+        length = self.timeline.table["length"]
+        parts = [length[begin] * _counts(self.timeline, begin, end) for begin, end in _cut(self.edges, first, last)]
+        return np.sum(parts, axis=0)
+
+    def _place(self, step: int) -> np.ndarray:
+        """Tokens of each domain passed and read before a step, shape (2, domains), counted from the last such place."""
+        first = max(known for known in self.places if known <= step)
+        passed_D, read_D = self.places[first]
+        for begin, end in _cut(self.edges, first, step):
+            length = self.timeline.table["length"][begin]
+            more_D = length * _counts(self.timeline, begin, end)
+            passed_D, read_D = -(-passed_D // length) * length + more_D, read_D + more_D
+        self.places[step] = np.stack([passed_D, read_D])
+        for known in [*self.places][1:-KEPT_PLACES]:
+            del self.places[known]
+        return self.places[step]
 
     def _laid_out(self, step: int) -> tuple[Chunk, slice]:
         """The chunk that a step lies in, and its rows there."""
@@ -75,37 +94,25 @@ class Order:
         """Domain, position and start of every row of a chunk of steps, and where each step begins among them."""
         first = chunk * CHUNK_STEPS
         last = min(first + CHUNK_STEPS, len(self.timeline))
-        step, domain = self._domains(first, last)
-        position = self.cursor[step, domain] + self.timeline.table["length"][step] * _rank(step, domain)
+        step, domain = domains(self.timeline, first, last)
+        cursor = self._cursor(first, last, step, domain)
+        position = cursor[step - first, domain] + self.timeline.table["length"][step] * _rank(step, domain)
         start = np.empty_like(position)
         for d in np.unique(domain):
             mine = domain == d
             start[mine] = self._start(d, position[mine])
         return domain, position, start, self.timeline.first_row[first : last + 1] - self.timeline.first_row[first]
 
-    def _domains(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """Step and domain of every row of steps first..last-1."""
-        return domains(self.timeline, first, last)
-
-    def _counts(self) -> np.ndarray:
-        """Rows of each domain at each step, shape (steps, domains)."""
-        counts = np.zeros((len(self.timeline), len(self.domains)), dtype=np.int64)
-        chunk = self.timeline.first_row[:-1] // CHUNK_ROWS
-        edges = [0, *(np.flatnonzero(np.diff(chunk)) + 1).tolist(), len(self.timeline)]
-        for first, last in pairwise(edges):
-            np.add.at(counts, self._domains(first, last), 1)
-        return counts
-
-    def _cursor(self) -> np.ndarray:
-        """Tokens of each domain's endless stream passed before each step, shape (steps, domains)."""
-        lengths = self.timeline.table["length"]
-        edges = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)][: len(lengths) + 1]
-        cursor = np.zeros((len(lengths) + 1, len(self.domains)), dtype=np.int64)
-        for first, last in pairwise(edges):
-            length = lengths[first]
-            begin = -(-cursor[first] // length) * length
-            cursor[first] = begin
-            cursor[first + 1 : last + 1] = begin + length * np.cumsum(self.counts[first:last], axis=0)
+    def _cursor(self, first: int, last: int, step: np.ndarray, domain: np.ndarray) -> np.ndarray:
+        """Tokens of each domain's endless stream passed before each step of a chunk, shape (steps, domains)."""
+        wide = len(self.domains)
+        counts_SD = np.bincount((step - first) * wide + domain, minlength=(last - first) * wide).reshape(-1, wide)
+        cursor = np.zeros((last - first + 1, wide), dtype=np.int64)
+        cursor[0] = self._place(first)[0]
+        for begin, end in _cut(self.edges, first, last):
+            length, here = self.timeline.table["length"][begin], slice(begin - first, end - first)
+            cursor[here.start] = -(-cursor[here.start] // length) * length
+            cursor[here.start + 1 : here.stop + 1] = cursor[here.start] + length * np.cumsum(counts_SD[here], axis=0)
         return cursor[:-1]
 
     def _start(self, domain: int, position: np.ndarray) -> np.ndarray:
@@ -150,7 +157,26 @@ def same_steps(ours: Timeline, theirs: Timeline) -> bool:
 def rows_of(timeline: Timeline) -> tuple[np.ndarray, np.ndarray]:
     """Rows of each domain in the whole run, and how many the mixture asks for: shapes (domains,)."""
     asked_D = timeline.table["rows"] @ timeline.weights[timeline.table["stage"]]
-    return np.bincount(domains(timeline, 0, len(timeline))[1], minlength=len(asked_D)), asked_D
+    parts = _cut(_changes(timeline), 0, len(timeline))
+    return np.sum([_counts(timeline, *part) for part in parts], axis=0), asked_D
+
+
+def _counts(timeline: Timeline, first: int, last: int) -> np.ndarray:
+    """Rows of each domain in steps first..last-1, in which the mixture does not change."""
+    block, seed, rows = timeline.settings.mixture.block, timeline.settings.seed, timeline.first_row
+    return counts(int(rows[first]), int(rows[last]), timeline.weights[timeline.table["stage"][first]], block, seed)
+
+
+def _changes(timeline: Timeline) -> np.ndarray:
+    """Steps at which rows get longer or shorter, or another stage of the mixture begins."""
+    length, stage = timeline.table["length"], timeline.table["stage"]
+    return np.flatnonzero((np.diff(length) != 0) | (np.diff(stage) != 0)) + 1
+
+
+def _cut(edges: np.ndarray, first: int, last: int) -> list[tuple[int, int]]:
+    """The parts of steps first..last-1 that edges cut them into; none where there are no steps."""
+    inside = edges[np.searchsorted(edges, first, "right") : np.searchsorted(edges, last)].tolist()
+    return [*pairwise([first, *inside, last])] if last > first else []
 
 
 def _rank(step: np.ndarray, domain: np.ndarray) -> np.ndarray:

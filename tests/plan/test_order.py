@@ -1,6 +1,7 @@
 """The order against a reader that goes through every row, one after another, and holds its state."""
 
 import math
+import pickle
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablate.plan import keyed
-from ablate.plan.mixture import draws
+from ablate.plan.mixture import assign, counts, draws
 from ablate.plan.order import Order, Rows, rows_of, same_steps
 from ablate.plan.timeline import timeline
 from ablate.run.settings import Data, Length, Mixture, Ramp, Settings, Stage, Where
@@ -265,10 +266,36 @@ def test_tokens_read_are_those_of_the_rows(settings):
 def test_pieces_in_which_rows_are_laid_out_do_not_matter(monkeypatch):
     settings = plan(length=Length(lengths=[8, 64, 16], starts=[0, 40, 90]), later=[(70, (1, 1, 1, 5))])
     base = all_rows(order_of(settings))
-    for rows, steps in ((1, 1), (100, 7), (333, 1000)):
-        monkeypatch.setattr("ablate.plan.order.CHUNK_ROWS", rows)
+    for blocks, steps in ((1, 1), (3, 7), (5, 1000)):
+        monkeypatch.setattr("ablate.plan.mixture.COUNTED_BLOCKS", blocks)
         monkeypatch.setattr("ablate.plan.order.CHUNK_STEPS", steps)
         assert all_rows(order_of(settings)) == base
+
+
+@given(st.integers(0, 2**20), st.integers(0, 999), weights, st.sampled_from([1, 2, 64, 2**12]), st.integers(0, 2**40))
+def test_rows_counted_by_blocks_are_those_drawn(first, rows, weights, block, seed):
+    shares = np.array(weights) / sum(weights)
+    drawn = assign(draws(np.arange(first, first + rows), block, seed), shares)
+    assert counts(first, first + rows, shares, block, seed).tolist() == np.bincount(drawn, minlength=4).tolist()
+
+
+def test_the_last_steps_of_a_long_run_are_reached_without_drawing_those_before(monkeypatch):
+    """A run of 16 M rows, whose steps are sent to another process before any was asked for."""
+    settings, drawn = replace(plan(length=Length(lengths=[8])), step_tokens=8 * 256, tokens=2**27), []
+    order = pickle.loads(pickle.dumps(order_of(settings)))
+    monkeypatch.setattr("ablate.plan.mixture.draws", lambda rows, *args: drawn.append(len(rows)) or draws(rows, *args))
+    assert sum(order.domain_tokens(settings.steps).values()) == 2**27
+    assert len(order.step(settings.steps - 1).domain_R) == 256
+    assert sum(drawn) < 4096
+
+
+def test_tokens_between_two_steps_are_those_of_the_rows():
+    settings = plan(length=Length(lengths=[8, 64, 16], starts=[0, 40, 90]), later=[(70, (1, 1, 1, 5))])
+    order = order_of(settings)
+    for first, last in ((0, 150), (30, 110), (41, 42)):
+        rows = [order.step(step) for step in range(first, last)]
+        asked = [sum(r.length * int((r.domain_R == d).sum()) for r in rows) for d in range(4)]
+        assert order.read(first, last).tolist() == asked
 
 
 def test_shares_of_a_long_run_that_grows():
