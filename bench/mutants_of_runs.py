@@ -16,15 +16,19 @@ RUNS: list[Listed] = [
         "ablate/plan/mixture.py",
         "tests/plan/test_mixture.py",
         ("a draw on an edge in the wrong interval", 'draws, side="right")', 'draws, side="left")'),
-        ("blocks of draws without their offsets", "return (shuffled + offset) / block", "return shuffled / block"),
+        (
+            "blocks of draws without their offsets",
+            "return (shuffled + _offsets(number, seed)) / block",
+            "return shuffled / block",
+        ),
     ),
     *of(
         "ablate/plan/order.py",
         "tests/plan/test_order.py",
         (
             "tokens read again where rows get longer",
-            "begin = -(-cursor[first] // length) * length",
-            "begin = cursor[first] // length * length",
+            "return -(-passed_D // length) * length",
+            "return passed_D // length * length",
         ),
         ("the same order in every epoch", "self.domains[domain], int(e))", "self.domains[domain], 0)"),
         (

@@ -76,7 +76,7 @@ class Order:
         for begin, end in _cut(self.edges, first, step):
             length = self.timeline.table["length"][begin]
             more_D = length * _counts(self.timeline, begin, end)
-            passed_D, read_D = -(-passed_D // length) * length + more_D, read_D + more_D
+            passed_D, read_D = _next(passed_D, length) + more_D, read_D + more_D
         self.places[step] = np.stack([passed_D, read_D])
         for known in [*self.places][1:-KEPT_PLACES]:
             del self.places[known]
@@ -111,7 +111,7 @@ class Order:
         cursor[0] = self._place(first)[0]
         for begin, end in _cut(self.edges, first, last):
             length, here = self.timeline.table["length"][begin], slice(begin - first, end - first)
-            cursor[here.start] = -(-cursor[here.start] // length) * length
+            cursor[here.start] = _next(cursor[here.start], length)
             cursor[here.start + 1 : here.stop + 1] = cursor[here.start] + length * np.cumsum(counts_SD[here], axis=0)
         return cursor[:-1]
 
@@ -125,6 +125,11 @@ class Order:
             key = keyed.key(self.seed, "order", self.domains[domain], int(e))
             start[mine] = keyed.permute(index[mine], self.spans[domain], key) * self.span
         return start + offset
+
+
+def _next(passed_D: np.ndarray, length: int) -> np.ndarray:
+    """Where the next row of this length begins in each domain's endless stream."""
+    return -(-passed_D // length) * length
 
 
 def domains(timeline: Timeline, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
