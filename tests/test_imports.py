@@ -74,7 +74,7 @@ APART = {"verdict.statistics": ["verdict.statistics"]}
 # A package that belongs to some files only, and those rooms or modules
 OUTSIDE = {
     "hydra": ["console.compose", "sweep.launcher", "sweep.composition"],
-    "lightning": ["fit", "data.batches"],
+    "lightning": ["fit"],
     "torch": [
         "fit",
         "model",

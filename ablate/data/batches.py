@@ -13,11 +13,10 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from ablate.data.tokens import Corpus, held_out, num_spans
 from ablate.data.troubled import troubled
@@ -120,19 +119,3 @@ def validation_rows(corpus: Corpus, settings: Settings) -> Batch:
 def training_spans(corpus: Corpus, settings: Settings) -> list[int]:
     """Whole spans of each domain's training text, in the order of `data.domains`."""
     return [num_spans(corpus.num_tokens(domain, "train"), settings.data.span) for domain in settings.data.domains]
-
-
-class Batches(L.LightningDataModule):
-    """The training steps of one run for Lightning, from the step that the trainer has reached."""
-
-    def __init__(self, order: Order, corpus: Corpus, workers: int, beside: Beside = ()):
-        super().__init__()
-        self.order, self.corpus, self.workers, self.beside = order, corpus, workers, beside
-
-    def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
-        assert trainer is not None
-        steps = Steps(self.order, self.corpus, trainer.global_rank, trainer.world_size, self.beside)
-        sampler = From(trainer.global_step, len(steps))
-        pinned = trainer.strategy.root_device.type == "cuda"
-        return DataLoader(steps, batch_size=None, sampler=sampler, num_workers=self.workers, pin_memory=pinned)

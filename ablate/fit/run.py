@@ -21,10 +21,11 @@ import torch
 from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfiler
 
 from ablate.compress.packed import Packed
-from ablate.data.batches import Batches, Beside, training_spans, validation_rows
+from ablate.data.batches import Beside, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.data.windows import Stream
 from ablate.fit import callbacks, checkpoint, keep, mirror, parents, reference, smaller, spikes
+from ablate.fit.batches import Batches
 from ablate.fit.every_step import EveryStep
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.monitor import LOOKBACK
