@@ -19,6 +19,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+CHUNK = 2**26  # numbers that are copied at a time
+
 
 class Average:
     """`mean`: by parameter name, empty until the first share above 0."""
@@ -27,15 +29,20 @@ class Average:
         self.mean: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def update(self, model: nn.Module, share: float) -> None:
-        """Take in the weights as they are now; a share of 1 starts anew with them."""
+    def update(self, model: nn.Module, share: float, bad: Tensor | None = None) -> None:
+        """Take in the weights as they are now; a share of 1 starts anew with them. Nothing where `bad` is 1."""
         if share == 0:
             return
-        for name, weights in model.named_parameters():
-            if share == 1 or name not in self.mean:  # the step that was to begin it was left out
-                self.mean[name] = weights.double()
-            else:
-                self.mean[name].mul_(1 - share).add_(weights, alpha=share)
+        named = {name: weights.detach() for name, weights in model.named_parameters()}
+        if share == 1 or not self.mean:  # the step that was to begin it was left out
+            self.mean = {name: weights.double() for name, weights in named.items()}
+            return
+        bad = next(iter(named.values())).new_zeros(()) if bad is None else bad
+        keep, good = 1 - share * (1 - bad.double()), 1 - bad
+        for names in _chunks(named):
+            means = [self.mean[name] for name in names]
+            torch._foreach_mul_(means, keep)
+            torch._foreach_add_(means, torch._foreach_mul([named[name] for name in names], good), alpha=share)
 
     def to(self, device: torch.device) -> None:
         """Move to where the weights are: a checkpoint is read on the CPU."""
@@ -60,3 +67,15 @@ class Average:
                 for name, weights in model.named_parameters():
                     if name in raw:
                         weights.copy_(raw[name])
+
+
+def _chunks(named: dict[str, Tensor]) -> Iterator[list[str]]:
+    """Names of tensors that are worked on together, CHUNK numbers or one tensor at a time."""
+    names, size = list[str](), 0
+    for name, weights in named.items():
+        if names and size + weights.numel() > CHUNK:
+            yield names
+            names, size = [], 0
+        names.append(name)
+        size += weights.numel()
+    yield names

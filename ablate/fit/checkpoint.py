@@ -35,6 +35,8 @@ from ablate.run.settings import UserError
 
 # One request to stop may arrive as two signals: Slurm tells a job and its srun, which passes it on
 ONE_REQUEST_SECONDS = 1.0
+# Processes agree on a stop after so many steps at most, or about so many seconds
+ASK_STEPS, ASK_SECONDS = 25, 2.0
 SHOWN = 300  # characters of what torch says of weights that do not fit
 BESIDE = ("average", "clipping", "monitor")  # tensors by name, in a file of their own where there are some
 DROPPED = ("hparams_name", "hyper_parameters", "datamodule_hyper_parameters")
@@ -91,6 +93,7 @@ class Saver(L.Callback):
         self.keep, self.reach = keep, reach
         self.signal: int | None = None
         self.asked = 0.0
+        self.ask_at, self.agreed = 0, (0, 0.0)  # the step to agree after; that of the last time, and when it was
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -101,9 +104,7 @@ class Saver(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         step = trainer.global_step
-        stop = self.signal is not None
-        if trainer.world_size > 1:  # all devices must save together, whichever was told to stop
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        stop = self.signal is not None if trainer.world_size == 1 else self._all_stop(trainer)
         pause = self.until is not None and step >= self.until and step < trainer.max_steps
         if (stop or pause or step % self.every == 0 or step in self.leave) and step < trainer.max_steps:
             path = self.save(trainer)
@@ -115,6 +116,18 @@ class Saver(L.Callback):
             raise SystemExit(128 + (self.signal or signal.SIGTERM))
         if pause:
             raise SystemExit(PAUSED)
+
+    def _all_stop(self, trainer: L.Trainer) -> bool:
+        """All devices must save together, whichever was told to stop. They agree now and then, for that waits."""
+        step, now = trainer.global_step, time.monotonic()
+        if step < self.ask_at:
+            return False
+        before, then = self.agreed
+        mine = torch.tensor([self.signal is not None, (now - then) / (step - before) if before else ASK_SECONDS])
+        asked, seconds = trainer.strategy.reduce(mine.to(trainer.strategy.root_device), reduce_op="sum").tolist()
+        self.ask_at = step + max(1, min(ASK_STEPS, int(ASK_SECONDS * trainer.world_size / seconds)))
+        self.agreed = step, now
+        return asked > 0
 
     def save(self, trainer: L.Trainer) -> Path:
         """Write the state after the steps so far, then drop older ones. All devices must call it, and wait in it:

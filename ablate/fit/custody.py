@@ -15,16 +15,18 @@ import torch
 from torch import Tensor
 
 SAMPLE = 64  # numbers of a tensor that are looked at, twice as many at most
+NEVER = 2**62
 Kind = tuple[torch.dtype, torch.device]  # an optimizer may count its steps on the CPU
 Sealed = dict[Kind, Tensor]
 
 
 class Custody:
-    """Inert until it is told what to watch. `broken`: in words, what first went wrong, and after which step."""
+    """Inert until it is told what to watch. No step waits for what is found: `broken` does."""
 
     def __init__(self) -> None:
-        self.broken = ""
         self.steps = 0
+        # Twice the steps before the first fault, on the device; odd where a step changed nothing (`broken`)
+        self.first = torch.tensor(NEVER)
         self.sealed: Sealed | None = None
         self.views: tuple[list[int], dict[Kind, list[Tensor]]] = ([], {})
 
@@ -32,23 +34,31 @@ class Custody:
         """Watch from now on, `step` steps taken."""
         self.module, self.optimizer, self.steps = module, optimizer, step
         self.sealed = self._look()
+        self.first = torch.tensor(NEVER, device=next(iter(self.sealed.values())).device)
+
+    @property
+    def broken(self) -> str:
+        """In words, what first went wrong, and after which step."""
+        first = int(self.first)
+        if first == NEVER:
+            return ""
+        if first % 2:
+            return f"step {first // 2 + 1} changed nothing"
+        return f"something but a step changed weights, moments or average after step {first // 2}"
 
     def opened(self) -> None:
         """A step begins."""
-        if self.sealed and not self._same(self.sealed, self._look()):
-            self.broken = (
-                self.broken or f"something but a step changed weights, moments or average after step {self.steps}"
-            )
+        if self.sealed:
+            self._note(~self._same(self.sealed, self._look()), 2 * self.steps)
 
     def closed(self) -> None:
         """A step has ended."""
         if not self.sealed:
             return
-        self.steps += 1
         found = self._look()
-        moving = any(group["lr"] for group in self.optimizer.param_groups)  # an optimizer may keep nothing but weights
-        if moving and self._same(self.sealed, found):
-            self.broken = self.broken or f"step {self.steps} changed nothing"
+        if any(group["lr"] for group in self.optimizer.param_groups):  # an optimizer may keep nothing but weights
+            self._note(self._same(self.sealed, found), 2 * self.steps + 1)
+        self.steps += 1
         self.sealed = found
 
     def left_out(self) -> None:
@@ -76,6 +86,13 @@ class Custody:
             *self.module.average.mean.values(),
         ]
 
-    @staticmethod
-    def _same(before: Sealed, after: Sealed) -> bool:
-        return before.keys() == after.keys() and all(torch.equal(before[kind], after[kind]) for kind in before)
+    def _note(self, wrong: Tensor, key: int) -> None:
+        self.first = torch.minimum(self.first, torch.where(wrong, key, NEVER))
+
+    def _same(self, before: Sealed, after: Sealed) -> Tensor:
+        """Whether all bits are, on the device."""
+        shapes = [{kind: view.shape for kind, view in one.items()} for one in (before, after)]
+        if shapes[0] != shapes[1]:
+            return torch.zeros((), dtype=torch.bool, device=self.first.device)
+        found = [(before[kind] == after[kind]).all() for kind in before]
+        return torch.stack([one.to(self.first.device, non_blocking=True) for one in found]).all()

@@ -23,6 +23,7 @@ from ablate.fit import clipping
 from ablate.fit import optimizer as optimizers
 from ablate.fit.averaging import Average
 from ablate.fit.custody import Custody
+from ablate.fit.guard import Guard
 from ablate.fit.monitor import Look, Monitor
 from ablate.fit.objectives import OBJECTIVES, NextToken
 from ablate.fit.parallel.fsdp import FSDP
@@ -65,12 +66,13 @@ class Pretraining(L.LightningModule):
         self.monitor = Monitor(settings)
         # Says of a spike at some step whether the step is taken (`fit.spikes`); None: nobody looks
         self.on_spike: Callable[[int, Look], bool] | None = None
-        self.custody = Custody()
+        self.custody, self.guard = Custody(), Guard()
         self.model.recompute = settings.where.recompute
         if settings.where.compile:
             self.model.compile()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.look()
         checkpoint["average"] = self.average.mean
         checkpoint["clipping"] = self.clipping.kept
         checkpoint["monitor"] = self.monitor.state()
@@ -126,7 +128,7 @@ class Pretraining(L.LightningModule):
         norm, self.learnt = self.step(optimizer), not self.is_spike
         if self.learnt:
             self.grad_norm = norm
-            self.average.update(self.model, share)
+            self.average.update(self.model, share, self.guard.bad)
             self.custody.closed()
         else:
             self.leave_out(optimizer)
@@ -178,19 +180,27 @@ class Pretraining(L.LightningModule):
         return sums
 
     def step(self, optimizer: LightningOptimizer | Optimizer) -> Tensor:
-        """Scale gradients down (`fit.clipping`) and step; returns their norm before. No step on NaN or infinity, and
-        none where a monitor finds a spike: `is_spike` then."""
+        """Scale gradients down (`fit.clipping`) and step; returns their norm before. No step on NaN or infinity
+        (`fit.guard`), and none where a monitor finds a spike: `is_spike` then."""
         strategy, step = self.trainer.strategy, self.trainer.global_step
         if isinstance(strategy, Zero):  # does all of that in its step
             optimizer.step()
-            return finite(strategy.grad_norm(), step)
+            self.guard.see(norm := strategy.grad_norm(), step, None)
+            self.look()
+            return norm
         norm = self.clipping.clip(list(self.model.parameters()))
         self.is_spike = self.aside is not None and not self.is_healthy(norm, *self.aside)
         if not self.is_spike:
-            finite(norm, step)
+            if self.guard.see(norm, step, optimizer):
+                self.look()
             self.clipping.accept()
             optimizer.step()
         return norm
+
+    def look(self) -> None:
+        """Raises Diverged if a step since the last look had no finite gradient; all processes find the same."""
+        if why := self.guard.why():
+            raise Diverged(why)
 
     def is_healthy(self, norm: Tensor, sums_D3: Tensor, fallen: Tensor) -> bool:
         """Whether a step is to be taken, by its own sums and the norm of its gradient; all processes find the same.
@@ -249,13 +259,6 @@ class Pretraining(L.LightningModule):
         rows_WBN = self.all_gather(rows_BN)
         assert isinstance(rows_WBN, Tensor)
         return rows_WBN.view(-1, *rows_BN.shape).transpose(0, 1).flatten(0, 1)
-
-
-def finite(norm: Tensor, step: int) -> Tensor:
-    """The norm; all processes have the same, so all of them stop."""
-    if not torch.isfinite(norm):
-        raise Diverged(f"the gradient norm is {norm.item()} at step {step}")
-    return norm
 
 
 def share(rows: Batch, rank: int, world: int) -> Batch:

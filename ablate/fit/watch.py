@@ -74,6 +74,8 @@ class Watch(L.Callback):
         peak = self.settings.where.peak_tflops * 1e12 or budget.peak_flops(pl_module.device, _dtype(self.settings))
         self.peak = peak * trainer.world_size
         self.last_step = trainer.global_step
+        assert isinstance(pl_module, Pretraining)
+        pl_module.guard.late = True  # `look` below
         if self.start:
             self._grow(trainer, self.start)
         self._tell_spikes(trainer)
@@ -99,6 +101,7 @@ class Watch(L.Callback):
         due = step in self.timeline.evaluations
         if not due and step % self.every:
             return
+        pl_module.look()
         self._log_training(trainer, pl_module, step)
         if due:
             self.score(trainer, pl_module)

@@ -27,9 +27,9 @@ class Remembering(Average):
 
     steps: list[dict[str, torch.Tensor]]
 
-    def update(self, model: nn.Module, share: float) -> None:
+    def update(self, model: nn.Module, share: float, bad: torch.Tensor | None = None) -> None:
         Remembering.steps.append({name: weights.detach().clone() for name, weights in model.named_parameters()})
-        super().update(model, share)
+        super().update(model, share, bad)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_training_goes_on_with_the_raw_weights(tiny, raw, averaging):
 class InFloat32(Average):
     """The obvious way, which loses small steps."""
 
-    def update(self, model: nn.Module, share: float) -> None:
+    def update(self, model: nn.Module, share: float, bad: torch.Tensor | None = None) -> None:
         for name, weights in model.named_parameters():
             mean = self.mean.get(name, torch.zeros_like(weights))
             self.mean[name] = mean + share * (weights.detach() - mean)

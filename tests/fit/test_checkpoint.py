@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -109,3 +110,24 @@ def test_weights_of_another_model_are_one_line():
     with pytest.raises(UserError, match=r"not of these settings: .* size mismatch") as stop:
         checkpoint.put(torch.nn.Linear(2, 3), torch.nn.Linear(3, 3).state_dict())
     assert "\n" not in str(stop.value)
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0.001, [1, 2, 27, 52]), (0.5, [1, 2, 6, 10]), (9.0, [1, 2, 3, 4])])
+def test_processes_agree_on_a_stop_every_few_seconds(tmp_path, monkeypatch, seconds, asked):
+    """After so many steps, by the mean of all processes: one of two is told, and both find it at the same step."""
+    saver, clock, steps = checkpoint.Saver(tmp_path, every=10**6), iter(range(10**6)), []
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: next(clock) * seconds)
+
+    def both(mine: torch.Tensor, reduce_op: str) -> torch.Tensor:
+        assert reduce_op == "sum"
+        steps.append(trainer.global_step)
+        return mine + torch.tensor([float(len(steps) == len(asked)), mine[1].item()])
+
+    spread = SimpleNamespace(reduce=both, root_device=torch.device("cpu"))
+    trainer = SimpleNamespace(global_step=0, world_size=2, strategy=spread)
+    stops = []
+    for trainer.global_step in range(1, asked[-1] + 1):
+        # pyrefly: ignore[bad-argument-type]
+        stops.append(saver._all_stop(trainer))
+    assert steps == asked
+    assert stops == [False] * (asked[-1] - 1) + [True]

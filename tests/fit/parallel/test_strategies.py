@@ -86,8 +86,9 @@ def train_half(settings: Settings, rank: int, port: int) -> None:
     after_batch = checkpoint.Saver.on_train_batch_end
 
     def asked(saver: checkpoint.Saver, trainer: Any, *others: Any, **named: Any) -> None:
-        if trainer.global_step == HALF and rank == settings.where.devices - 1:
-            saver.signal = signal.SIGTERM
+        if trainer.global_step == HALF:
+            saver.ask_at = HALF  # so quick a run would agree later
+            saver.signal = signal.SIGTERM if rank == settings.where.devices - 1 else None
         after_batch(saver, trainer, *others, **named)
 
     checkpoint.Saver.on_train_batch_end = asked
