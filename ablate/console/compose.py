@@ -204,7 +204,7 @@ def _composed(task: Task) -> Callable[[DictConfig], Any]:
             words = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
             check_choices(words)
             settings = settings_of(config)
-            check_acts(words, settings)
+            check_acts(words, settings, alone=True)
             return task(settings)
         except UserError as error:
             leave(str(error))
@@ -222,4 +222,7 @@ def _unreadable(override: str) -> str:
         return f"{override}: must be a setting and its value, key=value"
     if "=" in value:
         return f"{override}: an override within a value stands in quotes: '+study.arms.hot=[\"optimizer.lr=1\"]'"
-    return f"{override}: cannot be read; brackets must be closed, and text with other signs than letters in quotes"
+    return (
+        f"{override}: cannot be read; brackets must be closed, text with other signs than letters stands in quotes, "
+        "and so does a whole word with blanks or braces: 'key={a: 1}'"
+    )

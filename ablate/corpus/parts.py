@@ -5,8 +5,6 @@ A part gets its name only when whole and synced; equal documents give equal byte
 
 import contextlib
 import json
-import os
-import socket
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +14,7 @@ import numpy as np
 
 from ablate.corpus.arrow import pyarrow
 from ablate.corpus.document import Document
-from ablate.run.files import appear
+from ablate.run.files import appear, unfinished
 
 SCHEMA = pyarrow.schema([("text", pyarrow.large_string()), ("source", pyarrow.string()), ("meta", pyarrow.string())])
 OFFSETS = {pyarrow.string(): np.int32, pyarrow.large_string(): np.int64}
@@ -36,7 +34,7 @@ class Writer:
 
     def __init__(self, path: Path, schema: pyarrow.Schema) -> None:
         # two processes may be at one part for a while, where one is taken for dead and is not
-        self.path, self.unfinished = path, path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+        self.path, self.unfinished = path, unfinished(path)
         self.schema, self.rows, self.chars, self.count = schema, list[tuple[Any, ...]](), 0, 0
 
     def __enter__(self) -> Self:

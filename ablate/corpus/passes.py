@@ -13,7 +13,6 @@ import functools
 import hashlib
 import heapq
 import json
-import os
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from ablate.corpus import parts
 from ablate.corpus.arrow import pyarrow
 from ablate.corpus.document import Document
 from ablate.corpus.step import Measured, Result, Step
-from ablate.run.files import appear, write_atomically
+from ablate.run.files import appear, unfinished, write_atomically
 
 BATCH, BATCH_CHARS = 256, 2_000_000  # documents that a step is given at once, and about how long all are together
 NEAREST = 5  # of each rule and part
@@ -153,9 +152,9 @@ def counted(job: Pass, part: int) -> list[Counts]:
 
 def save(path: Path, value: Any) -> None:
     """Whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(pickle.dumps(value, protocol=5))
-    appear(unfinished, path)
+    half = unfinished(path)
+    half.write_bytes(pickle.dumps(value, protocol=5))
+    appear(half, path)
 
 
 def _load(path: Path) -> Any:

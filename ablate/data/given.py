@@ -7,16 +7,17 @@ Of the hub it is fetched once: what lies there is taken to stay, and later start
 from pathlib import Path
 
 from ablate.run.failures import first_line
+from ablate.run.files import endless
 from ablate.run.settings import UserError
 
 NAME = "tokenizer.json"
 
 
 def tokenizer_file(name: str) -> Path:
-    """Raises UserError, one line, for a name of the hub that cannot be had."""
-    path = Path(name)
-    if path.is_dir():
-        return path / NAME
+    """Raises UserError, one line, for a name of the hub that cannot be had, and for a pipe."""
+    path = Path(name) / NAME if Path(name).is_dir() else Path(name)
+    if kind := endless(path):
+        raise UserError(f"data.tokenizer={name}: is a {kind}, not a file")
     of_hub = not path.exists() and path.suffix != ".json" and not path.is_absolute() and name.count("/") < 2
     return _of_hub(name) if of_hub else path
 

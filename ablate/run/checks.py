@@ -271,6 +271,7 @@ def _check_trouble(s: Settings) -> None:
     for name in unused:
         value, allowed = getattr(asked, name), f"left out with trouble.kind={asked.kind}"
         _require(value == usual[name], f"trouble.{name}", value, allowed)
+    _require(asked.kind != "rate" or asked.factor != 1, "trouble.factor", asked.factor, "another than 1, which is none")
     if asked.kind != "none":
         _require(steps_of(asked.start, s.steps) < s.steps, "trouble.start", asked.start, "within the run")
         known = s.data.domains

@@ -10,7 +10,9 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -45,6 +47,8 @@ def writing(path: Path) -> Iterator[None]:
 def reading(path: Path) -> Iterator[None]:
     """What goes wrong in here is Damaged, but that there is no file; what is Damaged already is not said twice."""
     try:
+        if kind := endless(path):
+            raise Damaged(path, f"is a {kind}, not a file")
         yield
     except (FileNotFoundError, Damaged):
         raise
@@ -52,6 +56,22 @@ def reading(path: Path) -> Iterator[None]:
         raise Damaged(path, f"cannot be read, {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # of JSON or of UTF-8
         raise Damaged(path, f"damaged, {error}") from None
+
+
+def endless(path: Path) -> str | None:
+    """What a path is that a reader may wait for, or never see the end of: a pipe, a socket, a device; or None."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # as of a file that is gone meanwhile: whoever reads it says so
+        return None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+
+
+def unfinished(path: Path) -> Path:
+    """Another name beside it, of this writer alone: two containers may have one host name and one number of process."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
 
 
 def parsed(text: str) -> Any:
@@ -82,11 +102,15 @@ def below(folder: Path, name: str) -> Path:
 
 def make_own(folder: Path) -> Path:
     """As `make_folder`, of one in which all that is written stays: a link out of a folder of others would lead it
-    elsewhere. Raises UserError for a folder that is a link or holds one."""
+    elsewhere, and a pipe never takes it. Raises UserError for a folder that is a link, or holds one or a pipe."""
     make_folder(folder)
     inside = (Path(at, name) for at, folders, files in os.walk(folder) for name in (*folders, *files))
-    if link := next((path for path in (folder, *inside) if path.is_symlink()), None):
-        raise UserError(f"{link}: is a link, and nothing is written where links lead; put what it means in its place")
+    for path in (folder, *inside):
+        if path.is_symlink():
+            why = "is a link, and nothing is written where links lead; put what it means in its place"
+            raise UserError(f"{path}: {why}")
+        if kind := endless(path):
+            raise UserError(f"{path}: is a {kind}, not a file; remove it")
     return folder
 
 
@@ -100,7 +124,7 @@ def make_private(folder: Path) -> Path:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file that readers see whole or not at all, also after a crash of the machine."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = unfinished(path)
     with writing(path):
         try:
             temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -158,7 +182,7 @@ def read_rows(path: Path) -> Iterable[dict[str, Any]]:
 
 def tail(path: Path) -> list[str]:
     """The last whole lines, at a price that does not grow with the file; of a long one, the first may lack its head."""
-    if not path.exists():
+    if not path.is_file():
         return []
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))

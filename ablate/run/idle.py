@@ -25,6 +25,10 @@ def _mixers_beside(letters: str) -> Acts:
     return lambda s: bool(set(s.model.pattern) - set(letters))
 
 
+def _on_slurm(s: Settings) -> bool:
+    return s.where.executor == "slurm"
+
+
 # Keys, or groups, that others must want: what is missing, and whether it is there
 NEEDS: dict[str, tuple[str, Acts]] = {
     "averaging.decay": ("averaging.kind=ema", lambda s: s.averaging.kind == "ema"),
@@ -51,13 +55,25 @@ NEEDS: dict[str, tuple[str, Acts]] = {
     "study.budget.keep": ("study.budget.race", lambda s: s.study.budget.race != "none"),
     "study.controls.expected": ("study.controls.positive", lambda s: bool(s.study.controls.positive)),
     "study.judge": ("study.phases", lambda s: bool(s.study.phases)),
-    "where.slurm": ("where.executor=slurm", lambda s: s.where.executor == "slurm"),
+    "where.slurm": ("where.executor=slurm", _on_slurm),
+}
+# Likewise of a run that no study asks for
+NEEDS_ALONE: dict[str, tuple[str, Acts]] = {
+    "where.retries": ("-m or where.executor=slurm", _on_slurm),
+    "where.runs_per_device": ("-m or where.micro_tokens=0", lambda s: s.where.micro_tokens == 0),
+    "where.slurm.at_once": ("-m", lambda _: False),
+    "where.stall_minutes": ("-m or where.executor=slurm", _on_slurm),
+    "where.workers": ("-m", lambda _: False),
 }
 
 
-def check_acts(words: Sequence[str], *settings: Settings, of: str = "") -> None:
-    """Raises SettingsError for the first of the overrides that does nothing in any of the settings; `of`: whose."""
+def check_acts(words: Sequence[str], *settings: Settings, of: str = "", alone: bool = False) -> None:
+    """Raises SettingsError for the first of the overrides that does nothing in any of the settings; `of`: whose.
+
+    alone: the settings are of one run that no study asks for.
+    """
+    table = NEEDS | (NEEDS_ALONE if alone else {})
     for word in words:
-        for needed, acts in (NEEDS[key] for key in NEEDS if below(key_of(word), key)):
+        for needed, acts in (table[key] for key in table if below(key_of(word), key)):
             if not any(acts(one) for one in settings):
                 raise SettingsError(f"{of}{word}: does nothing without {needed}")

@@ -5,6 +5,7 @@
     study.arms={}                    is merged with the arms there are, and takes none away
     study.margin=5                   of one run, or of one arm
     [optimizer.lr=1, optimizer.lr=2] in one arm
+    where.arm=x                      the launcher says it
 
 A command line may say a key twice, as words behind an alias do: the last one counts.
 """
@@ -22,6 +23,7 @@ BESIDE = ("debug", "experiment", "recipe", "system")  # groups of conf/ that cha
 OF_STUDY = ("study", "controls")  # what all arms have in common, and a single run has none of
 # What a run is filed under, what a search looks at, and a choice that stands among words for all commands
 OF_ONE_RUN = ("study.name", "study.metric", "controls")
+OF_LAUNCHER = ("where.arm", "where.replicate")  # what a study says of each of its runs
 
 
 def key_of(override: str) -> str:
@@ -40,6 +42,8 @@ def check_line(words: Sequence[str], multirun: bool) -> None:
             _check_plugin(word, words, multirun)
         if _root(key) in OF_STUDY and not multirun and key not in OF_ONE_RUN:
             raise SettingsError(f"{word}: is of a study, and this is one run; -m trains the study")
+        if key == "where.arm" or (key in OF_LAUNCHER and multirun):
+            raise SettingsError(f"{word}: must be left out; a study says it of each of its runs")
 
 
 def check_own(owner: str, overrides: Sequence[str]) -> None:
@@ -48,6 +52,8 @@ def check_own(owner: str, overrides: Sequence[str]) -> None:
     for one, key in zip(overrides, keys, strict=True):
         if _root(key) in (HYDRA, *OF_STUDY):
             raise SettingsError(f"{owner}: {one}: is the same in the whole study, and stands on the command line")
+        if key in OF_LAUNCHER:
+            raise SettingsError(f"{owner}: {one}: must be left out; a study says it of each of its runs")
         if is_no_choice(one):
             raise SettingsError(f"{owner}: {one}: must be the name of a choice")
         if keys.count(key) > 1:

@@ -103,6 +103,11 @@ def unknown_key(key: str) -> str:
     meant = [known for known, names in USUAL.items() if name in names.split()]
     there = [known for known in keys if known.rpartition(".")[2] == name]
     meant = meant or sorted(there, key=lambda known: known.count("."))  # that of a part of a part is rarely meant
+    group = key.rpartition(".")[0]
+    beside = {known.rpartition(".")[2]: known for known in keys if group and known.rpartition(".")[0] == group}
+    meant = meant or [beside[near] for near in difflib.get_close_matches(name, beside, n=1, cutoff=0.5)]
+    if not meant and beside:
+        return f"{key}: no such setting; {group} has {', '.join(beside)}"
     meant = meant or difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
     return f"{key}: no such setting" + (f"; did you mean {meant[0]}?" if meant else "")
 

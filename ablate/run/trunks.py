@@ -48,10 +48,9 @@ class Trunk:
 
         `cost`: what a run has spent that comes this far, alone: FLOPs and seconds.
         """
-        temporary = self.folder.with_name(f".{self.key}.{os.getpid()}")
+        temporary = files.unfinished(self.folder)
         with writing(self.folder):
             try:
-                shutil.rmtree(temporary, ignore_errors=True)
                 shutil.copytree(checkpoint, temporary / "checkpoint", copy_function=files.link)
                 for row in (row for row in record.rows("kept") if row["step"] <= step):
                     _link(record.weights_after(row["step"]), Record(temporary).weights_after(row["step"]))
@@ -97,7 +96,7 @@ class Trunk:
 
     def remove(self) -> None:
         """Take the trunk away: at once for whoever looks for it, then its bytes."""
-        gone = self.folder.with_name(f".{self.key}.removed.{os.getpid()}")
+        gone = files.unfinished(self.folder)
         try:
             self.folder.rename(gone)
         except FileNotFoundError:  # another was first

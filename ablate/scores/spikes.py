@@ -9,10 +9,12 @@ once 64 of them lie before it, and compared with those there are while they are 
 is that of the same steps, n in its denominator.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ablate.run.monitor import windows_of
 from ablate.run.record import Record
 
 WINDOW, LEAST, DEVIATIONS = 1000, 64, 7.0
@@ -28,7 +30,12 @@ def told(record: Record, monitored: bool) -> dict[str, Any]:
     there = counted > 0
     of = {"loss": nats[there] / counted[there], "grad_norm": norms[np.isfinite(norms)]}
     scores = {name: dict(zip(("above", "judged"), above(values), strict=True)) for name, values in of.items()}
-    return {"spike_score": scores} | ({"spikes": len(record.rows("spike"))} if monitored else {})
+    return {"spike_score": scores} | ({"spikes": jumps(record.rows("spike"))} if monitored else {})
+
+
+def jumps(rows: Sequence[dict[str, Any]]) -> int:
+    """Spikes that were noted: those of steps one after the other are one, as of weights that a bad rate has spoilt."""
+    return len(windows_of(row["at"] for row in rows))
 
 
 def above(values: np.ndarray) -> tuple[int, int]:

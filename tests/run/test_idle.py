@@ -3,7 +3,7 @@
 import pytest
 
 from ablate.run.fields import declared
-from ablate.run.idle import NEEDS, check_acts
+from ablate.run.idle import NEEDS, NEEDS_ALONE, check_acts
 from ablate.run.parse import from_config
 from ablate.run.settings import Settings, SettingsError
 
@@ -35,6 +35,14 @@ ACTS = {
     "study.judge=x": {"study": {"phases": {"x": []}}},
     "where.slurm.minutes=5": {"where": {"executor": "slurm"}},
 }
+SLURM = {"where": {"executor": "slurm"}}
+ACTS_ALONE = {
+    "where.retries=3": SLURM,
+    "where.runs_per_device=2": {"where": {"micro_tokens": 0}},
+    "where.slurm.at_once=2": None,
+    "where.stall_minutes=5": SLURM,
+    "where.workers=2": None,
+}
 LACKS = {
     "model": {"pattern": "A"},
     "schedule": {"decay": 0},
@@ -64,9 +72,19 @@ def test_of_a_study_one_arm_is_enough(word):
     check_acts([word], lacking(word), from_config(ACTS[word]))
 
 
+@pytest.mark.parametrize("word", ACTS_ALONE)
+def test_a_run_that_no_study_asks_for_has_no_others_beside_it(word):
+    check_acts([word], from_config(SLURM))  # of a study
+    with pytest.raises(SettingsError, match=f"^{word}: does nothing without -m"):
+        check_acts([word], from_config(LACKS if word != "where.slurm.at_once=2" else SLURM), alone=True)
+    if acts := ACTS_ALONE[word]:
+        check_acts([word], from_config(acts), alone=True)
+
+
 def test_the_table_names_settings_and_is_tried_as_a_whole():
     assert set(NEEDS) <= set(declared(Settings))
     assert len(ACTS) == len(NEEDS)
+    assert {word.partition("=")[0] for word in ACTS_ALONE} == set(NEEDS_ALONE) <= set(declared(Settings))
 
 
 def test_of_an_arm_its_name_is_said():

@@ -27,6 +27,7 @@ def test_one_way_to_say_what_is_left_out(tiny):
         ({"trouble": {"kind": "noise", "factor": 2}}, r"trouble.factor=2.0: must be left out with trouble.kind=noise"),
         ({"trouble": {"kind": "rate", "domain": "qa"}}, r"trouble.domain=qa: must be left out with trouble.kind=rate"),
         ({"trouble": {"kind": "noise", "domain": "x"}}, r"trouble.domain=x: must be empty or one of general, code, qa"),
+        ({"trouble": {"kind": "rate", "factor": 1}}, r"trouble.factor=1.0: must be another than 1, which is none"),
         ({"trouble": {"kind": "noise", "start": 20}}, r"trouble.start=20.0: must be within the run"),
     ],
 )

@@ -24,6 +24,9 @@ REFUSED = {
     "no group": (["optimizer={}"], False, "its keys are changed one by one"),
     "margin of one run": (["study.margin=5"], False, "study.margin=5: is of a study"),
     "arms of one run": (["+study.arms={x: [tokens=1]}"], False, "-m trains the study"),
+    "arm of one run": (["where.arm=x"], False, "where.arm=x: must be left out"),
+    "arm of all": (["where.arm=x"], True, "where.arm=x: must be left out"),
+    "repeat of all": (["where.replicate=1"], True, "where.replicate=1: must be left out; a study says it"),
     "seeds in two ways": (["seed=0,1", "study.seeds=[2]"], True, "study.seeds: must be left out beside seed"),
 }
 
@@ -44,6 +47,7 @@ def test_a_word_that_would_be_taken_in_silence(name):
         (["hydra/launcher=basic", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "optimizer.lr=1"], True),
         (["~study.arms", "~mixture.weights.qa", "~schedule.stages"], True),
         (["study.margin=5", "controls=none", "seed=0,1"], True),
+        (["where.replicate=1"], False),
         (["study.name=x", "study.metric=qa", "controls=none", "+experiment=mix_sweep"], False),
     ],
 )
@@ -60,6 +64,8 @@ def test_a_word_that_says_something(words, multirun):
         (["hydra/launcher=basic"], "a: hydra/launcher=basic: is the same"),
         (["tokens=1", "++tokens=2"], "a=['tokens=1', '++tokens=2']: must say tokens once"),
         (["optimizer=muon", "optimizer=adamw"], "must say optimizer once"),
+        (["where.arm=x"], "a: where.arm=x: must be left out"),
+        (["where.replicate=1"], "a: where.replicate=1: must be left out"),
         (["optimizer=5"], "a: optimizer=5: must be the name of a choice"),
         (["schedule=null"], "a: schedule=null: must be the name of a choice"),
         (["recipe=null"], "a: recipe=null: must be the name of a choice"),

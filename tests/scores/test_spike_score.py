@@ -57,6 +57,14 @@ def test_of_a_record_steps_that_were_left_out_have_no_part(tmp_path):
     assert "spikes" not in told(record, monitored=False)
 
 
+def test_a_spike_that_lasts_is_one(tmp_path):
+    """Weights that a bad rate has spoilt are above all others for many steps, and each has a row."""
+    record = rows_of(Record(tmp_path / "run"), [100.0] * 80)
+    for at in (*range(40, 60), 70):
+        record.append("spike", step=at + 1, at=at, action="none", window=[at, at + 1])
+    assert told(record, monitored=True)["spikes"] == 2
+
+
 def test_a_record_without_says_what_is_needed(tmp_path):
     with pytest.raises(UserError, match=r"the metric spikes no finite value; it needs a monitor .* monitor.act=skip"):
         METRICS["spikes"].final("run", {}, SCOPE)

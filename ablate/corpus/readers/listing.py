@@ -10,7 +10,6 @@ english/scans.zip                an error: what is passed over in silence change
 
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
@@ -19,6 +18,7 @@ from typing import NamedTuple
 
 from ablate.corpus.readers.file import readable, shown
 from ablate.corpus.readers.table import KINDS, reader_of
+from ablate.run.files import endless
 from ablate.run.settings import UserError
 
 # Names of files that describe, license or check a dataset
@@ -72,8 +72,7 @@ def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
 
 def _check_file(path: Path) -> None:
     """Raises UserError for what would have a reader wait, or never end."""
-    if not stat.S_ISREG(mode := path.stat().st_mode):
-        kind = "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+    if kind := endless(path):
         raise UserError(f"{shown(path)}: is a {kind}, not a file; move it away, or put a dot before its name")
 
 
