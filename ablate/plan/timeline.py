@@ -11,13 +11,13 @@ steps: `key(n)` names that beginning.
 """
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from ablate.plan import average, length, lerac, mixture, schedule, trouble
+from ablate.plan.segments import Moves, Segments
 from ablate.run.fields import Mark, marked
 from ablate.run.identity import SEMANTICS, canonical, digest, without
 from ablate.run.monitor import Window, windows
@@ -78,26 +78,23 @@ class Timeline:
         return digest([static, fingerprint, SEMANTICS], 64)
 
     @cached_property
-    def moves(self) -> np.ndarray:
-        """All that moves the weights at each step, as bytes: shape (steps, bytes of a step)."""
-        columns = [self.table[name] for name in ROW.names or () if name not in ("stage", "average", "learns")]
-        columns.append(np.where(self.table["learns"], self.table["average"], LEFT_OUT))
-        factors = [self.layer_factors] if self.has_curriculum else []
-        wide = [*(column[:, None] for column in columns), self.weights[self.table["stage"]], *factors]
-        return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in wide], axis=1)
+    def moves(self) -> Moves:
+        """All that moves the weights at each step."""
+        columns = {name: self.table[name] for name in ROW.names or () if name not in ("stage", "average", "learns")}
+        columns["average"] = np.where(self.table["learns"], self.table["average"], LEFT_OUT)
+        stages = Segments.of(self.table["stage"])
+        shares = Segments(stages.starts, self.weights[stages.values[:, 0]].view(np.int64))
+        factors = {"factors": Segments.of(self.layer_factors)} if self.has_curriculum else {}
+        kept = {name: Segments.of(column) for name, column in columns.items()}
+        return Moves(len(self), kept | {"shares": shares} | factors)
 
     def key(self, steps: int, fingerprint: str) -> str:
         """Name of the first `steps` steps: equal keys mean equal weights after them."""
-        return prefix_key(self.head(fingerprint), self.moves[:steps])
+        return self.moves.keys(self.head(fingerprint), [steps])[steps]
 
     @property
     def has_curriculum(self) -> bool:
         return self.settings.optimizer.lerac.lowest < 1
-
-
-def prefix_key(head: str, moves: np.ndarray) -> str:
-    """Name of the state after some steps, from `Timeline.head` and the `Timeline.moves` of those steps."""
-    return hashlib.sha256(head.encode() + moves.tobytes()).hexdigest()[:16]
 
 
 def timeline(settings: Settings) -> Timeline:

@@ -11,12 +11,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from rich.console import Group
 from rich.text import Text
 from rich.tree import Tree
 
 from ablate.model import budget
+from ablate.plan.segments import Sums
 from ablate.run.record import run_record
 from ablate.run.settings import Where
 from ablate.sweep.study import Plan
@@ -33,14 +33,14 @@ class Prospect:
     where: Where
     trees: list[Segment]
     beginnings: dict[str, Beginning]
-    flops: Mapping[str, np.ndarray]
+    flops: Mapping[str, Sums]
     starts: dict[str, int]
     stored: Stored
 
     @property
     def alone(self) -> float:
         """Of all runs, if none shared anything."""
-        return float(sum(flops[-1] for flops in self.flops.values()))
+        return sum(flops[-1] for flops in self.flops.values())
 
     @property
     def shared(self) -> float:
@@ -65,7 +65,7 @@ class Prospect:
     def of(self, segment: Segment, first: int) -> float:
         """FLOPs of a segment from step `first` on."""
         flops = self.flops[segment.runs[0]]
-        return float(flops[segment.last] - flops[first])
+        return flops[segment.last] - flops[first]
 
     def now(self) -> "Prospect":
         """The same study as it is on disk at this moment."""
@@ -84,7 +84,7 @@ def prospect(plan: Plan) -> Prospect:
     where, runs = plan.arms[0].settings.where, plan.distinct()
     ones = {one.run: one for one in beginnings(plan)}
     trees = forest(list(ones.values()))
-    flops = {run.id: ones[run.id].timeline.flops(budget.of(run.settings).training_flops) for run in runs}
+    flops = {run.id: ones[run.id].moves.flops(budget.of(run.settings).training_flops) for run in runs}
     return Prospect(where, trees, ones, flops, {}, {}).now()
 
 
@@ -92,7 +92,8 @@ def _start(one: Beginning, on_disk: Stored) -> int:
     """The last step of a run whose state is stored for it; 0 without any."""
     if one.alone:
         return 0
-    return max((s for s, keys in on_disk.items() if s < len(one.moves) and key(one, s) in keys), default=0)
+    keys = one.moves.keys(one.head, (step for step in on_disk if step < len(one.moves)))
+    return max((step for step, key in keys.items() if key in on_disk[step]), default=0)
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,9 @@ def preview(plan: Plan, console: Console) -> Prospect:
         console.print(part)
     if len(plan.arms) > shown:
         console.print(f"and {len(plan.arms) - shown} more arms (all of them: where.dry_run=true)", style="dim")
-    for line in _mixtures(plan, found):
+    for line in _mixtures(plan):
         console.print(escape(line))
-    for part in repeated(plan, {arm.name: _timeline(plan, found, arm, study.seeds[0]) for arm in plan.arms}):
+    for part in repeated(plan, lambda arm: _timeline(plan, arm, study.seeds[0])):
         console.print(part)
     console.print(f"audit passed: no arm differs outside {', '.join(study.factor) or 'nothing'}\n")
     if base.where.trunks:
@@ -168,8 +168,8 @@ def _flops_per_second(plan: Plan, found: Prospect) -> tuple[float, str]:
     if results:
         return statistics.median(r["flops"] / r["seconds"] for r in results), f"as {len(results)} finished runs"
     bases = (one.run(one.arms[0], plan.study.seeds[0]).id for one in plan.chain)
-    first = next(run for run in bases if len(found.beginnings[run].timeline))  # a phase may take no steps
-    return pace.predicted(found.beginnings[first].timeline)
+    first = next(run for run in bases if len(found.beginnings[run].moves))  # a phase may take no steps
+    return pace.predicted(timeline(found.beginnings[first].settings))
 
 
 def _detectable(plan: Plan) -> str:
@@ -194,7 +194,7 @@ def _draw(plan: Plan, found: Prospect) -> Path:
     """The timeline of every arm in the last phase that takes steps, as plan.png, beside the study's declaration."""
     first = plan.study.seeds[0]
     plan = next((one for one in reversed(plan.chain) if one.arms[0].settings.steps), plan)
-    tracks = {arm.name: _track(_timeline(plan, found, arm, first)) for arm in plan.arms}
+    tracks = {arm.name: _track(_timeline(plan, arm, first)) for arm in plan.arms}
     folder = study_record(plan.arms[0].settings.where.outputs, plan.study.name).folder
     return picture.write(tracks, plan.arms[0].settings.data.domains, folder / "plan.png")
 
@@ -265,12 +265,12 @@ def _arms(arms: list[Arm]) -> list[Table | str]:
     return [changes, "", models]
 
 
-def _mixtures(plan: Plan, found: Prospect) -> list[str]:
+def _mixtures(plan: Plan) -> list[str]:
     """Of arms that change the mixture: the rows of each domain that their shares come to, where rounding matters."""
     arms = [arm for arm in plan.arms if any(key.startswith("mixture.") for key in arm.difference)]
     said = []
     for arm in arms:
-        lines = [_timeline(plan, found, arm, seed) for seed in plan.study.seeds]
+        lines = [_timeline(plan, arm, seed) for seed in plan.study.seeds]
         if lines[0].first_row[-1] > COUNTED:
             continue
         rows_SD, asked_D = np.array([rows_of(line)[0] for line in lines]), rows_of(lines[0])[1]
@@ -285,8 +285,8 @@ def _rows(rows_S: np.ndarray, asked: float) -> str:
     return f"{fewest}{f' to {most}' if most > fewest else ''} rows where {asked:.3g} are asked"
 
 
-def _timeline(plan: Plan, found: Prospect, arm: Arm, seed: int) -> Timeline:
-    return found.beginnings[plan.run(arm, seed).id].timeline
+def _timeline(plan: Plan, arm: Arm, seed: int) -> Timeline:
+    return timeline(plan.run(arm, seed).settings)
 
 
 def _costs(settings: Settings) -> list[str]:

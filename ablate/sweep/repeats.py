@@ -4,7 +4,7 @@ A level that removes text leaves less of it, and a run of as many tokens reads w
 more than an epoch is another question than the one of the text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,14 +38,14 @@ def readings(arm: Arm, line: Timeline) -> dict[str, Reading]:
     return {domain: Reading(arm.corpus.num_tokens(domain, "train"), read) for domain, read in pairs}
 
 
-def repeated(plan: Plan, lines: Mapping[str, Timeline]) -> list[Table | str]:
+def repeated(plan: Plan, line: Callable[[Arm], Timeline]) -> list[Table | str]:
     """A table of the arms, and a line for each that reads its text much more often; nothing where all texts are one.
 
-    `lines`: the timeline of each arm.
+    `line`: the timeline of an arm.
     """
     if not any(key.startswith(("data.text.", "data.tokens")) for arm in plan.arms for key in arm.difference):
         return []
-    found = {arm.name: readings(arm, lines[arm.name]) for arm in plan.arms}
+    found = {arm.name: readings(arm, line(arm)) for arm in plan.arms}
     base = found[plan.arms[0].name]
     table = tables.table("arm", *(f">{domain}, unique tokens" for domain in base), ">epochs")
     for name, by_domain in found.items():

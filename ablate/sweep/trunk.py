@@ -15,6 +15,7 @@ run does the same steps.
 """
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ablate.plan.timeline import Timeline, prefix_key, timeline
+from ablate.plan.segments import Known, Moves
+from ablate.plan.timeline import Timeline, timeline
 from ablate.run.fields import declared
 from ablate.run.identity import digest
 from ablate.run.machine import package_version, processor
@@ -76,10 +78,11 @@ class Beginning:
     """
 
     run: str
-    timeline: Timeline
+    settings: Settings
     head: str
-    moves: np.ndarray = field(repr=False)
+    moves: Moves = field(repr=False)
     alone: bool = False
+    plateau: tuple[int, ...] = ()  # steps before the first decay that follows a plateau
 
 
 def branches_of(settings: Settings, id: str, fingerprint: str) -> list[Branch]:
@@ -94,12 +97,14 @@ def is_alone(where: Where) -> bool:
 
 
 def beginnings(plan: Plan) -> list[Beginning]:
-    """Of all runs of a study."""
-    return [
-        beginning(run.id, timeline(run.settings), run.corpus.fingerprint, numerics(where), is_alone(where))
-        for run in plan.distinct()
-        for where in [run.settings.where]
-    ]
+    """Of all runs of a study; what is equal in several is kept once."""
+    known: Known = {}
+    found = []
+    for run in plan.distinct():
+        where = run.settings.where
+        one = beginning(run.id, timeline(run.settings), run.corpus.fingerprint, numerics(where), is_alone(where))
+        found.append(dataclasses.replace(one, moves=one.moves.sharing(known)))
+    return found
 
 
 def growth(outputs: str, ways: Sequence[Branch], until: int | None = None) -> Growth:
@@ -131,7 +136,8 @@ def _machine(device: str) -> list[object]:
 
 def beginning(run: str, timeline: Timeline, fingerprint: str, numerics: str, alone: bool = False) -> Beginning:
     """`numerics`: digest of what the numbers depend on outside the settings (versions, device, kernels)."""
-    return Beginning(run, timeline, f"{timeline.head(fingerprint)} {numerics}", timeline.moves, alone)
+    head, plateau = f"{timeline.head(fingerprint)} {numerics}", tuple(_decay_start(timeline))
+    return Beginning(run, timeline.settings, head, timeline.moves, alone, plateau)
 
 
 def forest(beginnings: list[Beginning]) -> list[Segment]:
@@ -144,25 +150,22 @@ def forest(beginnings: list[Beginning]) -> list[Segment]:
 
 def branches(beginnings: list[Beginning], on_disk: Stored | None = None) -> dict[str, list[Branch]]:
     """Of every run, earliest first: where it parts from others, where its decay begins, what it can take `on_disk`."""
-    steps = {one.run: set() if one.alone else set(_decay_start(one.timeline)) for one in beginnings}
+    steps = {one.run: set() if one.alone else set(one.plateau) for one in beginnings}
     for tree in forest(beginnings):
         for segment in tree.walk():
             if segment.children:
                 for run in segment.runs:
                     steps[run].add(segment.last)
-    for one in (one for one in beginnings if not one.alone):
-        for step, keys in (on_disk or {}).items():
-            if step < len(one.moves) and key(one, step) in keys:
-                steps[one.run].add(step)
-    return {
-        one.run: [*(Branch(step, key(one, step)) for step in sorted(steps[one.run])), *_end(one)] for one in beginnings
-    }
+    return {one.run: _ways(one, steps[one.run], on_disk or {}) for one in beginnings}
 
 
-def _end(one: Beginning) -> list[Branch]:
-    """The state after the last step, where the run was asked to keep it."""
-    steps = len(one.moves)
-    return [Branch(steps, key(one, steps), last=True)] if one.timeline.settings.where.keep_last else []
+def _ways(one: Beginning, steps: set[int], on_disk: Stored) -> list[Branch]:
+    """The run's branches at these steps, at the trunks that it can take, and its end where it was asked to keep it."""
+    end = {len(one.moves)} if one.settings.where.keep_last else set()
+    there = set() if one.alone else {step for step in on_disk if step < len(one.moves)}
+    keys = one.moves.keys(one.head, steps | end | there)
+    taken = sorted(steps | {step for step in there if keys[step] in on_disk[step]})
+    return [*(Branch(step, keys[step]) for step in taken), *(Branch(step, keys[step], last=True) for step in end)]
 
 
 def stored(outputs: str) -> Stored:
@@ -176,31 +179,22 @@ def stored(outputs: str) -> Stored:
 
 def key(one: Beginning, steps: int) -> str:
     """Name of a run's state after `steps` steps: equal names mean equal weights, bit for bit."""
-    return prefix_key(one.head, one.moves[:steps])
+    return one.moves.keys(one.head, [steps])[steps]
 
 
 def _trees(alike: list[Beginning], first: int) -> list[Segment]:
     """Segments that begin at `first`, of runs with equal heads and equal steps before it."""
     if len(alike) == 1:
         return [Segment(first, len(alike[0].moves), (alike[0].run,))]
-    last = min(_common(alike[0].moves, one.moves, first) for one in alike)
+    last = min(alike[0].moves.common(one.moves) for one in alike)
     groups: dict[object, list[Beginning]] = {}
     for one in alike:
         ends = last == len(one.moves) - 1  # nothing but its last step is left: that is its own
-        groups.setdefault(one.run if ends else one.moves[last].tobytes(), []).append(one)
+        groups.setdefault(one.run if ends else one.moves.rows(last, last + 1).tobytes(), []).append(one)
     children = [tree for group in groups.values() for tree in _trees(group, last)]
     if last == first:
         return children
     return [Segment(first, last, tuple(one.run for one in alike), tuple(children))]
-
-
-def _common(a: np.ndarray, b: np.ndarray, first: int) -> int:
-    """Steps that two runs share, given that they share `first`; at most all but their last."""
-    if a.shape[1] != b.shape[1]:  # only one has factors by layer
-        return first
-    limit = min(len(a), len(b)) - 1
-    differ = (a[first:limit] != b[first:limit]).any(axis=1)
-    return first + int(differ.argmax()) if differ.any() else limit
 
 
 def _decay_start(timeline: Timeline) -> list[int]:

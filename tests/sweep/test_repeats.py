@@ -32,8 +32,8 @@ def studied(tiny):
     return make
 
 
-def lines(found: Plan) -> dict:
-    return {arm.name: timeline(arm.settings) for arm in found.arms}
+def line(arm):
+    return timeline(arm.settings)
 
 
 def test_epochs_are_tokens_asked_for_over_tokens_that_there_are(studied):
@@ -42,12 +42,12 @@ def test_epochs_are_tokens_asked_for_over_tokens_that_there_are(studied):
     assert [(one.unique, one.read, one.epochs) for one in read.values()] == [
         *((1024, 5120, 5.0), (2560, 2560, 1.0), (2560, 2560, 1.0)),
     ]
-    assert repeated(found, lines(found)) == []  # of equal text there is nothing to say
+    assert repeated(found, line) == []  # of equal text there is nothing to say
 
 
 def test_text_that_is_read_often_or_much_oftener_than_the_bases_is_said(studied):
     found = studied(text(general=1024, code=1280, qa=2560), {"data.text.general": ("a", "b")})
-    table, *said = repeated(found, lines(found))
+    table, *said = repeated(found, line)
     assert isinstance(table, Table)
     assert list(table.columns[-1].cells) == ["0.5, 0.25, 1", "5, 2, 1"]
     assert said == [

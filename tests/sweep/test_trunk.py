@@ -58,7 +58,7 @@ def test_two_runs_share_the_steps_before_the_first_that_differs(change):
 @given(st.sampled_from(sorted(CHANGES)), st.sampled_from(sorted(CHANGES)))
 def test_keys_are_equal_exactly_on_the_common_way(one, other):
     a, b = (beginning(name, timeline(made(name)), "data", "here") for name in (one, other))
-    common = shared(a.timeline.settings, b.timeline.settings) if one != other else len(a.moves)
+    common = shared(a.settings, b.settings) if one != other else len(a.moves)
     if a.head == b.head:
         assert all((key(a, n) == key(b, n)) == (n <= common) for n in range(min(len(a.moves), len(b.moves))))
     else:
