@@ -56,7 +56,11 @@ RUNS: list[Listed] = [
             'key not in ("device", "recompute")',
             'key not in ("device", "recompute", "micro_tokens")',
         ),
-        ("a trunk over the last step", "limit = min(len(a), len(b)) - 1", "limit = min(len(a), len(b))"),
+    ),
+    *of(
+        "ablate/plan/segments.py",
+        "tests/sweep/test_trunk.py",
+        ("a trunk over the last step", "min([len(self) - 1, len(other) - 1,", "min([len(self), len(other),"),
     ),
     *of(
         "ablate/sweep/claims.py",

@@ -146,24 +146,33 @@ def domains(timeline: Timeline, first: int, last: int) -> tuple[np.ndarray, np.n
 
 
 def same_steps(ours: Timeline, theirs: Timeline) -> bool:
-    """Whether two runs of one `Timeline.head` take the same steps from the first to the last, and so end alike.
+    """Whether two runs of one `Timeline.head` take the same steps from the first to the last, and so end alike."""
+    return same_columns(ours, theirs) and same_rows(ours, theirs)
 
-    Shares of a mixture may differ and yet be rounded to the same rows.
-    """
+
+def same_columns(ours: Timeline, theirs: Timeline) -> bool:
+    """Whether two runs have equal timelines, whatever the mixture: seen at once, without drawing a row."""
     columns = [name for name in ours.table.dtype.names or () if name != "stage"]
     if len(ours) != len(theirs) or any((ours.table[name] != theirs.table[name]).any() for name in columns):
         return False
-    if not np.array_equal(ours.layer_factors, theirs.layer_factors):
-        return False
+    return np.array_equal(ours.layer_factors, theirs.layer_factors)
+
+
+def same_rows(ours: Timeline, theirs: Timeline) -> bool:
+    """Whether two runs of as many rows draw the same ones: shares may differ and yet be rounded to the same rows."""
     edges = [*range(0, len(ours), CHUNK_STEPS), len(ours)]
     return all(np.array_equal(domains(ours, *part)[1], domains(theirs, *part)[1]) for part in pairwise(edges))
 
 
-def rows_of(timeline: Timeline) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of each domain in the whole run, and how many the mixture asks for: shapes (domains,)."""
-    asked_D = timeline.table["rows"] @ timeline.weights[timeline.table["stage"]]
-    parts = _cut(_changes(timeline), 0, len(timeline))
-    return np.sum([_counts(timeline, *part) for part in parts], axis=0), asked_D
+def rows_asked(timeline: Timeline) -> np.ndarray:
+    """How many rows of each domain the mixture asks for in the whole run, shape (domains,)."""
+    rows_S = np.bincount(timeline.table["stage"], timeline.table["rows"], len(timeline.weights))
+    return rows_S @ timeline.weights
+
+
+def rows_read(timeline: Timeline) -> np.ndarray:
+    """Rows of each domain in the whole run, shape (domains,)."""
+    return np.sum([_counts(timeline, *part) for part in _cut(_changes(timeline), 0, len(timeline))], axis=0)
 
 
 def _counts(timeline: Timeline, first: int, last: int) -> np.ndarray:

@@ -37,7 +37,9 @@ class Segments:
 
     def differs(self, other: "Segments") -> int | None:
         """The first step at which two columns differ, as far as both are known to last; None without one."""
-        steps = np.union1d(self.starts, other.starts) if self is not other else self.starts[:0]
+        if self is other or (self.values[:1] != other.values[:1]).any():
+            return None if self is other else 0
+        steps = np.union1d(self.starts, other.starts)
         differ = (self.at(steps) != other.at(steps)).any(axis=1)
         return int(steps[differ.argmax()]) if differ.any() else None
 

@@ -18,8 +18,8 @@ import numpy as np
 from ablate.data.tokens import Corpus, held_out
 from ablate.fit.asking import asks_of, unanswered
 from ablate.fit.basis import basis
-from ablate.plan.order import same_steps
-from ablate.plan.timeline import timeline
+from ablate.plan.order import same_columns, same_rows
+from ablate.plan.timeline import Timeline, timeline
 from ablate.run.evaluate import Evaluate
 from ablate.run.identity import in_words
 from ablate.run.parse import fitted
@@ -87,10 +87,10 @@ def audit(plan: Plan) -> None:
 
     The corpora of the plan are prepared; each phase is asked for itself.
     """
-    for arm in plan.arms[1:]:
-        if arm.difference:
-            _check_held_out(plan, arm)
-            _check_acts(plan, arm)
+    arms = [arm for arm in plan.arms[1:] if arm.difference]
+    for arm in arms:
+        _check_held_out(plan, arm)
+    _check_acts(plan, arms)
 
 
 def rescore(evidence: Evidence, again: bool = False) -> None:
@@ -143,18 +143,24 @@ def _check_held_out(plan: Plan, arm: Arm) -> None:
             raise _refused(plan, arm, text.format(domain, *sizes))
 
 
-def _check_acts(plan: Plan, arm: Arm) -> None:
-    runs = [(plan.run(arm, seed), plan.run(plan.arms[0], seed)) for seed in plan.study.seeds]
-    idle = [str(ours.seed) for ours, theirs in runs if _same(ours, theirs)]
-    if idle:
-        seeds = f"seed {idle[0]}" if len(idle) == 1 else f"seeds {', '.join(idle)}"
+def _check_acts(plan: Plan, arms: list[Arm]) -> None:
+    idle: dict[str, list[str]] = {}
+    for seed in plan.study.seeds if arms else ():
+        base = plan.run(plan.arms[0], seed)
+        line = timeline(base.settings)  # of one seed at a time: a long one takes 100 MB
+        for arm in (arm for arm in arms if _same(plan.run(arm, seed), base, line)):
+            idle.setdefault(arm.name, []).append(str(seed))
+    for arm in (arm for arm in arms if arm.name in idle):
+        seeds = f"seed{'s' * (len(idle[arm.name]) > 1)} {', '.join(idle[arm.name])}"
         raise _refused(plan, arm, f"is the base itself in {seeds}: no row, rate or shape of a step differs")
 
 
-def _same(ours: Run, theirs: Run) -> bool:
-    lines = [timeline(run.settings) for run in (ours, theirs)]
-    heads = [line.head(run.corpus.fingerprint) for line, run in zip(lines, (ours, theirs), strict=True)]
-    return heads[0] == heads[1] and same_steps(*lines)
+def _same(ours: Run, base: Run, theirs: Timeline) -> bool:
+    line = timeline(ours.settings)
+    if not same_columns(line, theirs):
+        return False
+    heads = [one.head(run.corpus.fingerprint) for one, run in ((line, ours), (theirs, base))]
+    return heads[0] == heads[1] and same_rows(line, theirs)
 
 
 def _refused(plan: Plan, arm: Arm, why: str) -> SettingsError:

@@ -1,5 +1,6 @@
 """What a study will cost, before it is spent: arms, the forest of their beginnings, FLOPs, minutes, and a picture."""
 
+import dataclasses
 import statistics
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ablate.fit import pace
 from ablate.model import budget
 from ablate.page import tables
 from ablate.page.drawing import picture
-from ablate.plan.order import rows_of
+from ablate.plan.order import rows_asked, rows_read
 from ablate.plan.timeline import Timeline, timeline
 from ablate.run.identity import in_words
 from ablate.run.record import run_record
@@ -31,7 +32,6 @@ from ablate.verdict.statistics.moderated import promised
 from ablate.verdict.statistics.paired import detectable_with
 
 SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
-COUNTED = 2**20  # rows of a run, the most that are counted before it
 FEW = 10  # rows: of a share that asks for fewer the plan says what it comes to
 NAMES = 60  # characters that the arms of a segment may take
 UNTRAINED = "nothing is trained: the weights of the start are scored"
@@ -270,12 +270,13 @@ def _mixtures(plan: Plan) -> list[str]:
     arms = [arm for arm in plan.arms if any(key.startswith("mixture.") for key in arm.difference)]
     said = []
     for arm in arms:
-        lines = [_timeline(plan, arm, seed) for seed in plan.study.seeds]
-        if lines[0].first_row[-1] > COUNTED:
-            continue
-        rows_SD, asked_D = np.array([rows_of(line)[0] for line in lines]), rows_of(lines[0])[1]
+        line = _timeline(plan, arm, plan.study.seeds[0])
+        asked_D = rows_asked(line)
         few = np.flatnonzero((asked_D > 0) & (asked_D < FEW))
-        said += [f"{arm.name}: {_rows(rows_SD[:, d], asked_D[d])} of {arm.settings.data.domains[d]}" for d in few]
+        if few.size:  # seeds differ in nothing but the rows that are drawn
+            lines = [dataclasses.replace(line, settings=plan.run(arm, seed).settings) for seed in plan.study.seeds]
+            rows_SD = np.array([rows_read(one) for one in lines])
+            said += [f"{arm.name}: {_rows(rows_SD[:, d], asked_D[d])} of {arm.settings.data.domains[d]}" for d in few]
     return said[:SHOWN_ARMS]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ablate.plan import keyed
 from ablate.plan.mixture import assign, counts, draws
-from ablate.plan.order import Order, Rows, rows_of, same_steps
+from ablate.plan.order import Order, Rows, rows_asked, rows_read, same_steps
 from ablate.plan.timeline import timeline
 from ablate.run.settings import Data, Length, Mixture, Ramp, Settings, Stage, Where
 
@@ -315,11 +315,10 @@ def test_a_share_below_half_a_row_is_no_step_of_its_own():
     none, tiny, some = (timeline(plan(weights=(3, 3, 3, share))) for share in (0, 9e-6, 0.09))
     assert same_steps(none, tiny)
     assert not same_steps(none, some)
-    rows, asked = rows_of(tiny)
-    assert rows.tolist()[3] == 0
-    assert asked[3] == pytest.approx(1200e-6, rel=1e-3)
-    assert rows_of(some)[0].sum() == 1200
-    assert abs(rows_of(some)[0] - rows_of(some)[1]).max() < 8  # one block of rows
+    assert rows_read(tiny).tolist()[3] == 0
+    assert rows_asked(tiny)[3] == pytest.approx(1200e-6, rel=1e-3)
+    assert rows_read(some).sum() == 1200
+    assert abs(rows_read(some) - rows_asked(some)).max() < 8  # one block of rows
 
 
 def test_steps_are_the_same_to_the_last_one_only():
