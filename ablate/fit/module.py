@@ -69,7 +69,7 @@ class Pretraining(L.LightningModule):
         self.custody, self.guard = Custody(), Guard()
         self.model.recompute = settings.where.recompute
         if settings.where.compile:
-            self.model.compile()
+            self.model.compile_blocks()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.look()

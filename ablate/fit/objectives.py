@@ -47,7 +47,9 @@ class NextToken:
 
         rows = batch.halves() if self.settings.data.pairs else batch
         hidden_BLD = model(rows.tokens_BL)
-        sums = loss_sums(hidden_BLD, model.head_weight, rows.targets_BL, rows.domain_B, bytes_per_token_V, num_domains)
+        fused = self.settings.where.compile and model.training
+        told = (rows.targets_BL, rows.domain_B, bytes_per_token_V, num_domains)
+        sums = loss_sums(hidden_BLD, model.head_weight, *told, fused=fused)
         return sums if model.value is None else _with_worth(sums, model, hidden_BLD, rows.targets_BL)
 
 

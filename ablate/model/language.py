@@ -21,7 +21,8 @@ Shapes: B rows, L tokens of a row, D width, V vocabulary.
 import dataclasses
 import hashlib
 import math
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ from ablate.model.parts import FEEDS, RMSNorm
 from ablate.run.settings import Model, Size
 
 VALUE = "value.weight"  # the one parameter that only a model of rewards has
+MOST_GRAPHS = 64  # kinds of block times shapes of rows, of a run that grows its rows
 # The matrices that write to the residual stream: the last one of each mixer and feed-forward.
 RESIDUAL = ("mixer.out.weight", "mixer.out_proj.weight", "feed.down.weight")
 
@@ -47,8 +49,12 @@ class Block(nn.Module):
         self.mixer = mixer(letter, model, size)
         self.feed_norm = _norm(model, size)
         self.feed = FEEDS[model.feed](size.width, size.hidden, model.linear)
+        self.compiled: Callable[[Tensor], Tensor] | None = None  # `work`, for training
 
     def forward(self, x_BLD: Tensor) -> Tensor:
+        return self.compiled(x_BLD) if self.compiled and self.training else self.work(x_BLD)
+
+    def work(self, x_BLD: Tensor) -> Tensor:
         x_BLD = x_BLD + self.mixer(self.mixer_norm(x_BLD))
         return x_BLD + self.feed(self.feed_norm(x_BLD))
 
@@ -108,6 +114,15 @@ class LanguageModel(nn.Module):
         for block in self.blocks:
             x_BLD = _recomputed(block, x_BLD) if self.recompute else block(x_BLD)
         return self.norm(x_BLD)
+
+    def compile_blocks(self, **options: Any) -> None:
+        """Blocks of one kind share a graph for each shape of rows. What evaluates or writes text is not compiled.
+
+        A block's own work is compiled, so whatever hangs on blocks (shards, recomputation) stays outside its graph.
+        """
+        torch._dynamo.config.recompile_limit = MOST_GRAPHS  # pyrefly: ignore
+        for block in self._stack:
+            block.compiled = torch.compile(block.work, dynamic=False, **options)
 
     @torch.no_grad()
     def _cached(self, tokens_BL: Tensor, cache: Cache, new_B: Tensor | None) -> Tensor:

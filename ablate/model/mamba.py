@@ -10,9 +10,11 @@ Names and shapes of all parameters are those of `mamba_ssm`'s `Mamba2`, which Hu
 weights load as they are.
 
 The decay of a head, exp(-dt exp(A_log)), lies close to 1, where bfloat16 has three digits: A_log, D,
-dt_bias and the whole scan stay in float32, under autocast too.
+dt_bias and the plain scan stay in float32, under autocast too.
 
-On CUDA the kernel of `mamba_ssm` does the scan where it is installed; `ssd` is what it must agree with.
+On CUDA the kernel of `mamba_ssm` does the scan where it is installed, and with it softplus, `+ D x` and the gate; it
+takes x, B and C as they come (bfloat16 under autocast) and adds in float32. `causal_conv1d` does convolution and
+silu. `ssd` and `causal_convolution` are what they must agree with.
 
 Shapes: B rows, L tokens of a row, D width, E channels of the convolution (x, B and C), K tokens that
 it sees, H heads, P width of a head, I = H x P inner width, G groups, N width of the state.
@@ -36,6 +38,8 @@ from ablate.run.settings import Model, Size
 
 Initial = Callable[[Tensor, Model], Tensor]
 HAS_MAMBA_SSM = importlib.util.find_spec("mamba_ssm") is not None
+HAS_CAUSAL_CONV1D = importlib.util.find_spec("causal_conv1d") is not None
+FUSED_CONVOLUTIONS = (2, 3, 4)  # tokens that its convolution may see
 
 
 def _log_of_decay_rate(u_H: Tensor, _: Model) -> Tensor:
@@ -82,13 +86,39 @@ class Mamba2(nn.Module):
     def forward(self, x_BLD: Tensor, seq_idx: Tensor | None = None) -> Tensor:
         """`seq_idx` (B, L), if rows hold several documents: an integer per token, another one in the next document."""
         z_BLI, xbc_BLE, dt_BLH = self._projected(x_BLD)
-        xbc_BLE = F.silu(causal_convolution(xbc_BLE, *self.conv1d.parameters(), seq_idx=seq_idx))
+        xbc_BLE = self._convolved(xbc_BLE, seq_idx)
         with _no_autocast(x_BLD.device.type):
-            x_BLHP, B_BLGN, C_BLGN = self._split(xbc_BLE.float())
-            dt_BLH, scan = F.softplus(dt_BLH.float() + self.dt_bias), kernel(x_BLD.device)
-            y_BLHP = scan(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLGN, C_BLGN, self.mamba.chunk, seq_idx=seq_idx)
-            y_BLI = (y_BLHP + x_BLHP * self.D[:, None]).flatten(2)
-        return self.out_proj(self.norm(y_BLI, z_BLI).to(z_BLI.dtype))
+            if scan := fused_scan(x_BLD.device):
+                y_BLI = self.norm.normed(self._fused(scan, z_BLI, xbc_BLE, dt_BLH, seq_idx))
+            else:
+                x_BLHP, B_BLGN, C_BLGN = self._split(xbc_BLE.float())
+                dt_BLH, scan = F.softplus(dt_BLH.float() + self.dt_bias), kernel(x_BLD.device)
+                y_BLHP = scan(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLGN, C_BLGN, self.mamba.chunk, seq_idx=seq_idx)
+                y_BLI = self.norm((y_BLHP + x_BLHP * self.D[:, None]).flatten(2), z_BLI)
+        return self.out_proj(y_BLI.to(z_BLI.dtype))
+
+    def _convolved(self, xbc_BLE: Tensor, seq_idx: Tensor | None) -> Tensor:
+        """With its silu."""
+        weight_E1K, bias_E = self.conv1d.parameters()
+        if fused := fused_convolution(xbc_BLE.device, self.mamba.conv):
+            documents = None if seq_idx is None else seq_idx.int()
+            return fused(xbc_BLE.mT, weight_E1K[:, 0], bias_E, seq_idx=documents, activation="silu").mT
+        return F.silu(causal_convolution(xbc_BLE, weight_E1K, bias_E, seq_idx=seq_idx))
+
+    def _fused(
+        self, scan: Callable[..., Tensor], z_BLI: Tensor, xbc_BLE: Tensor, dt_BLH: Tensor, seq_idx: Tensor | None
+    ) -> Tensor:
+        """`(scan + D x) * silu(z)`, (B, L, I), in the type of x."""
+        x_BLHP, B_BLGN, C_BLGN = self._split(xbc_BLE)
+        y_BLHP = scan(
+            *(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLGN, C_BLGN, self.mamba.chunk),
+            D=self.D,
+            z=z_BLI.unflatten(-1, (self.heads, -1)),
+            dt_bias=self.dt_bias,
+            dt_softplus=True,
+            seq_idx=None if seq_idx is None else seq_idx.int(),
+        )
+        return y_BLHP.flatten(2)
 
     def cached(self, x_BLD: Tensor, state: State, at: Reading) -> Tensor:
         """Kept are the state of the scan, and the last K - 1 inputs of the convolution."""
@@ -127,7 +157,8 @@ class Mamba2(nn.Module):
         return self.in_proj.flops() + self.out_proj.flops() + convolution + scan // length
 
     def kernel(self, device: torch.device, length: int) -> str:
-        return f"{kernel(device).__module__}.{kernel(device).__name__}"
+        found = [kernel(device), fused_convolution(device, self.mamba.conv)]
+        return " and ".join(f"{one.__module__}.{one.__name__}" for one in found if one)
 
     def state_bytes(self, length: int) -> int:
         """Bytes that one sequence of any length keeps: state of the scan, and what the convolution looks back at."""
@@ -150,7 +181,11 @@ class GatedNorm(nn.Module):
         self.groups, self.eps = groups, eps
 
     def forward(self, y_BLI: Tensor, z_BLI: Tensor) -> Tensor:
-        gated = (y_BLI * F.silu(z_BLI.float())).unflatten(-1, (self.groups, -1))
+        return self.normed(y_BLI * F.silu(z_BLI.float()))
+
+    def normed(self, gated_BLI: Tensor) -> Tensor:
+        """What is left of it once `y * silu(z)` is there."""
+        gated = gated_BLI.float().unflatten(-1, (self.groups, -1))
         return F.rms_norm(gated, gated.shape[-1:], eps=self.eps).flatten(-2) * self.weight
 
 
@@ -174,9 +209,21 @@ def convolution(x_BLE: Tensor, weight_E1K: Tensor, bias_E: Tensor) -> Tensor:
 
 
 def kernel(device: torch.device) -> Callable[..., Tensor]:
-    """What does the scan: `ssd`, or the fused kernel, which takes the same arguments (`seq_idx` as int32)."""
+    """What does the scan: `ssd`, or the fused kernel, which takes the same arguments and more (`seq_idx` as int32)."""
+    return fused_scan(device) or ssd.ssd
+
+
+def fused_scan(device: torch.device) -> Callable[..., Tensor] | None:
     if device.type != "cuda" or not HAS_MAMBA_SSM:
-        return ssd.ssd
+        return None
     from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined  # pyrefly: ignore
 
     return mamba_chunk_scan_combined
+
+
+def fused_convolution(device: torch.device, tokens: int) -> Callable[..., Tensor] | None:
+    if device.type != "cuda" or not HAS_CAUSAL_CONV1D or tokens not in FUSED_CONVOLUTIONS:
+        return None
+    from causal_conv1d import causal_conv1d_fn  # pyrefly: ignore
+
+    return causal_conv1d_fn

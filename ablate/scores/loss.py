@@ -14,7 +14,9 @@ of Liger Kernel, arXiv:2410.10989). `plain_nats` says the same in one line and i
 Shapes: B rows, L tokens of a row, N = B x L, D width, V vocabulary, S domains.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -53,15 +55,16 @@ def loss_sums(
     domain_B: Tensor,
     bytes_per_token_V: Tensor,
     num_domains: int,
+    fused: bool = False,
 ) -> Sums:
     """Cross-entropy of `targets_BL`, already shifted: targets_BL[b, t] follows the token at (b, t).
 
     `domain_B` holds each row's domain in 0..num_domains-1, `bytes_per_token_V` the UTF-8 bytes that
-    each token stands for. Targets equal to IGNORED count for nothing.
+    each token stands for. Targets equal to IGNORED count for nothing. `fused`: logits become gradients in one kernel.
     """
     if not torch.is_grad_enabled():  # a Function's context asks the weight alone, and would work out its gradient
         head_weight_VD = head_weight_VD.detach()
-    total, nats_N = _ChunkedNats.apply(hidden_BLD.flatten(0, 1), head_weight_VD, targets_BL.flatten())
+    total, nats_N = _ChunkedNats.apply(hidden_BLD.flatten(0, 1), head_weight_VD, targets_BL.flatten(), fused)
     return sums_of(total, nats_N, targets_BL, domain_B, bytes_per_token_V, num_domains)
 
 
@@ -111,7 +114,10 @@ class _ChunkedNats(torch.autograd.Function):
     """(hidden_ND, weight_VD, targets_N) -> (total nats, nats_N); only the total carries a gradient."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, fused: bool
+    ) -> tuple[Tensor, Tensor]:
+        of_logits = _compiled() if fused else _of_logits
         dtype = compute_dtype(hidden_ND)
         weight = weight_VD.to(dtype)
         wants_grad = any(ctx.needs_input_grad)
@@ -119,11 +125,8 @@ class _ChunkedNats(torch.autograd.Function):
         grad_ND, grad_VD = (torch.zeros_like(x) if wants_grad else x[:0] for x in (hidden_ND, weight_VD))
         for rows in chunks(len(targets_N), len(weight), hidden_ND.device.type):
             hidden, targets = hidden_ND[rows].to(dtype), targets_N[rows]
-            log_p = F.log_softmax(product(hidden, weight), dim=-1, dtype=torch.float32)
-            counted, index = targets != IGNORED, targets.clamp(min=0)[:, None]
-            nats_N[rows] = log_p.gather(1, index)[:, 0].neg_() * counted
+            nats_N[rows], grad = of_logits(product(hidden, weight), targets, wants_grad)
             if wants_grad:
-                grad = _grad_of_logits(log_p, index, counted).to(dtype)
                 grad_ND[rows] = product(grad, weight.T)
                 grad_VD += grad_of_weight(grad, hidden)
         if wants_grad:
@@ -134,9 +137,30 @@ class _ChunkedNats(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     # pyrefly: ignore[bad-override]
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_total, (grad_ND, grad_VD) = grads[0], ctx.saved_tensors
-        return grad_ND * grad_total.to(grad_ND.dtype), grad_VD * grad_total.to(grad_VD.dtype), None
+        return grad_ND * grad_total.to(grad_ND.dtype), grad_VD * grad_total.to(grad_VD.dtype), None, None
+
+
+def _of_logits(logits_NV: Tensor, targets_N: Tensor, wants_grad: bool) -> tuple[Tensor, Tensor]:
+    """Nats of each token, and the gradient of their sum if it is wanted, in the type of the logits."""
+    log_p = F.log_softmax(logits_NV, dim=-1, dtype=torch.float32)
+    counted, index = targets_N != IGNORED, targets_N.clamp(min=0)[:, None]
+    nats_N = log_p.gather(1, index)[:, 0].neg_() * counted
+    return nats_N, (_grad_of_logits(log_p, index, counted) if wants_grad else log_p[:0]).to(logits_NV.dtype)
+
+
+def plain_of_logits(logits_NV: Tensor, targets_N: Tensor, wants_grad: bool) -> tuple[Tensor, Tensor]:
+    """The same, nothing gathered, scattered or overwritten: what a compiler makes one kernel of."""
+    log_p, counted_N1 = F.log_softmax(logits_NV, dim=-1, dtype=torch.float32), (targets_N != IGNORED)[:, None]
+    hit_NV = torch.arange(logits_NV.shape[1], device=logits_NV.device) == targets_N[:, None]
+    nats_N = -torch.where(hit_NV, log_p, 0.0).sum(1)
+    return nats_N, ((log_p.exp() - hit_NV.float()) * counted_N1 if wants_grad else log_p[:0]).to(logits_NV.dtype)
+
+
+@functools.cache
+def _compiled() -> Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor]]:
+    return torch.compile(plain_of_logits, dynamic=False)
 
 
 def _grad_of_logits(log_p: Tensor, index: Tensor, counted: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ablate.fit import muon
 from ablate.fit import optimizer as optimizers
 from ablate.fit.checkpoint import SafetensorsIO
 from ablate.fit.optimizer import OPTIMIZERS, build
@@ -188,7 +189,7 @@ def test_muon_is_that_of_torch_on_matrices_stored_apart_and_adamw_on_the_rest(mo
         for name, parameter in ours.named_parameters()
     }
     parts = [part for name in splits for part in apart[name]]
-    muon = torch.optim.Muon(parts, lr=1e-3, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw")
+    its_muon = torch.optim.Muon(parts, lr=1e-3, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw")
     others = [part for name in apart.keys() - splits.keys() for part in apart[name]]
     adamw = torch.optim.AdamW(
         [
@@ -207,7 +208,37 @@ def test_muon_is_that_of_torch_on_matrices_stored_apart_and_adamw_on_the_rest(mo
             assert parameter.grad is not None
             for part, grad in zip(apart[name], parameter.grad.split([len(p) for p in apart[name]]), strict=True):
                 part.grad = grad.clone()
-        muon.step()
+        its_muon.step()
         adamw.step()
     for name, parameter in ours.named_parameters():
         assert torch.equal(parameter, torch.cat([part.detach() for part in apart[name]])), name
+
+
+@pytest.mark.parametrize("chunk", [2**26, 64 * 64 * 2], ids=["one stack a shape", "several"])
+def test_stacked_matrices_step_as_they_do_alone(monkeypatch, chunk):
+    monkeypatch.setattr(muon, "CHUNK", chunk)
+    alone, stacked = model_of(), model_of()
+    one, other = (build(model, Optimizer(name="muon", momentum=0.9)) for model in (alone, stacked))
+    before = {name: value.clone() for name, value in alone.state_dict().items()}
+    stepped(one, alone, range(3))
+    monkeypatch.setattr(muon.Muon, "_step_supports_amp_scaling", True)
+    stepped(other, stacked, range(3))
+    for name in language.matrices(alone):
+        moved, difference = (alone.state_dict()[name] - against[name] for against in (before, stacked.state_dict()))
+        assert difference.norm() < 0.01 * moved.norm(), name
+    for ours, its in zip(tensors_of(one), tensors_of(other), strict=True):
+        torch.testing.assert_close(ours, its)
+
+
+def test_stacked_matrices_take_nothing_of_a_bad_step(monkeypatch):
+    monkeypatch.setattr(muon.Muon, "_step_supports_amp_scaling", True)
+    model = model_of()
+    optimizer = build(model, Optimizer(name="muon"))
+    stepped(optimizer, model, range(2))
+    before = copy.deepcopy((model.state_dict(), [value.clone() for value in tensors_of(optimizer)]))
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, torch.nan)
+    optimizer.found_inf = torch.ones(())  # pyrefly: ignore
+    optimizer.step()
+    assert all(torch.equal(value, before[0][name]) for name, value in model.state_dict().items())
+    assert all(torch.equal(ours, its) for ours, its in zip(tensors_of(optimizer), before[1], strict=True))

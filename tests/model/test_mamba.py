@@ -2,6 +2,8 @@
 
 import functools
 import math
+import sys
+import types
 from typing import cast
 
 import pytest
@@ -12,8 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import Mamba2Config
 from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
 
+from ablate.model import mamba
 from ablate.model.language import build, decay_groups
-from ablate.model.mamba import Mamba2, kernel
+from ablate.model.mamba import Mamba2, causal_convolution, kernel
 from ablate.model.ssd import ssd, ssd_recurrent
 from ablate.run.settings import Mamba, Model, Size
 
@@ -241,3 +244,86 @@ def test_compiled_is_the_same_model():
 
 def test_the_plain_form_is_used_without_a_gpu():
     assert kernel(torch.device("cpu")) is ssd
+
+
+def as_mamba_ssm(
+    x,
+    dt,
+    A,
+    B,
+    C,
+    chunk_size,
+    D=None,
+    z=None,
+    dt_bias=None,
+    initial_states=None,
+    seq_idx=None,
+    cu_seqlens=None,
+    dt_softplus=False,
+    dt_limit=(0.0, float("inf")),
+    return_final_states=False,
+    return_varlen_states=False,
+):
+    """`mamba_chunk_scan_combined` of mamba_ssm: its arguments, shapes and types, and what it says that it returns."""
+    assert dt_softplus
+    assert D is not None
+    assert z is not None
+    assert dt_bias is not None
+    assert x.dtype == z.dtype == B.dtype == C.dtype
+    assert A.dtype == D.dtype == dt_bias.dtype == torch.float32
+    assert x.shape == z.shape
+    assert seq_idx is None or seq_idx.dtype == torch.int32
+    step = F.softplus(dt.float() + dt_bias)
+    y = ssd(x.float(), step, A, B.float(), C.float(), chunk_size, seq_idx=seq_idx) + x.float() * D[:, None]
+    return (y * F.silu(z.float())).to(x.dtype)
+
+
+def as_causal_conv1d(
+    x, weight, bias=None, seq_idx=None, initial_states=None, return_final_states=False, final_states_out=None,
+    activation=None,
+):  # fmt: skip
+    """`causal_conv1d_fn`: x (batch, dim, seqlen), weight (dim, width)."""
+    assert activation == "silu"
+    assert weight.ndim == 2
+    assert seq_idx is None or seq_idx.dtype == torch.int32
+    assert bias is not None
+    bias = bias.to(x.dtype)
+    return F.silu(causal_convolution(x.mT, weight.to(x.dtype)[:, None], bias, seq_idx=seq_idx)).mT
+
+
+@pytest.mark.parametrize("documents", [False, True])
+@pytest.mark.parametrize(("autocast", "off"), [(False, 1e-6), (True, 0.02)])
+def test_with_the_fused_kernels_it_is_the_same_mixer(monkeypatch, documents, autocast, off):
+    mixer, x_BLD = block(), torch.randn(2, 50, 32, generator=generator())
+    seq_idx = (torch.arange(50) // 20).expand(2, -1) if documents else None
+    plain = mixer(x_BLD, seq_idx=seq_idx)
+    monkeypatch.setattr("ablate.model.mamba.fused_scan", lambda device: as_mamba_ssm)
+    monkeypatch.setattr("ablate.model.mamba.fused_convolution", lambda device, tokens: as_causal_conv1d)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        fused = mixer(x_BLD, seq_idx=seq_idx)
+    assert fused.dtype == (torch.bfloat16 if autocast else torch.float32)
+    assert (fused - plain).norm() / plain.norm() < off
+    found = [torch.autograd.grad(y.float().sin().sum(), tuple(mixer.parameters())) for y in (fused, plain)]
+    for ours, its in zip(*found, strict=True):
+        assert (ours - its).norm() / its.norm() < 10 * off
+    both = f"{__name__}.as_mamba_ssm and {__name__}.as_causal_conv1d"
+    assert mixer.kernel(torch.device("cpu"), 50) == both
+
+
+def test_a_gpu_gets_the_kernels_that_are_installed(monkeypatch):
+    """By the names that they are imported under; without them, and on a CPU, the plain forms."""
+    scan, convolution = types.ModuleType("mamba_ssm.ops.triton.ssd_combined"), types.ModuleType("causal_conv1d")
+    scan.mamba_chunk_scan_combined = as_mamba_ssm  # pyrefly: ignore
+    convolution.causal_conv1d_fn = as_causal_conv1d  # pyrefly: ignore
+    for name in ("mamba_ssm", "mamba_ssm.ops", "mamba_ssm.ops.triton"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    for module in (scan, convolution):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    for there in (True, False):
+        monkeypatch.setattr(mamba, "HAS_MAMBA_SSM", there)
+        monkeypatch.setattr(mamba, "HAS_CAUSAL_CONV1D", there)
+        assert mamba.kernel(cuda) is (as_mamba_ssm if there else ssd)
+        assert mamba.fused_convolution(cuda, 4) is (as_causal_conv1d if there else None)
+        assert mamba.fused_convolution(cuda, 5) is None  # more tokens than it can see
+        assert mamba.kernel(cpu) is ssd
