@@ -1,6 +1,7 @@
 """Command: train one run, or with -m a whole study: its runs, a verdict and a report."""
 
 import math
+import os
 from dataclasses import dataclass
 
 from ablate.console.errors import command
@@ -8,7 +9,7 @@ from ablate.console.words import SettingsParser
 from ablate.fit import parts
 from ablate.run.settings import Settings, UserError
 from ablate.scores.metrics import Metric, metric_of, readings, scope_of
-from ablate.sweep import worker
+from ablate.sweep import ranks, worker
 
 WHAT = "Train one language model, or with -m a whole study, and say which arm is better."
 EXAMPLES = """\
@@ -20,6 +21,9 @@ EXAMPLES = """\
   ablate train +experiment=mix_sweep -m seed=0,1,2,3,4
                                                   with more seeds: another look,
                                                   judged more strictly
+  torchrun --nproc-per-node 8 -m ablate.train where.strategy=ddp
+                                                  one run by processes that
+                                                  somebody else starts
   ablate train -m schedule=wsd,cosine seed=0,1    any combination as arms
   ablate train --config-dir my +experiment=mine -m    my/experiment/mine.yaml
   ablate train -m hydra/sweeper=optuna hydra/launcher=basic \\
@@ -35,6 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     if not line.multirun:
         return compose.single(line, train)
+    if ranks.started():
+        raise UserError("-m: must be left out where processes are started already (torchrun): a study starts its own")
     tries: list[Try] = []  # none with our own launcher, which trains in other processes and judges by itself
 
     def one_try(settings: Settings) -> float:
@@ -85,8 +91,16 @@ def train(settings: Settings) -> float:
         parts.check(settings)
         preview_run(worker.looked_up(settings))
         return math.nan
+    if ranks.started():
+        settings = ranks.placed(settings)
+        if not ranks.is_first():
+            ranks.follow(worker.looked_up(settings))
+            return math.nan
+    os.environ.update(settings.where.environment)
     task = worker.alone(settings)
-    if settings.where.executor == "local":
+    if ranks.started():
+        result = ranks.lead(task, worker.train)
+    elif settings.where.executor == "local":
         result = worker.train(task)
     else:
         from ablate.sweep.conduct import submit  # as above

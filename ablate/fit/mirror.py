@@ -34,8 +34,8 @@ class Mirror(Logger):
     W&B's service takes a fifth of a second to start, so it starts on the side, while the run gets ready.
     """
 
-    def __init__(self, settings: wandb.Settings, options: dict[str, Any]):
-        self.settings, self.options = settings, options
+    def __init__(self, settings: wandb.Settings, options: dict[str, Any], alerts: bool):
+        self.settings, self.options, self.alerts = settings, options, alerts
         self.logger: WandbLogger | None = None
         self.lost = False
         if strategy.is_first():
@@ -68,6 +68,13 @@ class Mirror(Logger):
         if not self.lost:
             with self._letting_go():
                 wandb.finish()
+
+    @rank_zero_only
+    def alert(self, title: str, text: str) -> None:
+        """Have W&B write to the user."""
+        if not self.lost:
+            with self._letting_go():
+                self._begun().experiment.alert(title, text)
 
     def _begun(self) -> WandbLogger:
         if self.logger is None:
@@ -105,12 +112,15 @@ def loggers(settings: Settings, record: Record, id: str = "") -> list[Logger]:
         mode=where.wandb,
         silent=True,
         console="off",
-        x_disable_stats=True,
+        x_disable_stats=not where.wandb_system,
         disable_git=True,
         x_save_requirements=False,
     )
     options = {
         "project": where.wandb_project,
+        "entity": where.wandb_entity or None,
+        "tags": where.wandb_tags,
+        "notes": where.wandb_notes or None,
         "id": id or record.id,
         "name": f"{where.arm} s{settings.seed}" if where.arm else record.id,
         "group": settings.study.name or None,
@@ -119,7 +129,7 @@ def loggers(settings: Settings, record: Record, id: str = "") -> list[Logger]:
         "save_dir": where.outputs,
         "config": dataclasses.asdict(settings),
     }
-    return [Mirror(how, options)]
+    return [Mirror(how, options, where.wandb_alerts)]
 
 
 def logged(kind: str, row: dict[str, Any], scope: Scope) -> dict[str, Any]:
@@ -149,6 +159,23 @@ def _tell(found: Sequence[Logger], record: Record, scope: Scope) -> None:
                 values = {name: value for name, value in row.items() if name != "kind"}
                 logger.log_metrics(logged(kind, values, scope))
     close(found)
+
+
+def alert(loggers: Sequence[Logger], title: str, text: str) -> None:
+    """Have W&B write to the user, where that is asked for (`where.wandb_alerts`)."""
+    for logger in loggers:
+        if isinstance(logger, Mirror) and logger.alerts:
+            logger.alert(title, text)
+
+
+def announce(settings: Settings, record: Record, text: str) -> None:
+    """Have W&B write what a study says, from a run of its own in the study's group: `<study>-verdict`."""
+    name = f"{settings.study.name}-verdict"
+    alone = dataclasses.replace(settings, where=dataclasses.replace(settings.where, arm="verdict"))
+    found = loggers(alone, record, name)
+    alert(found, f"{settings.study.name}: the verdict", text)
+    close(found)
+    wandb.teardown()
 
 
 def close(loggers: Sequence[Logger]) -> None:

@@ -130,12 +130,16 @@ def _try(
             _score(trainer, module, watch, trace)
     except Diverged as error:
         outcome, reason = "diverged", str(error)
+        mirror.alert(trainer.loggers, f"{record.id}: {outcome}", reason)
     except SystemExit:
         watch.progress.stop()
         raise
     except Rollback:
         watch.progress.stop()
         mirror.close(trainer.loggers)
+        raise
+    except Exception as error:
+        mirror.alert(trainer.loggers, f"{record.id}: failed", failures.of(error).reason)
         raise
     _finish(trainer, module, record, {"outcome": outcome, "reason": reason}, watch, packed)
 

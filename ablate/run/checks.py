@@ -3,6 +3,7 @@
 Every check raises SettingsError with one line that names the key, the value and what is allowed.
 """
 
+import string
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +22,7 @@ from ablate.run.trouble import Trouble
 MOST_STEPS = 2**24  # of a run, whose plan is made as a whole: 4 * 10^12 tokens in steps of 2^18
 LEAST_RATE = 1e-9  # weights are about 0.01, and float32 has 7 digits
 LEAST_CLIP = 1e-6
+COMMAND = {"run", "quoted", "file", "id", "name"}  # parts of where.command (`sweep.executors.command`)
 
 
 def check(settings: Settings) -> None:
@@ -46,6 +48,7 @@ def check(settings: Settings) -> None:
     _check_trouble(settings)
     _check_clipping(settings)
     _check_devices(settings)
+    _check_command(settings)
     _check_seeds(settings)
     _check_budget(settings)
 
@@ -225,6 +228,20 @@ def _check_devices(s: Settings) -> None:
     whole = s.averaging.kind == "none" or where.strategy not in ("fsdp", "zero3")
     allowed = f"none with where.strategy={where.strategy}, where no process has all weights; zero2 has them"
     _require(whole, "averaging.kind", s.averaging.kind, allowed)
+
+
+def _check_command(s: Settings) -> None:
+    """A line that names the run, and nothing that is not known of it."""
+    command = s.where.command
+    if s.where.executor == "command":
+        try:
+            names = {name for _, name, _, _ in string.Formatter().parse(command) if name is not None}
+        except ValueError:
+            names = {""}
+        fits = names <= COMMAND and names & {"run", "quoted", "file"}
+        parts = ", ".join(f"{{{name}}}" for name in sorted(COMMAND))
+        allowed = f"a line with {{run}}, {{quoted}} or {{file}}, no parts but {parts}, and {{{{ for a brace"
+        _require(bool(fits), "where.command", command or "''", allowed)
 
 
 def _check_keep(s: Settings) -> None:

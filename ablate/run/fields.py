@@ -40,6 +40,7 @@ Label = Annotated[str, AfterValidator(names.label)]
 FileName = Annotated[str, AfterValidator(names.file_name)]
 Project = Annotated[str, AfterValidator(names.project)]
 Option = Annotated[str, AfterValidator(names.option)]
+Variable = Annotated[str, AfterValidator(names.variable)]
 Weights = dict[str, float]
 
 

@@ -106,17 +106,22 @@ def make_own(folder: Path) -> Path:
     make_folder(folder)
     inside = (Path(at, name) for at, folders, files in os.walk(folder) for name in (*folders, *files))
     for path in (folder, *inside):
-        if path.is_symlink():
-            why = "is a link, and nothing is written where links lead; put what it means in its place"
-            raise UserError(f"{path}: {why}")
+        _refuse_link(path)
         if kind := endless(path):
             raise UserError(f"{path}: is a {kind}, not a file; remove it")
     return folder
 
 
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise UserError(f"{path}: is a link, and nothing is written where links lead; put what it means in its place")
+
+
 def make_private(folder: Path) -> Path:
-    """As `make_folder`, one that its owner alone can read or write. Raises UserError where it is another's."""
-    make_own(folder)
+    """As `make_folder`, one that its owner alone can read or write, so that nobody else's links are in it. Raises
+    UserError for a folder that is a link or another's."""
+    make_folder(folder)
+    _refuse_link(folder)
     with writing(folder):
         folder.chmod(0o700)
     return folder

@@ -29,6 +29,10 @@ def _on_slurm(s: Settings) -> bool:
     return s.where.executor == "slurm"
 
 
+def _elsewhere(s: Settings) -> bool:
+    return s.where.executor != "local"
+
+
 # Keys, or groups, that others must want: what is missing, and whether it is there
 NEEDS: dict[str, tuple[str, Acts]] = {
     "averaging.decay": ("averaging.kind=ema", lambda s: s.averaging.kind == "ema"),
@@ -55,14 +59,20 @@ NEEDS: dict[str, tuple[str, Acts]] = {
     "study.budget.keep": ("study.budget.race", lambda s: s.study.budget.race != "none"),
     "study.controls.expected": ("study.controls.positive", lambda s: bool(s.study.controls.positive)),
     "study.judge": ("study.phases", lambda s: bool(s.study.phases)),
+    "where.wandb_alerts": ("where.wandb=online or offline", lambda s: s.where.wandb != "off"),
+    "where.wandb_entity": ("where.wandb=online or offline", lambda s: s.where.wandb != "off"),
+    "where.wandb_notes": ("where.wandb=online or offline", lambda s: s.where.wandb != "off"),
+    "where.wandb_system": ("where.wandb=online or offline", lambda s: s.where.wandb != "off"),
+    "where.wandb_tags": ("where.wandb=online or offline", lambda s: s.where.wandb != "off"),
+    "where.command": ("where.executor=command", lambda s: s.where.executor == "command"),
     "where.slurm": ("where.executor=slurm", _on_slurm),
 }
 # Likewise of a run that no study asks for
 NEEDS_ALONE: dict[str, tuple[str, Acts]] = {
-    "where.retries": ("-m or where.executor=slurm", _on_slurm),
+    "where.retries": ("-m or where.executor=slurm or command", _elsewhere),
     "where.runs_per_device": ("-m or where.micro_tokens=0", lambda s: s.where.micro_tokens == 0),
     "where.slurm.at_once": ("-m", lambda _: False),
-    "where.stall_minutes": ("-m or where.executor=slurm", _on_slurm),
+    "where.stall_minutes": ("-m or where.executor=slurm or command", _elsewhere),
     "where.workers": ("-m", lambda _: False),
 }
 

@@ -5,6 +5,7 @@
     file_name   a label that is the name of a file wherever it is written: a study, a domain, a phase, a run
     project     a label that W&B takes
     option      the name of an option on a command line
+    variable    the name of an environment variable
 
 Each returns the name as it is, and raises ValueError with what it must be. No name is mended in silence.
 """
@@ -42,6 +43,11 @@ def project(name: str) -> str:
 def option(name: str) -> str:
     fits = re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name) is not None
     return _checked(name, fits, "the name of an option: letters, digits, _ and -, a letter first")
+
+
+def variable(name: str) -> str:
+    fits = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) is not None
+    return _checked(name, fits, "the name of a variable: letters, digits and _, no digit first")
 
 
 def clash(names: list[str]) -> str | None:

@@ -26,6 +26,7 @@ make skips.json again, so it is kept twice.
 """
 
 import dataclasses
+import hashlib
 import json
 from contextlib import suppress
 from dataclasses import dataclass
@@ -109,11 +110,22 @@ class Record:
                 raise UserError(f"{self.folder} holds another run, {differs}")
         text = yaml.safe_dump(plain(settings), sort_keys=False)
         write_atomically(config, f"{text}{OF_TEXT}{whole.digest(text)}\n")
-        whole.write(self.folder / "environment.json", machine.environment() | {"data": fingerprint} | hardware)
+        environment = machine.environment() | {"diff": self._keep_changes(), "data": fingerprint}
+        whole.write(self.folder / "environment.json", environment | hardware)
         self.try_again()
         files.cut(self.folder / "metrics.jsonl", rows or 0)
         if rows is None:
             (self.folder / "starts.json").unlink(missing_ok=True)
+
+    def _keep_changes(self) -> str | None:
+        """Keep what the code has besides its commit, once for all runs; returns the name of the patch."""
+        if not (patch := machine.changes()):
+            return None
+        path = self.folder.parents[1] / "patches" / f"{hashlib.sha256(patch.encode()).hexdigest()[:16]}.patch"
+        if not path.exists():
+            files.make_folder(path.parent)
+            write_atomically(path, patch)
+        return path.name
 
     def append(self, kind: str, **values: Any) -> None:
         """Add one row to the metrics. `kind`: one of ROWS; `step` is among the values."""

@@ -5,7 +5,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablate.run.fields import Count, Line, Moment, Moves, NonNegative, NotNegative, Option, Project, strict
+from ablate.run.fields import (
+    Count,
+    Label,
+    Line,
+    Moment,
+    Moves,
+    NonNegative,
+    NotNegative,
+    Option,
+    Project,
+    Variable,
+    strict,
+)
 
 
 @strict
@@ -20,6 +32,8 @@ class Slurm:
     memory_gb: NotNegative = 0  # memory of a node, in GB
     at_once: NotNegative = 0  # tasks of one array that run together
     options: dict[Option, Line] = dataclasses.field(default_factory=dict)  # further options of sbatch: {qos: low}
+    # Lines of the batch script before the run: [module load cuda]
+    setup: list[Line] = dataclasses.field(default_factory=list)
 
 
 @strict
@@ -37,7 +51,11 @@ class Where:
     # (`model.budget.micro_tokens`), 16,384 on a CPU and of a ternary model, which cut otherwise is another run
     micro_tokens: Annotated[int, Field(ge=0, le=2**32), Moves("split")] = 16_384
     data_workers: Annotated[int, Field(ge=0, le=256)] = 0  # processes that read rows ahead; 0: the run itself
-    executor: Literal["local", "slurm"] = "local"  # who carries out the runs of a sweep
+    # Who carries out the runs of a sweep: processes of this machine, jobs of Slurm, or a command of yours a run
+    executor: Literal["local", "slurm", "command"] = "local"
+    # A line of your shell that has a run carried out on any machine that sees `outputs`: ssh node {quoted}. It may wait
+    # for the run or return at once. {run}: a command; {quoted}: that as one word; {file}: its argument; {id}, {name}
+    command: Line = ""
     workers: Annotated[int, Field(ge=0, le=4096)] = (
         0  # runs trained at once in a sweep; 0: as many as the GPUs or cores hold
     )
@@ -60,6 +78,11 @@ class Where:
     retries: Annotated[int, Field(ge=0, le=1000)] = 1  # further tries of a run that was killed, hung or out of memory
     wandb: Literal["online", "offline", "off"] = "offline"  # mirror of the records at Weights & Biases
     wandb_project: Project = "ablate"  # the project of that mirror
+    wandb_entity: Line = ""  # whose project: a user or a team; empty: yours
+    wandb_tags: list[Label] = dataclasses.field(default_factory=list)  # by which its runs are found
+    wandb_notes: Line = ""  # about its runs
+    wandb_system: bool = False  # mirror what the machine does too: memory, load, GPUs
+    wandb_alerts: bool = False  # have W&B write to you when a run fails, and when a study has its verdict
     progress: bool = True  # print how a run goes on
     # Callbacks of yours, my_module:MyCallback, found in the current folder or on PYTHONPATH (`fit.callbacks`)
     callbacks: list[str] = dataclasses.field(default_factory=list)
@@ -71,6 +94,8 @@ class Where:
     dry_run: bool = False
     # Modules of yours that add parts (mixers, schedule shapes, ...): found in the current folder or on PYTHONPATH
     imports: list[str] = dataclasses.field(default_factory=list)
+    # Variables of the processes that train: {NCCL_DEBUG: INFO}
+    environment: dict[Variable, Line] = dataclasses.field(default_factory=dict)
     slurm: Slurm = dataclasses.field(default_factory=Slurm)
     arm: Line = ""  # name of the arm; set by the launcher
     # n-th repeat of an identical run, to prove that it repeats bit for bit; it never shares trunks; 0: the run itself

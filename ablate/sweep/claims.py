@@ -51,6 +51,11 @@ def state(record: Record) -> str:
     return "failed" if record.failure() else "missing"
 
 
+def owner_of(record: Record) -> Owner | None:
+    """Who has claimed a run, alive or not."""
+    return _owner(record.folder / "claim.json")
+
+
 def certain(record: Record) -> bool:
     """Whether the owner of a claim is known to live: a process of this machine, or one whose heart was heard."""
     path = record.folder / "claim.json"

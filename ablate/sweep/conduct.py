@@ -22,13 +22,14 @@ from rich.console import Console
 
 from ablate.data.tokens import opened
 from ablate.fit import asking
-from ablate.run.record import run_record
+from ablate.run.record import Record, run_record
 from ablate.run.settings import UserError
 from ablate.run.study_record import StudyRecord, study_record
 from ablate.run.trunks import Growth
 from ablate.sweep import claims, trunk
 from ablate.sweep import study as studies
 from ablate.sweep.audit import ask, rescore
+from ablate.sweep.executors.command import Command
 from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.executors.local import Local
 from ablate.sweep.executors.slurm import Slurm
@@ -37,7 +38,7 @@ from ablate.sweep.worker import Task, set_aside_damaged
 if TYPE_CHECKING:
     from ablate.verdict.validity.trust import Conclusion
 
-EXECUTORS: dict[str, type[Executor]] = {"local": Local, "slurm": Slurm}
+EXECUTORS: dict[str, type[Executor]] = {"local": Local, "slurm": Slurm, "command": Command}
 ENDS = ("done", "paused")  # states of runs that came as far as they were to come
 
 
@@ -71,6 +72,9 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
         outcomes |= {outcome.run.id: (executor, outcome) for outcome in executor.outcomes}
     _share(plan, set(outcomes))
     conclusion = _conclude(record, console)
+    if where.wandb != "off" and where.wandb_alerts:
+        announce = importlib.import_module("ablate.fit.mirror").announce  # loads wandb
+        announce(plan.arms[0].settings, Record(record.folder), conclusion.sentence)
     if failed := [_said(by, outcome, console) for by, outcome in outcomes.values() if outcome.state not in ENDS]:
         raise UserError(f"{len(failed)} of {len(plan.distinct())} runs are not done; the same command tries them again")
     if conclusion.void:  # a script that goes on with the verdict must not go on

@@ -123,7 +123,7 @@ def _ask(task: Task) -> None:
 
 def work(task: Task, environment: dict[str, str] | None = None, says: Connection | None = None) -> None:
     """Main function of a run's own process, which stops with the launcher."""
-    os.environ.update(environment or {})
+    os.environ.update(task.settings.where.environment | (environment or {}))
     stop_with_parent()
     train_and_exit(task, says)
 

@@ -92,3 +92,11 @@ def read(path: Path) -> bytes:
 
 def test_off_is_no_logger(tiny, tmp_path):
     assert mirror.loggers(tiny(), Record(tmp_path)) == []
+
+
+def test_what_is_told_of_a_study_is_in_the_log(tiny, outputs):
+    where = OFFLINE | {"wandb_tags": ["mine"], "wandb_notes": "of one night", "wandb_alerts": True}
+    settings = tiny(where=where, study={"name": "s"})
+    mirror.announce(settings, Record(outputs / "studies" / "s"), "qa_20 is better than base")
+    file = next((outputs / "wandb").glob("offline-run-*-s-verdict/*.wandb")).read_bytes()
+    assert all(text in file for text in (b"s: the verdict", b"qa_20 is better than base", b"mine", b"of one night"))

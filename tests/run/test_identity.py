@@ -52,6 +52,7 @@ OTHER: dict[str, Any] = {
     "model.options": {"W": {"window": 8}},
     "where.imports": ["window"],
     "where.keep": [0.5],
+    "where.environment": {"NCCL_DEBUG": "INFO"},
     "study.metric": "micro",
     "study.factor": ["optimizer.lr"],
     "study.arms": {"hot": ["optimizer.lr=0.1"]},

@@ -33,7 +33,13 @@ ACTS = {
     "study.budget.keep=0.9": {"study": {"budget": {"race": "verdicts"}}},
     "study.controls.expected=better": {"study": {"controls": {"positive": ["tokens*=0.5"]}}},
     "study.judge=x": {"study": {"phases": {"x": []}}},
+    "where.command=x": {"where": {"executor": "command", "command": "{run}"}},
     "where.slurm.minutes=5": {"where": {"executor": "slurm"}},
+    "where.wandb_alerts=true": {"where": {"wandb": "offline"}},
+    "where.wandb_entity=x": {"where": {"wandb": "offline"}},
+    "where.wandb_notes=x": {"where": {"wandb": "offline"}},
+    "where.wandb_system=true": {"where": {"wandb": "offline"}},
+    "where.wandb_tags=[x]": {"where": {"wandb": "offline"}},
 }
 SLURM = {"where": {"executor": "slurm"}}
 ACTS_ALONE = {
@@ -47,6 +53,7 @@ LACKS = {
     "model": {"pattern": "A"},
     "schedule": {"decay": 0},
     "study": {"controls": {"positive": []}},
+    "where": {"wandb": "off"},
 }
 PLAIN = from_config(LACKS)
 WITHOUT_ATTENTION = from_config(LACKS | {"model": {"pattern": "M"}})

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -131,7 +133,16 @@ def hardware(where: Where) -> dict[str, Any]:
         "processes": processes(where),
         "threads": torch.get_num_threads(),
         "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "cuda": _cuda() if gpu else {},
     }
+
+
+def _cuda() -> dict[str, str]:
+    """Versions of what lies between torch and a GPU."""
+    driver = Path("/proc/driver/nvidia/version")
+    found = re.search(r"\d+\.\d+(\.\d+)?", driver.read_text()) if driver.exists() else None
+    nccl = ".".join(map(str, torch.cuda.nccl.version()))
+    return {"cuda": torch.version.cuda or "", "nccl": nccl, "driver": found[0] if found else ""}
 
 
 def is_first() -> bool:

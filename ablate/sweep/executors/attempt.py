@@ -5,7 +5,6 @@ does not within `GRACE` seconds; nobody waits for it meanwhile.
 """
 
 import contextlib
-import multiprocessing.connection
 import time
 from multiprocessing.context import ForkServerContext
 
@@ -49,6 +48,21 @@ class Attempt:
             self.killed_at = time.monotonic() + GRACE
             self.process.terminate()
 
+    @property
+    def code(self) -> int | None:
+        """The exit code; None while the process runs."""
+        return self.process.exitcode
+
+    def stop(self) -> None:
+        """Have the process save and end."""
+        self.process.terminate()
+
+    def end(self, seconds: float) -> None:
+        """Wait so long for a process that has ended or was asked to; then it is killed."""
+        self.process.join(seconds)
+        self.process.kill()
+        self.process.join()
+
     def failure(self) -> Failure:
         """Why the process ended without a result: as we saw it, as it said or noted it, or as its exit code tells."""
         code = self.process.exitcode or 0
@@ -79,20 +93,6 @@ class Pulse:
 def patience_of(where: Where) -> float:
     """Seconds without a step that are borne; 0: any number."""
     return where.stall_minutes * 60
-
-
-def wait(attempts: list[Attempt], seconds: float) -> None:
-    """Until one has ended, at most for so long."""
-    multiprocessing.connection.wait([attempt.process.sentinel for attempt in attempts], timeout=seconds)
-
-
-def stop(attempts: list[Attempt]) -> None:
-    """Have all of them save and stop; one that does not is killed."""
-    for attempt in attempts:
-        attempt.process.terminate()
-    for attempt in attempts:
-        attempt.process.join(GRACE)
-        attempt.process.kill()
 
 
 def _duration(seconds: float) -> str:

@@ -13,29 +13,18 @@ handlers aside, turns USR2 into TERM, and lets itself be requeued once the run h
 requeued job is the same job with the same id: it goes on from the newest checkpoint as any run does.
 """
 
-import dataclasses
-import importlib
-import json
 import os
 import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
-from ablate.data.tokens import opened
-from ablate.plan.timeline import timeline
-from ablate.run import parts
 from ablate.run.failures import PAUSED, noting
-from ablate.run.files import write_atomically
 from ablate.run.settings import Where
-from ablate.run.trunks import Growth, trunk_record
-from ablate.sweep.claims import settled
-from ablate.sweep.trunk import Branch, beginning, key, numerics
-from ablate.sweep.worker import Task, growth_deleting_damaged, train_and_exit
+from ablate.sweep import ranks
+from ablate.sweep.worker import Task, train_and_exit
 
-POLL_SECONDS = 0.2
 SAVE_SECONDS = 90  # before the time limit: to finish a step and write a checkpoint, at most this share of it:
 SAVE_SHARE = 0.25
 EARLY_SECONDS = 60  # Slurm sends a signal up to so much sooner than it was asked to
@@ -55,10 +44,10 @@ class Job:
         where = self.task.settings.where
         if where.threads:  # before anything loads torch
             os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(where.threads)
-        if where.devices * where.nodes > 1:
-            os.environ.update(rank_environment(where))
+        os.environ.update(where.environment)
+        os.environ.update(rank_environment(where))
         os.environ.pop("SLURM_NTASKS")  # by which Lightning would take Slurm's ranks and signals into its own hands
-        first = os.environ["SLURM_PROCID"] == "0"
+        first = ranks.is_first()
         before = self._saved()
         signal.signal(signal.SIGTERM, self._leave)  # until the run has its own way to stop
         signal.signal(signal.SIGUSR2, self._stop)
@@ -66,7 +55,7 @@ class Job:
             if first:
                 self.task.record.try_again()
             with noting(self.task.record):
-                self._lead() if first else self._follow()
+                ranks.lead(self.task, train_and_exit) if first else ranks.follow(self.task.settings)
         except SystemExit as stop:
             if stop.code == PAUSED:
                 return
@@ -75,48 +64,6 @@ class Job:
             if first:
                 self._requeue(before)
             raise SystemExit(0) from None
-
-    def _lead(self) -> None:
-        settled(self.task.record)  # of a lost node, whose claim may look alive on the next one
-        growth = growth_deleting_damaged(self._outputs, self._ways_here(), self.task.until)
-        write_atomically(self._told, json.dumps({"start": growth.start.key if growth.start else None}))
-        try:
-            train_and_exit(dataclasses.replace(self.task, ways=growth))
-        finally:
-            self._told.unlink(missing_ok=True)
-
-    def _follow(self) -> None:
-        """Train beside the first task, which holds the claim and says where the run starts."""
-        record = self.task.record
-        while not self._told.exists():
-            if record.done:
-                return
-            time.sleep(POLL_SECONDS)
-        outputs, ways = self._outputs, self._ways_here()
-        start = json.loads(self._told.read_text())["start"]
-        later = ways[1 + [branch.key for branch in ways].index(start) :] if start else ways
-        leave = {branch.step: trunk_record(outputs, branch.key) for branch in later}
-        growth = Growth(trunk_record(outputs, start) if start else None, leave, self.task.until)
-        train_run = importlib.import_module("ablate.fit.run").train_run
-        train_run(self.task.settings, opened(self.task.corpus), record, growth)
-
-    @property
-    def _outputs(self) -> str:
-        return self.task.settings.where.outputs
-
-    @property
-    def _told(self) -> Path:
-        """A file for this try of this job alone: between two tasks, a trunk may appear."""
-        this_try = f"{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_RESTART_COUNT', 0)}"
-        return self.task.record.folder / f"start-{this_try}.json"
-
-    def _ways_here(self) -> list[Branch]:
-        """With the keys of the machine that trains: the one that submitted may have another processor."""
-        parts.load(self.task.settings.where.imports)
-        settings, fingerprint = self.task.settings, opened(self.task.corpus).fingerprint
-        one = beginning(self.task.record.id, timeline(settings), fingerprint, numerics(settings.where))
-        assert not isinstance(self.task.ways, Growth)
-        return [Branch(branch.step, key(one, branch.step)) for branch in self.task.ways]
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.time_is_up = True
@@ -152,7 +99,10 @@ def latest(minutes: int) -> float:
 def rank_environment(where: Where) -> dict[str, str]:
     """What one process of several must find in its environment, from what srun has put there."""
     slurm = os.environ
+    if where.devices * where.nodes == 1:
+        return {}
     return {
+        "RANK": slurm["SLURM_PROCID"],
         "LOCAL_RANK": slurm["SLURM_LOCALID"],
         "NODE_RANK": slurm["SLURM_NODEID"],
         "WORLD_SIZE": str(where.devices * where.nodes),

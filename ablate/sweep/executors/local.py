@@ -12,14 +12,16 @@ import contextlib
 import importlib
 import multiprocessing
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from multiprocessing import forkserver
+from multiprocessing import connection, forkserver
+from typing import Any
 
 from ablate.run.failures import CLAIMED, PAUSED
+from ablate.run.processes import GRACE
 from ablate.run.settings import UserError, Where
 from ablate.sweep import claims
-from ablate.sweep.executors import attempt as attempts
 from ablate.sweep.executors.attempt import Attempt
 from ablate.sweep.executors.executor import Executor, Outcome
 from ablate.sweep.trunk import missing
@@ -43,10 +45,24 @@ class Local(Executor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.slots = slots(self.where)
+        self.slots = self.places()
         self.prepare(self.where)
-        self.context = multiprocessing.get_context("forkserver")
-        self.attempts: list[tuple[Attempt, Outcome]] = []
+        self.attempts: list[tuple[Any, Outcome]] = []  # an Attempt each, or what takes its place
+
+    def places(self) -> "Slots":
+        """Where runs can be."""
+        return slots(self.where)
+
+    def begin(self, outcome: Outcome, device: str) -> Any:
+        """A try at a run."""
+        attempt = Attempt(self.task(outcome), device, multiprocessing.get_context("forkserver"))
+        with contextlib.suppress(UserError):  # taken, or the disk is full: the process finds out by itself
+            claims.reserve(attempt.record, attempt.process.pid or 0, self._missing(outcome))
+        return attempt
+
+    def wait(self) -> None:
+        """Until a try has ended, or for a moment."""
+        connection.wait([attempt.process.sentinel for attempt, _ in self.attempts], POLL_SECONDS)
 
     def train(self, show: Callable[[], None]) -> None:
         """Train everything that is missing; `show` is called a few times a second. Ctrl-C saves and stops."""
@@ -56,10 +72,10 @@ class Local(Executor):
                 waiting.extendleft(self._given_up())  # before those that have no checkpoint
                 self._fill(waiting)
                 show()
-                attempts.wait([attempt for attempt, _ in self.attempts], POLL_SECONDS)
+                self.wait()
                 waiting.extendleft(self._collect())
         finally:
-            attempts.stop([attempt for attempt, _ in self.attempts])
+            self._stop()
         show()
 
     def _fill(self, waiting: deque[Outcome]) -> None:
@@ -94,11 +110,16 @@ class Local(Executor):
         return missing(self.record(outcome), self.where.outputs, self.ways.get(outcome.run.id, []))
 
     def _start(self, outcome: Outcome) -> None:
-        attempt = Attempt(self.task(outcome), self.slots.take(), self.context)
-        self.attempts.append((attempt, outcome))
+        self.attempts.append((self.begin(outcome, self.slots.take()), outcome))
         outcome.state, outcome.tries = "running", outcome.tries + 1
-        with contextlib.suppress(UserError):  # taken, or the disk is full: the process finds out by itself
-            claims.reserve(attempt.record, attempt.process.pid or 0, self._missing(outcome))
+
+    def _stop(self) -> None:
+        """Have all runs save and stop; one that does not is killed."""
+        for attempt, _ in self.attempts:
+            attempt.stop()
+        deadline = time.monotonic() + GRACE
+        for attempt, _ in self.attempts:
+            attempt.end(max(0.0, deadline - time.monotonic()))
 
     def _elsewhere(self) -> list[Outcome]:
         """Runs that another launcher trains: waited for, so that the verdict has them."""
@@ -116,9 +137,9 @@ class Local(Executor):
         again = []
         for attempt, outcome in list(self.attempts):
             attempt.poll()
-            if attempt.process.exitcode is None:
+            if attempt.code is None:
                 continue
-            attempt.process.join()
+            attempt.end(GRACE)
             self.attempts.remove((attempt, outcome))
             self.slots.give(attempt.device)
             self._judge(attempt, outcome)
@@ -126,9 +147,9 @@ class Local(Executor):
                 again.append(outcome)
         return again
 
-    def _judge(self, attempt: Attempt, outcome: Outcome) -> None:
-        """What a process that ended makes of its run."""
-        record, code = attempt.record, attempt.process.exitcode
+    def _judge(self, attempt: Any, outcome: Outcome) -> None:
+        """What a try that ended makes of its run."""
+        record, code = attempt.record, attempt.code
         if record.done:
             outcome.state = "done"
         elif code == PAUSED:

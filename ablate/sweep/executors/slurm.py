@@ -194,6 +194,7 @@ def parameters(where: Where, name: str, waits_for: list[str]) -> dict[str, Any]:
         "gpus_per_node": slurm.gpus,
         "mem": f"{slurm.memory_gb}GB" if slurm.memory_gb else "",
         "array_parallelism": slurm.at_once,
+        "setup": slurm.setup,
         "signal_delay_s": save_seconds(slurm.minutes),
         "dependency": "afterany:" + ":".join(waits_for) if waits_for else "",
         # one process that fails takes the others with it; srun does not take cpus-per-task from the job (22.05)

@@ -209,7 +209,7 @@ def test_the_run_that_would_leave_the_trunk_raises(study, undisturbed):
     process = study.start()
     out, err = process.communicate()
     assert process.returncode == 1
-    assert "crashed: IsADirectoryError" in out
+    assert "config.yaml: Is a directory" in out
     assert "1 of 6 runs are not done; the same command tries them again" in err
     assert {record.id for record in study.records() if record.done} == undisturbed.weights().keys() - {first}
     blocked.rmdir()
