@@ -86,7 +86,7 @@ def train(settings: Settings) -> float:
     if settings.study.name:
         print(f"one run, the base of {settings.study.name}; -m trains the whole study", flush=True)
     if settings.where.dry_run:
-        from ablate.sweep.preview import preview_run  # torch, which takes seconds that mistakes should not wait for
+        from ablate.sweep.preview_run import preview_run  # torch, which takes seconds that mistakes should not wait for
 
         parts.check(settings)
         preview_run(worker.looked_up(settings))

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -271,3 +272,19 @@ def test_a_system_reads_text_of_yours(tmp_path):
     assert "european" not in done(ablate("prepare", *words, f"where.outputs={tmp_path}"))
     manifest = json.loads(next((tmp_path / "data").glob("folder-*/manifest.json")).read_text())
     assert set(manifest["domains"]) == {"english", "italian", "pdf", "code"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_study_of_a_system_is_planned_without_its_text(tmp_path, name):
+    words = [f"+system={name}", "-m", "where=cluster", "where.dry_run=true", "where.price=2.5"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ablate.train", *words, f"where.outputs={tmp_path}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert "text: hub, not prepared and not looked at" in done.stdout
+    assert re.search(r"device hours, [\d,.]+ at 2.5 each", done.stdout)
+    assert [path.name for path in tmp_path.iterdir()] == ["studies"]

@@ -184,6 +184,17 @@ def prepare_for(settings: Settings, reader_of: Callable[[str], Any] | None = Non
     return corpus
 
 
+def within_reach(settings: Settings) -> bool:
+    """Whether the text of a run is prepared, or can be without a network."""
+    data, outputs = settings.data, Path(settings.where.outputs)
+    if data.source != "hub":
+        return True
+    held_out = _held_out_of(data, outputs)
+    request = asked(data, held_out.fingerprint if held_out else "")[1]
+    request |= Levels(settings.corpus, settings.prepare).asked(data, outputs)
+    return folder_of(data, outputs, request).exists()
+
+
 def cut_by(data: Data, tokenizer: Path, whose: str, outputs: Path) -> Data:
     """The settings under which text is cut by this tokenizer. Raises SettingsError if they name another one."""
     wanted = sha256_of(tokenizer)

@@ -89,8 +89,9 @@ class Where:
     gradient_norms: bool = False  # by layer, before clipping, in every row of the training
     profile: Literal["off", "simple", "pytorch"] = "off"  # where time goes, written to the folder of the run
     peak_tflops: NonNegative = 0.0  # of the device, for MFU; 0: measured
+    price: NonNegative = 0.0  # of a device for an hour, in your currency: a plan says what it will cost; 0: it does not
     # Print the plan of the run or the study, and stop: nothing is trained. The text of a study is prepared, because the
-    # ids of its runs depend on it; that of a single run is not looked at
+    # ids of its runs depend on it; that of a single run, or what a hub would have to send, is not looked at
     dry_run: bool = False
     # Modules of yours that add parts (mixers, schedule shapes, ...): found in the current folder or on PYTHONPATH
     imports: list[str] = dataclasses.field(default_factory=list)

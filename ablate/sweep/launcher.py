@@ -19,6 +19,7 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
 from ablate.console.compose import loaded, user_errors
+from ablate.data.tokens import within_reach
 from ablate.run.fields import SEEDS
 from ablate.run.identity import canonical, difference, digest
 from ablate.run.idle import check_acts
@@ -49,7 +50,8 @@ class StudyLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         signal.signal(signal.SIGTERM, _terminated)
         jobs = [list(overrides) for overrides in job_overrides]
-        plan = prepared(plan_of(jobs, self.compose))
+        plan = plan_of(jobs, self.compose)
+        plan = prepared(plan) if _looks_at_text(plan) else plan
         # loads torch and much else, which takes seconds that --help and mistakes should not wait for
         importlib.import_module("ablate.sweep.conduct").run(plan)
         return []
@@ -105,6 +107,12 @@ def prepared(plan: studies.Plan) -> studies.Plan:
     plan = with_text(with_corpora(plan))
     audit(plan)
     return plan
+
+
+def _looks_at_text(plan: studies.Plan) -> bool:
+    """Not a dry run of text that a hub would have to send: a published system can be planned anywhere."""
+    settings = [arm.settings for one in plan.chain for arm in one.arms]
+    return not settings[0].where.dry_run or all(map(within_reach, settings))
 
 
 def _plan_of_points(study: Study, base: Settings, points: dict[str, Settings], swept: list[str]) -> studies.Plan:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ablate.data.tokens import NO_TEXT
 from ablate.fit import pace
 from ablate.model import budget
 from ablate.page import tables
@@ -19,13 +20,15 @@ from ablate.plan.timeline import Timeline, timeline
 from ablate.run.identity import in_words
 from ablate.run.record import run_record
 from ablate.run.settings import Settings, Study
-from ablate.run.start import NONE
 from ablate.run.study_record import study_record
 from ablate.scores.metrics import metric_of
 from ablate.sweep.cost import Alike, Prospect, drawn, prospect
 from ablate.sweep.executors.local import slots
+from ablate.sweep.preview_run import UNTRAINED
 from ablate.sweep.repeats import repeated
+from ablate.sweep.resources import by_strategy, duration, is_large, largest, memory_text, price
 from ablate.sweep.study import Arm, Control, Plan
+from ablate.sweep.tracks import stride, track
 from ablate.verdict import planning
 from ablate.verdict.evidence import AA, NULL, POSITIVE, read
 from ablate.verdict.statistics.moderated import promised
@@ -34,7 +37,6 @@ from ablate.verdict.statistics.paired import detectable_with
 SHOWN_ARMS = 12  # of a short plan, at the start of a sweep
 FEW = 10  # rows: of a share that asks for fewer the plan says what it comes to
 NAMES = 60  # characters that the arms of a segment may take
-UNTRAINED = "nothing is trained: the weights of the start are scored"
 
 
 def preview(plan: Plan, console: Console) -> Prospect:
@@ -56,6 +58,8 @@ def preview(plan: Plan, console: Console) -> Prospect:
     for part in repeated(plan, lambda arm: _timeline(plan, arm, study.seeds[0])):
         console.print(part)
     console.print(f"audit passed: no arm differs outside {', '.join(study.factor) or 'nothing'}\n")
+    if plan.arms[0].corpus is NO_TEXT:
+        console.print(f"text: {base.data.source}, not prepared and not looked at; ids of runs depend on it\n")
     if base.where.trunks:
         console.print(drawn(found.trees, lambda group: _label(group, plan, found)))
     console.print(f"\n{_counts(plan, found)}")
@@ -135,30 +139,29 @@ def _costs_of(plan: Plan, found: Prospect) -> list[str]:
         return [UNTRAINED]
     saved = 1 - found.shared / found.alone
     lines = [f"{found.alone:.2e} FLOPs alone, {found.shared:.2e} shared ({saved:.0%} saved), {found.left:.2e} left"]
-    if found.left and plan.arms[0].settings.where.executor == "local":  # of a cluster this machine cannot tell
+    where = plan.arms[0].settings.where
+    if found.left and (
+        where.executor == "local" or is_large(largest(arm.settings for arm in plan.arms))
+    ):  # of a cluster, no step is measured
         speed, source = _flops_per_second(plan, found)
-        workers = min(slots(plan.arms[0].settings.where).total, len(found.starts))
-        longest = max(float(found.flops[run][-1] - found.flops[run][start]) for run, start in found.starts.items())
-        # no run is faster than one worker, however many others idle
-        minutes = max(found.left / workers, longest) / speed / 60
-        lines.append(f"about {minutes:.1f} minutes with {workers} at once ({source}), evaluations not counted")
+        hours = f"{found.left / speed / 3600 * where.devices * where.nodes:,.3g} device hours"
+        lines.append(f"about {hours}{price(where, found.left / speed)} ({source}), evaluations not counted")
+        if where.executor == "local":
+            workers = min(slots(where).total, len(found.starts))
+            longest = max(found.flops[run][-1] - found.flops[run][start] for run, start in found.starts.items())
+            # no run is faster than one worker, however many others idle
+            lines.append(f"about {duration(max(found.left / workers, longest) / speed)} with {workers} at once")
     return lines
 
 
 def _memory(plan: Plan) -> list[str]:
     """Of the largest arm on one device, once it may be too large: tracing it takes most of a second."""
-    largest = max(plan.arms, key=lambda arm: budget.of(arm.settings).parameters)
-    if budget.of(largest.settings).parameters < pace.LARGE:
+    settings = largest(arm.settings for arm in plan.arms)
+    if not is_large(settings):
         return []
-    held, escaped = _memory_text(largest.settings), escape(largest.name)
-    return [f"memory: {held} in a step of {escaped}, the largest, beside what Python takes"]
-
-
-def _memory_text(settings: Settings) -> str:
-    memory, where = budget.of(settings).memory, settings.where
-    in_parts = ", ".join(name for name in budget.PARTS.get(where.strategy, ()) if getattr(memory, name))
-    parts = f" ({in_parts} in {where.devices * where.nodes} parts: {where.strategy})" if in_parts else ""
-    return f"{memory.total / 2**30:.3g} GiB a device{parts}"
+    name = escape(next(arm.name for arm in plan.arms if arm.settings is settings))
+    line = f"memory: {memory_text(settings)} in a step of {name}, the largest, beside what Python takes"
+    return [line, *(f"        {text}" for text in by_strategy(settings))]
 
 
 def _flops_per_second(plan: Plan, found: Prospect) -> tuple[float, str]:
@@ -194,59 +197,10 @@ def _draw(plan: Plan, found: Prospect) -> Path:
     """The timeline of every arm in the last phase that takes steps, as plan.png, beside the study's declaration."""
     first = plan.study.seeds[0]
     plan = next((one for one in reversed(plan.chain) if one.arms[0].settings.steps), plan)
-    tracks = {arm.name: _track(_timeline(plan, arm, first)) for arm in plan.arms}
+    every = stride([arm.settings for arm in plan.arms])
+    tracks = {arm.name: track(_timeline(plan, arm, first), every) for arm in plan.arms}
     folder = study_record(plan.arms[0].settings.where.outputs, plan.study.name).folder
     return picture.write(tracks, plan.arms[0].settings.data.domains, folder / "plan.png")
-
-
-def _track(line: Timeline) -> picture.Track:
-    return picture.Track(
-        tokens=line.tokens,
-        rate=line.table["lr"],
-        length=line.table["length"],
-        batch=line.table["rows"] * line.table["length"],
-        shares=line.weights[line.table["stage"]],
-        stages=line.tokens[np.flatnonzero(np.diff(line.table["stage"])) + 1],
-    )
-
-
-def preview_run(settings: Settings, console: Console | None = None) -> None:
-    """Print what one run is and costs. Looks at no text, so that a published recipe can be planned anywhere."""
-    line, cost, where = timeline(settings), budget.of(settings), settings.where
-    flops = float(line.flops(cost.training_flops)[-1])
-    rows = {
-        "model": f"{cost.parameters:,} parameters, {cost.embedding:,} of them embeddings; width {cost.size.width}, "
-        f"depth {cost.size.depth}, hidden {cost.size.hidden}, layers {settings.model.pattern}",
-        "training": f"{line.tokens[-1]:,} tokens in {len(line):,} steps; {flops:.2e} FLOPs",
-        "start": settings.start if settings.start != NONE else f"weights drawn from seed {settings.seed}",
-        **({"teacher": settings.distill.teacher} if settings.distill.teacher != NONE else {}),
-        **({"reference": _asked_once(cost)} if settings.objective == "preference" else {}),
-        "text": f"{', '.join(settings.data.domains)} ({settings.data.source}); not looked at",
-        "memory": f"{_memory_text(settings)} in a step, beside what Python takes",
-    }
-    if len(line):
-        speed, source = pace.predicted(line)
-        devices = where.devices * where.nodes
-        on = f"{devices} {'devices' if devices > 1 else 'device'} ({source})"
-        rows["time"] = f"about {_duration(flops / speed)} on {on}, evaluations not counted"
-        path = picture.write({"run": _track(line)}, settings.data.domains, Path(where.outputs) / "plan.png")
-        rows["timeline"] = str(path)
-    else:
-        rows["time"] = UNTRAINED
-    (console or Console(highlight=False)).print(tables.facts(rows.items()))
-
-
-def _asked_once(cost: budget.Budget) -> str:
-    [(span, flops)] = cost.forward_flops.items()
-    return f"the start reads every pair once before the first step: {span * flops:.2e} FLOPs a pair beside the training"
-
-
-def _duration(seconds: float) -> str:
-    """4000 -> 1.1 hours"""
-    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.2g} seconds"
 
 
 def _arms(arms: list[Arm]) -> list[Table | str]:

@@ -31,7 +31,7 @@ from ablate.plan.timeline import timeline
 from ablate.run import checks
 from ablate.run.settings import Length, Settings, UserError
 from ablate.scores.metrics import PAIRED, metric_of, scope_of
-from ablate.sweep.preview import preview_run
+from ablate.sweep.preview_run import preview_run
 from ablate.verdict.evidence import Run
 from ablate.verdict.validity import scores
 

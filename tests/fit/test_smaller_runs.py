@@ -17,7 +17,7 @@ from ablate.model.language import matrices
 from ablate.run.record import Record
 from ablate.run.settings import SettingsError, UserError
 from ablate.sweep import worker
-from ablate.sweep.preview import UNTRAINED, preview_run
+from ablate.sweep.preview_run import UNTRAINED, preview_run
 from ablate.verdict.evidence import Run
 from ablate.verdict.validity import scores
 

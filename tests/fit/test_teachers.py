@@ -25,7 +25,7 @@ from ablate.run import lookup
 from ablate.run.record import Record
 from ablate.run.settings import Settings, SettingsError, UserError
 from ablate.scores.divergence import plain_divergence
-from ablate.sweep.preview import preview_run
+from ablate.sweep.preview_run import preview_run
 from ablate.sweep.worker import alone, looked_up
 
 GET_ITEM = Steps.__getitem__

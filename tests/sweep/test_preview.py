@@ -2,16 +2,19 @@
 
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
+from ablate.plan.timeline import timeline
 from ablate.run.parse import from_config
 from ablate.run.study import Budget, Study
 from ablate.sweep.cost import drawn, prospect
 from ablate.sweep.preview import preview
 from ablate.sweep.study import Plan, plan
+from ablate.sweep.tracks import stride, track
 from ablate.sweep.trunk import Segment, beginnings, forest, key
 from ablate.verdict.statistics.paired import detectable_with
 
@@ -81,9 +84,9 @@ def test_memory_is_shown_of_a_model_that_may_not_fit(tmp_path, changes, line):
     assert ("memory:" in text.getvalue()) == bool(line)
 
 
-def planned(tmp_path, where: dict | None = None, seeds: tuple[int, ...] = (0, 1)) -> tuple[Plan, str]:
+def planned(tmp_path, where: dict | None = None, seeds: tuple[int, ...] = (0, 1), **changes) -> tuple[Plan, str]:
     """Two decays that share their first 80 steps, and what is shown of them."""
-    common = {"tokens": 102_400, "step_tokens": 1024, "where": {"outputs": str(tmp_path), **(where or {})}}
+    common = {"tokens": 102_400, "step_tokens": 1024, "where": {"outputs": str(tmp_path), **(where or {})}, **changes}
     arms = [from_config({**common, "schedule": {"decay": 0.2, "shape": shape}}) for shape in ("linear", "cosine")]
     study = Study(name="s", factor=["schedule"], seeds=list(seeds), budget=Budget(noise=0.01, noise_df=4))
     plan_, text = plan(study, arms[0], {"cosine": arms[1]}), io.StringIO()
@@ -142,3 +145,29 @@ def test_many_shapes_are_folded_into_few_lines():
     lines = text.getvalue().splitlines()
     assert len(lines) <= 24
     assert sum("40 branches" in line for line in lines) == 20
+
+
+def test_a_large_study_for_a_cluster_says_its_device_hours_its_price_and_its_memory(tmp_path):
+    """8 devices of 1 TFLOP/s at a third: 3 prices an hour, whatever the executor."""
+    where = {"executor": "slurm", "strategy": "ddp", "devices": 8, "peak_tflops": 1.0, "price": 3.0, "dry_run": True}
+    plan_, text = planned(tmp_path, where, size={"width": 512, "depth": 8})
+    hours = prospect(plan_).left / (1e12 / 3) / 3600
+    assert f"about {hours:,.3g} device hours, {3 * hours:,.2f} at 3 each (each at a third of where.peak" in text
+    held = re.search(r"ddp ([\d.]+), zero1 ([\d.]+), zero2 ([\d.]+), zero3 ([\d.]+), fsdp ([\d.]+) GiB", text)
+    assert held
+    sizes = [float(size) for size in held.groups()]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < sizes[0]
+
+
+def test_the_picture_of_a_long_run_has_few_points_and_every_change(tmp_path):
+    length = {"lengths": [256, 512], "starts": [0, 12_345]}
+    settings = from_config({"tokens": 40_000 * 1024, "step_tokens": 1024, "length": length})
+    line = timeline(settings)
+    drawn = track(line, stride([settings]))
+    assert len(drawn.rate) < 4100
+    assert len(drawn.tokens) == len(drawn.rate) + 1
+    assert drawn.tokens[[0, -1]].tolist() == [0, 40_000 * 1024]
+    at = int((drawn.length == 256).sum())
+    assert drawn.tokens[at] == line.tokens[12_345]
+    assert track(line, 1).rate.tolist() == line.table["lr"].tolist()
