@@ -67,7 +67,7 @@ class Pretraining(L.LightningModule):
         # Says of a spike at some step whether the step is taken (`fit.spikes`); None: nobody looks
         self.on_spike: Callable[[int, Look], bool] | None = None
         self.custody, self.guard = Custody(), Guard()
-        self.model.recompute = settings.where.recompute
+        self.model.recompute, self.model.narrow = settings.where.recompute, settings.precision == "bf16"
         if settings.where.compile:
             self.model.compile_blocks()
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 CHUNK = 2**26  # numbers that are stacked at a time
+Alike = tuple[list[Tensor], list[Tensor], list[Tensor]]  # parameters, gradients and momenta of one shape
 
 
 class Muon(torch.optim.Muon):
@@ -42,8 +43,8 @@ class Muon(torch.optim.Muon):
         for group in self.param_groups:
             parts: tuple[list[Tensor], ...] = ([], [], [])
             self._init_group(group, *parts)
-            for several in _of_one_shape(*parts):
-                together(*several, group, getattr(self, "found_inf", None))
+            for parameters, gradients, momenta in _of_one_shape(*parts):
+                together(parameters, gradients, momenta, group, getattr(self, "found_inf", None))
         return None
 
     @property
@@ -51,12 +52,10 @@ class Muon(torch.optim.Muon):
         return all(one.is_cuda for group in self.param_groups for one in group["params"])
 
 
-def _of_one_shape(
-    parameters: Sequence[Tensor], gradients: Sequence[Tensor], momenta: Sequence[Tensor]
-) -> list[tuple[list[Tensor], ...]]:
+def _of_one_shape(parameters: Sequence[Tensor], gradients: Sequence[Tensor], momenta: Sequence[Tensor]) -> list[Alike]:
     """The same in groups of matrices of one shape, CHUNK numbers or one matrix at a time."""
-    groups: list[tuple[list[Tensor], ...]] = []
-    last: dict[torch.Size, tuple[list[Tensor], ...]] = {}
+    groups: list[Alike] = []
+    last: dict[torch.Size, Alike] = {}
     for three in zip(parameters, gradients, momenta, strict=True):
         shape = three[0].shape
         if shape not in last or (len(last[shape][0]) + 1) * three[0].numel() > CHUNK:

@@ -73,6 +73,7 @@ def _seconds_per_token(timeline: Timeline, length: int) -> float:
     objective = OBJECTIVES[s.objective](s)
     rows = min(s.step_tokens, s.where.micro_tokens or budget.MICRO_TOKENS) // length or 1
     model = build(s.model, match.sized(s), s.data.vocabulary, s.seed, valued=objective.valued).to(device)
+    model.narrow = s.precision == "bf16"
     optimizer = optimizers.build(model, s.optimizer)
     generator = torch.Generator().manual_seed(s.seed)  # its own: measuring moves no one else's numbers
     windows = torch.randint(s.data.vocabulary, (rows, length + 1), generator=generator)
@@ -81,7 +82,7 @@ def _seconds_per_token(timeline: Timeline, length: int) -> float:
 
     def step() -> float:
         begin = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=s.precision == "bf16-mixed"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=s.precision != "fp32"):
             sums = objective(model, batch, ones, 1)
         (sums.total / sums.tokens_S.sum()).backward()
         optimizer.step()

@@ -171,7 +171,7 @@ def _precision(trainer: L.Trainer, ours: Settings, theirs: Settings) -> Iterator
     """The types of another configuration, while it is asked."""
     kept = trainer.strategy.precision_plugin
     if theirs.precision != ours.precision:
-        mixed = theirs.precision == "bf16-mixed"
+        mixed = theirs.precision != "fp32"
         device = trainer.strategy.root_device.type
         trainer.strategy.precision_plugin = MixedPrecision("bf16-mixed", device) if mixed else Precision()
     try:

@@ -129,7 +129,7 @@ def _read(model: LanguageModel, settings: Settings, corpus: Corpus, part: _Part)
     stream, objective = [Stream.of(corpus, part.domain, part.split)], NextToken(settings)
     none, found = torch.zeros(settings.data.vocabulary, dtype=torch.int32, device=device), []
     step = max(1, ROWS_TOKENS // span)
-    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16-mixed"):
+    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision != "fp32"):
         for begin in range(part.first, part.last, step):
             starts = np.arange(begin, min(begin + step, part.last)) * span
             zeros = np.zeros(len(starts), dtype=np.int64)

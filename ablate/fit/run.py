@@ -35,7 +35,7 @@ from ablate.fit.samples import Samples
 from ablate.fit.spikes import Rollback, Spikes
 from ablate.fit.trace import Trace
 from ablate.fit.watch import Watch
-from ablate.model import match
+from ablate.model import match, sdpa
 from ablate.plan.order import Order
 from ablate.plan.timeline import leaving_out, timeline
 from ablate.run import checkpoints, failures, parts
@@ -87,6 +87,8 @@ def _set_up(where: Where) -> None:
     """What holds for the whole process."""
     _quiet()
     torch.set_float32_matmul_precision("high" if where.tf32 else "highest")  # high: TF32, on GPUs alone
+    if strategy.accelerator(where) == "cuda":
+        sdpa.choose(torch.cuda.get_device_capability()[0], where.deterministic)
     torch.set_num_threads(where.threads or os.cpu_count() or 1)
     _keep_memory()
     # Part of deterministic mode: fills every fresh tensor with NaN. Nothing here reads one that was

@@ -178,7 +178,7 @@ def as_there(settings: Settings, threads: int, device: torch.device) -> Iterator
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high" if settings.where.tf32 else "highest")
     try:
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, settings.precision == "bf16-mixed"):
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, settings.precision != "fp32"):
             yield
     finally:
         torch.set_num_threads(before[0])
@@ -194,6 +194,7 @@ def _model(settings: Settings, weights: dict[str, Any]) -> LanguageModel:
     with torch.device("meta"):
         language = LanguageModel(settings.model, match.sized(settings), settings.data.vocabulary, VALUE in weights)
     put(language, weights, assign=True)
+    language.narrow = settings.precision == "bf16"
     if settings.compress.to != NONE:
         smaller.prepare(language, settings)
     return language.eval()

@@ -349,4 +349,4 @@ def losses_by_row(rows_R3: torch.Tensor, settings: Settings) -> dict[str, dict[s
 
 
 def _dtype(settings: Settings) -> torch.dtype:
-    return torch.bfloat16 if settings.precision == "bf16-mixed" else torch.float32
+    return torch.float32 if settings.precision == "fp32" else torch.bfloat16

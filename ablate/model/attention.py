@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ablate.model import sdpa
 from ablate.model.cache import Reading, State
 from ablate.model.linear import LINEARS
 from ablate.model.parts import CACHE_BYTES, RMSNorm, Rotary
@@ -97,6 +98,8 @@ def causal_attention(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor) -> Tensor:
 
 def kernel(device: torch.device, length: int) -> str:
     """What attends in rows of `length`, for the record too."""
+    if device.type == "cuda":
+        return f"{SDPA}, {sdpa.first()} first"
     return BLOCKS if device.type == "cpu" and length <= LONGEST else SDPA
 
 

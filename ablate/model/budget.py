@@ -192,14 +192,14 @@ def activation_bytes(settings: Settings, vocabulary: int, rows: int, length: int
 def _activations(
     model: Model, size: Size, precision: str, vocabulary: int, rows: int, length: int, recompute: bool
 ) -> int:
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32")
     with FakeTensorMode(), autocast:
         language = LanguageModel(model, size, vocabulary)
-        language.recompute = recompute
+        language.recompute, language.narrow = recompute, precision == "bf16"
         kept = kept_bytes(language, torch.zeros(rows, length, dtype=torch.long))
         if not recompute:
             return kept
-        x_BLD = torch.zeros(rows, length, size.width)
+        x_BLD = torch.zeros(rows, length, size.width, dtype=torch.bfloat16 if language.narrow else torch.float32)
         return kept + max(kept_bytes(block, x_BLD) for block in language.blocks)
 
 

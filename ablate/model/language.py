@@ -93,6 +93,7 @@ class LanguageModel(nn.Module):
         self.value = nn.Linear(size.width, 1, bias=False) if valued else None
         self.model, self.size = model, size
         self.recompute = False
+        self.narrow = False  # of precision=bf16: what blocks hand on is bfloat16, as are their products under autocast
 
     @property
     def head_weight(self) -> Tensor:
@@ -110,7 +111,7 @@ class LanguageModel(nn.Module):
         """
         if cache is not None:
             return self._cached(tokens_BL, cache, new_B)
-        x_BLD = self.embedding(tokens_BL)
+        x_BLD = self._embedded(tokens_BL)
         for block in self.blocks:
             x_BLD = _recomputed(block, x_BLD) if self.recompute else block(x_BLD)
         return self.norm(x_BLD)
@@ -124,9 +125,13 @@ class LanguageModel(nn.Module):
         for block in self._stack:
             block.compiled = torch.compile(block.work, dynamic=False, **options)
 
+    def _embedded(self, tokens_BL: Tensor) -> Tensor:
+        x_BLD = self.embedding(tokens_BL)
+        return x_BLD.bfloat16() if self.narrow else x_BLD
+
     @torch.no_grad()
     def _cached(self, tokens_BL: Tensor, cache: Cache, new_B: Tensor | None) -> Tensor:
-        x_BLD, at = self.embedding(tokens_BL), cache.reading(tokens_BL, new_B)
+        x_BLD, at = self._embedded(tokens_BL), cache.reading(tokens_BL, new_B)
         with rounded_once(cache.rounded):
             for block, state in zip(self._stack, cache.states, strict=True):
                 x_BLD = block.cached(x_BLD, state, at)

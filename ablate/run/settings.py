@@ -306,9 +306,9 @@ class Settings:
     trouble: Annotated[Trouble, Moves("rows", "windows", "rates", "group rates")] = dataclasses.field(
         default_factory=Trouble
     )
-    # Types of the forward pass; weights and moments stay float32
+    # Types of the forward pass; weights and moments stay float32. bf16: what blocks hand on is bfloat16, too
     precision: Annotated[
-        Literal["fp32", "bf16-mixed"], Moves("types", "types of the optimizer", "function", "update")
+        Literal["fp32", "bf16-mixed", "bf16"], Moves("types", "types of the optimizer", "function", "update")
     ] = "fp32"
     # Of the initial weights and of the order of rows: runs of one seed are compared in pairs
     seed: Annotated[Seed, INITIAL, READ, Moves("windows", "function", "update", "twin")] = 0

@@ -45,7 +45,7 @@ def installed() -> bool:
 
 def configuration(stage: int, settings: Settings) -> dict[str, Any]:
     """DeepSpeed's; the size of a batch in it serves its logs alone."""
-    autocast, whole = settings.precision == "bf16-mixed", WHOLE * settings.size.width
+    autocast, whole = settings.precision != "fp32", WHOLE * settings.size.width
     sizes = dict.fromkeys(("reduce_bucket_size", "allgather_bucket_size", "stage3_prefetch_bucket_size"), BUCKET)
     return {
         "train_micro_batch_size_per_gpu": 1,
