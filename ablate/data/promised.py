@@ -25,7 +25,7 @@ def rows(timeline: Timeline, corpus: Corpus, at: Collection[int]) -> dict[int, s
         read = order.step(step)
         windows = Windows.of(streams, read.domain_R, read.start_R, read.length)
         windows = troubled(settings, corpus, step, windows, read.domain_R, np.arange(len(read.domain_R)))
-        head = link(head, of_rows(read.domain_R, windows.tokens_RT[:, :-1], windows.targets_RL))
+        head = link(head, *of_rows(read.domain_R, windows.tokens_RT[:, :-1], windows.targets_RL))
         if step + 1 in at:
             found[step + 1] = head
     return found

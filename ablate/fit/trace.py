@@ -44,6 +44,8 @@ from ablate.run.settings import Settings
 
 SAMPLE = 1024  # numbers of a tensor that are looked at when it is saved and loaded
 MARKS = 256  # notes of a domain's windows in a run, at most twice as many
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+MIXED_TOKENS = 2**14  # looked at together
 HELD_TOKENS = 2**22  # until they are looked at, wherever they lie
 STREAMS = ("rows", "layout", "interleaving", "rates", "group rates", "shares", "numbers")
 # Conditions of the first step that no later try or strategy changes: what `origin` is made of
@@ -63,9 +65,7 @@ class Windows:
     def read(self, position_R: np.ndarray, tokens_RL: np.ndarray, size: int) -> dict[str, str]:
         """Take in rows of the stream; by their place, the digests of parts of `size` tokens that are whole now."""
         marks = {}
-        place_RL = position_R[:, None] + np.arange(tokens_RL.shape[1])
-        sums = _mixed(place_RL, tokens_RL).sum(axis=1, dtype=np.uint64).tolist()
-        for position, added in zip(position_R.tolist(), sums, strict=True):
+        for position, added in zip(position_R.tolist(), _sums(position_R, tokens_RL), strict=True):
             begin = position // size * size
             key = f"{begin}-{begin + size}"
             count, sum_ = self.parts.pop(key, (0, 0))
@@ -206,7 +206,9 @@ class Trace(L.Callback):
     def _digest_held(self) -> None:
         """Turn the steps held into digests. Every process must come here at the same step."""
         for step in self.held:
-            self._link(step, *self._gathered(step.rows))
+            rows = self._gathered(step.rows)
+            if self.trainer.is_global_zero:  # who writes the metrics and the checkpoints
+                self._link(step, *rows)
         if self.held:
             self.drew |= not torch.equal(self.generator, torch.get_rng_state())
             self.generator = torch.get_rng_state()
@@ -218,10 +220,10 @@ class Trace(L.Callback):
         layers = [(group["layer"], group["decays"]) for group in step.groups]
         by_layer = sorted({(layer, rate) for (layer, _), (rate, _) in zip(layers, rates, strict=True)})
         parts = of_step(domain_B, length, by_layer, max(decay for _, decay in rates), step.share)
-        parts["rows"] = of_rows(domain_B, tokens_BL, targets_BL)
         parts["group rates"] = repr(sorted(zip(layers, rates, strict=True))).encode()
         parts["numbers"] = repr(sorted(repr(conditions.scalars(group)) for group in step.groups)).encode()
-        self.heads = {name: link(head, parts[name]) for name, head in self.heads.items()}
+        rows = {"rows": link(self.heads["rows"], *of_rows(domain_B, tokens_BL, targets_BL))}
+        self.heads |= rows | {name: link(self.heads[name], part) for name, part in parts.items()}
         self._read(self.order.positions(step.number), tokens_BL, domain_B)
 
     def _read(self, position_B: np.ndarray, tokens_BL: np.ndarray, domain_B: np.ndarray) -> None:
@@ -279,12 +281,24 @@ def _what(settings: Settings) -> dict[str, Any]:
     return canonical(settings, complete=True)
 
 
-def _mixed(place: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """64 bits for every token at its place (the last part of splitmix64, Steele et al. 2014)."""
-    x = place.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + tokens.astype(np.uint64)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+def _sums(position_R: np.ndarray, tokens_RL: np.ndarray) -> list[int]:
+    """Of each row, the sum of 64 bits for every token at its place (the last part of splitmix64, Steele et al. 2014).
+
+    Some rows at a time, and in place, so that the numbers stay in a core's cache: three times as fast.
+    """
+    within_L = np.arange(tokens_RL.shape[1], dtype=np.uint64) * GOLDEN
+    begin_R, rows = position_R.astype(np.uint64) * GOLDEN, max(1, MIXED_TOKENS // max(1, len(within_L)))
+    sums: list[int] = []
+    for first in range(0, len(begin_R), rows):
+        x = begin_R[first : first + rows, None] + within_L
+        x += tokens_RL[first : first + rows].astype(np.uint64)
+        x ^= x >> np.uint64(30)
+        x *= np.uint64(0xBF58476D1CE4E5B9)
+        x ^= x >> np.uint64(27)
+        x *= np.uint64(0x94D049BB133111EB)
+        x ^= x >> np.uint64(31)
+        sums += x.sum(axis=1, dtype=np.uint64).tolist()
+    return sums
 
 
 def _held(group: dict[str, Any]) -> dict[str, Any]:

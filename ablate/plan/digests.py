@@ -23,7 +23,7 @@ START = "0000000000000000"
 PLANNED = ("layout", "interleaving", "rates", "shares")
 
 
-def link(before: str, *parts: bytes) -> str:
+def link(before: str, *parts: bytes | memoryview) -> str:
     """The digest of what led to `before`, and of these bytes after it: 16 hex digits."""
     hasher = hashlib.blake2b(before.encode(), digest_size=8)
     for part in parts:
@@ -43,9 +43,9 @@ def of_step(
     }
 
 
-def of_rows(domain_R: np.ndarray, tokens_RL: np.ndarray, targets_RL: np.ndarray) -> bytes:
-    """The bytes that a step adds to the stream of its very rows."""
-    return b"".join(np.ascontiguousarray(part, dtype="<i4").tobytes() for part in (domain_R, tokens_RL, targets_RL))
+def of_rows(domain_R: np.ndarray, tokens_RL: np.ndarray, targets_RL: np.ndarray) -> list[memoryview]:
+    """What a step adds to the stream of its very rows, where it lies if it is whole numbers of 32 bits already."""
+    return [np.ascontiguousarray(part, dtype="<i4").data for part in (domain_R, tokens_RL, targets_RL)]
 
 
 def planned(timeline: Timeline, at: Iterable[int]) -> dict[int, dict[str, str]]:

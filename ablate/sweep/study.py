@@ -20,7 +20,7 @@ id, which begins with `~`; `refreshed` looks again. A difference of an arm in th
 
 import dataclasses
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -42,6 +42,7 @@ from ablate.verdict.evidence import AA, NULL, POSITIVE
 PROMISES = 16  # of a run, that its trace is held against
 PROMISED_STEPS = 20_000  # of a longer run only the beginning is worked out
 PROMISED_TOKENS = 2**20  # that are read to promise the very rows: 50 ms
+Promise = dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ def declare(plan: Plan, record: StudyRecord) -> None:
 def announce(plan: Plan, record: StudyRecord) -> None:
     """Note what is to be trained, and what each run will do, before the first run whose id is known now."""
     declare(plan, record)
-    record.promise(promises(plan))
+    record.promise(promises(plan, record.promised()))
     record.keep_bases([_base(one) for one in plan.chain])
 
 
@@ -258,8 +259,10 @@ def _base(plan: Plan) -> dict[str, Any]:
     return {"runs": sorted(ids), "settings": settings, "fingerprint": base.corpus.fingerprint}
 
 
-def promises(plan: Plan) -> dict[str, dict[str, dict[str, str]]]:
+def promises(plan: Plan, known: Mapping[str, Promise]) -> dict[str, Promise]:
     """What every run will do, as digests by run id, steps taken and stream, where its trace has rows.
+
+    `known`: what was promised before, and is not worked out again: an id names the steps and the text.
 
     A run is trained by another process, later, perhaps on another machine or after the sources have changed. Its trace
     must show the layout, the interleaving, the rows, the rates and the shares that were meant (`validity.confounds`),
@@ -267,6 +270,9 @@ def promises(plan: Plan) -> dict[str, dict[str, dict[str, str]]]:
     """
     found = {}
     for run in (run for run in plan.distinct() if run.known and run.settings.steps):
+        if run.id in known:
+            found[run.id] = known[run.id]
+            continue
         table = timeline(run.settings)
         at = {step for step in table.evaluations if step <= PROMISED_STEPS}
         at |= {max(1, min(len(table), PROMISED_STEPS) * (i + 1) // PROMISES) for i in range(PROMISES)}

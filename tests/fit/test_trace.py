@@ -83,6 +83,27 @@ def test_other_tokens_at_a_place_are_another_window(wrong):
     assert windows_of(np.array(wrong), [(0, 4)], 4) != windows_of(np.arange(4), [(0, 4)], 4)
 
 
+def test_the_sum_of_a_part_is_that_of_64_bits_for_each_token(monkeypatch):
+    """By whole numbers of Python, however many rows are looked at together."""
+    tokens = np.random.default_rng(0).integers(0, 2**17, (5, 8)).astype(np.int32)
+
+    def mixed(place: int, token: int) -> int:
+        x = (place * 0x9E3779B97F4A7C15 + token) % 2**64
+        x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
+        return x ^ x >> 31
+
+    places = [3_000_000_000_000, 80, 16, 40, 8]
+    whole = [
+        sum(mixed(begin + n, int(token)) for n, token in enumerate(row))
+        for begin, row in zip(places, tokens, strict=True)
+    ]
+    for together in (1, 16, 2**14):
+        monkeypatch.setattr("ablate.fit.trace.MIXED_TOKENS", together)
+        found = Windows().read(np.array(places), tokens, 8)
+        assert list(found.values()) == [f"{one % 2**64:016x}" for one in whole]
+
+
 @pytest.mark.parametrize("name", ["adamw", "adamw8bit", "muon"])
 def test_training_is_the_same_without_it(tiny, tmp_path, name):
     settings = tiny(**SHORT, optimizer={"name": name}, averaging={"kind": "ema", "start": 0.3})

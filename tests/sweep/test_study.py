@@ -11,7 +11,7 @@ from ablate.run.record import run_record
 from ablate.run.settings import SettingsError, Study
 from ablate.run.study_record import study_record
 from ablate.sweep.contrast import within
-from ablate.sweep.study import declare, plan, with_corpora
+from ablate.sweep.study import declare, plan, promises, with_corpora
 
 TEXT = Corpus(Path(), {"fingerprint": "data"})  # that nobody reads
 
@@ -140,3 +140,14 @@ def test_runs_that_are_no_longer_declared_were_seen_all_the_same(tmp_path):
         run_record(tmp_path, run.id).finish({"outcome": "finished"})
     declare(dataclasses.replace(text, study=dataclasses.replace(STUDY, seeds=[7, 8])), record)
     assert [row["runs"] for row in record.ledger.rows()] == [0, len(text.runs)]
+
+
+def test_what_was_promised_is_not_worked_out_again(monkeypatch):
+    found, read = planned(some=settings(mixture={"share": 0.1})), []
+    monkeypatch.setattr("ablate.data.promised.rows", lambda line, *_: read.append(line.settings.seed) or {})
+    first = promises(found, {})
+    assert sorted(read) == [0, 0, 1, 1]
+    ids = [run.id for run in found.distinct()]
+    known = {id: promise for id, promise in first.items() if id != ids[0]} | {"of another study": {}}
+    assert promises(found, known) == first
+    assert len(read) == 5
