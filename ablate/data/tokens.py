@@ -29,7 +29,7 @@ from ablate.data.shards import SOURCES, SPLITS, dtype_of, marks_name, shard_name
 from ablate.data.windows import IGNORED, Stream, Windows
 from ablate.run import shapes
 from ablate.run.failures import first_line
-from ablate.run.files import parsed
+from ablate.run.files import read_json
 from ablate.run.settings import Data, Settings, SettingsError, UserError
 from ablate.run.whole import CHANGED, Damaged, set_aside, sha256_of
 
@@ -213,7 +213,7 @@ def opened(folder: Path) -> Corpus:
     """The corpus that was prepared in a folder. Raises Damaged when a file is missing or not what was written, and
     UserError when one is of the shards that it was prepared of: these nobody can make again."""
     try:
-        manifest = parsed((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_json(folder / "manifest.json")
         told = manifest.pop("sha256", None)  # there is none in text that was prepared before it was written
         same = told in (None, digest(manifest))
         if same:
@@ -241,7 +241,7 @@ def prepared(outputs: Path, fingerprint: str) -> Corpus:
     damaged = None
     for path in sorted((Path(outputs) / "data").glob("[!.]*/manifest.json")):
         # Looked for, not read as JSON: what is wrong with another folder is no matter here
-        if f'"fingerprint": "{fingerprint}"' in path.read_text(encoding="utf-8", errors="replace"):
+        if path.is_file() and f'"fingerprint": "{fingerprint}"' in path.read_text(encoding="utf-8", errors="replace"):
             try:
                 return opened(path.parent)
             except UserError as error:

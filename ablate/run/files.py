@@ -14,6 +14,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,9 +54,9 @@ def reading(path: Path) -> Iterator[None]:
     except (FileNotFoundError, Damaged):
         raise
     except OSError as error:
-        raise Damaged(path, f"cannot be read, {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # of JSON or of UTF-8
-        raise Damaged(path, f"damaged, {error}") from None
+        raise Damaged(path, f"cannot be read, {error.strerror or error}") from None
+    except (ValueError, RecursionError, EOFError, zlib.error) as error:  # of JSON, UTF-8, CSV or gzip
+        raise Damaged(path, f"damaged, {' '.join(str(error).split())}") from None
 
 
 def endless(path: Path) -> str | None:

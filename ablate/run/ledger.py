@@ -72,7 +72,7 @@ class Ledger:
 
 def _read(path: Path) -> list[Row] | None:
     """The rows; None where one of them is not as it was written."""
-    if not path.exists() or not path.read_bytes().endswith(b"\n"):
+    if not path.is_file() or not path.read_bytes().endswith(b"\n"):
         return None
     try:
         rows = list(files.read_rows(path))

@@ -9,16 +9,19 @@ Nothing is written to disk before this has passed.
 import difflib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from ablate.run.checks import check
 from ablate.run.fields import Mark, declared
+from ablate.run.files import Damaged, reading
 from ablate.run.names import shown
-from ablate.run.settings import Settings, SettingsError
+from ablate.run.settings import Settings, SettingsError, UserError
 
 NO_KEY = re.compile(r"constrained-|list\[|dict\[|function-after\[|literal\[|\[key\]")  # of pydantic alone
 T = TypeVar("T")
@@ -65,6 +68,26 @@ def from_plain(plain: Any) -> Settings:
     settings = fitted(Settings, plain)
     check(settings)
     return settings
+
+
+def tree_of(path: Path, text: str) -> dict[str, Any]:
+    """Settings as plain data, from the text of a file. Raises Damaged for a text of nothing like it."""
+    try:
+        with reading(path):
+            tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Damaged(path, f"damaged, {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise Damaged(path, "damaged, it holds no settings")
+    return tree
+
+
+def settings_of(path: Path, tree: dict[str, Any]) -> Settings:
+    """Raises UserError, naming the file."""
+    try:
+        return from_plain(tree)
+    except SettingsError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _check_switches(plain: Any, prefix: str = "") -> None:

@@ -38,8 +38,8 @@ import yaml
 from ablate.run import checkpoints, files, machine, shapes, whole
 from ablate.run.files import make_folder, write_atomically, writing
 from ablate.run.identity import difference
-from ablate.run.parse import from_plain
-from ablate.run.settings import Settings, SettingsError, UserError
+from ablate.run.parse import settings_of, tree_of
+from ablate.run.settings import Settings, UserError
 from ablate.run.shapes import ROWS
 
 # Files that the last one of a run, result.json, holds sums of, beside the weights that were kept on the way
@@ -210,20 +210,7 @@ class Record:
             text, _, told = path.read_text(encoding="utf-8", errors="replace").rpartition(OF_TEXT)
             if text and told.strip() != whole.digest(text):
                 raise whole.Damaged(path, whole.CHANGED)
-        return self._settings(path, text or told)
-
-    def _settings(self, path: Path, text: str) -> Settings:
-        try:
-            with files.reading(path):
-                tree = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise whole.Damaged(path, f"damaged, {' '.join(str(error).split())}") from None
-        if not isinstance(tree, dict):
-            raise whole.Damaged(path, "damaged, it holds no settings")
-        try:
-            return from_plain(tree)
-        except SettingsError as error:
-            raise UserError(f"{path}: {error}") from None
+        return settings_of(path, tree_of(path, text or told))
 
     def environment(self) -> dict[str, Any]:
         """Commit, versions and machine; empty for a run that has not begun."""

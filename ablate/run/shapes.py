@@ -7,15 +7,34 @@ infinities are allowed where a run that diverged writes them.
 """
 
 import functools
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from ablate.run.fields import Line
 from ablate.run.whole import Damaged
 
+
+def _possible(nats: float) -> float:
+    """What float32 can be for every token that there is, or no number."""
+    if abs(nats) > MOST_NATS and math.isfinite(nats):
+        raise ValueError(f"must be at most {MOST_NATS:g}")
+    return nats
+
+
+MOST_NATS = 1e60
 Number = Annotated[float, AllowInfNan(False)]
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -23,6 +42,7 @@ Seed = Annotated[str, Field(pattern=r"^\d{1,20}$")]
 Runs = dict[str, dict[Seed, str]]  # run ids by arm and seed
 Differences = dict[str, dict[str, Annotated[list[Any], Field(min_length=2, max_length=2)]]]
 Pair = Annotated[list[Number], Field(min_length=2, max_length=2)]
+Nats = Annotated[float, AfterValidator(_possible)]
 ABSENT: Any = Field(default_factory=dict)  # of a key that need not be there
 SHOWN = 60  # characters of a value that is wrong
 INSTANCE = re.compile(r" or instance of \w+")  # which no file can hold
@@ -37,7 +57,7 @@ class Shape(BaseModel):
 class Sums(Shape):
     """Of one domain."""
 
-    nats: float
+    nats: Nats
     tokens: Number
     bytes: Positive
 
@@ -45,7 +65,7 @@ class Sums(Shape):
 class Passages(Shape):
     """Of one domain, a number a passage."""
 
-    nats: list[float]
+    nats: list[Nats]
     bytes: list[Number]
 
     @model_validator(mode="after")
@@ -223,10 +243,15 @@ class Trained(Row):
     weight_decay: Number
     length: Whole
     domain_tokens: dict[str, Number] = ABSENT
+    nats: float | None = None
+    grad_norm: float | None = None
+    tokens_per_second: Number | None = None
+    mfu: Number | None = None
 
 
 class Evaluated(Row, Scored):
     tokens: Whole
+    flops: Number = ABSENT
 
 
 class Traced(Row):
@@ -256,6 +281,42 @@ class Steps(Row):
     nats: list[float | None]
     counted: list[float | None]
     grad_norm: list[float | None]
+
+
+class OfRun(Shape):
+    """A row of a lab book."""
+
+    id: str
+
+
+class KeptTrace(Shape):
+    """What a lab book holds of a run's rows, without their kinds; of a step some numbers, if it has them."""
+
+    starts: list[Start] = ABSENT
+    train: list["KeptStep"] = ABSENT
+    trace: list["KeptDigests"] = ABSENT
+    kept: list["KeptWeights"] = ABSENT
+    sample: list[dict[str, Any]] = ABSENT
+    spike: list[Spike] = ABSENT
+
+
+class KeptStep(Shape):
+    step: Whole
+    tokens: Whole | None = None
+    lr: Number | None = None
+    weight_decay: Number | None = None
+    length: Whole | None = None
+    grad_norm: float | None = None
+
+
+class KeptDigests(Shape):
+    step: Whole
+    windows: dict[str, dict[str, str]]
+
+
+class KeptWeights(Shape):
+    step: Whole
+    weights_sha256: str
 
 
 # Kinds of rows in the metrics

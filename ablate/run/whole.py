@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ablate.run.files import Damaged, parsed, read_json, write_json
+from ablate.run.files import Damaged, read_json, reading, write_json
 from ablate.run.settings import UserError
 
 SUM, MARKS = "sha256", "verified.json"
@@ -125,7 +125,8 @@ def file_of(path: Path, size: int | None = None) -> dict[str, Any]:
 
 
 def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
+    """Raises Damaged for what cannot be read."""
+    with reading(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -196,8 +197,8 @@ def remember(folder: Path, found: dict[str, list[int]]) -> None:
 
 def _known(folder: Path) -> dict[str, list[int]]:
     try:
-        return dict(parsed((folder / MARKS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
+        return dict(read_json(folder / MARKS))
+    except (OSError, ValueError, TypeError):
         return {}
 
 

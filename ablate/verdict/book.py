@@ -33,10 +33,11 @@ from typing import Any, ClassVar
 import pandas as pd
 import yaml
 
-from ablate.run.files import make_folder, read_rows, write_atomically, writing
-from ablate.run.parse import from_plain
+from ablate.run.files import Damaged, below, make_folder, parsed, read_json, reading, write_atomically
+from ablate.run.parse import settings_of, tree_of
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError, Where
+from ablate.run.shapes import Environment, Evaluated, KeptTrace, OfRun, Rescored, Result, fit
 from ablate.run.study_record import StudyRecord, study_record
 from ablate.scores.items import pack
 from ablate.verdict.evidence import Evidence, Run
@@ -79,6 +80,8 @@ class Kept(Record):
         """Evaluations, the trace, and some columns of every step logged: of an older book, of those evaluated."""
         evaluations = self.book.rows.get(self.id, []) if self.book else []
         if kind == "evaluation":
+            if not evaluations and self.book and self.outcome["outcome"] == "finished":
+                raise Damaged(self.book.folder / TABLES["evaluations"], f"damaged, it has no row of run {self.id}")
             return evaluations
         if self.book and (traced := self.book.traces.get(self.id)):
             return traced.get(kind, [])
@@ -104,7 +107,8 @@ class Kept(Record):
         """As they were but for `where.outputs`. Raises UserError where the book does not hold them."""
         if not self.book or not self.configured:
             raise UserError(f"{self.folder.parent.parent} does not hold the settings of {self.id}")
-        return from_plain(self.book.base_configuration | self.book.configurations[self.id])
+        path = self.book.folder / CONFIGURATIONS
+        return settings_of(path, self.book.base_configuration | self.book.configurations[self.id])
 
 
 @dataclass(frozen=True)
@@ -122,46 +126,61 @@ class Book(StudyRecord):
         return self._record(id)
 
     def _record(self, run: str) -> Record:
+        path = self.folder / TABLES["runs"]
+        if run not in self._kept and run in _ids(self.read()["runs"]):
+            raise Damaged(path, f"damaged, it has no row of run {run}")
         # a positive control that was not wanted has no row
         return self._kept.get(run) or Kept(self.folder / "runs" / run, {"outcome": "not started"})
 
     @cached_property
     def _kept(self) -> dict[str, Kept]:
-        machines = json.loads((self.folder / ENVIRONMENTS).read_text(encoding="utf-8"))
-        found = {}
-        for row in _table(self.folder / TABLES["runs"]).to_dict("records"):
-            run, machine = row.pop("id"), row.pop("environment")
-            at = {} if pd.isna(machine) else machines[int(machine)]
-            found[run] = Kept(self.folder / "runs" / run, _deep(row), at, self)
+        path, machines = self.folder / TABLES["runs"], self._machines
+        found: dict[str, Kept] = {}
+        for row in _table(path, "id", "outcome"):
+            run, machine = row.pop("id"), row.pop("environment", None)
+            if row["outcome"] in ("finished", "diverged"):
+                fit(Result, row, path)
+            if run in found or (machine is not None and machine not in range(len(machines))):
+                raise Damaged(path, f"damaged, {run} has two rows, or environment={machine}, which there is not")
+            at = {} if machine is None else machines[machine]
+            found[run] = Kept(below(self.folder / "runs", run), row, at, self)
         return found
 
     @cached_property
+    def _machines(self) -> list[dict[str, Any]]:
+        path = self.folder / ENVIRONMENTS
+        return fit(list[Environment], read_json(path), path)
+
+    @cached_property
     def base_configuration(self) -> dict[str, Any]:
-        return yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
+        path = self.folder / CONFIG
+        with reading(path):
+            return tree_of(path, path.read_text(encoding="utf-8"))
 
     @cached_property
     def configurations(self) -> dict[str, dict[str, Any]]:
         """By run id, the sections in which its settings differ from the base's."""
-        return {row.pop("id"): row for row in read_rows(self.folder / CONFIGURATIONS)}
+        return _by_run(self.folder / CONFIGURATIONS, dict[str, Any])
 
     @cached_property
     def rescored(self) -> dict[str, dict[str, Any]]:
         """By run id; of an older book none."""
-        return {row.pop("id"): row for row in read_rows(self.folder / RESCORED)}
+        return _by_run(self.folder / RESCORED, Rescored)
 
     @cached_property
     def traces(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
         """By run id: tries, digests and steps; of an older book none."""
-        path = self.folder / TRACES
-        lines = gzip.decompress(path.read_bytes()).decode().splitlines() if path.exists() else []
-        return {row.pop("id"): row for row in map(json.loads, lines)}
+        return _by_run(self.folder / TRACES, KeptTrace)
 
     @cached_property
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Evaluations by run id: read when asked for, since a study's noise is known without them."""
-        table = _table(self.folder / TABLES["evaluations"])
-        groups = {str(run): group.drop(columns="id") for run, group in table.groupby("id")}
-        return {run: [_deep(row) for row in group.to_dict("records")] for run, group in groups.items()}
+        path = self.folder / TABLES["evaluations"]
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in _table(path, "id", "step", "tokens"):
+            fit(Evaluated, row | {"kind": "evaluation"}, path)
+            found.setdefault(row.pop("id"), []).append(row)
+        return found
 
 
 def study_named(outputs: Path | str, name: str) -> StudyRecord:
@@ -183,10 +202,10 @@ def keep(evidence: Evidence, folder: Path) -> None:
     runs = [_run(run, machines) for run in _all_runs(evidence)]
     rows = [_evaluation(run, row) for run in _all_runs(evidence) for row in run.evaluations]
     for name, found in (("runs", runs), ("evaluations", rows)):
+        table = pd.json_normalize(found) if found else pd.DataFrame(columns=["id", "step", "tokens"])
+        text = table.convert_dtypes().to_csv(index=False).encode()
         # the time of writing would make equal tables different files
-        how: Any = {"method": "gzip", "mtime": 0} if TABLES[name].endswith("gz") else None
-        with writing(folder / TABLES[name]):
-            pd.json_normalize(found).convert_dtypes().to_csv(folder / TABLES[name], index=False, compression=how)
+        write_atomically(folder / TABLES[name], gzip.compress(text, mtime=0) if TABLES[name].endswith("gz") else text)
     write_atomically(folder / ENVIRONMENTS, json.dumps(machines, indent=1) + "\n")
     for name in AS_THEY_ARE:
         if (path := evidence.study.folder / name).exists() and evidence.study.folder != folder:
@@ -253,15 +272,36 @@ def _evaluation(run: Run, row: dict[str, Any]) -> dict[str, Any]:
     return {"id": run.record.id} | {name: value for name, value in row.items() if name != "kind"} | of_step
 
 
-def _table(path: Path) -> pd.DataFrame:
-    # as written: the fast parser of floats may be wrong in the last digit
-    texts: Any = dict.fromkeys(DIGESTS, "string")
-    table = pd.read_csv(path, float_precision="round_trip", dtype=texts)
-    return table.convert_dtypes()  # whole numbers stay so beside gaps
+def _ids(runs: Mapping[str, Mapping[str, str]]) -> set[str]:
+    return {run for seeds in runs.values() for run in seeds.values()}
+
+
+def _table(path: Path, *columns: str) -> list[dict[str, Any]]:
+    """The rows of a table. Raises Damaged for one without these columns, or with a gap in them."""
+    texts: Any = dict.fromkeys((*DIGESTS, "id"), "string")
+    with reading(path):
+        # as written: the fast parser of floats may be wrong in the last digit
+        table = pd.read_csv(path, float_precision="round_trip", dtype=texts)
+        table = table.convert_dtypes()  # whole numbers stay so beside gaps
+        if missing := [name for name in columns if name not in table or table[name].isna().any()]:
+            raise Damaged(path, f"damaged, it lacks {missing[0]}")
+        return [_deep(row) for row in table.to_dict("records")]
+
+
+def _by_run(path: Path, shape: Any) -> dict[str, dict[str, Any]]:
+    """Rows of JSON by the run that they are of. Raises Damaged; none of a file that is not there."""
+    if not path.exists():
+        return {}
+    with reading(path):
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+        rows = fit(list[OfRun], [parsed(line) for line in text.splitlines()], path)
+    return fit(dict[str, shape], {row.pop("id"): row for row in rows}, path)
 
 
 def _deep(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """{"sums.qa.nats": 2.1} -> {"sums": {"qa": {"nats": 2.1}}}; without what a row does not have."""
+    """{"sums.qa.nats": 2.1} -> {"sums": {"qa": {"nats": 2.1}}}; without what a row does not have. No table holds NaN,
+    so a domain without nats diverged."""
     found: dict[str, Any] = {}
     for name, value in row.items():
         if pd.isna(value):
@@ -271,4 +311,6 @@ def _deep(row: Mapping[Any, Any]) -> dict[str, Any]:
         for group in groups:
             place = place.setdefault(group, {})
         place[last] = json.loads(value) if name.startswith(LISTS) else value
+    if "sums" in found and found.get("outcome") != "finished":
+        found["sums"] = {domain: one for domain, one in found["sums"].items() if "nats" in one}
     return found

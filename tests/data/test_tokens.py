@@ -366,7 +366,7 @@ def test_other_manifest_is_told_by_what_differs(corpora, tmp_path, capsys):
     for damaged in (b"{", b"{}", b"[]", b"null", b"\xff\xfe"):
         path.write_bytes(damaged)
         said = mended(small_data(corpora), tmp_path, capsys)
-        assert said.startswith(("manifest.json cannot be read", "manifest.json: damaged, it lacks fingerprint"))
+        assert said.startswith(("manifest.json cannot be read", "manifest.json: damaged, "))
     path.unlink()
     assert "manifest.json: No such file" in mended(small_data(corpora), tmp_path, capsys)
 

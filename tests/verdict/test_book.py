@@ -1,6 +1,12 @@
 """A study read out of the lab book says what its records say."""
 
+import csv
 import filecmp
+import gzip
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -125,3 +131,85 @@ def test_answers_and_checkpoints_are_kept_once_and_read_again(tmp_path):
     assert book.runs[0].record.rows("sample") == records.runs[0].record.rows("sample") != []
     keep(book, tmp_path / "book")  # from the book into itself
     assert progress(read(Book(tmp_path / "book")), "bpb") == progress(records, "bpb")
+
+
+def text_of(path: Path) -> str:
+    return gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+
+
+def put(path: Path, text: str) -> None:
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+
+
+def entry(column: str, value: str) -> Callable[[Path], None]:
+    """In the first row of a table."""
+
+    def damaged(path: Path) -> None:
+        names, first, *rest = csv.reader(io.StringIO(text_of(path)))
+        first[names.index(column)] = value
+        out = io.StringIO()
+        csv.writer(out).writerows([names, first, *rest])
+        put(path, out.getvalue())
+
+    return damaged
+
+
+def without(column: str) -> Callable[[Path], None]:
+    return lambda path: put(path, text_of(path).replace(column, "other", 1))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+RUNS, EVALUATIONS = TABLES["runs"], TABLES["evaluations"]
+# what is done to which file, and what the line says besides the name of the file
+DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "an empty table": (RUNS, lambda path: path.write_bytes(b""), "damaged, No columns"),
+    "another table": (RUNS, lambda path: path.write_text("hello\n"), "damaged, it lacks id"),
+    "no outcomes": (RUNS, without("outcome"), "damaged, it lacks outcome"),
+    "a run without a name": (RUNS, entry("id", ""), "damaged, it lacks id"),
+    "a run of another name": (RUNS, entry("id", "other"), "damaged, it has no row of run "),
+    "a run twice": (RUNS, lambda path: put(path, text_of(path) + text_of(path).splitlines()[1] + "\n"), "two rows"),
+    "a number that is a word": (RUNS, entry("flops", "many"), "damaged, flops='many': must be a valid number"),
+    "a number that is not there": (RUNS, entry("tokens", ""), "damaged, it lacks tokens"),
+    "nats that no model has": (RUNS, entry("sums.qa.nats", "1e308"), "sums.qa.nats=1e+308: must be at most 1e+60"),
+    "a machine that is not there": (RUNS, entry("environment", "-1"), "environment=-1, which there is not"),
+    "an open quote": (RUNS, lambda path: put(path, text_of(path) + '"'), "damaged, Error tokenizing data"),
+    "a table cut off": (EVALUATIONS, cut, "damaged, "),
+    "no compressed table": (EVALUATIONS, lambda path: path.write_bytes(b"no"), "cannot be read, Not a gzipped file"),
+    "an evaluation of no run": (EVALUATIONS, without("id"), "damaged, it lacks id"),
+    "a step that is a word": (EVALUATIONS, entry("step", "x"), "damaged, step="),
+    "a table that never ends": (EVALUATIONS, pipe, "is a pipe, not a file"),
+    "machines that are no list": ("environments.json", lambda path: path.write_text("null"), "must be a valid list"),
+    "a machine that is a number": ("environments.json", lambda path: path.write_text("[5]"), "damaged, 0=5: "),
+    "a trace that is none": ("traces.jsonl.gz", lambda path: put(path, "[1]\n"), "damaged, 0=[1]: "),
+    "a trace cut off": ("traces.jsonl.gz", cut, "damaged, Compressed file ended"),
+    "weights scored by nobody": ("rescored.jsonl", lambda path: put(path, "null\n"), "damaged, 0=None: "),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_book_is_one_line_and_no_number_of_it_is_believed(studies, name, capsys):
+    file, damaged, said = DAMAGES[name]
+    folder = studies[2]
+    damaged(folder / file)
+    with pytest.raises(SystemExit) as stopped:
+        main([str(folder)])
+    assert stopped.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {folder / file}: ")
+    assert said in line
+
+
+def test_a_book_of_a_study_that_has_not_begun_says_so(tmp_path, capsys):
+    """Tables without rows are tables."""
+    outcomes = {(arm, seed): "not started" for arm in ("base", "qa_20", "qa_40", "qa_12") for seed in range(9)}
+    keep(read(write(tmp_path / "outputs", World(outcomes=outcomes))), tmp_path / "book")
+    main([str(tmp_path / "book")])
+    assert "nothing to compare" in capsys.readouterr().out

@@ -147,8 +147,10 @@ def _draw_losses(ax: Axes, by_arm: Mapping[str, ByTokens], colours: Mapping[str,
     _bands(ax, {arm: found for arm, found in values.items() if arm in colours}, colours)
     _background(ax, [found for arm, found in values.items() if arm not in colours], style)
     late = [v for found in values.values() for n, vs in found.items() if n > SPREAD_FROM * max(found) for v in vs]
-    space = 0.06 * (max(late) - min(late)) or 0.01
-    ax.set(ylim=(min(late) - space, max(late) + space), xlim=(0, None))
+    if late:  # an evaluation may hold no value of a metric
+        space = 0.06 * (max(late) - min(late)) or 0.01
+        ax.set(ylim=(min(late) - space, max(late) + space))
+    ax.set(xlim=(0, None))
     ax.tick_params(labelbottom=False)
     ax.xaxis.set_major_locator(nice(4))
     ax.yaxis.set_major_locator(nice(5))

@@ -63,7 +63,7 @@ def _wrong(run: Run) -> str:
     if again and again["weights_sha256"] != run.result["weights_sha256"]:
         return f"{name}: the saved weights are not those that the run ended with, by their sha256"
     last = next((row for row in reversed(run.evaluations) if row["step"] == run.result["step"]), None)
-    if last and last["sums"] != run.result["sums"]:
+    if last and last.get("sums") != run.result["sums"]:
         return f"{name}: the last evaluation and the result report other sums"
     for key, ours, theirs in _pairs(run.result, again) if again else ():
         bound = min(again.get("bound", 0.0), WIDEST) if key.endswith(ROUNDED) else 0
