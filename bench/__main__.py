@@ -33,6 +33,7 @@ from bench.decode import decode
 from bench.extrapolation import extrapolation
 from bench.filters import filters
 from bench.flips import flips
+from bench.gpu import gpu
 from bench.mixers import mixers
 from bench.mixtures import mixtures
 from bench.monitor import monitor
@@ -87,6 +88,7 @@ BENCHES: dict[str, Bench] = {
     "flips": flips,
     "tokens": tokens,
     "whole": whole,
+    "gpu": gpu,
 }
 
 OTHERS = (
