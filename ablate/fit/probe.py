@@ -23,6 +23,7 @@ is touched.
 """
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,11 @@ from ablate.run.settings import Settings
 LENGTH = 128  # tokens of a row at most: two blocks of queries, two chunks of a state
 RATES = {"lr": 1e-3, "weight_decay": 0.1}
 SHARES = (0.0, 1.0, 0.5)  # in the average, by step
+AVERAGED = 2**24  # parameters of a model up to which an average is asked about in any case
+WHOLE = 2**20  # numbers of a tensor up to which all its bytes are hashed: 0.7 GB a second, and on the CPU alone
+SUMMED = 2**18  # numbers at a time
+FACTOR = 0x1E3779B97F4A7C15
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
 LAST_FACTOR = 0.5  # of the head's rate; the factors of a curriculum between 1 and this
 
 
@@ -136,13 +142,33 @@ def again(trainer: L.Trainer, module: Pretraining, before: Kept, step: int) -> s
 
 
 def digest(tensors: list[Tensor]) -> str:
-    """Of types, shapes and bits, 16 hex digits."""
+    """Of types, shapes and bits, 16 hex digits. Of a large tensor a sum of its bits is hashed, made where it lies."""
     hasher = hashlib.blake2b(digest_size=8)
     for tensor in tensors:
-        plain = tensor.detach().cpu().contiguous()
-        hasher.update(f"{plain.dtype} {tuple(plain.shape)} ".encode())
-        hasher.update(plain.flatten().view(torch.uint8).numpy().tobytes())
+        hasher.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+        if tensor.numel() > WHOLE:
+            hasher.update(f"{_sum_of_bits(tensor.detach().flatten())}".encode())
+        else:
+            hasher.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return hasher.hexdigest()
+
+
+def _sum_of_bits(flat: Tensor) -> int:
+    """A sum of whole numbers modulo 2^64, the same on every device: each number has an odd factor by its place.
+
+    One number that changes always moves it; what moves several hits the same sum once in 2^64 times.
+    """
+    weights, total = _weights(flat.device), torch.zeros((), dtype=torch.int64, device=flat.device)
+    for part in flat.view(BITS[flat.element_size()]).split(SUMMED):
+        total = total * FACTOR + (part * weights[: len(part)]).sum()
+    return int(total)
+
+
+@functools.cache
+def _weights(device: torch.device) -> Tensor:
+    x = torch.arange(1, SUMMED + 1, device=device) * FACTOR
+    x = (x ^ (x >> 30)) * FACTOR
+    return (x ^ (x >> 27)) | 1
 
 
 def _draws(device: torch.device) -> list[Tensor]:
@@ -185,7 +211,7 @@ def _steps(trainer: L.Trainer, module: Pretraining, optimizer: Optimizer, rows: 
     only_last = torch.full_like(first.targets_BL, IGNORED)
     only_last[:, -1] = first.targets_BL[:, -1]
     batches = (rows, first._replace(targets_BL=only_last), first)
-    for step, (batch, share) in enumerate(zip(batches, SHARES, strict=True)):
+    for step, (batch, share) in enumerate(zip(batches, _shares(module), strict=True)):
         optimizers.set_rates(optimizer, RATES | {"average": share}, factors)
         with trainer.precision_plugin.train_step_context():
             module.take_step(batch, optimizer, share)
@@ -194,6 +220,13 @@ def _steps(trainer: L.Trainer, module: Pretraining, optimizer: Optimizer, rows: 
             f"update {step}": digest(list(module.model.parameters())),
             f"average {step}": digest(list(module.average.mean.values())),
         }
+
+
+def _shares(module: Pretraining) -> tuple[float, ...]:
+    """In the average; of a large model that has none nothing is asked about it: it takes twice the weights' memory."""
+    numbers = sum(parameter.numel() for parameter in module.model.parameters())
+    unasked = module.settings.averaging.kind == "none" and numbers > AVERAGED
+    return (0.0,) * len(SHARES) if unasked else SHARES
 
 
 def _first_rows(held_out: Batch) -> Batch:
