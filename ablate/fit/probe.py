@@ -46,8 +46,7 @@ from ablate.run.settings import Settings
 LENGTH = 128  # tokens of a row at most: two blocks of queries, two chunks of a state
 RATES = {"lr": 1e-3, "weight_decay": 0.1}
 SHARES = (0.0, 1.0, 0.5)  # in the average, by step
-AVERAGED = 2**24  # parameters of a model up to which an average is asked about in any case
-WHOLE = 2**20  # numbers of a tensor up to which all its bytes are hashed: 0.7 GB a second, and on the CPU alone
+MANY = 2**24  # numbers: not all bytes of more are hashed (0.7 GB a second, on the CPU alone), nor averages kept
 SUMMED = 2**18  # numbers at a time
 FACTOR = 0x1E3779B97F4A7C15
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
@@ -142,11 +141,11 @@ def again(trainer: L.Trainer, module: Pretraining, before: Kept, step: int) -> s
 
 
 def digest(tensors: list[Tensor]) -> str:
-    """Of types, shapes and bits, 16 hex digits. Of a large tensor a sum of its bits is hashed, made where it lies."""
-    hasher = hashlib.blake2b(digest_size=8)
+    """Of types, shapes and bits, 16 hex digits. Of many numbers the sums of bits are hashed, made where they lie."""
+    hasher, many = hashlib.blake2b(digest_size=8), sum(tensor.numel() for tensor in tensors) > MANY
     for tensor in tensors:
         hasher.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-        if tensor.numel() > WHOLE:
+        if many:
             hasher.update(f"{_sum_of_bits(tensor.detach().flatten())}".encode())
         else:
             hasher.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
@@ -225,7 +224,7 @@ def _steps(trainer: L.Trainer, module: Pretraining, optimizer: Optimizer, rows: 
 def _shares(module: Pretraining) -> tuple[float, ...]:
     """In the average; of a large model that has none nothing is asked about it: it takes twice the weights' memory."""
     numbers = sum(parameter.numel() for parameter in module.model.parameters())
-    unasked = module.settings.averaging.kind == "none" and numbers > AVERAGED
+    unasked = module.settings.averaging.kind == "none" and numbers > MANY
     return (0.0,) * len(SHARES) if unasked else SHARES
 
 

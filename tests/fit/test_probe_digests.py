@@ -1,4 +1,4 @@
-"""Digests of tensors: of small ones by all bytes, of large ones by a sum of bits that any change moves."""
+"""Digests of tensors: of few numbers by all bytes, of many by a sum of bits that any change moves."""
 
 import hashlib
 
@@ -12,13 +12,13 @@ SIZES = [(), (3,), (40, 50), (1, 1000)]
 TYPES = [torch.float32, torch.bfloat16, torch.float64, torch.int64, torch.uint8, torch.bool]
 
 
-@pytest.fixture(params=[8, 2**20], ids=["large", "small"])
-def size(request, monkeypatch):
-    """Every tensor is large from 8 numbers on, which are summed 16 at a time; or small."""
-    monkeypatch.setattr(probe, "WHOLE", request.param)
+@pytest.fixture(params=[8, 2**20], ids=["many", "few"])
+def many(request, monkeypatch):
+    """Of more than 8 numbers bits are summed, 16 at a time; or all bytes are hashed."""
+    monkeypatch.setattr(probe, "MANY", request.param)
     monkeypatch.setattr(probe, "SUMMED", 16)
     probe._weights.cache_clear()
-    yield request.param
+    yield
     probe._weights.cache_clear()
 
 
@@ -27,7 +27,7 @@ def numbers(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_a_digest_repeats_and_is_of_a_type_and_a_shape(size, dtype):
+def test_a_digest_repeats_and_is_of_a_type_and_a_shape(many, dtype):
     whole = numbers((40, 50), dtype)
     assert digest([whole]) == digest([whole.clone()]) == digest([whole.t().contiguous().t()])
     assert digest([whole]) != digest([whole.flatten()])
@@ -36,7 +36,7 @@ def test_a_digest_repeats_and_is_of_a_type_and_a_shape(size, dtype):
 
 
 @pytest.mark.parametrize("place", [0, 15, 16, 999])
-def test_any_number_that_changes_is_seen(size, place):
+def test_any_number_that_changes_is_seen(many, place):
     one = numbers((1000,))
     for changed in (one[place] + 1e-4, -one[place] - 1.0, one[place] * 2 + 1):
         other = one.clone()
@@ -44,11 +44,11 @@ def test_any_number_that_changes_is_seen(size, place):
         assert digest([other]) != digest([one])
 
 
-def test_zero_and_minus_zero_differ(size):
+def test_zero_and_minus_zero_differ(many):
     assert digest([torch.zeros(100)]) != digest([-torch.zeros(100)])
 
 
-def test_numbers_that_change_places_are_seen(size):
+def test_numbers_that_change_places_are_seen(many):
     """Exchanged beside each other, sixteen apart (the same place of another part), and parts as wholes."""
     one = torch.arange(96, dtype=torch.float32)
     found = {digest([one]), digest([one.roll(1)]), digest([one.flip(0)]), digest([one.roll(16)])}
@@ -60,7 +60,7 @@ def test_numbers_that_change_places_are_seen(size):
 
 
 @pytest.mark.parametrize("shape", SIZES)
-def test_a_small_tensor_has_the_digest_of_its_bytes(shape):
+def test_few_numbers_have_the_digest_of_its_bytes(shape):
     """As it had in the records of earlier versions."""
     one = numbers(shape)
     told = hashlib.blake2b(f"torch.float32 {shape} ".encode() + one.numpy().tobytes(), digest_size=8)
