@@ -71,7 +71,7 @@ def sweep(dry: bool) -> None:
     tokens = 4096 if dry else 2_000_000
     for at_once, runs in ((1, 2),) if dry else ((4, RUNS), (1, RUNS // 5)):
         with cases.outputs() as outputs:
-            group = "laptop" if DEVICE == "cpu" else "gpu"
+            group = "laptop" if DEVICE == "cpu" else "gpu_small"
             words = [f"where={group}", f"where.outputs={outputs}", f"where.runs_per_device={at_once}"]
             words += [f"seed={','.join(map(str, range(runs)))}", f"size={'pico' if dry else 'micro'}"]
             words += [f"tokens={tokens}", f"step_tokens={1024 if dry else 65_536}", "evaluation={times: 1, spans: 1}"]

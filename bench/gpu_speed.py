@@ -89,6 +89,7 @@ WAYS: dict[str, tuple[dict[str, Any], bool]] = {
     "bf16 stream": ({"precision": "bf16"}, False),
     "compiled": ({"precision": "bf16-mixed", "where": {"compile": True}}, False),
     "compiled, bf16 stream": ({"precision": "bf16", "where": {"compile": True}}, False),
+    "compiled, graphs": ({"precision": "bf16", "where": {"compile": True, "graphs": True}}, False),
     "compiled, bf16 stream, repeatable": ({"precision": "bf16", "where": {"compile": True}}, True),
     "compiled, bf16 stream, recomputed": ({"precision": "bf16", "where": {"compile": True, "recompute": True}}, False),
 }
@@ -113,7 +114,7 @@ def small(dry: bool) -> None:
     """1 M and 10 M parameters at three sizes of step: eager, compiled, and with CUDA graphs."""
     for name, size, vocabulary in (("nano", NANO, 2048), ("micro", MICRO, 4096)):
         for rows in [1] if dry else [1, 16, 64]:
-            _ways(name, size, vocabulary, 1024, rows, ["eager", "compiled, bf16 stream"], dry)
+            _ways(name, size, vocabulary, 1024, rows, ["eager", "compiled, bf16 stream", "compiled, graphs"], dry)
             if not dry:
                 _graphed(name, size, vocabulary, rows)
 
@@ -144,7 +145,7 @@ def measured(one: Settings, rows: int, repeatable: bool, steps: int) -> dict[str
     model = build(one.model, one.size, one.data.vocabulary, one.seed).to(DEVICE)
     model.recompute, model.narrow = one.where.recompute, one.precision == "bf16"
     if one.where.compile and DEVICE == "cuda":
-        model.compile_blocks()
+        model.compile_blocks(mode="reduce-overhead" if one.where.graphs else None)
     step = _step(model, one, rows)
     begin = time.perf_counter()
     step()
@@ -172,6 +173,8 @@ def _step(model: LanguageModel, one: Settings, rows: int) -> Callable[[], None]:
 
     def step() -> None:
         optimizer.zero_grad()
+        if one.where.graphs and fused:
+            torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast(DEVICE, torch.bfloat16, enabled=one.precision != "fp32", cache_enabled=False):
             sums = objective(model, batch, ones, 1)
         (sums.total / (rows * one.data.span)).backward()
@@ -183,7 +186,7 @@ def _step(model: LanguageModel, one: Settings, rows: int) -> Callable[[], None]:
 
 def _settings_plain(one: Settings) -> Settings:
     """On a CPU nothing is compiled: that takes minutes."""
-    return dataclasses.replace(one, where=dataclasses.replace(one.where, compile=False))
+    return dataclasses.replace(one, where=dataclasses.replace(one.where, compile=False, graphs=False))
 
 
 def _graphed(part: str, size: Size, vocabulary: int, rows: int) -> None:

@@ -69,7 +69,7 @@ class Pretraining(L.LightningModule):
         self.custody, self.guard = Custody(), Guard()
         self.model.recompute, self.model.narrow = settings.where.recompute, settings.precision == "bf16"
         if settings.where.compile:
-            self.model.compile_blocks()
+            self.model.compile_blocks(mode="reduce-overhead" if settings.where.graphs else None)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.look()
@@ -141,6 +141,8 @@ class Pretraining(L.LightningModule):
         unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
         rows, parts = [], self.micro_batches(batch)
         for number, micro in enumerate(parts, start=1):
+            if self.settings.where.graphs:  # what the last micro-batch has left may be overwritten
+                torch.compiler.cudagraph_mark_step_begin()
             with unsynced() if number < len(parts) else nullcontext():
                 sums = self.losses(micro, self.sums_D3)
                 self.manual_backward(sums.total * scale)

@@ -24,7 +24,7 @@ from ablate.compress.packed import Packed
 from ablate.data.batches import Beside, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.data.windows import Stream
-from ablate.fit import callbacks, checkpoint, keep, mirror, parents, reference, smaller, spikes
+from ablate.fit import callbacks, checkpoint, keep, mirror, mps, parents, reference, smaller, spikes
 from ablate.fit.batches import Batches
 from ablate.fit.every_step import EveryStep
 from ablate.fit.module import Diverged, Pretraining
@@ -56,6 +56,7 @@ def train_run(settings: Settings, corpus: Corpus, record: Record, growth: Growth
 
     Several devices: one process each.
     """
+    mps.start(settings.where)
     parts.load(settings.where.imports)
     strategy.check(settings)
     match.sized(settings)  # raises here, before anything is written, when nothing matches

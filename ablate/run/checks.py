@@ -225,6 +225,8 @@ def _check_devices(s: Settings) -> None:
     where = s.where
     alone = where.devices * where.nodes == 1 or where.strategy != "single"
     _require(alone, "where.devices", where.devices, "1 with where.strategy=single; where.strategy=ddp takes several")
+    allowed = "false with where.compile=false: graphs are of compiled blocks"
+    _require(where.compile or not where.graphs, "where.graphs", where.graphs, allowed)
     whole = s.averaging.kind == "none" or where.strategy not in ("fsdp", "zero3")
     allowed = f"none with where.strategy={where.strategy}, where no process has all weights; zero2 has them"
     _require(whole, "averaging.kind", s.averaging.kind, allowed)

@@ -66,6 +66,8 @@ class Where:
     threads: Annotated[int, Field(ge=0, le=1024), Moves("numerics")] = 1  # threads of a process; 0: all cores
     tf32: Annotated[bool, Moves("numerics")] = False  # a GPU rounds what float32 products take in to TF32
     compile: Annotated[bool, Moves("kernels")] = False  # compile blocks and loss with torch.compile
+    # Of compiled blocks a GPU is given CUDA graphs, not kernel after kernel: for models below 30 M parameters
+    graphs: Annotated[bool, Moves("kernels")] = False
     # Gradient checkpointing: blocks are computed anew in the backward pass, to the same bits
     recompute: Annotated[bool, Moves("split")] = False
     deterministic: Annotated[bool, Moves("numerics")] = True  # only kernels that repeat to the bit

@@ -108,6 +108,12 @@ def test_on_a_gpu_runs_train_in_bfloat16_and_the_id_shows_it():
     assert composed("where=ddp").precision == "fp32"
 
 
+def test_small_models_share_a_gpu():
+    one, small = composed("where=gpu"), composed("where=gpu_small")
+    assert difference(one, small) == {}
+    assert (small.where.device, one.where.runs_per_device, small.where.runs_per_device) == ("cuda", 1, 4)
+
+
 def test_a_recipe_says_its_own_precision_wherever_it_runs():
     assert composed("+system=davinci").precision == "bf16-mixed"
     assert composed("+system=davinci", "size=nano", "where=gpu").precision == "fp32"

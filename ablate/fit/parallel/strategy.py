@@ -109,6 +109,8 @@ def check(settings: Settings) -> None:
     """Every process must get equally many rows of every step."""
     where = settings.where
     world = processes(where)
+    if where.graphs and accelerator(where) == "cpu":
+        raise SettingsError("where.graphs=true: must be false on a CPU, which is given no CUDA graphs")
     if where.strategy in ZERO and not zero.installed():
         raise SettingsError(f"where.strategy={where.strategy}: needs DeepSpeed; pip install 'ablate[deepspeed]'")
     if where.gradient_norms and where.strategy in ZERO:
