@@ -41,7 +41,12 @@ class Parser(argparse.ArgumentParser):
     def read(self, arguments: list[str] | None) -> argparse.Namespace:
         """What was typed, flags and words in any order. `where.outputs=DIR` is --outputs DIR."""
         given = sys.argv[1:] if arguments is None else arguments
-        return self.parse_intermixed_args([re.sub("^where.outputs=", "--outputs=", word) for word in given])
+        found = self.parse_intermixed_args([re.sub("^where.outputs=", "--outputs=", word) for word in given])
+        for action in self._actions:
+            empty = action.option_strings and getattr(found, action.dest, None) == ""
+            if empty and "" not in (action.const, action.default):
+                raise UserError(f"{action.option_strings[-1]}: must not be empty")
+        return found
 
     def add_figure(self, what: str) -> None:
         """--figure, the path of a PNG."""

@@ -33,6 +33,11 @@ def _elsewhere(s: Settings) -> bool:
     return s.where.executor != "local"
 
 
+def _clips(s: Settings) -> bool:
+    of = {"zclip": s.optimizer.zclip, "adagc": s.optimizer.adagc}.get(s.optimizer.clipping)
+    return of is None or of.warmup < s.steps
+
+
 # Keys, or groups, that others must want: what is missing, and whether it is there
 NEEDS: dict[str, tuple[str, Acts]] = {
     "averaging.decay": ("averaging.kind=ema", lambda s: s.averaging.kind == "ema"),
@@ -42,6 +47,8 @@ NEEDS: dict[str, tuple[str, Acts]] = {
     "corpus.rules": ("data.level of 2 or more", _levels(2)),
     "corpus.score": ("data.level of 3 or more", _levels(3)),
     "corpus.teacher": ("data.level of 4 or more", _levels(4)),
+    "data.columns": ("data.source=folder or hub", lambda s: s.data.source not in ("installed", "shards")),
+    "data.root": ("data.source=folder or shards", lambda s: s.data.source not in ("installed", "hub")),
     "data.verify": ("data.source=shards", lambda s: s.data.source == "shards"),
     "evaluate.sample_tokens": ("evaluate.samples", lambda s: bool(s.evaluate.samples)),
     "length.constant": ("several length.lengths", lambda s: len(s.length.lengths) > 1),
@@ -50,6 +57,7 @@ NEEDS: dict[str, tuple[str, Acts]] = {
     "model.qk_norm": ("an A in model.pattern", _mixers_beside("LM")),
     "model.rope_theta": ("an A or L in model.pattern", _mixers_beside("M")),
     "optimizer": ("tokens above 0", lambda s: s.tokens > 0),
+    "optimizer.clipping": ("more steps than its warmup", _clips),
     "optimizer.lerac.until": ("optimizer.lerac.lowest below 1", lambda s: s.optimizer.lerac.lowest < 1),
     "optimizer.momentum": ("optimizer=muon", lambda s: not s.optimizer.name.startswith("adamw")),
     "schedule": ("tokens above 0", lambda s: s.tokens > 0),

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
 
 from ablate.console.compose import combinations
 from ablate.sweep.launcher import StudyLauncher as Base
@@ -19,14 +20,17 @@ ConfigStore.instance().store(group="hydra/launcher", name="study", node=NODE, pr
 
 
 class StudySweeper(BasicSweeper):
-    """`hydra/sweeper: study`: Hydra's own, without composing every combination before the launcher does."""
+    """`hydra/sweeper: study`: gives the launcher all combinations at once, and writes nothing before."""
 
-    @staticmethod
-    def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
-        return [combinations(overrides)]
-
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        pass
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        jobs = combinations(parser.parse_overrides([*self._parse_config(), *arguments]))
+        results = self.launcher.launch(jobs, initial_job_idx=0)
+        for one in results:
+            _ = one.return_value  # raises what the job has raised
+        return [results]
 
 
 SWEEPER = {"_target_": "hydra_plugins.ablate.study.StudySweeper", "max_batch_size": None, "params": None}

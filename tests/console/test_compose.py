@@ -143,3 +143,12 @@ def test_the_plan_of_a_run_refuses_what_the_run_would(word, capsys):
     assert said.startswith(f"error: {word.partition('=')[0]}=")
     assert ": must be " in said
     assert said.count("\n") == 1
+
+
+def test_a_study_that_is_refused_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+    """Hydra's own sweeper writes multirun.yaml before anything is composed."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        train.main(["+experiment=mix_sweep", "-m", "study.margin=-1"])
+    assert capsys.readouterr().err.startswith("error: study.margin=-1: must be ")
+    assert not list(tmp_path.iterdir())

@@ -40,6 +40,8 @@ def test_the_folder_of_the_records_is_spelled_alike_by_those_that_read():
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
+        (["--config-dir", ""], "--config-dir: must not be empty"),
+        (["where.outputs="], "--outputs: must not be empty"),
         (["--config-dri", "x"], "--config-dri: not understood; did you mean --config-dir?"),
         (["--wrong"], "--wrong: not understood; ablate train --help lists what there is"),
         (["--config-dir"], "--config-dir: expected one argument; see ablate train --help"),

@@ -16,6 +16,8 @@ ACTS = {
     "corpus.rules=[x]": {"data": {"level": {"qa": 2}}},
     "corpus.score.keep=0.1": {"data": {"level": {"qa": 3}}},
     "corpus.teacher.tokens=9": {"data": {"level": {"qa": 5}}},
+    "data.columns={text: x}": {"data": {"source": "hub"}},
+    "data.root=x": {"data": {"source": "shards", "tokenizer": "x"}},
     "data.verify=sampled": {"data": {"source": "shards"}},
     "evaluate.sample_tokens=9": {"evaluate": {"samples": ["x"]}},
     "length.constant=rows": {"length": {"lengths": [512, 1024], "starts": [0, 0.5]}},
@@ -24,6 +26,7 @@ ACTS = {
     "model.qk_norm=true": {"model": {"pattern": "MA"}},
     "model.rope_theta=5e4": {"model": {"pattern": "W"}},
     "optimizer=muon": {"tokens": 4096},
+    "optimizer.clipping=adagc": {"optimizer": {"clipping": "adagc"}},
     "optimizer.lerac.until=0.3": {"optimizer": {"lerac": {"lowest": 0.5}}},
     "optimizer.momentum=0.5": {"optimizer": {"name": "muon"}},
     "schedule.warmup=0.1": {"tokens": 4096},
@@ -61,6 +64,8 @@ UNTRAINED = from_config({"tokens": 0, "start": "run:x"})
 
 
 def lacking(word: str) -> Settings:
+    if word == "optimizer.clipping=adagc":
+        return from_config({"tokens": 100 * 1024, "step_tokens": 1024, "optimizer": {"clipping": "adagc"}})
     if word in ("optimizer=muon", "schedule.warmup=0.1"):
         return UNTRAINED
     return WITHOUT_ATTENTION if word.startswith(("model.qk_norm", "model.rope")) else PLAIN
