@@ -63,5 +63,5 @@ def test_spoilt_rows_are_promised_as_they_are_read(tiny, domain):
     promised = rows(timeline(settings), opened(alone(settings).corpus), range(1, 9))
     for step in range(8):
         batch = steps[step]
-        head = link(head, of_rows(*(part.numpy() for part in (batch.domain_B, batch.tokens_BL, batch.targets_BL))))
+        head = link(head, *of_rows(*(part.numpy() for part in (batch.domain_B, batch.tokens_BL, batch.targets_BL))))
         assert promised[step + 1] == head

@@ -101,4 +101,4 @@ def test_a_task_is_read_as_it_was_written(tiny):
     task = alone(tiny(where={"executor": "command", "command": WAITS}))
     again = one.read(one.write(task))
     assert again.settings.where.executor == "local"
-    assert (again.record, again.corpus.resolve(), list(again.ways)) == (task.record, task.corpus.resolve(), task.ways)
+    assert (again.record, again.corpus.resolve(), again.ways) == (task.record, task.corpus.resolve(), task.ways)
