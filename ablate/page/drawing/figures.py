@@ -272,7 +272,8 @@ def _draw_laws(ax: Axes, curve: curves.Curve, found: places.Saturation, colour: 
 
 def _saturation_axes(ax: Axes, curve: curves.Curve, every: curves.Points, style: Style) -> None:
     tokens, losses = every.pooled()
-    late = losses[tokens > 0.5 * SPREAD_FROM * curve.trained]
+    shown = tokens > 0.5 * SPREAD_FROM * curve.trained
+    late = losses[shown] if shown.any() else losses  # none: a result that says more tokens than its rows
     ahead = curve.loss(np.array([AHEAD * curve.trained]))[0] if curve.laws and not curve.problem else math.inf
     low = min(late.min(), float(ahead))
     space = 0.08 * (late.max() - low) or 0.01
