@@ -65,9 +65,9 @@ def rates() -> Iterator[list[list[float]]]:
 LOSS_SUMS = loss.loss_sums
 
 
-def unshifted(hidden_BLD: Tensor, head_VD: Tensor, targets_BL: Tensor, *rest: Any) -> Sums:
+def unshifted(hidden_BLD: Tensor, head_VD: Tensor, targets_BL: Tensor, *rest: Any, **how: Any) -> Sums:
     """Each token is its own target, but for the first of a row."""
-    return LOSS_SUMS(hidden_BLD, head_VD, torch.cat((targets_BL[:, :1], targets_BL[:, :-1]), dim=1), *rest)
+    return LOSS_SUMS(hidden_BLD, head_VD, torch.cat((targets_BL[:, :1], targets_BL[:, :-1]), dim=1), *rest, **how)
 
 
 either_loss = pytest.mark.parametrize(("losses", "right"), [(LOSS_SUMS, True), (unshifted, False)])

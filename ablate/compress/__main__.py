@@ -96,7 +96,7 @@ def _usual(form: str) -> str:
 def _recipe(options: argparse.Namespace, form: str, method: str) -> Compress:
     """With the flags that mean something to it."""
     usual = Compress()
-    keep = usual.keep if options.keep is None else [name for name in options.keep.split(",") if name]
+    keep = usual.keep if options.keep is None else options.keep
     scaled = FORMATS[form].scaled and options.group is not None
     whole = not (options.asymmetric and FORMATS[form].numbers == "int")
     said = {"group": options.group} if scaled else {}
@@ -176,6 +176,10 @@ def _show(record: Record, results: dict[str, dict[str, Any]]) -> None:
         print(f"{name:16} {Path(record.folder.parent, result['id'])}")
 
 
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
 def _parser() -> Parser:
     parser = Parser("compress", WHAT, EXAMPLES)
     parser.add_argument("run", metavar="RUN", help="a run: its id, the beginning of it, STUDY/ARM/SEED, or its folder")
@@ -183,7 +187,9 @@ def _parser() -> Parser:
     parser.add_argument("--method", metavar="NAME,...", help="how")
     parser.add_argument("--group", type=int, metavar="N", help="weights in a row that share a scale; 0: the whole row")
     parser.add_argument("--asymmetric", action="store_true", help="groups of integers have a zero of their own")
-    parser.add_argument("--keep", metavar="NAME,...", help="matrices that stay (default: embedding,head); '': none")
+    parser.add_argument(
+        "--keep", type=_names, metavar="NAME,...", help="matrices that stay (default: embedding,head); '': none"
+    )
     parser.add_argument(
         "--bits", type=float, default=0.0, metavar="B", help="bits a weight on average, integers by matrix"
     )

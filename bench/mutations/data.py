@@ -57,7 +57,11 @@ def held_out(change: Callable[[Batch], Batch]) -> Tampering:
 
 def targets(change: Callable[[torch.Tensor], torch.Tensor]) -> Tampering:
     """Other labels than the batch has."""
-    return around(loss, "loss_sums", lambda sums, h, w, labels, *rest: sums(h, w, change(labels), *rest))
+
+    def tampered(sums: Change, h: torch.Tensor, w: torch.Tensor, labels: torch.Tensor, *rest: Any, **how: Any) -> Any:
+        return sums(h, w, change(labels), *rest, **how)
+
+    return around(loss, "loss_sums", tampered)
 
 
 def streams(change: Callable[[Corpus, str, np.ndarray], np.ndarray], of: str = "train") -> Tampering:
@@ -169,11 +173,7 @@ TEXT = {
 }
 LABELS = {
     "labels shifted once more": targets(lambda labels: labels.roll(-1, 1)),
-    "labels not shifted": around(
-        loss,
-        "loss_sums",
-        lambda sums, h, w, labels, *rest: sums(h, w, torch.cat([labels[:, :1], labels[:, :-1]], 1), *rest),
-    ),
+    "labels not shifted": targets(lambda labels: torch.cat([labels[:, :1], labels[:, :-1]], 1)),
     "the first token of a row not learned": targets(
         lambda labels: masked(labels, torch.arange(labels.shape[1]).expand_as(labels) == 0)
     ),

@@ -70,7 +70,7 @@ def totals(change: Callable[[Tensor, Pretraining], Tensor]) -> Tampering:
 
 def summed(change: Callable[[Sums, Tensor], Sums]) -> Tampering:
     """Other sums of nats, tokens or bytes; `change` also gets the domain of each row."""
-    return around(loss, "loss_sums", lambda sums, *args: change(sums(*args), args[3]))
+    return around(loss, "loss_sums", lambda sums, *args, **how: change(sums(*args, **how), args[3]))
 
 
 def gradients(change: Callable[[LanguageModel], None]) -> Tampering:

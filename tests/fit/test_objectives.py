@@ -78,10 +78,10 @@ def test_the_gradient_is_that_of_the_mean_over_counted_targets(tiny, monkeypatch
 
 
 def test_a_target_left_out_of_the_loss_stops_the_run(tiny, monkeypatch):
-    def all_but_one(hidden, head, targets_BL, *rest):
+    def all_but_one(hidden, head, targets_BL, *rest, **how):
         targets_BL = targets_BL.clone()
         targets_BL[0, 0] = IGNORED
-        return loss_sums(hidden, head, targets_BL, *rest)
+        return loss_sums(hidden, head, targets_BL, *rest, **how)
 
     loss_sums = loss.loss_sums
     monkeypatch.setattr(loss, "loss_sums", all_but_one)

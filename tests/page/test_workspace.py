@@ -28,7 +28,7 @@ NAMES = ("general", "code", "qa")
 TINY = (
     *("size=tiny", "size.width=32", "size.hidden=64", f"data.domains=[{','.join(NAMES)}]", "data.domain_bytes=150000"),
     *("data.span=64", "data.vocabulary=512", "tokens=5120", "step_tokens=512", "evaluation.times=2"),
-    *("evaluation.spans=4", "where.peak_tflops=0.1", "where.wandb=offline", "where.arm=base", "study.name=mix_sweep"),
+    *("evaluation.spans=4", "where.peak_tflops=0.1", "where.wandb=offline", "+experiment=told", "study.name=mix_sweep"),
 )
 
 
@@ -36,7 +36,11 @@ TINY = (
 def trained(tmp_path_factory) -> Path:
     """The outputs of a real run, mirrored to W&B's own files."""
     outputs = tmp_path_factory.mktemp("trained")
-    command = [sys.executable, "-m", "ablate.train", *TINY, f"where.outputs={outputs}"]
+    told = tmp_path_factory.mktemp("conf") / "experiment" / "told.yaml"  # what a study says of the run
+    told.parent.mkdir()
+    told.write_text("# @package _global_\nwhere:\n  arm: base\n")
+    words = ["--config-dir", str(told.parents[1]), *TINY, f"where.outputs={outputs}"]
+    command = [sys.executable, "-m", "ablate.train", *words]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return outputs
 

@@ -146,6 +146,7 @@ NEEDED |= {
     if key.startswith(("optimizer.z", "optimizer.adagc"))
 }
 NEEDED["trouble.factor"] = {"trouble.kind": "rate"}
+NEEDED["where.graphs"] = {"where.compile": True, "where.device": "cuda"}
 HASHED = [key for key in VARIED if is_hashed(key)]
 UNHASHED = [key for key in VARIED if not is_hashed(key)]
 

@@ -75,6 +75,7 @@ def test_each_combination_of_swept_parameters_is_an_arm():
 
 def test_a_swept_path_of_text_is_a_factor_beside_others():
     jobs = [[f"data.root={root}", f"optimizer.lr={lr}"] for root in ("a", "b") for lr in (0.003, 0.01)]
+    jobs = [["data.source=folder", *words] for words in jobs]
     assert plan_of(jobs, compose({})).study.factor == ["data.root", "optimizer.lr"]
 
 

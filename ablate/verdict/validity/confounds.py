@@ -85,7 +85,10 @@ class Traced:
 def findings(evidence: Evidence) -> list[Finding]:
     """All that is not explained, and what is noted; runs may still be going on. Empty: nothing was found."""
     traced = {run.record.id: Traced(run) for run in evidence.distinct_runs if run.record.starts()}
+    untraced = [run for run in evidence.distinct_runs if run.record.done and run.record.id not in traced]
     found = []
+    if untraced:
+        found.append(Finding(CHECK, "", True, f"{len(untraced)} runs left no trace: what they took in is not known"))
     alone = [one for one in traced.values() if "twin/of" not in one.conditions]
     if alone:
         why = "several devices, compiled steps, kernels that need not repeat, or an older version"

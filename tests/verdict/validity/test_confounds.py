@@ -212,12 +212,17 @@ def test_a_base_that_was_trained_for_another_study_is_asked_by_its_own_steps(lab
     assert found == ({"seed 6: twin"} if name else set())
 
 
-def test_a_run_without_a_trace_is_damaged(lab: Lab):
+def test_runs_that_never_left_a_trace_are_said_to_be_unknown(lab: Lab):
     whole, record = lab.plan(("precision",))
     for run in whole.runs:
         as_it_is(run.settings)
-    (run_record(lab.outputs, whole.runs[1].id).folder / "starts.json").unlink()
-    assert [run.outcome for run in read(record).runs] == ["finished", "damaged"]
+    untraced = run_record(lab.outputs, whole.runs[1].id)
+    (untraced.folder / "starts.json").unlink()
+    assert [run.outcome for run in read(record).runs] == ["finished", "damaged"]  # it had left one
+    untraced.finish(untraced.result() or {})
+    (noted,) = findings(read(record))
+    assert noted.held
+    assert noted.text.startswith("1 runs left no trace")
 
 
 def test_runs_that_took_no_steps_of_the_base_are_counted(lab: Lab):
