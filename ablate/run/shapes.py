@@ -148,15 +148,6 @@ class Claim(Shape):
     leaves: list[str]
 
 
-class Told(Shape):
-    """`task.json`: a run as who carries it out is told of it."""
-
-    settings: dict[str, Any]
-    corpus: str
-    ways: list[Annotated[list[Any], Field(min_length=3, max_length=3)]]
-    until: Whole | None
-
-
 class Environment(Shape):
     """`environment.json`"""
 

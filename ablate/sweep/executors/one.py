@@ -7,6 +7,9 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from ablate.run import files, shapes, whole
 from ablate.run.parse import from_plain
@@ -15,6 +18,15 @@ from ablate.run.trunks import Growth
 from ablate.sweep import ranks
 from ablate.sweep.trunk import Branch
 from ablate.sweep.worker import Task, train_and_exit
+
+
+class Told(shapes.Shape):
+    """`task.json`: a run as who carries it out is told of it."""
+
+    settings: dict[str, Any]
+    corpus: str
+    ways: list[Annotated[list[Any], Field(min_length=3, max_length=3)]]
+    until: shapes.Whole | None
 
 
 def write(task: Task) -> Path:
@@ -29,7 +41,7 @@ def write(task: Task) -> Path:
 
 def read(path: Path) -> Task:
     """Raises UserError for one that is not what was written."""
-    told = shapes.fit(shapes.Told, whole.read(path), path)
+    told = shapes.fit(Told, whole.read(path), path)
     settings = from_plain(told["settings"])
     settings = dataclasses.replace(settings, where=dataclasses.replace(settings.where, executor="local"))
     ways = [Branch(*branch) for branch in told["ways"]]
