@@ -65,16 +65,16 @@ def _asked(name: str, outputs: str) -> tuple[StudyRecord | None, dict[str, Recor
         return None, {Path(name).name: Foreign(Path(name).resolve(), Path(outputs))}
     if (Path(name) / "study.json").exists():
         raise UserError(f"{name}: a lab book keeps answers and no weights: ablate report {name} --progress")
-    study = study_record(outputs, name)
-    if not study.exists:
-        record = lookup.find(name, outputs)
+    study = None if "/" in name else study_record(outputs, name)  # STUDY/ARM/SEED is a run
+    if not (study and study.exists):
+        study, record = None, lookup.find(name, outputs)
         records = {record.id: record}
     else:
         records = {f"{arm} {seed}": record for arm, seed, record in (*study.records(), *study.controls())}
     done = {called: record for called, record in records.items() if _is_finished(record)}
     if not done:
         raise UserError(f"{name}: no run of it has finished; the command that started it goes on with it")
-    return (study if study.exists else None), done
+    return study, done
 
 
 def _is_finished(record: Record) -> bool:

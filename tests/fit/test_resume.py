@@ -13,8 +13,7 @@ import torch
 from runs import AVERAGINGS, KINDS, elsewhere, interrupt, record_of, train_run
 from safetensors.torch import load_file
 
-from ablate.data import batches
-from ablate.fit import checkpoint
+from ablate.fit import batches, checkpoint
 from ablate.run.settings import SettingsError
 
 pytestmark = pytest.mark.slow
