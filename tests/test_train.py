@@ -73,14 +73,16 @@ BAD = {
     "optimizer.lr": "optimizer.lr: must be a setting and its value, key=value",
     "length.lengths=[256": "length.lengths=[256: cannot be read; brackets must be closed",
     "optimizer.lr=${nope}": "optimizer.lr: Interpolation key 'nope' not found",
-    "study.arms={hot: [optimizer.lr=1]}": "an override within a value stands in quotes: '+study.arms.hot=[\"optimizer",
+    "study.arms={hot: [optimizer.lr=1]}": "is of a study, and this is one run; -m trains the study",
+    "-m study.arms={hot: [optimizer.lr=1]}": "an override within a value stands in quotes: '+study.arms.hot=[\"optimizer",
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("word", BAD)
 def test_a_mistake_is_one_line_and_leaves_nothing(word, outputs):
-    code, _, err = ablate(*with_folder(outputs), word)
+    words = ["-m", word.removeprefix("-m ")] if word.startswith("-m ") else [word]
+    code, _, err = ablate(*with_folder(outputs), *words)
     assert code == 1
     assert err.startswith("error: ")
     assert BAD[word] in err
