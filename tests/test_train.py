@@ -74,7 +74,7 @@ BAD = {
     "length.lengths=[256": "length.lengths=[256: cannot be read; brackets must be closed",
     "optimizer.lr=${nope}": "optimizer.lr: Interpolation key 'nope' not found",
     "study.arms={hot: [optimizer.lr=1]}": "is of a study, and this is one run; -m trains the study",
-    "-m study.arms={hot: [optimizer.lr=1]}": "an override within a value stands in quotes: '+study.arms.hot=[\"optimizer",
+    "-m study.arms={hot: [optimizer.lr=1]}": "an override within a value stands in quotes: '+study.arms.hot=[",
 }
 
 
