@@ -122,9 +122,7 @@ def _try(
     trainer = trainer_of(settings, record, [watch, every_step, trace, keeper, *callbacks.own(settings.where), saver])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module), rows)
-    if module.monitor.acts:
-        rows_of = functools.partial(_rows_of, order)
-        module.on_spike = Spikes(module.monitor, watch.learns, rows_of, functools.partial(watch.tell, trainer))
+    _act(module, order, watch, trainer)
     outcome, reason = "finished", None
     try:
         batches = Batches(order, corpus, settings.where.data_workers, beside)
@@ -145,6 +143,13 @@ def _try(
         mirror.alert(trainer.loggers, f"{record.id}: failed", failures.of(error).reason)
         raise
     _finish(trainer, module, record, {"outcome": outcome, "reason": reason}, watch, packed)
+
+
+def _act(module: Pretraining, order: Order, watch: Watch, trainer: L.Trainer) -> None:
+    """Have somebody act on spikes, where that is asked for."""
+    if module.monitor.acts:
+        rows_of = functools.partial(_rows_of, order)
+        module.on_spike = Spikes(module.monitor, watch.learns, rows_of, functools.partial(watch.tell, trainer))
 
 
 def _finish(

@@ -71,7 +71,8 @@ class Watch(L.Callback):
         self.scope = metrics.Scope(settings.data.domains, settings.data.focus)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        peak = self.settings.where.peak_tflops * 1e12 or budget.peak_flops(pl_module.device, _dtype(self.settings))
+        dtype = torch.float32 if self.settings.precision == "fp32" else torch.bfloat16
+        peak = self.settings.where.peak_tflops * 1e12 or budget.peak_flops(pl_module.device, dtype)
         self.peak = peak * trainer.world_size
         self.last_step = trainer.global_step
         assert isinstance(pl_module, Pretraining)
@@ -346,7 +347,3 @@ def losses_by_row(rows_R3: torch.Tensor, settings: Settings) -> dict[str, dict[s
     parts = rows_R3.view(len(settings.data.domains), -1, rows_R3.shape[1]).unbind(0)
     named = zip(settings.data.domains, parts, strict=True)
     return {domain: {"nats": part[:, 0].tolist(), "bytes": part[:, 2].tolist()} for domain, part in named}
-
-
-def _dtype(settings: Settings) -> torch.dtype:
-    return torch.float32 if settings.precision == "fp32" else torch.bfloat16

@@ -38,6 +38,7 @@ def _clips(s: Settings) -> bool:
     return of is None or of.warmup < s.steps
 
 
+OF_MIRROR = [f"where.wandb_{name}" for name in ("alerts", "entity", "notes", "system", "tags")]
 # Keys, or groups, that others must want: what is missing, and whether it is there
 NEEDS: dict[str, tuple[str, Acts]] = {
     "averaging.decay": ("averaging.kind=ema", lambda s: s.averaging.kind == "ema"),
@@ -67,11 +68,7 @@ NEEDS: dict[str, tuple[str, Acts]] = {
     "study.budget.keep": ("study.budget.race", lambda s: s.study.budget.race != "none"),
     "study.controls.expected": ("study.controls.positive", lambda s: bool(s.study.controls.positive)),
     "study.judge": ("study.phases", lambda s: bool(s.study.phases)),
-    "where.wandb_alerts": ("where.wandb=online or offline", lambda s: s.where.wandb != "off"),
-    "where.wandb_entity": ("where.wandb=online or offline", lambda s: s.where.wandb != "off"),
-    "where.wandb_notes": ("where.wandb=online or offline", lambda s: s.where.wandb != "off"),
-    "where.wandb_system": ("where.wandb=online or offline", lambda s: s.where.wandb != "off"),
-    "where.wandb_tags": ("where.wandb=online or offline", lambda s: s.where.wandb != "off"),
+    **dict.fromkeys(OF_MIRROR, ("where.wandb=online or offline", lambda s: s.where.wandb != "off")),
     "where.command": ("where.executor=command", lambda s: s.where.executor == "command"),
     "where.slurm": ("where.executor=slurm", _on_slurm),
 }

@@ -67,9 +67,7 @@ def commit() -> str | None:
 
 
 def changes() -> str:
-    """What the clone holds that its commit does not, as a patch of the files that git knows; empty of none."""
-    if not (commit() or "").endswith("-dirty"):
-        return ""
+    """What the clone holds that its commit does not, as a patch of the files that git knows. The clone is dirty."""
     clone = Path(__file__).parents[2]
     git = ["git", "-C", str(clone), "diff", "--no-color", "--no-ext-diff", "--binary", "HEAD"]
     return subprocess.run(git, capture_output=True, text=True, check=False, errors="replace").stdout

@@ -110,17 +110,19 @@ class Record:
                 raise UserError(f"{self.folder} holds another run, {differs}")
         text = yaml.safe_dump(plain(settings), sort_keys=False)
         write_atomically(config, f"{text}{OF_TEXT}{whole.digest(text)}\n")
-        environment = machine.environment() | {"diff": self._keep_changes(), "data": fingerprint}
-        whole.write(self.folder / "environment.json", environment | hardware)
+        found = machine.environment()
+        found |= {"diff": self._keep_changes(found["commit"]), "data": fingerprint} | hardware
+        whole.write(self.folder / "environment.json", found)
         self.try_again()
         files.cut(self.folder / "metrics.jsonl", rows or 0)
         if rows is None:
             (self.folder / "starts.json").unlink(missing_ok=True)
 
-    def _keep_changes(self) -> str | None:
+    def _keep_changes(self, commit: str | None) -> str | None:
         """Keep what the code has besides its commit, once for all runs; returns the name of the patch."""
-        if not (patch := machine.changes()):
+        if not (commit or "").endswith("-dirty"):
             return None
+        patch = machine.changes()
         path = self.folder.parents[1] / "patches" / f"{hashlib.sha256(patch.encode()).hexdigest()[:16]}.patch"
         if not path.exists():
             files.make_folder(path.parent)

@@ -84,7 +84,7 @@ class Where:
     wandb_tags: list[Label] = dataclasses.field(default_factory=list)  # by which its runs are found
     wandb_notes: Line = ""  # about its runs
     wandb_system: bool = False  # mirror what the machine does too: memory, load, GPUs
-    wandb_alerts: bool = False  # have W&B write to you when a run fails, and when a study has its verdict
+    wandb_alerts: bool = False  # W&B writes to you when a run diverges or raises, and of a study's verdict
     progress: bool = True  # print how a run goes on
     # Callbacks of yours, my_module:MyCallback, found in the current folder or on PYTHONPATH (`fit.callbacks`)
     callbacks: list[str] = dataclasses.field(default_factory=list)

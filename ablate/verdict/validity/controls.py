@@ -30,7 +30,7 @@ from ablate.verdict.validity.finding import Finding
 
 DIGITS = 12  # of a digest that are shown
 # What the bits of a run may depend on besides what it is
-ENVIRONMENT = ("commit", "processor", "device", "packages", "cuda", "kernels", "variables")
+ENVIRONMENT = ("commit", "diff", "processor", "device", "packages", "cuda", "kernels", "variables")
 WHERE = [key for key, one in declared(Where).items() if one.moves]
 
 
