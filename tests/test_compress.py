@@ -103,8 +103,9 @@ def test_a_mistake_is_one_line(name, parent, capsys):
 
 
 def test_every_form_has_a_method():
-    options = argparse.Namespace(to=",".join(compress.FORMATS), method="", bits=0.0, rows=4, group=32, asymmetric=True)
-    found = compress.recipes(argparse.Namespace(**vars(options), keep="head"))
+    forms = ",".join(compress.FORMATS)
+    options = dict(to=forms, method="", bits=0.0, rows=4, group=32, asymmetric=True, keep=["head"])
+    found = compress.recipes(argparse.Namespace(**options))
     assert [one.to for one in found] == list(compress.FORMATS)
     by = {one.to: one for one in found}
     assert (by["int4"].method, by["int8"].method, by["2:4-int4"].method) == ("gptq", "round", "sparsegpt")
