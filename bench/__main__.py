@@ -46,6 +46,7 @@ from bench.rounds import Row
 from bench.routes import routes
 from bench.runtimes import runtimes
 from bench.scoring import scoring
+from bench.search import search
 from bench.speed import speed
 from bench.startup import startup
 from bench.suggestions import suggestions
@@ -69,6 +70,7 @@ BENCHES: dict[str, Bench] = {
     "mixers": mixers,
     "decode": decode,
     "races": races,
+    "search": search,
     "verdicts": verdicts,
     "tasks": tasks,
     "aa": aa,

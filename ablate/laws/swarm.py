@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ablate.laws.mixtures import place, weights
 from ablate.laws.proposal import Noise
 from ablate.laws.surrogate import Swarm
 from ablate.run.settings import UserError
 from ablate.verdict.evidence import Evidence
 
-PREFIX = "mixture.weights@"
 SAME = 1e-6  # of weights
 NAMED = 3  # arms left out for one reason
 
@@ -65,11 +65,10 @@ def read_study(evidence: Evidence) -> MixtureStudy:
         if set(by_stage) - {stage}:
             left_out[arm] = f"its mixture differs at {', '.join(sorted(set(by_stage) - {stage}))} too"
     mixtures = {arm: by_stage.get(stage, {}) for arm, by_stage in changed.items() if arm not in left_out}
-    varied, fixed = _varied(evidence, mixtures)
-    base = {d: next(m[d][0] for m in mixtures.values() if d in m) for d in varied}
-    weights = {arm: base | {d: new for d, (_, new) in by_domain.items()} for arm, by_domain in mixtures.items()}
-    left_out |= {arm: "no run of it has finished" for arm in weights if not evidence.finished(arm)}
-    kept = _distinct({arm: row for arm, row in weights.items() if arm not in left_out}, varied)
+    found = weights(mixtures, evidence.domains)
+    varied, fixed = _varied(evidence, found[evidence.base])
+    left_out |= {arm: "no run of it has finished" for arm in found if not evidence.finished(arm)}
+    kept = _distinct({arm: row for arm, row in found.items() if arm not in left_out}, varied)
     _check_enough(name, kept, varied)
     losses, noise, importance = _losses(evidence, list(kept))
     own = tuple(varied.index(domain) if domain in varied else -1 for domain in evidence.domains)
@@ -84,11 +83,9 @@ def _changes(evidence: Evidence) -> tuple[dict[str, dict[str, dict[str, tuple[fl
     left_out: dict[str, str] = {}
     for arm in evidence.arms:
         changed[arm] = {}
-        for key, (old, new) in evidence.declaration["arms"].get(arm, {}).items():
-            domain = next((d for d in evidence.domains if key.endswith("." + d)), None)
-            if key.startswith(PREFIX) and domain and not (old is None or new is None):
-                stage = key.removeprefix(PREFIX).removesuffix("." + domain)
-                changed[arm].setdefault(stage, {})[domain] = (old, new)
+        for key, pair in evidence.declaration["arms"].get(arm, {}).items():
+            if at := place(key, pair, evidence.domains):
+                changed[arm].setdefault(at[0], {})[at[1]] = (pair[0], pair[1])
             else:
                 left_out[arm] = f"it differs in {key} too"
     return {arm: by_stage for arm, by_stage in changed.items() if arm not in left_out}, left_out
@@ -102,12 +99,11 @@ def _stage(name: str, changed: dict[str, dict]) -> str:
     return counts.most_common(1)[0][0]
 
 
-def _varied(evidence: Evidence, mixtures: dict[str, dict]) -> tuple[list[str], dict[str, float]]:
+def _varied(evidence: Evidence, base: dict[str, float]) -> tuple[list[str], dict[str, float]]:
     """Domains whose weight some arm changes, and the weights of the others: what the varied ones leave."""
-    varied = [d for d in evidence.domains if any(d in by_domain for by_domain in mixtures.values())]
+    varied = list(base)
     others = [d for d in evidence.domains if d not in varied]
-    first = {d: next(m[d][0] for m in mixtures.values() if d in m) for d in varied}
-    rest = 1 - math.fsum(first.values())
+    rest = 1 - math.fsum(base.values())
     if len(others) > 1 and rest > SAME:
         raise UserError(f"study {evidence.study.name}: the weights of {', '.join(others)} are the same in all arms")
     return varied, dict.fromkeys(others, max(0.0, rest) if others else 0.0)
@@ -140,7 +136,7 @@ def _losses(evidence: Evidence, arms: list[str]) -> tuple[np.ndarray, Noise | No
     seeds = sorted({seed for _, seed, _ in runs})
     values = np.array([[evidence.final(run, d) for d in evidence.domains] for _, _, run in runs])
     metric = np.array([evidence.final(run, evidence.metric.name) for _, _, run in runs])
-    importance = _importance(evidence, values, metric)
+    importance = importance_of(evidence, values, metric)
     design = np.zeros((len(runs), len(arms) + len(seeds)))
     for i, (row, seed, _) in enumerate(runs):
         design[i, row] = 1
@@ -152,7 +148,7 @@ def _losses(evidence: Evidence, arms: list[str]) -> tuple[np.ndarray, Noise | No
     return effects[: len(arms)] + effects[len(arms) :].mean(0), noise, importance
 
 
-def _importance(evidence: Evidence, values: np.ndarray, metric: np.ndarray) -> np.ndarray:
+def importance_of(evidence: Evidence, values: np.ndarray, metric: np.ndarray) -> np.ndarray:
     """Of each domain in the metric: equal for those that a mean is of, by bytes where their text is pooled."""
     if evidence.metric.groups is None:
         name = evidence.metric.name

@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import ndtr
 
 POWER = 0.5  # of the clock; 0 would be the logarithm, 1 the part of the run itself
 PASTS = (0.5, 0.8)  # the recent past begins at so much of what is done
@@ -34,6 +35,19 @@ def forecast(parts: Sequence[float], values: np.ndarray) -> tuple[np.ndarray, fl
     clock = done**POWER / POWER
     rate = max(_rate(centred[:, first:], clock[first:]) for first in (_first(done, past) for past in PASTS))
     return centred[:, -1], math.sqrt(rate * (1 / POWER - clock[-1]))
+
+
+def chance_below(parts: np.ndarray, whole: np.ndarray, curve: np.ndarray) -> float:
+    """Probability that a run ends below all whole ones, at least two, by its first evaluations.
+
+    The walk is as fast as the whole runs were from there on: what they still had to go through is known.
+    """
+    now = len(curve) - 1
+    middle = np.median(whole, axis=0)
+    clock = np.asarray(parts, float) ** POWER / POWER
+    rate = _rate((whole - middle)[:, now:], clock[now:])
+    behind = (curve[now] - middle[now]) - (whole[:, -1].min() - middle[-1])
+    return float(ndtr(-behind / max(math.sqrt(rate * (clock[-1] - clock[now])), 1e-300)))
 
 
 def _first(done: np.ndarray, past: float) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import stdtr
 
-from ablate.verdict.statistics.forecast import forecast
+from ablate.verdict.statistics.forecast import chance_below, forecast
 from ablate.verdict.statistics.looks import Design, Noise, best, chance_of_better, droppable, pool, pooled, spread
 
 LOOKS = (2, 3, 5, 8)
@@ -128,3 +128,19 @@ def test_forecasts_err_as_much_as_they_say():
 def test_a_forecast_needs_three_evaluations():
     assert math.isinf(forecast([0.1, 0.2], np.array([[1.0, 2.0], [1.5, 2.5]]))[1])
     assert forecast([0.1, 0.2, 1.0], np.array([[1.0, 2.0, 1.0], [1.5, 2.5, 3.0]]))[1] == 0  # the end is known
+
+
+def test_a_chance_to_end_below_the_others_is_what_happens():
+    """A walk on the forecast's clock, 8 whole runs and one done by a fifth: of chances p a share p comes true."""
+    rng, parts = np.random.default_rng(6), np.arange(1, 11) / 10
+    steps = np.sqrt(np.diff(2 * np.sqrt(parts), prepend=0.0))
+    chances, below = [], []
+    for _ in range(3000):
+        values = rng.uniform(0, 1.5, (9, 1)) + np.cumsum(rng.standard_normal((9, 10)) * steps, axis=1) + 3 / parts
+        chances.append(chance_below(parts, values[:8], values[8, :2]))
+        below.append(values[8, -1] < values[:8, -1].min())
+    stated, true = np.array(chances), np.array(below)
+    for low, high in ((0.0, 0.05), (0.05, 0.2), (0.2, 0.5)):
+        within = (stated >= low) & (stated < high)
+        assert within.sum() > 100
+        assert true[within].mean() == pytest.approx(stated[within].mean(), abs=0.05)
