@@ -102,7 +102,7 @@ OUTSIDE = {
     "rich": ["page", "sweep", *COMMANDS, "run.progress"],  # the last is the one bar of a run and of its text
     "jinja2": ["page.page", "page.corpus", "corpus.chat"],
     "markupsafe": ["page"],
-    "sklearn": ["laws.surrogate", "verdict.router"],  # its import takes a second
+    "sklearn": ["laws.search", "laws.surrogate", "verdict.router"],  # its import takes a second
     "tokenizers": ["data"],
     "tiktoken": ["data.fast"],
     "datatrove": ["corpus.trove"],
