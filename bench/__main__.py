@@ -33,6 +33,7 @@ from bench.decode import decode
 from bench.extrapolation import extrapolation
 from bench.filters import filters
 from bench.flips import flips
+from bench.gate import gate
 from bench.gpu import gpu
 from bench.mixers import mixers
 from bench.mixtures import mixtures
@@ -88,6 +89,7 @@ BENCHES: dict[str, Bench] = {
     "mutants": mutants,
     "filters": filters,
     "flips": flips,
+    "gate": gate,
     "tokens": tokens,
     "whole": whole,
     "gpu": gpu,

@@ -48,6 +48,13 @@ VERDICTS: list[Listed] = [
         ),
     ),
     *of(
+        "ablate/verdict/statistics/stream.py",
+        "tests/verdict/statistics/test_stream.py",
+        ("a gate that bets for what it has seen", "1 - np.tanh(effect * size)", "1 + np.tanh(effect * abs(size))"),
+        ("a stake that is given back whole", "stake * np.minimum(1.0, wealth)", "stake * np.maximum(1.0, wealth)"),
+        ("a stake that is lost too late", "wealth <= rule.hopeless", "wealth <= 0"),
+    ),
+    *of(
         "ablate/verdict/statistics/moderated.py",
         "tests/verdict/statistics/test_moderated.py",
         ("m30: no caution in the moderated t", "CAUTION = 0.5", "CAUTION = 0.0"),
