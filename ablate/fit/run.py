@@ -90,7 +90,7 @@ def _set_up(where: Where) -> None:
     torch.set_float32_matmul_precision("high" if where.tf32 else "highest")  # high: TF32, on GPUs alone
     if strategy.accelerator(where) == "cuda":
         sdpa.choose(torch.cuda.get_device_capability()[0], where.deterministic)
-    torch.set_num_threads(where.threads or os.cpu_count() or 1)
+    torch.set_num_threads(strategy.threads(where))
     _keep_memory()
     # Part of deterministic mode: fills every fresh tensor with NaN. Nothing here reads one that was
     # not written, and it costs 2-5 % of a step.

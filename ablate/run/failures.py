@@ -39,6 +39,10 @@ NO_MEMORY = (
 )
 
 
+# gloo and NCCL's watchdog, of a process that waited for where.wait_minutes
+WAITED = ("Timed out waiting", "Watchdog caught collective operation timeout")
+
+
 class Failure(NamedTuple):
     """Why a run is not done, as its record says it."""
 
@@ -84,6 +88,8 @@ def of(error: BaseException) -> Failure:
             "out of memory",
             f"a lower where.micro_tokens needs less: {first_line(error) if str(error) else 'none was left'}",
         )
+    if any(text in str(error) for text in WAITED):
+        return Failure("hung", f"waited where.wait_minutes for another process: {first_line(error)}")
     if isinstance(error, UserError):
         return Failure("refused", first_line(error))
     return Failure("crashed", f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__)

@@ -70,6 +70,7 @@ NEEDS: dict[str, tuple[str, Acts]] = {
     "study.judge": ("study.phases", lambda s: bool(s.study.phases)),
     **dict.fromkeys(OF_MIRROR, ("where.wandb=online or offline", lambda s: s.where.wandb != "off")),
     "where.command": ("where.executor=command", lambda s: s.where.executor == "command"),
+    "where.wait_minutes": ("where.strategy of several processes", lambda s: s.where.strategy != "single"),
     "where.slurm": ("where.executor=slurm", _on_slurm),
 }
 # Likewise of a run that no study asks for

@@ -14,6 +14,7 @@ from ablate.run.fields import (
     NonNegative,
     NotNegative,
     Option,
+    Positive,
     Project,
     Variable,
     strict,
@@ -63,7 +64,7 @@ class Where:
     # Minutes without a step, after which a run is hung (the first may take thrice that); 0: never
     stall_minutes: NonNegative = 0.0
     trunks: bool = True  # equal beginnings of runs are trained once
-    threads: Annotated[int, Field(ge=0, le=1024), Moves("numerics")] = 1  # threads of a process; 0: all cores
+    threads: Annotated[int, Field(ge=0, le=1024), Moves("numerics")] = 1  # of a process; 0: its part of the cores
     tf32: Annotated[bool, Moves("numerics")] = False  # a GPU rounds what float32 products take in to TF32
     compile: Annotated[bool, Moves("kernels")] = False  # compile blocks and loss with torch.compile
     # Of compiled blocks a GPU is given CUDA graphs, not kernel after kernel: for models below 30 M parameters
@@ -77,7 +78,10 @@ class Where:
     keep: NotNegative | list[Moment] = 0
     # Leave the state after the last step as a trunk, so that a longer run goes on from it (`ablate runs extend`)
     keep_last: bool = False
-    retries: Annotated[int, Field(ge=0, le=1000)] = 1  # further tries of a run that was killed, hung or out of memory
+    # Further tries of a run that was killed, hung or out of memory, since it last saved further steps
+    retries: Annotated[int, Field(ge=0, le=1000)] = 1
+    # Minutes that one process of a run waits for the others before it gives up
+    wait_minutes: Positive = 30.0
     wandb: Literal["online", "offline", "off"] = "offline"  # mirror of the records at Weights & Biases
     wandb_project: Project = "ablate"  # the project of that mirror
     wandb_entity: Line = ""  # whose project: a user or a team; empty: yours

@@ -35,6 +35,13 @@ EXCEPTIONS = {
         "a lower where.micro_tokens needs less: CUDA error: out of memory",
         True,
     ),
+    "another process": (
+        RuntimeError("[unbound_buffer.cc:84] Timed out waiting 1000ms for recv operation to complete"),
+        "hung",
+        "waited where.wait_minutes for another process: "
+        "[unbound_buffer.cc:84] Timed out waiting 1000ms for recv operation to complete",
+        True,
+    ),
     "fork": (
         OSError(errno.ENOMEM, "no"),
         "out of memory",

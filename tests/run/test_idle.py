@@ -38,6 +38,7 @@ ACTS = {
     "study.judge=x": {"study": {"phases": {"x": []}}},
     "where.command=x": {"where": {"executor": "command", "command": "{run}"}},
     "where.slurm.minutes=5": {"where": {"executor": "slurm"}},
+    "where.wait_minutes=5": {"where": {"strategy": "ddp"}},
     "where.wandb_alerts=true": {"where": {"wandb": "offline"}},
     "where.wandb_entity=x": {"where": {"wandb": "offline"}},
     "where.wandb_notes=x": {"where": {"wandb": "offline"}},

@@ -14,12 +14,14 @@ not depend on the strategy: 4 bytes a parameter and process, which is fine up to
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from torch import Tensor
+from torch.distributed.distributed_c10d import _set_pg_timeout as set_patience
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
@@ -28,9 +30,16 @@ from torch.optim import Optimizer
 class FSDP(ModelParallelStrategy):
     """Checkpoints are whole: gathered when saved, cut when loaded, so that any strategy reads those of any other."""
 
-    def __init__(self, processes: int, backend: str) -> None:
-        super().__init__(data_parallel_size=processes, tensor_parallel_size=1, process_group_backend=backend)
+    def __init__(self, processes: int, backend: str, patience: timedelta) -> None:
+        super().__init__(
+            data_parallel_size=processes, tensor_parallel_size=1, process_group_backend=backend, timeout=patience
+        )
         self.cluster_environment = LightningEnvironment()
+
+    def setup_environment(self) -> None:
+        super().setup_environment()
+        for group in self.device_mesh.get_all_groups():  # torch makes them with a patience of its own
+            set_patience(self._timeout, group)
 
     def shard(self, module: Any) -> None:
         """Cut the parameters of each block, then all others together."""

@@ -29,13 +29,14 @@ def together(target: Callable[..., None], count: int, *arguments: Any) -> None:
             while (alive := [p for p in ranks if p.exitcode is None]) and not _failed(ranks):
                 multiprocessing.connection.wait([p.sentinel for p in alive])
         finally:
+            codes = [process.exitcode for process in ranks]  # before any of them is killed for the sake of the others
             if not signals:  # a second one would cut short what they save
                 _terminate(ranks)
             _join(ranks)
     if signals and any(process.exitcode for process in ranks):
         raise SystemExit(128 + signals[0])
     if _failed(ranks):
-        raise RanksFailed([process.exitcode for process in ranks])
+        raise RanksFailed(codes)
     if any(process.exitcode for process in ranks):
         raise SystemExit(PAUSED)
 

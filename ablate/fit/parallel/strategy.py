@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,20 @@ def ddp(settings: Settings) -> Strategy:
         process_group_backend=backend(settings.where),
         cluster_environment=LightningEnvironment(),
         broadcast_buffers=False,
+        timeout=patience(settings.where),
     )
 
 
 def fsdp(settings: Settings) -> Strategy:
     """Parameters, gradients and optimizer in parts, gathered block by block."""
-    return FSDP(processes(settings.where), backend(settings.where))
+    where = settings.where
+    return FSDP(processes(where), backend(where), patience(where))
 
 
 def deepspeed(settings: Settings) -> Strategy:
     """Optimizer (zero1), gradients (zero2) and parameters (zero3) in parts."""
-    return zero.Zero(ZERO[settings.where.strategy], settings, accelerator(settings.where), backend(settings.where))
+    where = settings.where
+    return zero.Zero(ZERO[where.strategy], settings, accelerator(where), backend(where), patience(where))
 
 
 ZERO = {"zero1": 1, "zero2": 2, "zero3": 3}
@@ -99,6 +103,17 @@ def cut(where: Where) -> dict[str, Any]:
 
 def backend(where: Where) -> str:
     return "nccl" if accelerator(where) == "cuda" else "gloo"
+
+
+def patience(where: Where) -> timedelta:
+    """How long a process waits for the others."""
+    return timedelta(minutes=where.wait_minutes)
+
+
+def threads(where: Where) -> int:
+    """Threads of one process: with where.threads=0 its part of the cores that the run has on this machine."""
+    own = where.slurm.cpus if where.executor == "slurm" else 0  # Slurm gives each process cores of its own
+    return where.threads or own or max(1, len(os.sched_getaffinity(0)) // where.devices)
 
 
 def processes(where: Where) -> int:

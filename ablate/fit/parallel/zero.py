@@ -22,6 +22,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -70,13 +71,14 @@ class Untouched(DeepSpeedPrecision):
 class Zero(DeepSpeedStrategy):
     """One of the three stages."""
 
-    def __init__(self, stage: int, settings: Settings, device: str, backend: str) -> None:
+    def __init__(self, stage: int, settings: Settings, device: str, backend: str, patience: timedelta) -> None:
         os.environ["DS_ACCELERATOR"] = device
         super().__init__(
             config=configuration(stage, settings),
             cluster_environment=LightningEnvironment(),
             precision_plugin=Untouched(),
             process_group_backend=backend,
+            timeout=patience,
             logging_level=logging.ERROR,
         )
 

@@ -25,8 +25,15 @@ class Outcome:
     until: int | None = None  # steps after which it pauses
     state: str = "waiting"
     tries: int = 0
+    saved: int = 0  # steps that were saved when a try last failed
+    useful: int = 0  # tries before the last one that saved further steps: they count no more
     failures: list[str] = field(default_factory=list)  # why each try ended that failed
     waits_for: str = ""  # what keeps it from starting, if anybody says
+
+    @property
+    def in_vain(self) -> int:
+        """Tries since a run last came further, the one that did among them."""
+        return self.tries - self.useful
 
     @property
     def reason(self) -> str:
@@ -63,6 +70,13 @@ class Executor(ABC):
         run = outcome.run
         settings = dataclasses.replace(run.settings, where=dataclasses.replace(run.settings.where, progress=True))
         return Task(settings, run.corpus.folder, self.record(outcome), self.ways.get(run.id, []), outcome.until)
+
+    def goes_on(self, outcome: Outcome) -> bool:
+        """Whether a run that failed is tried again: `where.retries` times since a try last saved further steps."""
+        saved = self.record(outcome).saved_step
+        if saved > outcome.saved:
+            outcome.saved, outcome.useful = saved, max(0, outcome.tries - 1)
+        return outcome.in_vain <= self.where.retries
 
     @abstractmethod
     def num_held(self) -> int:

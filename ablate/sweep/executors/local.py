@@ -161,7 +161,7 @@ class Local(Executor):
             with contextlib.suppress(UserError):  # the disk may be full, which is no reason to stop the others
                 record.fail(*failure)
             outcome.failures.append(f"{failure.outcome}: {failure.reason}")
-            outcome.state = "waiting" if failure.retry and outcome.tries <= self.where.retries else "failed"
+            outcome.state = "waiting" if failure.retry and self.goes_on(outcome) else "failed"
 
 
 class Slots:

@@ -120,7 +120,7 @@ class Slurm(Executor):
         """A job whose node went down as it began is held by Slurm until somebody asks for it: a try that failed."""
         outcome.state, outcome.waits_for = "waiting", ""
         outcome.failures.append(f"not launched: job {job}: Slurm could not start it on its node, and holds it")
-        if outcome.tries > self.where.retries or not queue.release(job):
+        if not self.goes_on(outcome) or not queue.release(job):
             outcome.state = "failed"
             outcome.failures[-1] += f"; `scontrol release {job}` lets it go"
         outcome.tries += 1
@@ -136,7 +136,7 @@ class Slurm(Executor):
         record.fail(*failure)
         outcome.state, outcome.waits_for = "failed", ""
         outcome.failures.append(f"{failure.outcome}: {failure.reason}")
-        return failure.retry and outcome.tries <= self.where.retries
+        return failure.retry and self.goes_on(outcome)
 
     def _submit(self, outcomes: list[Outcome], folder: Path) -> None:
         """One array a generation; each waits for the jobs of others that leave its trunks."""

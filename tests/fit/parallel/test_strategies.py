@@ -20,12 +20,14 @@ from tiny import TINY, merged
 from ablate.data.batches import Batch
 from ablate.data.windows import IGNORED, Windows
 from ablate.fit import checkpoint
-from ablate.fit.module import share
+from ablate.fit.module import Pretraining, share
 from ablate.fit.parallel import processes, strategy, zero
-from ablate.run import checkpoints
+from ablate.run import checkpoints, failures
+from ablate.run.failures import RanksFailed
 from ablate.run.parse import from_config
 from ablate.run.record import Record
 from ablate.run.settings import Settings, SettingsError
+from ablate.run.where import Slurm, Where
 
 pytestmark = pytest.mark.slow
 
@@ -276,6 +278,45 @@ def test_what_cannot_work_is_refused_in_a_line(tiny, changes, message):
     with pytest.raises(SettingsError, match=message) as refused:
         strategy.check(tiny(**changes))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (Where(threads=3), 3),
+        (Where(threads=0), 8),
+        (Where(threads=0, strategy="ddp", devices=4), 2),
+        (Where(threads=0, strategy="ddp", devices=64), 1),
+        (Where(threads=0, strategy="ddp", devices=4, executor="slurm", slurm=Slurm(cpus=6)), 6),
+    ],
+)
+def test_processes_of_one_machine_share_its_cores(where, expected, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
+    assert strategy.threads(where) == expected
+
+
+def test_a_process_does_not_wait_for_ever(spread, monkeypatch):
+    monkeypatch.setattr(processes, "GRACE", 0.5)
+    settings = spread("fsdp", where={"wait_minutes": 0.1})
+    with pytest.raises(RanksFailed) as raised:
+        processes.together(train_alone, 2, settings)
+    assert raised.value.codes == [1, None]
+    assert (record_of(settings).failure() or {})["outcome"] == "hung"
+
+
+def train_alone(settings: Settings, rank: int, port: int) -> None:
+    """One process of a run whose second stands still, and keeps its connections, after the first step."""
+    os.environ.update(strategy.rank_environment(rank, settings.where, port))
+    take_step = Pretraining.take_step
+
+    def stands_still(module: Pretraining, *arguments: Any) -> None:
+        if rank == 1 and module.trainer.global_step == 1:
+            time.sleep(600)
+        take_step(module, *arguments)
+
+    Pretraining.take_step = stands_still
+    with failures.noting(record_of(settings)):
+        train_run(settings)
 
 
 def test_a_strategy_without_its_package_is_refused(tiny, monkeypatch):
