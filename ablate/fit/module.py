@@ -252,6 +252,8 @@ class Pretraining(L.LightningModule):
                 found.append(self.losses(micro, sums_D3).rows_B3)
                 beat()
         self.model.train()
+        if isinstance(self.trainer.strategy, FSDP):
+            self.trainer.strategy.let_go()
         whole = torch.cat(found)
         of_rows = self.of_all(whole.view(len(mine.domain_B), -1))[: len(rows.domain_B)]
         return self.trainer.strategy.reduce(sums_D3, reduce_op="sum"), of_rows.reshape(-1, whole.shape[1])

@@ -11,7 +11,7 @@ Memory is what one device holds at the peak of a training step. Activations are 
 guessed: the forward pass runs on fake tensors, which have shapes but no bytes, and whatever autograd
 keeps is added up. It is the CPU's way of computing; a GPU keeps less (attention). Blocks that are
 recomputed keep their inputs, and one of them at a time all the rest. What a strategy divides among all
-devices (PARTS) counts as one part of several, and beside it what is whole for the moment.
+devices (PIECES) counts as one part of several, and beside it what is whole for the moment.
 """
 
 import functools
@@ -26,15 +26,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ablate.model import match
 from ablate.model.language import LanguageModel, matrices
 from ablate.model.linear import product
-from ablate.run.settings import Model, Settings, Size
+from ablate.run.settings import Model, Settings, Size, Where
 
+BF16 = 2  # bytes; matrices that FSDP has gathered, where products are of bfloat16
 FP32 = 4  # bytes; parameters, gradients and moments that are not quantised, in either precision
 # Of bitsandbytes: values in its table of 8 bits and in a block of one scale, and values below which a
 # parameter's moments stay in 32 bits
 TABLE, LEAST_VALUES = 256, 4096
 FP64 = 8  # bytes; the average of the weights
 # What a strategy holds in parts, one on each device
-PARTS = {
+PIECES = {
     "zero1": ("optimizer", "master"),
     "zero2": ("optimizer", "master", "gradients"),
     "zero3": ("optimizer", "gradients", "weights", "average"),
@@ -82,9 +83,19 @@ class Budget:
     def memory(self) -> Memory:
         """Of one device; traced when asked for, which takes a hundred times as long as all else here."""
         settings, length = self.settings, max(self.forward_flops)
-        tokens = min(settings.where.micro_tokens or MICRO_TOKENS, settings.step_tokens // _devices(settings))
         average = settings.averaging.kind != "none"
-        return memory_of(settings, self.size, max(1, tokens // length), length, average)
+        return memory_of(settings, self.size, max(1, self._tokens // length), length, average, self.in_parts)
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether a device works its rows of a step off in several parts."""
+        return self._tokens * _devices(self.settings) < self.settings.step_tokens * max(self.settings.ramp.multiples)
+
+    @property
+    def _tokens(self) -> int:
+        """That a device works off at a time."""
+        settings = self.settings
+        return min(settings.where.micro_tokens or MICRO_TOKENS, settings.step_tokens // _devices(settings))
 
 
 def of(settings: Settings, vocabulary: int | None = None) -> Budget:
@@ -115,8 +126,8 @@ def count(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def memory_of(settings: Settings, size: Size, rows: int, length: int, average: bool) -> Memory:
-    """What one device holds with `rows` rows of `length` tokens at a time."""
+def memory_of(settings: Settings, size: Size, rows: int, length: int, average: bool, in_parts: bool = False) -> Memory:
+    """What one device holds with `rows` rows of `length` tokens at a time; `in_parts`: a step has more of them."""
     vocabulary = settings.data.vocabulary
     with torch.device("meta"):
         model = LanguageModel(settings.model, size, vocabulary)
@@ -129,12 +140,13 @@ def memory_of(settings: Settings, size: Size, rows: int, length: int, average: b
         "master": weights if strategy in ("zero1", "zero2") else 0,
         "teacher": FP32 * settings.distill.parameters,
     }
-    parts = PARTS.get(strategy, ())
-    for name in parts:
-        state[name] = -(-state[name] // _devices(settings))
+    held = in_pieces(strategy, in_parts)
+    for name in held:
+        state[name] = -(-state[name] // pieces(settings.where))
+    narrow = strategy == "fsdp" and settings.precision != "fp32" and settings.model.linear == "dense"
     return Memory(
         **state,
-        gathered=_gathered(model) if "weights" in parts else 0,
+        gathered=_gathered(model, BF16 if narrow else FP32) if "weights" in held else 0,
         activations=activation_bytes(settings, vocabulary, rows, length),
         loss=FP32 * size.width * (rows * length + vocabulary),
     )
@@ -149,7 +161,7 @@ def micro_tokens(settings: Settings, device_bytes: int) -> int:
     """
     size, length = match.sized(settings), settings.data.span
     usable = USABLE * device_bytes / settings.where.runs_per_device
-    one, two = (memory_of(settings, size, rows, length, average=True).total for rows in (1, 2))
+    one, two = (memory_of(settings, size, rows, length, average=True, in_parts=True).total for rows in (1, 2))
     return length * max(1, int((usable - one) / (two - one)) + 1)
 
 
@@ -157,10 +169,23 @@ def _devices(settings: Settings) -> int:
     return settings.where.devices * settings.where.nodes
 
 
-def _gathered(model: LanguageModel) -> int:
-    """Bytes of what belongs to no block, of the largest block, of its gradient, and of the block fetched next."""
+def in_pieces(strategy: str, in_parts: bool) -> list[str]:
+    """What is cut; `in_parts`: the rows of a step too. FSDP has whole gradients then, until the last rows."""
+    whole = ["gradients"] if strategy == "fsdp" and in_parts else []
+    return [name for name in PIECES.get(strategy, ()) if name not in whole]
+
+
+def pieces(where: Where) -> int:
+    """Devices that hold one copy of what a strategy cuts: all, or under FSDP those of a node, if it has several."""
+    hybrid = where.strategy == "fsdp" and where.devices > 1
+    return where.devices if hybrid else where.devices * where.nodes
+
+
+def _gathered(model: LanguageModel, of_block: int) -> int:
+    """Bytes of what belongs to no block, of the largest block, of its gradient, and of the block fetched next;
+    `of_block`: of a number in a block."""
     blocks = [count(block) for block in model.blocks]
-    return FP32 * (count(model) - sum(blocks) + 3 * max(blocks))
+    return FP32 * (count(model) - sum(blocks)) + 3 * of_block * max(blocks)
 
 
 def optimizer_bytes(model: LanguageModel, name: str) -> int:

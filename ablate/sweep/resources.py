@@ -12,10 +12,11 @@ STRATEGIES = ("ddp", "zero1", "zero2", "zero3", "fsdp")
 
 
 def memory_text(settings: Settings) -> str:
-    memory, where = budget.of(settings).memory, settings.where
-    in_parts = ", ".join(name for name in budget.PARTS.get(where.strategy, ()) if getattr(memory, name))
-    parts = f" ({in_parts} in {where.devices * where.nodes} parts: {where.strategy})" if in_parts else ""
-    return f"{memory.total / 2**30:.3g} GiB a device{parts}"
+    found, where = budget.of(settings), settings.where
+    cut = budget.in_pieces(where.strategy, found.in_parts)
+    named = ", ".join(name for name in cut if getattr(found.memory, name))
+    parts = f" ({named} in {budget.pieces(where)} parts: {where.strategy})" if named else ""
+    return f"{found.memory.total / 2**30:.3g} GiB a device{parts}"
 
 
 def by_strategy(settings: Settings) -> list[str]:

@@ -95,7 +95,7 @@ def test_a_large_model_is_counted_without_being_built():
         ("zero1", (1, 1, 4)),
         ("zero2", (1, 4, 4)),
         ("zero3", (4, 4, 4)),
-        ("fsdp", (4, 4, 4)),
+        ("fsdp", (2, 2, 2)),  # inside a node; nodes hold copies
     ],
 )
 def test_what_is_held_in_parts_is_divided_by_the_devices(strategy, parts):
@@ -115,6 +115,15 @@ def test_weights_in_parts_are_whole_for_the_moment():
     assert budget.of(Settings(size=size, where=where)).memory.gathered == 4 * (3 * block + 2048 * 256 + 256)
 
 
+def test_fsdp_gathers_16_bits_and_keeps_whole_gradients_while_it_accumulates():
+    where = Where(strategy="fsdp", devices=4)
+    one, several = (Settings(size=SIZES[0], where=where, step_tokens=tokens) for tokens in (65_536, 131_072))
+    wide, narrow = budget.of(one).memory, budget.of(dataclasses.replace(one, precision="bf16-mixed")).memory
+    others = 4 * budget.of(one).embedding  # float32 in both, beside a norm
+    assert (wide.gathered - others) == pytest.approx(2 * (narrow.gathered - others), rel=1e-3)
+    assert budget.of(several).memory.gradients == 4 * wide.gradients
+
+
 MB, GB = 10**6, 10**9
 
 
@@ -125,8 +134,9 @@ MB, GB = 10**6, 10**9
 def test_micro_tokens_are_the_rows_that_fit(monkeypatch, memory_gb, runs_per_device, rows):
     """A device that holds 1.6 GB beside the rows and 1.6 GB a row, of which 80 % may be used."""
 
-    def memory_of(settings, size, rows, length, average):
+    def memory_of(settings, size, rows, length, average, in_parts):
         assert average, "arms with and without an average share trunks"
+        assert in_parts, "so do those of other batches"
         return budget.Memory(
             weights=GB, gradients=0, optimizer=0, average=0, activations=rows * 16 * GB // 10, loss=6 * GB // 10
         )

@@ -1,39 +1,54 @@
 """Fully sharded data parallelism (Zhao et al. 2023, arXiv:2304.11277), torch's second form of it: `fully_shard`.
 
 Every parameter lies in equal parts on the processes, and with it its gradient and what the optimizer
-keeps. A block's parameters are whole only while it is at work:
+keeps. A block's matrices are whole only while it is at work:
 
-    forward     gather block 0 - compute - let go - gather block 1 - ...
+    forward     gather block 0 - compute - let go - gather block 1 - ... - the last block stays
     backward    gather - compute - add up gradients, each process its part - let go
 
-What belongs to no block (embedding, last norm, head) is gathered for the whole forward pass, the loss
-included: `Pretraining.forward` is the outermost module.
+All else (embedding, vectors, head) is gathered in float32 for the whole pass, the loss included:
+`Pretraining.forward` is the outermost module. Where products are of bfloat16, matrices are gathered as such; their
+gradients are added up in float32. Several nodes of several devices hold a copy each, in parts inside the node, and
+only gradients go from node to node. While a step's rows are worked off in parts, gradients stay where they are,
+whole, until those of the last part are there.
 
 Each process first draws the whole model on its CPU, by parameter name as ever, so that the numbers do
 not depend on the strategy: 4 bytes a parameter and process, which is fine up to some billions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from lightning.pytorch import LightningModule
+import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.distributed_c10d import _set_pg_timeout as set_patience
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
+
+from ablate.model import budget
+from ablate.model.linear import Dense
+from ablate.run.settings import Settings
+
+WIDE = MixedPrecisionPolicy()  # as parameters are
 
 
 class FSDP(ModelParallelStrategy):
     """Checkpoints are whole: gathered when saved, cut when loaded, so that any strategy reads those of any other."""
 
-    def __init__(self, processes: int, backend: str, patience: timedelta) -> None:
-        super().__init__(
-            data_parallel_size=processes, tensor_parallel_size=1, process_group_backend=backend, timeout=patience
-        )
+    def __init__(self, settings: Settings, backend: str, patience: timedelta) -> None:
+        where = settings.where
+        self.parts = budget.pieces(where)
+        self.copies = where.devices * where.nodes // self.parts
+        self.narrow = settings.precision != "fp32"
+        # Lightning's words for a mesh of so many copies, each in so many parts
+        sizes = {"data_parallel_size": self.copies, "tensor_parallel_size": self.parts}
+        super().__init__(process_group_backend=backend, timeout=patience, **sizes)
         self.cluster_environment = LightningEnvironment()
 
     def setup_environment(self) -> None:
@@ -42,14 +57,44 @@ class FSDP(ModelParallelStrategy):
             set_patience(self._timeout, group)
 
     def shard(self, module: Any) -> None:
-        """Cut the parameters of each block, then all others together."""
-        # The outermost module lets go after its forward pass too: after one without a backward pass
-        # (evaluation) its parameters would stay whole
-        for part in [*module.model.blocks, module]:
-            fully_shard(part, mesh=self.device_mesh["data_parallel"], reshard_after_forward=True)
+        """Cut the matrices of each block, then all else together."""
+        mesh = self.device_mesh if self.copies > 1 else self.device_mesh["tensor_parallel"]
+        blocks = module.model.blocks
+        for number, block in enumerate(blocks, start=1):
+            # The backward pass begins with the last block, and with what belongs to none
+            self._shard_block(block, mesh, let_go=number < len(blocks))
+        fully_shard(module, mesh=mesh, reshard_after_forward=False)
+
+    def _shard_block(self, block: nn.Module, mesh: DeviceMesh, let_go: bool) -> None:
+        matrices = [part for part in block.modules() if any(own.ndim == 2 for own in part.parameters(recurse=False))]
+        if not matrices:
+            return
+        # Weights that are rounded further on need all their digits
+        narrow = self.narrow and all(type(part) is Dense for part in matrices)
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+        fully_shard(matrices, mesh=mesh, reshard_after_forward=let_go, mp_policy=policy if narrow else WIDE)
+        # From the block, not from inside: `Block.work` may be compiled, and what is recomputed may end midway
+        state: Any = fully_shard.state(matrices[0])  # pyrefly: ignore
+        state._pre_forward_hook_handle.remove()
+        state._post_forward_hook_handle.remove()
+        block.register_forward_pre_hook(state._pre_forward, prepend=True, with_kwargs=True)
+        block.register_forward_hook(state._post_forward)
+
+    def let_go(self) -> None:
+        """Of what a forward pass has gathered, when no backward pass follows that would."""
+        for part in self._module.modules():
+            if isinstance(part, FSDPModule):
+                part.reshard()
+
+    @contextmanager
+    def block_backward_sync(self) -> Iterator[None]:
+        """Gradients of a part of the step's rows: they are kept, and not yet final."""
+        self._module.set_requires_gradient_sync(False)
+        yield
+        self._module.set_requires_gradient_sync(True)
 
     @property
-    def _module(self) -> LightningModule:
+    def _module(self) -> Any:  # torch makes of its class one that is `FSDPModule` too
         assert self.lightning_module is not None
         return self.lightning_module
 

@@ -38,7 +38,7 @@ def ddp(settings: Settings) -> Strategy:
 def fsdp(settings: Settings) -> Strategy:
     """Parameters, gradients and optimizer in parts, gathered block by block."""
     where = settings.where
-    return FSDP(processes(where), backend(where), patience(where))
+    return FSDP(settings, backend(where), patience(where))
 
 
 def deepspeed(settings: Settings) -> Strategy:

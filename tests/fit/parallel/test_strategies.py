@@ -15,7 +15,6 @@ import pytest
 import torch
 from runs import asked_to_stop, losses, needs_deepspeed, record_of, train_run
 from safetensors.torch import load_file
-from tiny import TINY, merged
 
 from ablate.data.batches import Batch
 from ablate.data.windows import IGNORED, Windows
@@ -24,7 +23,6 @@ from ablate.fit.module import Pretraining, share
 from ablate.fit.parallel import processes, strategy, zero
 from ablate.run import checkpoints, failures
 from ablate.run.failures import RanksFailed
-from ablate.run.parse import from_config
 from ablate.run.record import Record
 from ablate.run.settings import Settings, SettingsError
 from ablate.run.where import Slurm, Where
@@ -33,29 +31,6 @@ pytestmark = pytest.mark.slow
 
 SPREAD = ["ddp", "fsdp", *(pytest.param(name, marks=needs_deepspeed) for name in strategy.ZERO)]
 STEPS, HALF, KEPT = 20, 10, 5
-# A layer of each kind, an odd vocabulary that does not divide by two processes, several passes a step
-MODEL = {"model": {"pattern": "AML"}, "size": {"depth": 3}, "data": {"vocabulary": 511}}
-
-
-@pytest.fixture(scope="session")
-def spread(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Callable[..., Settings]:
-    """spread("zero3"): settings of the run of all these tests, on two processes, in a folder of its own."""
-
-    def make(name: str, **changes: Any) -> Settings:
-        outputs = tmp_path_factory.mktemp(name)
-        (outputs / "data").symlink_to(shared_data)
-        where = {"device": "cpu", "strategy": name, "devices": 1 if name == "single" else 2, "outputs": str(outputs)}
-        base = merged(merged(TINY, MODEL), {"where": where | {"micro_tokens": 128, "saves": 2, "keep": [KEPT]}})
-        return from_config(merged(base, changes))
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def whole(spread: Callable[..., Settings]) -> Record:
-    """The run on one process, undisturbed."""
-    train_run(settings := spread("single"))
-    return record_of(settings)
 
 
 @pytest.fixture(scope="session")
