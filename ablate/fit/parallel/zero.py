@@ -36,7 +36,8 @@ from torch.optim import Optimizer
 from ablate.model.language import Block
 from ablate.run.settings import Settings
 
-BUCKET = 2**25  # parameters whose gradients are added up, or that are gathered, at a time
+# Parameters whose gradients are added up, or that are gathered, at a time: 134 MB, while the backward pass goes on
+BUCKET = 2**25
 WHOLE = 8  # times the width: smaller parameters (vectors, short convolutions) are not cut at stage 3
 
 
@@ -47,13 +48,21 @@ def installed() -> bool:
 def configuration(stage: int, settings: Settings) -> dict[str, Any]:
     """DeepSpeed's; the size of a batch in it serves its logs alone."""
     autocast, whole = settings.precision != "fp32", WHOLE * settings.size.width
-    sizes = dict.fromkeys(("reduce_bucket_size", "allgather_bucket_size", "stage3_prefetch_bucket_size"), BUCKET)
+    size = settings.size
+    block = 4 * size.width**2 + 3 * size.width * size.hidden  # about; at stage 3 blocks are gathered as one
+    sizes = dict.fromkeys(("reduce_bucket_size", "allgather_bucket_size"), BUCKET)
+    sizes |= {"stage3_prefetch_bucket_size": max(BUCKET, block)}
     return {
         "train_micro_batch_size_per_gpu": 1,
         "steps_per_print": None,
         "gradient_clipping": settings.optimizer.clip,
         "zero_allow_untested_optimizer": True,
-        "zero_optimization": {"stage": stage, "stage3_param_persistence_threshold": whole, **sizes},
+        "zero_optimization": {
+            "stage": stage,
+            "stage3_param_persistence_threshold": whole,
+            "overlap_comm": True,
+            **sizes,
+        },
         "torch_autocast": {"enabled": autocast, "dtype": "bfloat16", "lower_precision_safe_modules": []},
     }
 
