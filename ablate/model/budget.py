@@ -22,9 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ablate.model import match
-from ablate.model.language import LanguageModel, matrices
+from ablate.model.language import LanguageModel, costly, matrices
 from ablate.model.linear import product
 from ablate.run.settings import Model, Settings, Size, Where
 
@@ -207,7 +209,7 @@ def _in_8_bits(parameter: Tensor) -> bool:
 def activation_bytes(settings: Settings, vocabulary: int, rows: int, length: int) -> int:
     """Bytes that autograd keeps between the forward and the backward pass, parameters not counted.
 
-    With where.recompute that and what the backward pass brings back: all that the largest block keeps.
+    With where.recompute that and what the backward pass brings back: all else that the largest block keeps.
     """
     recompute = settings.where.recompute
     return _activations(settings.model, match.sized(settings), settings.precision, vocabulary, rows, length, recompute)
@@ -215,17 +217,36 @@ def activation_bytes(settings: Settings, vocabulary: int, rows: int, length: int
 
 @functools.cache
 def _activations(
-    model: Model, size: Size, precision: str, vocabulary: int, rows: int, length: int, recompute: bool
+    model: Model, size: Size, precision: str, vocabulary: int, rows: int, length: int, recompute: bool | str
 ) -> int:
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32")
     with FakeTensorMode(), autocast:
         language = LanguageModel(model, size, vocabulary)
         language.recompute, language.narrow = recompute, precision == "bf16"
-        kept = kept_bytes(language, torch.zeros(rows, length, dtype=torch.long))
+        tokens_BL = torch.zeros(rows, length, dtype=torch.long)
+        with _Costly() as costly_ones:
+            kept = kept_bytes(language, tokens_BL)
         if not recompute:
             return kept
         x_BLD = torch.zeros(rows, length, size.width, dtype=torch.bfloat16 if language.narrow else torch.float32)
-        return kept + max(kept_bytes(block, x_BLD) for block in language.blocks)
+        anew = max(kept_bytes(block, x_BLD) for block in language.blocks)
+        if recompute != "selective":
+            return kept + anew
+        return kept + costly_ones.bytes + anew - costly_ones.bytes // len(language.blocks)
+
+
+class _Costly(TorchDispatchMode):
+    """Adds up the bytes that `recompute=selective` keeps, of blocks that are run inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func in costly():
+            self.bytes += sum(one.untyped_storage().nbytes() for one in tree_leaves(out) if isinstance(one, Tensor))
+        return out
 
 
 def kept_bytes(model: torch.nn.Module, inputs: Tensor) -> int:

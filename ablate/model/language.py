@@ -22,14 +22,16 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch._ops import OpOverload
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from ablate.model.cache import Cache, Reading, State, mixed
-from ablate.model.linear import LINEARS, Dense, Quantised, rounded_once
+from ablate.model.linear import HAS_ONEDNN, LINEARS, Dense, Quantised, rounded_once
 from ablate.model.mixers import mixer
 from ablate.model.parts import FEEDS, RMSNorm
 from ablate.run.settings import Model, Size
@@ -92,7 +94,7 @@ class LanguageModel(nn.Module):
         # What a response is worth, of its last hidden state; of the objective reward
         self.value = nn.Linear(size.width, 1, bias=False) if valued else None
         self.model, self.size = model, size
-        self.recompute = False
+        self.recompute: bool | str = False  # where.recompute
         self.narrow = False  # of precision=bf16: what blocks hand on is bfloat16, as are their products under autocast
 
     @property
@@ -113,7 +115,7 @@ class LanguageModel(nn.Module):
             return self._cached(tokens_BL, cache, new_B)
         x_BLD = self._embedded(tokens_BL)
         for block in self.blocks:
-            x_BLD = _recomputed(block, x_BLD) if self.recompute else block(x_BLD)
+            x_BLD = _recomputed(block, x_BLD, self.recompute) if self.recompute else block(x_BLD)
         return self.norm(x_BLD)
 
     def compile_blocks(self, **options: Any) -> None:
@@ -156,8 +158,19 @@ class LanguageModel(nn.Module):
         return sum(block.state_bytes(length) for block in self._stack)
 
 
-def _recomputed(block: nn.Module, x_BLD: Tensor) -> Tensor:
-    return cast(Tensor, checkpoint(block, x_BLD, use_reentrant=False, preserve_rng_state=False))
+def _recomputed(block: nn.Module, x_BLD: Tensor, how: bool | str) -> Tensor:
+    contexts = {"context_fn": partial(create_selective_checkpoint_contexts, costly())} if how == "selective" else {}
+    return cast(Tensor, checkpoint(block, x_BLD, use_reentrant=False, preserve_rng_state=False, **contexts))
+
+
+@cache
+def costly() -> list[OpOverload]:
+    """What `recompute=selective` keeps: what takes most of the time, and little memory."""
+    aten = torch.ops.aten
+    products = [aten.mm.default, aten.addmm.default]
+    onednn = [torch.ops.mkldnn._linear_pointwise.default] if HAS_ONEDNN else []
+    names = ("flash_attention", "efficient_attention", "cudnn_attention", "flash_attention_for_cpu")
+    return products + onednn + [getattr(aten, f"_scaled_dot_product_{name}").default for name in names]
 
 
 def letters(pattern: str, depth: int) -> str:

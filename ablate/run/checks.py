@@ -227,6 +227,9 @@ def _check_devices(s: Settings) -> None:
     _require(alone, "where.devices", where.devices, "1 with where.strategy=single; where.strategy=ddp takes several")
     allowed = "false with where.compile=false: graphs are of compiled blocks"
     _require(where.compile or not where.graphs, "where.graphs", where.graphs, allowed)
+    seen = not where.compile or where.recompute != "selective"
+    allowed = "true or false with where.compile=true: what is inside a compiled block is not seen"
+    _require(seen, "where.recompute", where.recompute, allowed)
     whole = s.averaging.kind == "none" or where.strategy not in ("fsdp", "zero3")
     allowed = f"none with where.strategy={where.strategy}, where no process has all weights; zero2 has them"
     _require(whole, "averaging.kind", s.averaging.kind, allowed)

@@ -69,8 +69,9 @@ class Where:
     compile: Annotated[bool, Moves("kernels")] = False  # compile blocks and loss with torch.compile
     # Of compiled blocks a GPU is given CUDA graphs, not kernel after kernel: for models below 30 M parameters
     graphs: Annotated[bool, Moves("kernels")] = False
-    # Gradient checkpointing: blocks are computed anew in the backward pass, to the same bits
-    recompute: Annotated[bool, Moves("split")] = False
+    # Gradient checkpointing: blocks are computed anew in the backward pass, to the same bits. selective: all but their
+    # products with weights and fused attention, which are kept
+    recompute: Annotated[bool | Literal["selective"], Moves("split")] = False
     deterministic: Annotated[bool, Moves("numerics")] = True  # only kernels that repeat to the bit
     saves: Annotated[int, Field(ge=1, le=10_000)] = 8  # checkpoints in a run, evenly spaced
     # Weights kept on the way, to be asked later (`ablate evaluate --steps`): of so many evaluations that divide the

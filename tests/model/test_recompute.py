@@ -38,10 +38,11 @@ def step(model: LanguageModel, precision: str) -> dict[str, torch.Tensor]:
 @pytest.mark.slow
 @every_model
 @every_precision
-def test_the_same_bits(model, precision):
+@pytest.mark.parametrize("how", [True, "selective"])
+def test_the_same_bits(model, precision, how):
     language = build(model, SIZE, 512, seed=0)
     kept = step(language, precision)
-    language.recompute = True
+    language.recompute = how
     anew = step(language, precision)
     assert len(kept) == 1 + len(list(language.parameters()))
     assert kept.keys() == anew.keys()
@@ -70,19 +71,31 @@ def peak(model: LanguageModel, precision: str) -> int:
 def test_the_peak_falls_to_what_the_budget_says(model, precision):
     language = build(model, SIZE, 512, seed=0)
     settings = Settings(size=SIZE, model=model, precision=precision)
-    recomputing = dataclasses.replace(settings, where=Where(recompute=True))
+    recomputing = (dataclasses.replace(settings, where=Where(recompute=how)) for how in (True, "selective"))
     found, planned = [], []
-    for choice in (settings, recomputing):
+    for choice in (settings, *recomputing):
         language.recompute = choice.where.recompute
         # events of one moment come in any order, which can hide a part of the peak
         found.append(max(peak(language, precision) for _ in range(3)))
         planned.append(budget.activation_bytes(choice, 512, *TOKENS_BL.shape))
     assert found[1] < 0.4 * found[0]
     assert planned[1] < 0.4 * planned[0]
+    assert found[1] < found[2] < found[0]
     # beside activations a step holds gradients, of the parameters and of one block's values
     gradients = 4 * budget.count(language)
     for real, said in zip(found, planned, strict=True):
         assert 0.95 * said < real < 1.25 * said + gradients
+
+
+def test_no_product_with_a_weight_is_computed_twice():
+    language = build(Model(), SIZE, 512, seed=0)
+    products = {}
+    for how in (False, "selective", True):
+        language.recompute = how
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            step(language, "bf16-mixed")
+        products[how] = sum(one.count for one in seen.key_averages() if one.key == "aten::mm")
+    assert products["selective"] == products[False] < products[True]
 
 
 def test_nothing_is_kept_where_nothing_is_learned():
