@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ablate.data.tokens import opened
-from ablate.fit import checkpoint, parts, run
+from ablate.fit import parts, run, saver
 from ablate.fit.optimizer import OPTIMIZERS
 from ablate.fit.parallel import zero
 from ablate.plan.timeline import timeline
@@ -125,7 +125,7 @@ class Interruption(Exception):
     """What stops a run here, as an error in the midst of training would."""
 
 
-class Stopping(checkpoint.Saver):
+class Stopping(saver.Saver):
     """Raises after step `at`, having saved if that was due: what came after the last save is lost."""
 
     at = 0
@@ -140,7 +140,7 @@ def interrupt(settings: Settings, at: int) -> Path:
     """Train until step `at` and no further; the checkpoint that is left."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Stopping, "at", at)
-        patch.setattr(checkpoint, "Saver", Stopping)
+        patch.setattr(saver, "Saver", Stopping)
         with pytest.raises(Interruption):
             train_run(settings)
     left = checkpoints.newest(record_of(settings).checkpoints)

@@ -6,39 +6,35 @@
                                 trainer.json         written last: sums of all these (`run.whole`), and of the rows of
                                                      the run up to there
 
-A folder appears under its name only when it is whole and on disk, and older ones than the last KEPT are removed only
-then. A run goes on from the newest folder that is as it was written, of which the rows are too; one that is not is
-removed, with a line. `SafetensorsIO` is Lightning's seam for it; no pickle is written or read.
+                                parts/               of tensors that lie in parts, a file a process (`fit.sharded`)
+
+A folder appears under its name only when it is whole and on disk, and older ones than the last `where.checkpoints` are
+removed only then (`fit.saver`). A run goes on from the newest folder that is as it was written, of which the rows are
+too; one that is not is removed, with a line. `SafetensorsIO` is Lightning's seam for it; no pickle is written or read.
 """
 
 import hashlib
 import os
 import shutil
-import signal
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import lightning as L
 import torch
+import torch.distributed.checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint import HuggingFaceStorageReader
 
 from ablate.run import whole
-from ablate.run.checkpoints import KEPT, LAST, ROWS, saved, step_of
-from ablate.run.failures import PAUSED
+from ablate.run.checkpoints import LAST, ROWS
 from ablate.run.files import appear, sync
 from ablate.run.settings import UserError
 
-# One request to stop may arrive as two signals: Slurm tells a job and its srun, which passes it on
-ONE_REQUEST_SECONDS = 1.0
-# Processes agree on a stop after so many steps at most, or about so many seconds
-ASK_STEPS, ASK_SECONDS = 25, 2.0
 SHOWN = 300  # characters of what torch says of weights that do not fit
 BESIDE = ("average", "clipping", "monitor")  # tensors by name, in a file of their own where there are some
+PARTS = "parts"
 DROPPED = ("hparams_name", "hyper_parameters", "datamodule_hyper_parameters")
 
 
@@ -49,7 +45,9 @@ class SafetensorsIO(CheckpointIO):
         folder = Path(path)
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
         try:
-            _write(checkpoint, temporary, folder.parent.parent / ROWS)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            write(*laid_out(checkpoint), temporary, folder.parent.parent / ROWS)
             appear(temporary, folder)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -59,7 +57,12 @@ class SafetensorsIO(CheckpointIO):
         """Of one that is whole, as `checkpoints.newest` and `Trunk.whole` say."""
         folder = Path(path)
         rest = whole.read(folder / LAST)
-        tensors = {name: load_file(folder / name) for name in rest.pop("files")}
+        names = [Path(name) for name in rest.pop("files")]
+        tensors = {name.name: load_file(folder / name) for name in names if name.parent.name != PARTS}
+        if len(tensors) < len(names):
+            for name, tensor in read_parts(folder / PARTS).items():
+                file, name = name.split("/", 1)
+                tensors.setdefault(f"{file}.safetensors", {})[name] = tensor
         moments = tensors["optimizer.safetensors"]
         states = [_unflatten(meta, moments, f"{number}.") for number, meta in enumerate(rest.pop("optimizers"))]
         return rest | {
@@ -70,98 +73,6 @@ class SafetensorsIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         shutil.rmtree(path, ignore_errors=True)
-
-
-class Saver(L.Callback):
-    """Saves at evenly spaced steps, and when asked to stop: SIGTERM and SIGINT save, then exit 143 and 130.
-
-    (Lightning 2.6.6 exits 0 after SIGTERM, and a sweep would take the run for finished.)
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        every: int,
-        leave: dict[int, Callable[[Path], None]] | None = None,
-        until: int | None = None,
-        keep: int = KEPT,
-        reach: int = 0,
-    ):
-        """`leave`: what to do with the checkpoint after some step, once it is there; `until`: steps to pause after;
-        `keep`: checkpoints that stay, besides those that a run which goes `reach` steps back needs."""
-        self.folder, self.every, self.leave, self.until = folder, every, leave or {}, until
-        self.keep, self.reach = keep, reach
-        self.signal: int | None = None
-        self.asked = 0.0
-        self.ask_at, self.agreed = 0, (0, 0.0)  # the step to agree after; that of the last time, and when it was
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._note)
-        step = trainer.global_step
-        if step in self.leave and trainer.is_global_zero:  # stopped between saving and leaving
-            self.leave[step](self._path(step))
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
-        step = trainer.global_step
-        stop = self.signal is not None if trainer.world_size == 1 else self._all_stop(trainer)
-        pause = self.until is not None and step >= self.until and step < trainer.max_steps
-        if (stop or pause or step % self.every == 0 or step in self.leave) and step < trainer.max_steps:
-            path = self.save(trainer)
-            if step in self.leave and trainer.is_global_zero:
-                self.leave[step](path)
-        if step == trainer.max_steps and step in self.leave:
-            self._leave_end(trainer)
-        if stop and step < trainer.max_steps:  # after the last step nothing is left but to finish
-            raise SystemExit(128 + (self.signal or signal.SIGTERM))
-        if pause:
-            raise SystemExit(PAUSED)
-
-    def _all_stop(self, trainer: L.Trainer) -> bool:
-        """All devices must save together, whichever was told to stop. They agree now and then, for that waits."""
-        step, now = trainer.global_step, time.monotonic()
-        if step < self.ask_at:
-            return False
-        before, then = self.agreed
-        mine = torch.tensor([self.signal is not None, (now - then) / (step - before) if before else ASK_SECONDS])
-        asked, seconds = trainer.strategy.reduce(mine.to(trainer.strategy.root_device), reduce_op="sum").tolist()
-        self.ask_at = step + max(1, min(ASK_STEPS, int(ASK_SECONDS * trainer.world_size / seconds)))
-        self.agreed = step, now
-        return asked > 0
-
-    def save(self, trainer: L.Trainer) -> Path:
-        """Write the state after the steps so far, then drop older ones. All devices must call it, and wait in it:
-        none may ask first whether the folder is there, for it is as soon as the first device has written it."""
-        path = self._path(trainer.global_step)
-        trainer.save_checkpoint(path)
-        if trainer.is_global_zero:
-            there = saved(self.folder)
-            far = [old for old in there if step_of(old) <= trainer.global_step - self.reach]
-            for old in there[: -max(self.keep, len(there) - len(far) + 1)]:
-                shutil.rmtree(old, ignore_errors=True)
-        return path
-
-    def _leave_end(self, trainer: L.Trainer) -> None:
-        """Leave the state after the last step. It is no checkpoint to go on from: the run has nothing left to do."""
-        path = self.folder / "end"
-        if trainer.is_global_zero:
-            shutil.rmtree(path, ignore_errors=True)  # of a try that was killed here
-        progress = trainer.fit_loop.epoch_loop.batch_progress
-        progress.is_last_batch = False  # of a longer run it is not; Lightning would end that run at once
-        trainer.save_checkpoint(path)
-        progress.is_last_batch = True
-        if trainer.is_global_zero:
-            self.leave[trainer.global_step](path)
-
-    def _path(self, step: int) -> Path:
-        return self.folder / f"step-{step:08d}"
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        again = self.signal == number and time.monotonic() - self.asked > ONE_REQUEST_SECONDS
-        if again:  # leave at once; the last checkpoint stands
-            raise SystemExit(128 + number)
-        if self.signal is None:
-            self.signal, self.asked = number, time.monotonic()
 
 
 def remove(folder: Path) -> None:
@@ -198,19 +109,29 @@ def save_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def _write(checkpoint: dict[str, Any], folder: Path, rows: Path) -> None:
-    """`rows`: of the run so far, which must be on disk before what follows from them."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def laid_out(checkpoint: dict[str, Any]) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
+    """Tensors by file and name, and the rest."""
     rest = {name: value for name, value in checkpoint.items() if name not in DROPPED}
     parts = {"weights": rest.pop("state_dict")}
     parts |= {name: beside for name in BESIDE if (beside := rest.pop(name, None))}
     moments: dict[str, torch.Tensor] = {}
     states = rest.pop("optimizer_states")
     rest["optimizers"] = [_flatten(state, moments, f"{number}.") for number, state in enumerate(states)]
-    parts["optimizer"] = moments
+    return parts | {"optimizer": moments}, rest
+
+
+def write(
+    parts: dict[str, dict[str, torch.Tensor]],
+    rest: dict[str, Any],
+    folder: Path,
+    rows: Path,
+    size: int | None = None,
+    there: Sequence[str] = (),
+) -> None:
+    """`rows`: of the run, their first `size` bytes, which must be on disk before what follows from them; `there`: files
+    that are in the folder already."""
     with ThreadPoolExecutor() as threads:  # sums are worked out while other files are written, and all go to the disk
-        sums = {}
+        sums = {name: threads.submit(whole.file_of, folder / name) for name in there}
         for name, tensors in parts.items():
             path = folder / f"{name}.safetensors"
             _save_tensors(tensors, path)
@@ -219,9 +140,18 @@ def _write(checkpoint: dict[str, Any], folder: Path, rows: Path) -> None:
             sync(folder / name)
         if rows.exists():
             sync(rows)
-    rest["rows"] = whole.file_of(rows) if rows.exists() else {}
+    rest["rows"] = whole.file_of(rows, size) if rows.exists() else {}
     rest["files"] = {name: found.result() for name, found in sums.items()}
     whole.write(folder / LAST, rest)
+
+
+def read_parts(folder: Path) -> dict[str, torch.Tensor]:
+    """Tensors as they are without any cutting."""
+    reader = HuggingFaceStorageReader(str(folder))
+    found: Any = reader.read_metadata().state_dict_metadata
+    tensors = {name: torch.empty(one.size, dtype=one.properties.dtype) for name, one in found.items()}
+    torch.distributed.checkpoint.load(tensors, storage_reader=reader, no_dist=True)
+    return tensors
 
 
 def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -24,7 +24,7 @@ from ablate.compress.packed import Packed
 from ablate.data.batches import Beside, training_spans, validation_rows
 from ablate.data.tokens import Corpus, prepared
 from ablate.data.windows import Stream
-from ablate.fit import callbacks, checkpoint, keep, mirror, mps, parents, reference, smaller, spikes
+from ablate.fit import callbacks, checkpoint, keep, mirror, mps, parents, reference, saver, smaller, spikes
 from ablate.fit.batches import Batches
 from ablate.fit.every_step import EveryStep
 from ablate.fit.module import Diverged, Pretraining
@@ -114,12 +114,13 @@ def _try(
     watch = _watch(settings, corpus, order, Watch(settings, order, held_out, record, ahead, taken_back))
     watch.progress.total = growth.until or settings.steps
     beside = _beside(module, settings, corpus, watch)
-    every, leave = _save_every(settings, watch.every), _leave(growth, record, watch)
-    saver = checkpoint.Saver(record.checkpoints, every, leave, growth.until, reach=_reach(settings))
+    leave, due = _leave(growth, record, watch), _due(settings, watch.every)
+    kept = settings.where.checkpoints
+    saves = saver.Saver(record.checkpoints, due, leave, growth.until, keep=kept, reach=_reach(settings))
     trace = Trace(module, corpus, order, held_out, record, watch.every, _base(settings, record))
     keeper = keep.Keeper(order.timeline, record)
     every_step = EveryStep(record, watch.every)
-    trainer = trainer_of(settings, record, [watch, every_step, trace, keeper, *callbacks.own(settings.where), saver])
+    trainer = trainer_of(settings, record, [watch, every_step, trace, keeper, *callbacks.own(settings.where), saves])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module), rows)
     _act(module, order, watch, trainer)
@@ -255,9 +256,11 @@ def _built(module: Pretraining) -> dict[str, Any]:
     return {"size": dataclasses.asdict(module.model.size), "kernels": kernels} | compiled
 
 
-def _save_every(settings: Settings, rows_every: int) -> int:
-    """Steps between checkpoints: a multiple of those between rows, so that no row spans a restart."""
-    return rows_every * max(1, round(settings.steps / settings.where.saves / rows_every))
+def _due(settings: Settings, rows: int) -> saver.Due:
+    """When checkpoints are due, where a row of metrics ends every so many steps."""
+    where = settings.where
+    every = rows * max(1, round(settings.steps / where.saves / rows))
+    return saver.Due(every, rows, 60 * where.save_minutes)
 
 
 def trainer_of(settings: Settings, record: Record, callbacks: list[L.Callback]) -> L.Trainer:

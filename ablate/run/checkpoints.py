@@ -11,7 +11,6 @@ from pathlib import Path
 from ablate.run import whole
 from ablate.run.monitor import Window, union
 
-KEPT = 2  # checkpoints: where the last one is damaged, the run goes on from the one before
 LAST, STARTS, ROWS = "trainer.json", "starts.json", "metrics.jsonl"
 
 

@@ -74,6 +74,9 @@ class Where:
     recompute: Annotated[bool | Literal["selective"], Moves("split")] = False
     deterministic: Annotated[bool, Moves("numerics")] = True  # only kernels that repeat to the bit
     saves: Annotated[int, Field(ge=1, le=10_000)] = 8  # checkpoints in a run, evenly spaced
+    save_minutes: NonNegative = 20.0  # another one where the last is so old; 0: only those
+    # The last ones are kept while a run trains: where the newest is damaged, the run goes on from the one before
+    checkpoints: Annotated[int, Field(ge=1, le=10_000)] = 2
     # Weights kept on the way, to be asked later (`ablate evaluate --steps`): of so many evaluations that divide the
     # run evenly, or a list of moments
     keep: NotNegative | list[Moment] = 0

@@ -10,7 +10,7 @@ import pytest
 import torch
 from runs import elsewhere, interrupt, record_of, train_run
 
-from ablate.fit import checkpoint
+from ablate.fit import checkpoint, saver
 from ablate.run import checkpoints
 from ablate.run.record import Record
 from ablate.run.settings import Settings, UserError
@@ -115,19 +115,49 @@ def test_weights_of_another_model_are_one_line():
 @pytest.mark.parametrize(("seconds", "asked"), [(0.001, [1, 2, 27, 52]), (0.5, [1, 2, 6, 10]), (9.0, [1, 2, 3, 4])])
 def test_processes_agree_on_a_stop_every_few_seconds(tmp_path, monkeypatch, seconds, asked):
     """After so many steps, by the mean of all processes: one of two is told, and both find it at the same step."""
-    saver, clock, steps = checkpoint.Saver(tmp_path, every=10**6), iter(range(10**6)), []
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: next(clock) * seconds)
+    one, clock, steps = saver.Saver(tmp_path, saver.Due(every=10**6)), iter(range(10**6)), []
+    monkeypatch.setattr(saver.time, "monotonic", lambda: next(clock) * seconds)
 
     def both(mine: torch.Tensor, reduce_op: str) -> torch.Tensor:
         assert reduce_op == "sum"
         steps.append(trainer.global_step)
-        return mine + torch.tensor([float(len(steps) == len(asked)), mine[1].item()])
+        return mine + torch.tensor([float(len(steps) == len(asked)), mine[1].item(), 0.0])
 
     spread = SimpleNamespace(reduce=both, root_device=torch.device("cpu"))
-    trainer = SimpleNamespace(global_step=0, world_size=2, strategy=spread)
+    trainer = SimpleNamespace(global_step=0, world_size=2, strategy=spread, is_global_zero=True)
     stops = []
     for trainer.global_step in range(1, asked[-1] + 1):
         # pyrefly: ignore[bad-argument-type]
-        stops.append(saver._all_stop(trainer))
+        stops.append(one._all_stop(trainer))
     assert steps == asked
     assert stops == [False] * (asked[-1] - 1) + [True]
+
+
+def test_by_the_clock_a_checkpoint_is_due_where_the_next_row_ends(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(saver.time, "monotonic", lambda: now)
+    due = saver.Due(every=100, rows=5, seconds=60)
+    due.saved()
+    now = 59.0
+    assert not due.by_clock()
+    now = 60.0
+    assert due.by_clock()
+    assert not due.at(15)  # nobody has told all processes
+    due.asked = True
+    assert [step for step in range(11, 21) if due.at(step)] == [15, 20]
+    due.saved()
+    assert not due.by_clock()
+    assert [step for step in range(1, 201) if due.at(step)] == [100, 200]
+    assert not saver.Due(every=100).by_clock()
+
+
+def test_a_run_saves_by_the_clock_and_keeps_the_last_ones(tiny, monkeypatch):
+    seen, drop = [], saver.Saver._drop
+
+    def noted(one: saver.Saver, step: int) -> None:
+        drop(one, step)
+        seen.append([checkpoints.step_of(path) for path in checkpoints.saved(one.folder)])
+
+    monkeypatch.setattr(saver.Saver, "_drop", noted)
+    train_run(tiny(where={"saves": 1, "save_minutes": 1e-9, "checkpoints": 3}))
+    assert seen == [list(range(max(1, step - 2), step + 1)) for step in range(1, 20)]

@@ -12,7 +12,7 @@ import torch
 from runs import asked_to_stop, elsewhere, losses, record_of, train_run
 from safetensors.torch import load_file
 
-from ablate.fit import checkpoint
+from ablate.fit import checkpoint, saver
 from ablate.fit.module import Pretraining
 from ablate.fit.trace import STREAMS
 from ablate.model import budget, match
@@ -106,13 +106,13 @@ def test_asked_to_stop_it_saves_and_says_so(tiny, tmp_path, forkserver, number, 
 
 
 def test_one_request_that_arrives_twice_is_one_and_a_later_one_is_impatience(tmp_path, monkeypatch):
-    saver = checkpoint.Saver(tmp_path, every=1)
-    saver._note(signal.SIGTERM, None)
-    saver._note(signal.SIGTERM, None)  # as srun passes it on
-    assert saver.signal == signal.SIGTERM
-    monkeypatch.setattr(checkpoint, "ONE_REQUEST_SECONDS", 0.0)
+    one = saver.Saver(tmp_path, saver.Due(every=1))
+    one._note(signal.SIGTERM, None)
+    one._note(signal.SIGTERM, None)  # as srun passes it on
+    assert one.signal == signal.SIGTERM
+    monkeypatch.setattr(saver, "ONE_REQUEST_SECONDS", 0.0)
     with pytest.raises(SystemExit, match="143"):
-        saver._note(signal.SIGTERM, None)
+        one._note(signal.SIGTERM, None)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from ablate.data import batches
 from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import prepare, prepare_for
-from ablate.fit import checkpoint, probe, run
+from ablate.fit import probe, run, saver
 from ablate.fit.averaging import Average
 from ablate.fit.conditions import executed
 from ablate.fit.custody import Custody
@@ -146,13 +146,13 @@ def test_the_probe_is_of_the_initial_weights_and_leaves_the_others_alone(tiny):
     settings = tiny()
     left = load_file(interrupt(settings, 12) / "weights.safetensors")
     seen = {}
-    on_train_start = checkpoint.Saver.on_train_start
+    on_train_start = saver.Saver.on_train_start
 
-    def look(self: checkpoint.Saver, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def look(self: saver.Saver, trainer: L.Trainer, module: L.LightningModule) -> None:
         on_train_start(self, trainer, module)
         seen.update({name: value.clone() for name, value in module.state_dict().items()})
 
-    with mock.patch.object(checkpoint.Saver, "on_train_start", look):
+    with mock.patch.object(saver.Saver, "on_train_start", look):
         train_run(settings)
     assert left.keys() == seen.keys()
     assert all(torch.equal(left[name], seen[name]) for name in left)
@@ -312,7 +312,7 @@ def test_the_base_of_a_study_is_asked_in_every_run(tiny):
 def test_a_try_of_which_nothing_was_kept_is_forgotten(tiny):
     settings = tiny(where={"saves": 1})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint.Saver, "on_train_batch_end", mock.Mock(side_effect=Interruption))
+        patch.setattr(saver.Saver, "on_train_batch_end", mock.Mock(side_effect=Interruption))
         with pytest.raises(Interruption):
             train_run(settings)
     train_run(dataclasses.replace(settings))

@@ -16,9 +16,10 @@ Each process first draws the whole model on its CPU, by parameter name as ever, 
 not depend on the strategy: 4 bytes a parameter and process, which is fine up to some billions.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
+from ablate.fit.sharded import Saving
 from ablate.model import budget
 from ablate.model.linear import Dense
 from ablate.run.settings import Settings
@@ -39,13 +41,15 @@ WIDE = MixedPrecisionPolicy()  # as parameters are
 
 
 class FSDP(ModelParallelStrategy):
-    """Checkpoints are whole: gathered when saved, cut when loaded, so that any strategy reads those of any other."""
+    """Checkpoints are loaded whole, so that any strategy reads those of any other. Those that serve the run itself are
+    written in parts (`fit.sharded`), others gathered."""
 
     def __init__(self, settings: Settings, backend: str, patience: timedelta) -> None:
         where = settings.where
         self.parts = budget.pieces(where)
         self.copies = where.devices * where.nodes // self.parts
         self.narrow = settings.precision != "fp32"
+        self.in_parts = False  # whether states are asked for as they lie
         # Lightning's words for a mesh of so many copies, each in so many parts
         sizes = {"data_parallel_size": self.copies, "tensor_parallel_size": self.parts}
         super().__init__(process_group_backend=backend, timeout=patience, **sizes)
@@ -55,6 +59,22 @@ class FSDP(ModelParallelStrategy):
         super().setup_environment()
         for group in self.device_mesh.get_all_groups():  # torch makes them with a patience of its own
             set_patience(self._timeout, group)
+        self.saving = Saving(self.root_device, self._timeout)
+
+    def save_parts(self, path: Path, then: Callable[[], None]) -> None:
+        """Write a checkpoint while training goes on; once it is there the first process does `then`."""
+        self.in_parts = True
+        checkpoint = self._module.trainer._checkpoint_connector.dump_checkpoint()
+        self.in_parts = False
+        self.saving.begin(checkpoint, path, then)
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> Any:
+        self.saving.copied()
+        return super().optimizer_step(*arguments, **named)
+
+    def teardown(self) -> None:
+        self.saving.close()
+        super().teardown()
 
     def shard(self, module: Any) -> None:
         """Cut the matrices of each block, then all else together."""
@@ -121,6 +141,7 @@ class FSDP(ModelParallelStrategy):
             optimizer.load_state_dict(state | {"state": parts})
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
+        self.saving.end()
         Strategy.save_checkpoint(self, checkpoint, filepath, storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
@@ -128,7 +149,7 @@ class FSDP(ModelParallelStrategy):
 
     def _whole(self, part: Any) -> Any:
         """All parts together; only the first process, which writes them, keeps the result."""
-        if not isinstance(part, DTensor):
+        if self.in_parts or not isinstance(part, DTensor):
             return part
         whole = DTensor.full_tensor(part.detach())  # pyrefly: ignore
         return whole.cpu() if self.is_global_zero else None

@@ -8,7 +8,7 @@
 
 submitit's own seam for this calls `checkpoint()` inside its handler of USR2, in the middle of whatever
 the process was doing; and it ignores TERM. A run's state is whole only between two steps, and there is
-already one place that saves it there and leaves: `fit.checkpoint.Saver`, on TERM. So a job puts submitit's
+already one place that saves it there and leaves: `fit.saver.Saver`, on TERM. So a job puts submitit's
 handlers aside, turns USR2 into TERM, and lets itself be requeued once the run has saved and left. The
 requeued job is the same job with the same id: it goes on from the newest checkpoint as any run does.
 """

@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.fsdp._fully_shard import _fsdp_param_group
 
+from ablate.fit import checkpoint
 from ablate.fit.parallel import fsdp, processes, strategy
+from ablate.run import checkpoints
 from ablate.run.record import Record
 from ablate.run.settings import Settings
 
@@ -102,4 +104,26 @@ def train_on_nodes(settings: Settings, rank: int, port: int) -> None:
             assert [placement.is_shard() for placement in parameter.placements] == [False, True]
 
     fsdp.FSDP.shard = checked
+    train_run(settings)
+
+
+def test_a_checkpoint_written_while_training_goes_on_is_the_state_of_its_step(spread):
+    record = trained(spread("fsdp", where={"saves": 4, "checkpoints": 9}), train_keeping)
+    folders = checkpoints.saved(record.checkpoints)
+    assert [checkpoints.step_of(folder) for folder in folders] == [5, 10, 15]
+    assert len(list((folders[0] / "parts").iterdir())) == 2  # a file a process
+    saved = checkpoint.SafetensorsIO().load_checkpoint(folders[0])["state_dict"]
+    kept = load_file(record.weights_after(5))
+    assert saved.keys() == {f"model.{name}" for name in kept}
+    assert all(torch.equal(saved[f"model.{name}"], kept[name]) for name in kept)
+    assert [checkpoints.wrong(folder) for folder in folders] == [None] * 3
+    (part, _) = sorted((folders[2] / "parts").iterdir())
+    part.write_bytes(part.read_bytes()[:-1] + bytes([part.read_bytes()[-1] ^ 1]))
+    assert checkpoints.newest(record.checkpoints) == folders[1]
+
+
+def train_keeping(settings: Settings, rank: int, port: int) -> None:
+    """One process of a run that leaves its checkpoints."""
+    os.environ.update(strategy.rank_environment(rank, settings.where, port))
+    checkpoint.remove = lambda _: None
     train_run(settings)
