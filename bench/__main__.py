@@ -46,6 +46,7 @@ from bench.replay import replay
 from bench.rounds import Row
 from bench.routes import routes
 from bench.runtimes import runtimes
+from bench.saves import saves
 from bench.scoring import scoring
 from bench.search import search
 from bench.speed import speed
@@ -68,6 +69,7 @@ BENCHES: dict[str, Bench] = {
     "precision": precision,
     "waiting": waiting,
     "startup": startup,
+    "saves": saves,
     "mixers": mixers,
     "decode": decode,
     "races": races,
