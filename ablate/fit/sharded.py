@@ -27,6 +27,8 @@ from ablate.run.checkpoints import ROWS
 from ablate.run.files import appear
 from ablate.run.settings import UserError
 
+Tensors = dict[str, torch.Tensor]
+
 
 class Saving:
     """One checkpoint at a time; all processes must call the same."""
@@ -34,23 +36,22 @@ class Saving:
     def __init__(self, device: torch.device, patience: timedelta) -> None:
         # Of its own, for training goes on in the others, and on the CPU
         self.group = dist.new_group(backend="gloo", timeout=patience)
-        is_gpu = device.type == "cuda"
-        self.stager = DefaultStager(StagingOptions(is_gpu, False, True, is_gpu))
+        self.is_gpu = device.type == "cuda"
+        pinned = {"use_pinned_memory": self.is_gpu, "use_non_blocking_copy": self.is_gpu}
+        self.stager = DefaultStager(StagingOptions(use_shared_memory=False, use_async_staging=True, **pinned))
         self.running: AsyncSaveResponse | None = None
 
     def begin(self, checkpoint: dict[str, Any], path: Path, then: Callable[[], None]) -> None:
         """Returns at once, unless the last one is not there yet. `then`: what the first process does at the end."""
         self.end()
         parts, rest = laid_out(checkpoint)
-        cut = {f"{file}/{name}": one for file, name, one in _tensors(parts) if isinstance(one, DTensor)}
-        others: dict[str, dict[str, torch.Tensor]] = {file: {} for file in parts}
-        for file, name, one in _tensors(parts):
-            if not isinstance(one, DTensor):
-                others[file][name] = one.to("cpu", copy=True)
+        cut, others = _told_apart(parts)
         finish = Finish(others, json.loads(json.dumps(rest)), path, then)
         if dist.get_rank() == 0:
             shutil.rmtree(finish.folder, ignore_errors=True)  # of a try that was killed
         dist.barrier(self.group)
+        if self.is_gpu:
+            torch.cuda.synchronize()  # the copy has a stream of its own, which waits for no step
         writer = Writer(finish)
         found = async_save(cut, storage_writer=writer, process_group=self.group, async_stager=self.stager)
         assert isinstance(found, AsyncSaveResponse)
@@ -80,9 +81,7 @@ class Saving:
 class Finish:
     """What the first process does when all parts are on disk."""
 
-    def __init__(
-        self, others: dict[str, dict[str, torch.Tensor]], rest: dict[str, Any], path: Path, then: Callable[[], None]
-    ) -> None:
+    def __init__(self, others: dict[str, Tensors], rest: Any, path: Path, then: Callable[[], None]) -> None:
         self.others, self.rest, self.path, self.then = others, rest, path, then
         self.folder = path.with_name(f".{path.name}.{PARTS}")
         self.rows = path.parent.parent / ROWS
@@ -105,5 +104,13 @@ class Writer(HuggingFaceStorageWriter):
         self.finished()
 
 
-def _tensors(parts: dict[str, dict[str, torch.Tensor]]) -> list[tuple[str, str, torch.Tensor]]:
-    return [(file, name, one) for file, tensors in parts.items() for name, one in tensors.items()]
+def _told_apart(parts: dict[str, Tensors]) -> tuple[Tensors, dict[str, Tensors]]:
+    """What lies in parts, by file and name, and copies of all else."""
+    cut, others = {}, {file: {} for file in parts}
+    for file, tensors in parts.items():
+        for name, one in tensors.items():
+            if isinstance(one, DTensor):
+                cut[f"{file}/{name}"] = one
+            else:
+                others[file][name] = one.to("cpu", copy=True)
+    return cut, others
