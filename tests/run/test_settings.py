@@ -232,6 +232,10 @@ def test_a_ramp_reads_at_most_the_tokens_asked():
         ),
         ({"optimizer": {"name": "muon"}, "where": {"strategy": "zero2"}}, "optimizer.name=muon: must be adamw with"),
         ({"averaging": {"kind": "ema", "start": 1.0}}, "averaging.start=1.0: must be within the run"),
+        (
+            {"where": {"compile": True, "recompute": "selective"}},
+            "where.recompute=selective: must be true or false with where.compile=true",
+        ),
     ],
 )
 def test_parts_that_depend_on_one_another_are_refused_in_one_line(plain, message):
