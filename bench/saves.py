@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from ablate.data.tokens import opened
 from ablate.fit import run, saver
@@ -64,7 +65,7 @@ def train(task: Task, way: str, rank: int, port: int) -> None:
     os.environ.update(strategy.rank_environment(rank, task.settings.where, port))
     held: list[float] = []
     if way == "whole":
-        FSDP.save_parts = whole
+        mock.patch.object(FSDP, "save_parts", whole).start()
     saver.Saver.save = timed(saver.Saver.save, held, new=True)
     Saving.copied = timed(Saving.copied, held, new=False)
     run.train_run(task.settings, opened(task.corpus), task.record)

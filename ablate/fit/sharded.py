@@ -35,7 +35,9 @@ class Saving:
 
     def __init__(self, device: torch.device, patience: timedelta) -> None:
         # Of its own, for training goes on in the others, and on the CPU
-        self.group = dist.new_group(backend="gloo", timeout=patience)
+        group = dist.new_group(backend="gloo", timeout=patience)
+        assert isinstance(group, dist.ProcessGroup)
+        self.group = group
         self.is_gpu = device.type == "cuda"
         pinned = {"use_pinned_memory": self.is_gpu, "use_non_blocking_copy": self.is_gpu}
         self.stager = DefaultStager(StagingOptions(use_shared_memory=False, use_async_staging=True, **pinned))

@@ -28,7 +28,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts, noop_context_fn
 
 from ablate.model.cache import Cache, Reading, State, mixed
 from ablate.model.linear import HAS_ONEDNN, LINEARS, Dense, Quantised, rounded_once
@@ -159,8 +159,9 @@ class LanguageModel(nn.Module):
 
 
 def _recomputed(block: nn.Module, x_BLD: Tensor, how: bool | str) -> Tensor:
-    contexts = {"context_fn": partial(create_selective_checkpoint_contexts, costly())} if how == "selective" else {}
-    return cast(Tensor, checkpoint(block, x_BLD, use_reentrant=False, preserve_rng_state=False, **contexts))
+    contexts = partial(create_selective_checkpoint_contexts, costly()) if how == "selective" else noop_context_fn
+    options = {"use_reentrant": False, "preserve_rng_state": False}
+    return cast(Tensor, checkpoint(block, x_BLD, context_fn=contexts, **options))
 
 
 @cache

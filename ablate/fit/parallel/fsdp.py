@@ -49,6 +49,7 @@ class FSDP(ModelParallelStrategy):
         self.parts = budget.pieces(where)
         self.copies = where.devices * where.nodes // self.parts
         self.narrow = settings.precision != "fp32"
+        self.patience = patience
         self.in_parts = False  # whether states are asked for as they lie
         # Lightning's words for a mesh of so many copies, each in so many parts
         sizes = {"data_parallel_size": self.copies, "tensor_parallel_size": self.parts}
@@ -58,8 +59,8 @@ class FSDP(ModelParallelStrategy):
     def setup_environment(self) -> None:
         super().setup_environment()
         for group in self.device_mesh.get_all_groups():  # torch makes them with a patience of its own
-            set_patience(self._timeout, group)
-        self.saving = Saving(self.root_device, self._timeout)
+            set_patience(self.patience, group)
+        self.saving = Saving(self.root_device, self.patience)
 
     def save_parts(self, path: Path, then: Callable[[], None]) -> None:
         """Write a checkpoint while training goes on; once it is there the first process does `then`."""

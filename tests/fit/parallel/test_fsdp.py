@@ -2,12 +2,12 @@
 
 import os
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 from runs import record_of, train_run
 from safetensors.torch import load_file
-from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.fsdp._fully_shard import _fsdp_param_group
 
 from ablate.fit import checkpoint
@@ -46,7 +46,7 @@ def train_counting(settings: Settings, rank: int, port: int) -> None:
         count += 1
         return reduce(*arguments)
 
-    _fsdp_param_group.foreach_reduce = counted
+    mock.patch.object(_fsdp_param_group, "foreach_reduce", counted).start()
     train_run(settings)
     (record_of(settings).folder / f"reduced-{rank}").write_text(str(count))
 
@@ -69,7 +69,7 @@ def train_plain(settings: Settings, rank: int, port: int) -> None:
         gathered(group)
         seen.update((one.unsharded_param.ndim, one.unsharded_param.dtype) for one in group.fsdp_params[-1:])
 
-    _fsdp_param_group.FSDPParamGroup.wait_for_unshard = noted
+    mock.patch.object(_fsdp_param_group.FSDPParamGroup, "wait_for_unshard", noted).start()
     train_run(settings)
     assert seen == {(2, torch.bfloat16), (1, torch.float32)}
 
@@ -77,7 +77,7 @@ def train_plain(settings: Settings, rank: int, port: int) -> None:
 def train_wide(settings: Settings, rank: int, port: int) -> None:
     """One process of a run that gathers all in float32."""
     os.environ.update(strategy.rank_environment(rank, settings.where, port))
-    fsdp.MixedPrecisionPolicy = lambda *_, **__: MixedPrecisionPolicy()
+    mock.patch.object(fsdp, "MixedPrecisionPolicy", return_value=fsdp.WIDE).start()
     train_run(settings)
 
 
@@ -103,7 +103,7 @@ def train_on_nodes(settings: Settings, rank: int, port: int) -> None:
             assert tuple(parameter.device_mesh.shape) == (2, 2)
             assert [placement.is_shard() for placement in parameter.placements] == [False, True]
 
-    fsdp.FSDP.shard = checked
+    mock.patch.object(fsdp.FSDP, "shard", checked).start()
     train_run(settings)
 
 
@@ -125,5 +125,5 @@ def test_a_checkpoint_written_while_training_goes_on_is_the_state_of_its_step(sp
 def train_keeping(settings: Settings, rank: int, port: int) -> None:
     """One process of a run that leaves its checkpoints."""
     os.environ.update(strategy.rank_environment(rank, settings.where, port))
-    checkpoint.remove = lambda _: None
+    mock.patch.object(checkpoint, "remove").start()
     train_run(settings)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -296,7 +297,7 @@ def train_alone(settings: Settings, rank: int, port: int) -> None:
             time.sleep(600)
         take_step(module, *arguments)
 
-    Pretraining.take_step = stands_still
+    mock.patch.object(Pretraining, "take_step", stands_still).start()
     with failures.noting(record_of(settings)):
         train_run(settings)
 
