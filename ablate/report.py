@@ -70,7 +70,8 @@ def _named(options: Namespace, wanted: str) -> str:
 
 
 def _card(study: StudyRecord, arm: str, again: bool) -> None:
-    from ablate.page import terminal  # as in `_study`
+    from ablate.laws import worth  # as in `_study`
+    from ablate.page import terminal
     from ablate.sweep.audit import ask, rescore
     from ablate.verdict import card, evidence
     from ablate.verdict.validity import trust
@@ -83,7 +84,7 @@ def _card(study: StudyRecord, arm: str, again: bool) -> None:
     if arm not in found:
         raise UserError(f"--card {arm}: no such arm in {study.name}; there are {', '.join(found) or 'none'}")
     trust.look(seen, conclusion)
-    Console(highlight=False).print(terminal.card(found[arm]))
+    Console(highlight=False).print(terminal.card(found[arm], worth.of_base(seen)))
 
 
 def _progress(study: StudyRecord) -> None:

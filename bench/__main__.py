@@ -28,6 +28,7 @@ from bench.aa import aa
 from bench.after import after
 from bench.checker import checker
 from bench.compress import compress
+from bench.compute import compute
 from bench.confounds import confounds
 from bench.decode import decode
 from bench.extrapolation import extrapolation
@@ -35,6 +36,7 @@ from bench.filters import filters
 from bench.flips import flips
 from bench.gate import gate
 from bench.gpu import gpu
+from bench.ladder import ladder
 from bench.mixers import mixers
 from bench.mixtures import mixtures
 from bench.monitor import monitor
@@ -95,6 +97,8 @@ BENCHES: dict[str, Bench] = {
     "tokens": tokens,
     "whole": whole,
     "gpu": gpu,
+    "compute": compute,
+    "ladder": ladder,
 }
 
 OTHERS = (

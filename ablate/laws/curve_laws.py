@@ -84,7 +84,7 @@ def _solve(x_KN: np.ndarray, y_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 class Laws:
     """Every law of the grid, estimated from one curve. w, E, A: weight and parameters of each law; w sums to 1.
 
-    `loss` and `gain` return (mean, spread) over the laws, at each number of tokens.
+    `loss`, `gain` and `change` return (mean, spread) over the laws, at each number of tokens.
     """
 
     last: float  # largest number of tokens of the curve, the unit of n below
@@ -104,10 +104,13 @@ class Laws:
 
     def gain(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Bits per byte gained from n to 2 n tokens; the spread is the standard deviation."""
-        n = self._scaled(tokens)
-        fall_KT = _at(n, self.first) - _at(tuple(2 * value for value in n), self.first)
-        mean = (self.w * self.A) @ fall_KT
-        return mean, np.sqrt(np.maximum((self.w * self.A**2) @ fall_KT**2 - mean**2, 0))
+        return self.change(2 * tokens, tokens)
+
+    def change(self, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bits per byte at `end` tokens minus those at `start`; the spread is the standard deviation."""
+        rise_KT = _at(self._scaled(end), self.first) - _at(self._scaled(start), self.first)
+        mean = (self.w * self.A) @ rise_KT
+        return mean, np.sqrt(np.maximum((self.w * self.A**2) @ rise_KT**2 - mean**2, 0))
 
     def _loss(self, n: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance over the laws."""

@@ -2,6 +2,8 @@
 
 import math
 
+from ablate.laws import worth
+from ablate.laws.curves import Curve
 from ablate.verdict.card import MANY, Card
 from ablate.verdict.compare import bounds
 from ablate.verdict.evidence import flops_text
@@ -10,8 +12,8 @@ from ablate.verdict.spread import Gain
 from ablate.verdict.statistics.shrink import Shrunken
 
 
-def facts(card: Card) -> list[tuple[str, str]]:
-    """What the card says, a name and a sentence each; only what is known."""
+def facts(card: Card, base: Curve | None = None) -> list[tuple[str, str]]:
+    """What the card says, a name and a sentence each; only what is known. base: see `worth.of_base`."""
     v, effect = card.verdict, card.verdict.effect
     found = [("change", v.factor), ("against", f"{v.base}, {v.metric.name}, {len(v.differences)} seeds")]
     if card.shrunken:
@@ -24,6 +26,8 @@ def facts(card: Card) -> list[tuple[str, str]]:
             ("probably", f"{card.shrunken.mean:+.4f} {bounds(card.shrunken.interval)}; {_sign(card.shrunken)}"),
             ("noise", v.known.text),
         ]
+    if base and card.shrunken:
+        found.append(("worth", _worth(card, base)))
     if card.pairing:
         found.append(("pairing", _pairing(card.kind, card.pairing)))
     if card.passages and card.text_interval:
@@ -39,6 +43,30 @@ def facts(card: Card) -> list[tuple[str, str]]:
     if card.detectable:
         found.append(("more seeds", _more(card)))
     return found + [("note", note) for note in (*v.remarks, *card.amendments)]
+
+
+def _worth(card: Card, base: Curve) -> str:
+    """`1.13 x the tokens of the base [1.05, 1.21]`, and of FLOPs where a run of the arm does not cost what its does."""
+    if problem := worth.problem(base):
+        return f"of the curve of {base.arm}, in tokens nothing can be said: {problem}"
+    low, high = card.verdict.effect.interval
+    found = worth.worth(base, card.verdict.effect.mean, (high - low) / 2)
+    flops = next(reading for reading in card.readings if reading.name == "flops")
+    text = f"{_times(found)} the tokens of {base.arm}"
+    return (
+        text if math.isclose(flops.ratio, 1) else f"{text}; {_times(found.times(1 / flops.ratio))} the FLOPs of the arm"
+    )
+
+
+def _times(found: worth.Worth) -> str:
+    low, high = (_multiple(end, found) for end in found.interval)
+    return f"{_multiple(found.ratio, found)} x [{low}, {high}]"
+
+
+def _multiple(ratio: float, found: worth.Worth) -> str:
+    if ratio == 0:
+        return f"below {found.least:.3g}"
+    return f"above {found.most:.3g}" if math.isinf(ratio) else f"{ratio:.3g}"
 
 
 def _items(noise: ItemNoise, confidence: float) -> str:

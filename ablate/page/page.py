@@ -25,11 +25,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from ablate.laws import curves
+from ablate.laws import curves, worth
 from ablate.laws.saturation import saturation
+from ablate.page import ladder
 from ablate.page import spreadsheet as export
 from ablate.page.compressed import heat
 from ablate.page.drawing import abilities, figures, parallel, pareto, phases, recipe, strips, vector
+from ablate.page.drawing import ladder as ladder_figure
 from ablate.page.drawing.style import DARK, LIGHT, png
 from ablate.page.facts import facts
 from ablate.run.files import make_own, write_atomically
@@ -37,8 +39,10 @@ from ablate.run.identity import key_in_words
 from ablate.run.study_record import StudyRecord
 from ablate.verdict import card, compare, compression, skips, spending, spread
 from ablate.verdict import chain as chains
+from ablate.verdict import ladder as ladders
 from ablate.verdict.chain import Chain
 from ablate.verdict.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
+from ablate.verdict.ladder import Ladder
 from ablate.verdict.task_effects import task_effects
 from ablate.verdict.validity import trust
 
@@ -62,11 +66,14 @@ def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
     trained = [arm for arm in arms if any(run.result["step"] for run in evidence.finished(arm).values())]
     estimated = [curves.estimate(evidence, arm, domain) for arm in trained for domain in evidence.domains]
     eps = compare.smallest_effects(evidence, conclusion.past)
-    chain = _chain(evidence)
-    pictures = _pictures(_drawings(evidence, conclusion.verdicts, estimated, eps, chain), folder)
+    chain, rungs = _chain(evidence), ladders.read_ladder(evidence)
+    drawings = _drawings(evidence, conclusion.verdicts, estimated, eps, chain)
+    if rungs:
+        drawings["ladder"] = partial(ladder_figure.ladder, rungs, arms[1 : 1 + COLOURED])
+    pictures = _pictures(drawings, folder)
     for name, text in export.tables(evidence, conclusion.verdicts, conclusion.contrasts).items():
         write_atomically(folder / f"{name}.csv", text)
-    write_atomically(folder / "index.html", _html(evidence, conclusion, estimated, eps, chain, pictures))
+    write_atomically(folder / "index.html", _html(evidence, conclusion, estimated, eps, chain, rungs, pictures))
     return folder / "index.html"
 
 
@@ -126,11 +133,12 @@ def _html(
     estimated: list[curves.Curve],
     eps: dict[str, float],
     chain: Chain | None,
+    rungs: Ladder | None,
     pictures: dict[str, Markup],
 ) -> str:
     environments, rows = _environments(evidence.distinct_runs), _strips(evidence, conclusion.verdicts)
     return (
-        _jinja()
+        _jinja(worth.of_base(evidence))
         .get_template("page.html")
         .render(
             evidence=evidence,
@@ -160,6 +168,8 @@ def _html(
             coloured=COLOURED,
             disturbed=any(skips.windows(run) or run.result.get("spikes") for run in evidence.runs),
             mixtures=MIXTURES,
+            ladder=rungs,
+            rungs=list(ladder.rows(rungs)) if rungs else [],
             **_of_smaller(evidence, conclusion),
             **_of_chain(evidence, conclusion, chain),
         )
@@ -181,7 +191,8 @@ def _of_chain(evidence: Evidence, conclusion: trust.Conclusion, chain: Chain | N
     return found | {"chain": chain, "shown_arms": shown, "panels": phases.PANELS}
 
 
-def _jinja() -> Environment:
+def _jinja(base: curves.Curve | None) -> Environment:
+    """base: what the worth of arms is read from."""
     jinja = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -191,7 +202,12 @@ def _jinja() -> Environment:
     )
     jinja.filters |= {"code": _code, "signed": _signed, "tokens": _or_dash(tokens_text), "flops": _or_dash(flops_text)}
     jinja.filters |= {"hours": _or_dash(_hours), "number": _or_dash("{:.4f}".format), "value": _value, "minus": _minus}
-    jinja.filters |= {"facts": facts, "key": key_in_words, "heat": heat}
+    jinja.filters |= {
+        "facts": partial(facts, base=base),
+        "key": key_in_words,
+        "heat": heat,
+        "parameters": ladder.heading,
+    }
     return jinja
 
 

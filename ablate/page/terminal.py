@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ablate.page import chain, compressed, tables
+from ablate.laws.curves import Curve
+from ablate.page import chain, compressed, ladder, tables
 from ablate.page.facts import facts
 from ablate.page.tables import COLOURS, lines, table
 from ablate.verdict import compression, registry, selftest
@@ -17,6 +18,7 @@ from ablate.verdict.card import Card
 from ablate.verdict.compare import Verdict, bounds
 from ablate.verdict.contrasts import Contrast
 from ablate.verdict.evidence import Evidence, spending_text
+from ablate.verdict.ladder import read_ladder
 from ablate.verdict.preferences import HALF, Preferences, preferences
 from ablate.verdict.selftest import SelfTest
 from ablate.verdict.statistics.paired import Interval
@@ -42,6 +44,8 @@ def show(found: Evidence, conclusion: Conclusion, console: Console) -> None:
                 "",
                 sep="\n",
             )
+        if rungs := read_ladder(found):
+            console.print(ladder.shown(rungs), "", sep="\n")
         if conclusion.contrasts:
             console.print(contrasts(conclusion.contrasts), "", sep="\n")
         if of_pairs := preferences(found):
@@ -176,10 +180,10 @@ def _finding(finding: Finding) -> Text:
     return Text(f"{arm}{finding.text}", style="" if finding.held else "bold red")
 
 
-def card(one: Card) -> Table:
-    """All that the verdict of one arm rests on, a line a fact."""
+def card(one: Card, base: Curve | None) -> Table:
+    """All that the verdict of one arm rests on, a line a fact. base: see `worth.of_base`."""
     word = Text(one.verdict.word, style=f"bold {COLOURS[one.verdict.word]}")
-    return tables.facts([(f"[bold not dim]{escape(one.verdict.arm)}[/]", word), *facts(one)])
+    return tables.facts([(f"[bold not dim]{escape(one.verdict.arm)}[/]", word), *facts(one, base)])
 
 
 def self_test(test: SelfTest) -> Group:

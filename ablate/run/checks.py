@@ -7,7 +7,7 @@ import string
 from itertools import pairwise
 from typing import Any
 
-from ablate.run import skips
+from ablate.run import rungs, skips
 from ablate.run.compress import NONE, Compress
 from ablate.run.distill import Distill
 from ablate.run.fields import SEEDS, Mark, Weights, find
@@ -51,6 +51,7 @@ def check(settings: Settings) -> None:
     _check_command(settings)
     _check_seeds(settings)
     _check_budget(settings)
+    rungs.check(settings.study.ladder)
 
 
 def _require(fits: bool, key: str, value: Any, allowed: str) -> None:

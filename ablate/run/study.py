@@ -39,6 +39,17 @@ class Controls:
     expected: Literal["worse", "better"] = "worse"  # what `positive` is
 
 
+@strict
+class Ladder:
+    """The study again at several sizes and rates, each a study of its own (`run.rungs`); no sizes, one rate: none."""
+
+    sizes: list[FileName] = dataclasses.field(default_factory=list)  # of conf/size, from small to large
+    tokens_per_parameter: NonNegative = 0.0  # of the base; 0: the study's tokens at every size
+    rates: list[Positive] = dataclasses.field(default_factory=lambda: [1.0])  # times optimizer.lr; 1 is one of them
+    # Parameters at which effects are foretold; 0: ten times those of the largest size
+    target: NotNegative = 0
+
+
 Overrides = list[str] | dict[str, list[str]]
 
 
@@ -68,4 +79,5 @@ class Study:
     margin: Positive = 0.01  # in the metric's unit; smaller differences do not matter
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # of intervals and verdicts
     budget: Budget = dataclasses.field(default_factory=Budget)
+    ladder: Ladder = dataclasses.field(default_factory=Ladder)
     controls: Controls = dataclasses.field(default_factory=Controls)

@@ -29,6 +29,7 @@ from ablate.sweep.audit import audit, is_of_text, with_text
 from ablate.sweep.composition import Composer
 from ablate.sweep.contrast import is_alike
 from ablate.sweep.controls import with_controls
+from ablate.sweep.ladder import studies_of
 from ablate.sweep.phases import cut_alike, phased
 from ablate.sweep.texts import with_corpora
 from ablate.sweep.worker import looked_up
@@ -50,10 +51,11 @@ class StudyLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         signal.signal(signal.SIGTERM, _terminated)
         jobs = [list(overrides) for overrides in job_overrides]
-        plan = plan_of(jobs, self.compose)
-        plan = prepared(plan) if _looks_at_text(plan) else plan
-        # loads torch and much else, which takes seconds that --help and mistakes should not wait for
-        importlib.import_module("ablate.sweep.conduct").run(plan)
+        # of a ladder all are planned before the first is trained: a mistake in the last is told at once
+        for plan in [plan_of(one, self.compose) for one in studies_of(jobs, self.compose)]:
+            ready = prepared(plan) if _looks_at_text(plan) else plan
+            # loads torch and much else, which takes seconds that --help and mistakes should not wait for
+            importlib.import_module("ablate.sweep.conduct").run(ready)
         return []
 
 

@@ -34,6 +34,7 @@ from ablate.run.monitor import told
 from ablate.run.record import plain, run_record
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import PHASE, TO_COME, Start, parse, teacher_of
+from ablate.run.study import Ladder
 from ablate.run.study_record import StudyRecord
 from ablate.sweep.contrast import changed, check_factor
 from ablate.verdict import history
@@ -285,8 +286,9 @@ def promises(plan: Plan, known: Mapping[str, Promise]) -> dict[str, Promise]:
 
 
 def _declared(study: Study) -> dict[str, Any]:
-    """All that was declared; of phases and skips nothing where there are none, as before there could be."""
+    """All that was declared; of phases, skips and rungs nothing where there are none, as before there could be."""
     unsaid = (["phases", "judge"] if not study.phases else []) + (["skips"] if not study.skips else [])
+    unsaid += ["ladder"] if study.ladder == Ladder() else []
     return {key: value for key, value in dataclasses.asdict(study).items() if key not in unsaid}
 
 

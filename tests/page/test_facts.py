@@ -20,7 +20,7 @@ def test_without_two_pairs_a_card_says_only_what_is_known(tmp_path):
 def test_the_card_of_an_arm_in_a_terminal(tmp_path, width):
     one = by_arm(study(tmp_path))["qa_20"]
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(terminal.card(one))
+    console.print(terminal.card(one, None))
     shown = " ".join(console.export_text().split())
     for text in (
         f"{one.verdict.effect.mean:+.4f}",

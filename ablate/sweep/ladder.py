@@ -1,0 +1,65 @@
+"""A ladder as the studies that it consists of, from small to large: each is planned, trained and judged as any other.
+
+study.ladder: {sizes: [pico, nano, micro], tokens_per_parameter: 20, rates: [0.5, 1, 2]}
+
+mix_sweep_pico_lr0.5  mix_sweep_pico  mix_sweep_pico_lr2  mix_sweep_nano_lr0.5 ...
+"""
+
+import importlib
+from collections.abc import Callable
+
+from ablate.run.rungs import Rung, rungs
+from ablate.run.settings import Settings, SettingsError
+from ablate.sweep.contrast import within
+
+Jobs = list[list[str]]
+Compose = Callable[[list[str]], Settings]
+
+
+def studies_of(jobs: Jobs, compose: Compose) -> list[Jobs]:
+    """The combinations of each study; those given, alone, without a ladder. Raises SettingsError."""
+    common = [one for one in jobs[0] if all(one in job for job in jobs)]
+    base = compose(common)
+    found = rungs(base.study.ladder)
+    if not found:
+        return [jobs]
+    _check(base, common)
+    return [
+        [[*job, *_overrides(base, rung.size, rung.rate, rung.suffix, common, compose)] for job in jobs]
+        for rung in found
+    ]
+
+
+def _overrides(base: Settings, rung: Rung, common: list[str], compose: Compose) -> list[str]:
+    """What makes the study a rung."""
+    of_size = [f"size={rung.size}"] if rung.size else []
+    found = [*of_size, f"study.name={base.study.name}{rung.suffix}"]
+    each = base.study.ladder.tokens_per_parameter
+    if each:
+        budget = importlib.import_module("ablate.model.budget")  # loads torch
+        parameters = budget.of(compose([*common, *of_size])).parameters
+        found.append(f"tokens={max(round(each * parameters / base.step_tokens), 1) * base.step_tokens}")
+    if rung.rate != 1:
+        found.append(f"optimizer.lr={compose([*common, *of_size]).optimizer.lr * rung.rate!r}")
+    return found
+
+
+def _check(base: Settings, common: list[str]) -> None:
+    """A ladder sets the size, the tokens and the rate: no arm, phase or word of the command line may."""
+    ladder, study = base.study.ladder, base.study
+    if not study.name:
+        raise SettingsError("study.ladder: needs study.name, which its studies are named after")
+    sets = {
+        "size": bool(ladder.sizes),
+        "tokens": ladder.tokens_per_parameter > 0,
+        "optimizer.lr": len(ladder.rates) > 1,
+    }
+    for key in (key for key, does in sets.items() if does):
+        if any(within(key, factor) or within(factor, key) for factor in study.factor):
+            raise SettingsError(f"study.ladder: sets {key}, which arms may change (study.factor)")
+        if any(word.split("=", 1)[0] == key for word in common):
+            raise SettingsError(f"{key}: is set by study.ladder")
+    if study.phases and (ladder.tokens_per_parameter or len(ladder.rates) > 1):
+        raise SettingsError(
+            "study.ladder: of a study with phases takes sizes alone: phases have tokens and rates of their own"
+        )

@@ -1,0 +1,105 @@
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from ablate.page import ladder as shown
+from ablate.page import page
+from ablate.run.rungs import Rung, check, rungs, whole_of
+from ablate.run.settings import SettingsError
+from ablate.run.study import Ladder
+from ablate.run.whole import read as whole_read
+from ablate.run.whole import write as whole_write
+from ablate.verdict.evidence import Evidence, read
+from ablate.verdict.ladder import read_ladder
+from ablate.verdict.statistics.ladder import Rungs, held
+from ablate.verdict.validity import trust
+from tests.verdict.worlds import World, write
+
+SIZES = np.array([1e6, 1e7, 1e8])
+
+
+def told(*effects: float, error: float = 0.001, target: float = 1e9):
+    return held(Rungs(SIZES[: len(effects)], np.array([effects]), np.full((1, len(effects)), error)), target, 0.05)[0]
+
+
+def test_a_steady_effect_keeps_its_sign_and_a_falling_one_may_not():
+    steady, falling, none = told(-0.03, -0.03, -0.03), told(-0.03, -0.02, -0.005), told(0.0, 0.0, 0.0)
+    assert steady.flip < 0.01 < 0.05 < falling.flip < none.flip == 0.5
+    assert steady.interval[0] < steady.effect < steady.interval[1] < 0
+
+
+def test_farther_is_less_certain_and_noise_is_carried():
+    near, far = told(-0.03, -0.025, target=2e7), told(-0.03, -0.025, target=1e11)
+    assert near.flip < far.flip
+    assert told(-0.03, -0.025, error=0.02).flip > told(-0.03, -0.025).flip
+
+
+def test_equal_measurements_are_averaged():
+    found = told(-0.010, -0.020, error=0.05)  # far noisier than any wander
+    assert found.effect == pytest.approx(-0.015, abs=0.001)
+
+
+def test_the_names_of_rungs():
+    ladder = Ladder(sizes=["pico", "nano"], rates=[1.0, 0.5])
+    assert [one.suffix for one in rungs(ladder)] == ["_pico", "_pico_lr0.5", "_nano", "_nano_lr0.5"]
+    declared = {"ladder": dataclasses.asdict(ladder)}
+    assert {whole_of(f"mix{one.suffix}", declared)[0] for one in rungs(ladder)} == {"mix"}
+    assert rungs(Ladder()) == []
+    assert whole_of("mix", {}) == ("", [])
+    assert rungs(Ladder(rates=[0.5, 1.0]))[0] == Rung("", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("ladder", "line"),
+    [
+        (Ladder(sizes=["nano"]), "two sizes or more"),
+        (Ladder(sizes=["nano", "nano"]), "without repeats"),
+        (Ladder(rates=[0.5, 2.0]), "must have 1"),
+        (Ladder(tokens_per_parameter=20), "must be 0 without study.ladder.sizes"),
+        (Ladder(target=10), "must be 0 without study.ladder.sizes"),
+    ],
+)
+def test_what_is_no_ladder(ladder, line):
+    with pytest.raises(SettingsError, match=line):
+        check(ladder)
+
+
+def rung(outputs: Path, suffix: str, times: float, effects: dict[str, float]) -> Evidence:
+    """A study of the ladder `mix`, of a model so many times larger."""
+    world = World(effects=effects, null_arm=None, phase=suffix)
+    study = write(outputs, world, f"mix{suffix}")
+    ladder = dataclasses.asdict(Ladder(sizes=["pico", "nano"], rates=[1.0, 0.5]))
+    study.write(study.read() | {"ladder": ladder})
+    for run in {id for runs in study.read()["runs"].values() for id in runs.values()}:
+        path = outputs / "runs" / run / "result.json"
+        result = whole_read(path)
+        whole_write(path, result | {"parameters": times * result["parameters"]})
+    return read(study)
+
+
+def test_the_ladder_of_a_study_on_a_page_and_in_a_terminal(tmp_path):
+    seen = rung(tmp_path, "_pico", 1, {"qa_20": -0.03, "qa_40": 0.02})
+    alone = read_ladder(seen)
+    assert alone is not None
+    assert (alone.held, alone.missing) == ({}, 3)
+    rung(tmp_path, "_pico_lr0.5", 1, {"qa_20": -0.04, "qa_40": -0.02})
+    rung(tmp_path, "_nano", 10, {"qa_20": -0.03, "qa_40": 0.001})
+    found = read_ladder(seen)
+    assert found is not None
+    assert (found.of, found.missing, found.target) == ("mix", 1, 10 * found.sizes[1].parameters)
+    assert found.held["qa_20"].flip < 0.1 < found.held["qa_40"].flip
+    assert math.isclose(found.held["qa_20"].effect, found.sizes[1].share("qa_20")[0], rel_tol=0.2)
+    assert found.best_rate("qa_20", "pico") == 0.5
+    assert found.best_rate("qa_20", "nano") is None
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(shown.shown(found))
+    text = console.export_text()
+    assert "better at 0.5 x" in text
+    assert "1 of 4 studies have no result yet" in text
+    html = page.of(seen, trust.conclude(seen)).read_text()
+    assert "Will it hold at another size?" in html
+    assert (tmp_path / "studies" / "mix_pico" / "report" / "ladder.png").exists()
