@@ -52,7 +52,10 @@ CLEAN: dict[str, dict[str, Any]] = {
 def monitor(quick: bool) -> list[Row]:
     """spikes found and made up, what becomes of runs that have some, and what looking for them costs"""
     importlib.import_module("ablate.fit.warm")  # once, before this process is forked
-    return [*false(quick), *ends(quick), *recovery(quick), *killed(quick), *overheads()]
+    # a process that has trained on several threads cannot be forked: the child waits for threads that it does not have
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        recovered = pool.apply(recovery, (quick,))
+    return [*false(quick), *ends(quick), *recovered, *killed(quick), *overheads()]
 
 
 def false(quick: bool) -> list[Row]:

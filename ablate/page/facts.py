@@ -9,6 +9,7 @@ from ablate.verdict.compare import bounds
 from ablate.verdict.evidence import flops_text
 from ablate.verdict.items import ItemNoise
 from ablate.verdict.spread import Gain
+from ablate.verdict.statistics import ladder as statistics
 from ablate.verdict.statistics.shrink import Shrunken
 
 
@@ -27,7 +28,7 @@ def facts(card: Card, base: Curve | None = None) -> list[tuple[str, str]]:
             ("noise", v.known.text),
         ]
     if base and card.shrunken:
-        found.append(("worth", _worth(card, base)))
+        found += [("worth", _worth(card, base)), ("at scale", _at_scale(v.effect.mean / v.base_value))]
     if card.pairing:
         found.append(("pairing", _pairing(card.kind, card.pairing)))
     if card.passages and card.text_interval:
@@ -56,6 +57,13 @@ def _worth(card: Card, base: Curve) -> str:
     return (
         text if math.isclose(flops.ratio, 1) else f"{text}; {_times(found.times(1 / flops.ratio))} the FLOPs of the arm"
     )
+
+
+def _at_scale(share: float) -> str:
+    low, below, turned = statistics.turned(share)
+    among = f"of {100 * low:g} to {100 * below:g} %" if math.isfinite(below) else f"of {100 * low:g} % and more"
+    of = f"of effects {among} of the loss {100 * turned:.2g} % had the other sign at 60 times the size"
+    return f"{100 * share:+.2f} % of the loss; {of} (RegMix: 256 mixtures at 1 M and 60 M parameters)"
 
 
 def _times(found: worth.Worth) -> str:

@@ -15,10 +15,11 @@ from ablate.run.whole import read as whole_read
 from ablate.run.whole import write as whole_write
 from ablate.verdict.evidence import Evidence, read
 from ablate.verdict.ladder import read_ladder
-from ablate.verdict.statistics.ladder import Rungs, held
+from ablate.verdict.statistics.ladder import Rungs, held, turned
 from ablate.verdict.validity import trust
 from tests.verdict.worlds import World, write
 
+MIXTURES = Path(__file__).parents[3] / "shared/tables/sail-sg+regmix/data"
 SIZES = np.array([1e6, 1e7, 1e8])
 
 
@@ -41,6 +42,17 @@ def test_farther_is_less_certain_and_noise_is_carried():
 def test_equal_measurements_are_averaged():
     found = told(-0.010, -0.020, error=0.05)  # far noisier than any wander
     assert found.effect == pytest.approx(-0.015, abs=0.001)
+
+
+@pytest.mark.skipif(not MIXTURES.exists(), reason="the tables are not here")
+def test_what_a_card_says_of_effects_of_a_size_is_what_the_table_shows():
+    losses = [np.loadtxt(MIXTURES / f"test_pile_loss_{s}.csv", delimiter=",", skiprows=1)[:, 1:] for s in ("1m", "60m")]
+    small, large = (np.column_stack([one, one.mean(1)]) for one in losses)
+    i, j = np.triu_indices(len(small), 1)
+    effects, other = (small[i] - small[j]) / small[j], (small[i] - small[j]) * (large[i] - large[j]) < 0
+    for low, below, share in map(turned, [0, 0.003, -0.007, 0.015, -0.03, 0.3]):
+        inside = (np.abs(effects) >= low) & (np.abs(effects) < below)
+        assert other[inside].mean() == pytest.approx(share, abs=0.005)
 
 
 def test_the_names_of_rungs():
