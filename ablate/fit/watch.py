@@ -204,7 +204,8 @@ class Watch(L.Callback):
             "lr": float(self.timeline.table["lr"][step - 1]),
             "weight_decay": float(self.timeline.table["weight_decay"][step - 1]),
             "length": int(self.timeline.table["length"][step - 1]),
-            "grad_norm": float(module.grad_norm),
+            # of a step that was left out none; that of the step before is not known after a resume
+            **({"grad_norm": float(module.grad_norm)} if module.learnt else {}),
             "tokens_per_second": per_second,
             "mfu": (self.flops[step] - self.flops[self.last_step]) / seconds / self.peak,
             "domain_tokens": self.order.domain_tokens(step),

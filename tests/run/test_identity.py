@@ -76,6 +76,8 @@ OTHER: dict[str, Any] = {
     "corpus.score.options": {"words": "bad.txt"},
     "prepare.options": {"executor": "slurm"},
     "study.budget.looks": [2, 4],
+    "study.ladder.sizes": ["nano", "micro"],
+    "study.ladder.rates": [1.0, 2.0],
     "study.budget.rungs": None,  # needs race=best
     "study.budget.noise": None,  # need one another
     "study.budget.noise_df": None,
@@ -144,6 +146,9 @@ NEEDED |= {
     key: {"optimizer.clipping": key.split(".")[1]}
     for key in LEAVES
     if key.startswith(("optimizer.z", "optimizer.adagc"))
+}
+NEEDED |= {
+    f"study.ladder.{key}": {"study.ladder.sizes": ["nano", "micro"]} for key in ("tokens_per_parameter", "target")
 }
 NEEDED["trouble.factor"] = {"trouble.kind": "rate"}
 NEEDED["where.graphs"] = {"where.compile": True, "where.device": "cuda"}
