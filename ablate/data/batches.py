@@ -108,9 +108,9 @@ class From(Sampler[int]):
 
 def validation_rows(corpus: Corpus, settings: Settings) -> Batch:
     """The held-out rows, domain after domain: `evaluation.spans` of each, evenly spaced over its held-out text."""
-    domains, wanted = settings.data.domains, settings.evaluation.spans
+    domains, wanted, part = settings.data.domains, settings.evaluation.spans, settings.evaluation.part
     found = [
-        Batch.of(held_out(corpus, domain, settings.data.span, wanted), np.full(wanted, number))
+        Batch.of(held_out(corpus, domain, settings.data.span, wanted, part), np.full(wanted, number))
         for number, domain in enumerate(domains)
     ]
     return Batch(*(torch.cat(part) for part in zip(*found, strict=True)))

@@ -180,7 +180,7 @@ def prepare_for(settings: Settings, reader_of: Callable[[str], Any] | None = Non
     """
     where, how = settings.where, Levels(settings.corpus, settings.prepare, reader_of)
     corpus = prepare(settings.data, Path(where.outputs), where.progress, how)
-    check_held_out(corpus, settings.data.span, settings.evaluation.spans)
+    check_held_out(corpus, settings.data.span, settings.evaluation.spans, settings.evaluation.part)
     return corpus
 
 
@@ -251,9 +251,14 @@ def prepared(outputs: Path, fingerprint: str) -> Corpus:
     )
 
 
-def check_held_out(corpus: Corpus, span: int, wanted: int) -> None:
-    """Raise UserError naming the first domain whose validation text has fewer than `wanted` spans, or counts nowhere
-    in them."""
+def num_parts(corpus: Corpus, domain: str, span: int, wanted: int) -> int:
+    """Sets of `wanted` validation rows that a domain has text for."""
+    return num_spans(corpus.num_tokens(domain, "validation"), span) // wanted
+
+
+def check_held_out(corpus: Corpus, span: int, wanted: int, part: int = 0) -> None:
+    """Raise UserError naming the first domain whose validation text has fewer than `wanted` spans, or no such part, or
+    counts nowhere in them."""
     for domain in corpus.domains:
         present = num_spans(corpus.num_tokens(domain, "validation"), span)
         if present < wanted:
@@ -261,9 +266,14 @@ def check_held_out(corpus: Corpus, span: int, wanted: int) -> None:
                 f"evaluation.spans={wanted}: domain {domain!r} has only {present} spans of {span} tokens held out; "
                 "lower it, or raise data.validation or data.domain_bytes"
             )
+        if part >= (parts := num_parts(corpus, domain, span, wanted)):
+            raise UserError(
+                f"evaluation.part={part}: must be below {parts}, the sets of {wanted} rows that domain {domain!r} has "
+                "text for; lower evaluation.spans, or raise data.validation or data.domain_bytes"
+            )
         if corpus.marks(domain, "validation") is None:
             continue
-        targets_RL = held_out(corpus, domain, span, wanted).targets_RL
+        targets_RL = held_out(corpus, domain, span, wanted, part).targets_RL
         if not corpus.bytes_per_token[targets_RL[targets_RL != IGNORED]].any():
             raise UserError(
                 f"evaluation.spans={wanted}: in so many spans of {span} tokens of domain {domain!r} nothing counts; "
@@ -271,15 +281,17 @@ def check_held_out(corpus: Corpus, span: int, wanted: int) -> None:
             )
 
 
-def held_out(corpus: Corpus, domain: str, span: int, wanted: int) -> Windows:
+def held_out(corpus: Corpus, domain: str, span: int, wanted: int, part: int = 0) -> Windows:
     """The windows of a domain that runs are scored on, evenly spaced over its held-out text, each of `span` + 1 tokens.
 
     The tokens that count of them do so in every run, whatever its objective. They are cut by tokens, so that another
-    tokenizer or another span takes other text.
+    tokenizer or another span takes other text. Each part begins a span after the one before, and none meets another.
     """
     present = num_spans(corpus.num_tokens(domain, "validation"), span)
     starts = np.arange(wanted) * present // wanted * span
-    return Windows.of([Stream.of(corpus, domain, "validation")], np.zeros(wanted, dtype=np.int64), starts, span)
+    return Windows.of(
+        [Stream.of(corpus, domain, "validation")], np.zeros(wanted, dtype=np.int64), starts + part * span, span
+    )
 
 
 def _held_out_of(data: Data, outputs: Path) -> Corpus | None:

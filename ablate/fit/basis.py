@@ -32,7 +32,7 @@ def _text(corpus: Corpus, settings: Settings) -> str:
     """Of the rows that are scored, and of the bytes that their tokens stand for."""
     hasher = hashlib.blake2b(corpus.bytes_per_token.tobytes(), digest_size=8)
     for domain in settings.data.domains:
-        windows = held_out(corpus, domain, settings.data.span, settings.evaluation.spans)
+        windows = held_out(corpus, domain, settings.data.span, settings.evaluation.spans, settings.evaluation.part)
         hasher.update(windows.tokens_RT.tobytes())
         if windows.marks_RT is not None:
             hasher.update(windows.marks_RT.tobytes())

@@ -75,6 +75,8 @@ class Timeline:
         if not static.get("monitor", True):  # it said nothing but what to leave out, which the steps say
             del static["monitor"]
         static["block"], static["spans"] = self.settings.mixture.block, self.settings.evaluation.spans
+        if self.settings.evaluation.part:  # left out where it is 0, as before there were parts
+            static["part"] = self.settings.evaluation.part
         return digest([static, fingerprint, SEMANTICS], 64)
 
     @cached_property

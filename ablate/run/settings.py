@@ -262,6 +262,8 @@ class Evaluation:
     )
     # Validation rows per domain, each of `data.span` tokens
     spans: Annotated[int, Field(ge=1, le=10**6), Moves("evaluation", "evaluated")] = 4
+    # Which set of so many rows: sets 0, 1, ... share no row, as far as the held-out text goes. A gate takes one an idea
+    part: Annotated[NotNegative, Moves("evaluation", "evaluated")] = 0
 
 
 @strict

@@ -128,7 +128,7 @@ def _changed(record: Record) -> bool:
 
 def _check_held_out(plan: Plan, arm: Arm) -> None:
     base = plan.arms[0]
-    ours, theirs = ((one.settings.data.span, one.settings.evaluation.spans) for one in (arm, base))
+    ours, theirs = ((s.data.span, s.evaluation.spans, s.evaluation.part) for s in (arm.settings, base.settings))
     domains, others = (one.settings.data.domains for one in (arm, base))
     if set(domains) != set(others):
         raise _refused(plan, arm, f"is scored on {', '.join(domains)}, the base on {', '.join(others)}")

@@ -85,7 +85,7 @@ def _with(arm: Arm, changes: dict[str, Any], held_out: Corpus) -> Arm:
 
 def _all(arms: list[Arm]) -> list[Corpus]:
     """The corpus of every arm, each prepared once."""
-    keys = [repr((one.settings.data, one.settings.corpus, one.settings.evaluation.spans)) for one in arms]
+    keys = [repr((one.settings.data, one.settings.corpus, one.settings.evaluation)) for one in arms]
     corpora = {key: text_of(one.settings) for key, one in dict(zip(keys, arms, strict=True)).items()}
     return [corpora[key] for key in keys]
 

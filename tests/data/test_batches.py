@@ -1,16 +1,17 @@
 """From the plan to the very tokens: windows, devices, validation rows."""
 
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from ablate.data.batches import From, Steps, training_spans, validation_rows
-from ablate.data.tokens import prepare_for
+from ablate.data.tokens import held_out, num_parts, prepare_for
 from ablate.plan.order import Order
 from ablate.plan.timeline import timeline
-from ablate.run.settings import Settings, UserError
+from ablate.run.settings import Evaluation, Settings, UserError
 
 
 @pytest.fixture
@@ -81,6 +82,22 @@ def test_validation_rows_are_evenly_spaced_over_the_held_out_text(parts):
     starts = [fifth * spans // 5 * span for fifth in range(5)]
     assert rows.tokens_BL[5:10].tolist() == [held_out[start : start + span] for start in starts]
     assert rows.targets_BL[5:10].tolist() == [held_out[start + 1 : start + span + 1] for start in starts]
+
+
+def test_parts_of_the_validation_rows_share_none(parts):
+    settings, corpus, _ = parts(evaluation={"spans": 5})
+    number = min(num_parts(corpus, domain, settings.data.span, 5) for domain in corpus.domains)
+    assert number >= 2
+    starts = [
+        held_out(corpus, "code", settings.data.span, 5, part).tokens_RT[:, :-1].tolist() for part in range(number)
+    ]
+    assert starts[0] == validation_rows(corpus, settings).tokens_BL[5:10].tolist()
+    rows = [tuple(row) for part in starts for row in part]
+    assert len(set(rows)) == 5 * number
+    last = validation_rows(corpus, replace(settings, evaluation=Evaluation(spans=5, part=number - 1)))
+    assert last.tokens_BL[5:10].tolist() == starts[-1]
+    with pytest.raises(UserError, match=r"^evaluation\.part=\d+: must be below \d+, the sets of 5 rows that domain"):
+        parts(evaluation={"spans": 5, "part": 10_000})
 
 
 def test_more_validation_spans_than_there_are_is_one_line(parts):

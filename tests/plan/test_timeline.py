@@ -106,6 +106,7 @@ STATIC = {
     "held out": replace(BASE, data=Data(validation=0.1)),
     "block": replace(BASE, mixture=replace(BASE.mixture, block=128)),
     "validation rows": replace(BASE, evaluation=Evaluation(spans=2)),
+    "part of them": replace(BASE, evaluation=Evaluation(part=1)),
 }
 # Ways to say the same, or what changes no weight
 SAME = {

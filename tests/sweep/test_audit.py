@@ -32,7 +32,13 @@ def studied(tiny):
 
 
 @pytest.mark.parametrize(
-    "change", [{"evaluation": {"spans": 2}}, {"data": {"vocabulary": 400}}, {"data": {"validation": 0.2}}]
+    "change",
+    [
+        {"evaluation": {"spans": 2}},
+        {"evaluation": {"part": 1}},
+        {"data": {"vocabulary": 400}},
+        {"data": {"validation": 0.2}},
+    ],
 )
 def test_an_arm_that_is_scored_on_other_text_is_refused(studied, change):
     with pytest.raises(SettingsError, match=r"study.arms.arm: is scored on other held-out text of domain general than"):

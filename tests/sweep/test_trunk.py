@@ -34,6 +34,7 @@ CHANGES = {
     "longer": ({"tokens": 80 * 1024}, 32),
     "more evaluations": ({"evaluation": {"times": 3}}, 39),
     "other validation rows": ({"evaluation": {"spans": 2}}, 0),
+    "another part of them": ({"evaluation": {"part": 2}}, 0),
 }
 
 
