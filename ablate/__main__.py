@@ -15,6 +15,7 @@ COMMANDS = {
     "report": "the verdict of a study: table, page, and what it rests on",
     "runs": "list, show, compare, extend and delete runs",
     "power": "how many seeds a study needs, before the first run",
+    "gate": "one change after another: keep, discard or retest",
     "suggest": "the best data mixture by a study's runs, and what to train next",
     "trunks": "the shared beginnings kept on disk, and their space",
     "traces": "worked answers of a teacher, checked, to train on",

@@ -89,7 +89,7 @@ def write_file(block: str, folder: Path) -> None:
 
 
 def tiny(command: list[str]) -> list[str]:
-    if command[0] != "train":
+    if command[0] != "train" and "--begin" not in command:
         return command
     return [word for word in command if word.partition("=")[0] not in TINY] + [f"{key}={TINY[key]}" for key in TINY]
 

@@ -13,7 +13,7 @@ ANY = "any"
 
 # A room or a command, and the rooms or modules of ablate that it may import: arrows run down only
 COMMANDS = ["__main__", "train", "prepare", "report", "runs", "suggest", "power", "trunks", "export", "generate"]
-COMMANDS += ["evaluate", "traces", "route", "speed", "replay", "compress.__main__"]
+COMMANDS += ["gate", "evaluate", "traces", "route", "speed", "replay", "compress.__main__"]
 # Of the scores, what reads records: without torch
 READ = ["scores.metrics", "scores.answers", "scores.items", "scores.readings"]
 INSIDE = {

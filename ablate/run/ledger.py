@@ -19,7 +19,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock
 
@@ -38,6 +38,7 @@ def now() -> str:
 @dataclass(frozen=True)
 class Ledger:
     path: Path
+    shape: Any = LedgerRow  # of a row
 
     def rows(self) -> list[Row]:
         """All of them, the oldest first; none of a study without a ledger. Raises UserError for one that is damaged."""
@@ -46,7 +47,7 @@ class Ledger:
         found, copied = (_read(path) for path in (self.path, whole.copy_of(self.path)))
         if found is None:
             found = copied or list(files.read_rows(self.path))
-        return shapes.fit(list[LedgerRow], found, self.path)
+        return shapes.fit(list[self.shape], found, self.path)
 
     @property
     def begun(self) -> str:
@@ -59,7 +60,7 @@ class Ledger:
         rows = self.rows()
         return all(row["after"] == _digest(before) for before, row in zip([None, *rows], rows, strict=False))
 
-    def add(self, kind: Literal["declared", "look"], **values: Any) -> None:
+    def add(self, kind: str, **values: Any) -> None:
         files.make_folder(self.path.parent)
         with FileLock(self.path.with_name(".ledger.lock")):  # two reports at once
             rows = self.rows()

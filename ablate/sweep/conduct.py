@@ -16,6 +16,7 @@ say what is done.
 
 import dataclasses
 import importlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -36,6 +37,8 @@ from ablate.sweep.executors.slurm import Slurm
 from ablate.sweep.worker import Task, set_aside_damaged
 
 if TYPE_CHECKING:
+    from ablate.sweep.cost import Prospect
+    from ablate.sweep.wave import Wave
     from ablate.verdict.validity.trust import Conclusion
 
 EXECUTORS: dict[str, type[Executor]] = {"local": Local, "slurm": Slurm, "command": Command}
@@ -51,18 +54,37 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
         mend(plan, record)
     begin(plan)
     # imported while the executor begins: torch, pictures and tables take seconds
-    from ablate.sweep.cost import prospect
     from ablate.sweep.preview import preview
-    from ablate.sweep.screen import Screen
     from ablate.sweep.wave import waves
 
     found = preview(plan, console)
     if where.dry_run:
         return
     studies.announce(plan, record)
+    outcomes = trained(plan, found, waves(plan, record), console)
+    plan = plan.refreshed()  # runs of a later phase have their ids now
+    _share(plan, set(outcomes))
+    conclusion = _conclude(record, console)
+    if where.wandb != "off" and where.wandb_alerts:
+        announce = importlib.import_module("ablate.fit.mirror").announce  # loads wandb
+        announce(plan.arms[0].settings, Record(record.folder), conclusion.sentence)
+    refuse_unfinished(plan, outcomes, console)
+    if conclusion.void:  # a script that goes on with the verdict must not go on
+        raise UserError(
+            f"{record.name} is void: {', '.join(dict.fromkeys(finding.check for finding in conclusion.broken))}"
+        )
+
+
+def trained(
+    plan: studies.Plan, found: "Prospect", waves: Iterable["Wave"], console: Console
+) -> dict[str, tuple[Executor, Outcome]]:
+    """Train wave after wave of a plan that was announced; what became of each run, and who carried it out, by id."""
+    from ablate.sweep.cost import prospect  # as above
+    from ablate.sweep.screen import Screen
+
+    where, outcomes = plan.arms[0].settings.where, dict[str, tuple[Executor, Outcome]]()
     ways = trunk.branches(list(found.beginnings.values()), found.stored) if where.trunks else {}
-    outcomes: dict[str, tuple[Executor, Outcome]] = {}
-    for wave in waves(plan, record):
+    for wave in waves:
         if wave.plan is not plan:  # runs of a later phase have their ids now
             plan, found = wave.plan, prospect(wave.plan)
             ways = trunk.branches(list(found.beginnings.values()), found.stored) if where.trunks else {}
@@ -70,17 +92,13 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
         with Screen(executor, console, found.now()) as screen:
             executor.train(screen.show)
         outcomes |= {outcome.run.id: (executor, outcome) for outcome in executor.outcomes}
-    _share(plan, set(outcomes))
-    conclusion = _conclude(record, console)
-    if where.wandb != "off" and where.wandb_alerts:
-        announce = importlib.import_module("ablate.fit.mirror").announce  # loads wandb
-        announce(plan.arms[0].settings, Record(record.folder), conclusion.sentence)
+    return outcomes
+
+
+def refuse_unfinished(plan: studies.Plan, outcomes: dict[str, tuple[Executor, Outcome]], console: Console) -> None:
+    """Raises UserError, once the user was told why, where a run is not done."""
     if failed := [_said(by, outcome, console) for by, outcome in outcomes.values() if outcome.state not in ENDS]:
         raise UserError(f"{len(failed)} of {len(plan.distinct())} runs are not done; the same command tries them again")
-    if conclusion.void:  # a script that goes on with the verdict must not go on
-        raise UserError(
-            f"{record.name} is void: {', '.join(dict.fromkeys(finding.check for finding in conclusion.broken))}"
-        )
 
 
 def mend(plan: studies.Plan, record: StudyRecord) -> None:
