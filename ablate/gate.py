@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 WHAT = """Judge one change after another against an incumbent: keep, discard or retest. Among all ideas that a gate ever
 judges, some false one is kept with a probability of at most --alpha."""
 EXAMPLES = """\
-  ablate gate --begin size=nano tokens=1e6      the first incumbent
-  ablate gate optimizer.lr=6e-3                 an idea: pairs of runs, and a word
-  ablate gate schedule=cosine --dry-run         what it would train, and its cost
-  ablate gate                                   all ideas so far
+  ablate gate --begin size=nano tokens=1e6    the first incumbent
+  ablate gate optimizer.lr=6e-3               an idea: pairs of runs, and a word
+  ablate gate schedule=cosine --dry-run       what it would train, and its cost
+  ablate gate                                 all ideas so far
 
 The same command again goes on where it was stopped. After `keep` the change is
 part of the incumbent. After `retest` it trains as many pairs again. An idea
