@@ -98,10 +98,12 @@ class Parent:
 
 def compress(quick: bool) -> list[Row]:
     """what smaller weights cost, in bits per byte and as KL, with intervals over models"""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, torch.no_grad():
-        parents = [Parent(record, 8 if quick else ROWS, 2 if quick else SPANS) for record in _records(quick, folder)]
-        found = [_all(parent) for parent in parents]
-        theirs = [_theirs(parent, Path(folder)) for parent in parents] if _python() else []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        records = _records(quick, folder)
+        with torch.no_grad():
+            parents = [Parent(record, 8 if quick else ROWS, 2 if quick else SPANS) for record in records]
+            found = [_all(parent) for parent in parents]
+            theirs = [_theirs(parent, Path(folder)) for parent in parents] if _python() else []
     lost = {name: [one[name] for one in found] for name in found[0]}
     rows = [row for name, losses in lost.items() for row in _described(name, losses)]
     rows += [
