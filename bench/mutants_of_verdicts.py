@@ -106,11 +106,6 @@ VERDICTS: list[Listed] = [
         "ablate/verdict/standing.py",
         "tests/verdict/test_standing.py",
         ("a race that forgets the metric's direction", "{s: metric.sign * v for s, v", "{s: v for s, v"),
-        (
-            "curves of a race that forget it",
-            'row["step"] / steps[arm]: metric.sign * value',
-            'row["step"] / steps[arm]: value',
-        ),
     ),
     *of(
         "ablate/verdict/validity/confounds.py",

@@ -46,7 +46,7 @@ INSIDE = {
     "page": ["run", *READ, "verdict", "laws", "page", "corpus.report", "compress.forms"],
     "console": ["run", "console"],
     "sweep": [
-        *["run", "plan", "verdict", "page", "console", "sweep"],
+        *["run", "plan", "verdict", "laws", "page", "console", "sweep"],
         *[
             "data.tokens",
             "data.promised",

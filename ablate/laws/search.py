@@ -233,8 +233,8 @@ def _by_process(weights: np.ndarray, metric: np.ndarray, asked: np.ndarray) -> t
     kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(0.5, (0.05, 10.0), nu=2.5) + WhiteKernel(0.01, (1e-5, 1.0))
     with warnings.catch_warnings():  # a hyperparameter at its bound is fine
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = GaussianProcessRegressor(kernel, normalize_y=True).fit(np.sqrt(weights), metric)
-    mean, sd = found.predict(np.sqrt(asked), return_std=True)[:2]
+        found = GaussianProcessRegressor(kernel, normalize_y=True).fit(weights**0.5, metric)
+    mean, sd = found.predict(asked**0.5, return_std=True)[:2]
     return np.asarray(mean), np.asarray(sd)
 
 

@@ -324,20 +324,17 @@ def _check_seeds(s: Settings) -> None:
 
 
 def _check_budget(s: Settings) -> None:
-    """Looks and rungs in order; rungs only where a curve that lies behind midway tends to end behind."""
+    """Looks in order; a search only where a curve that lies behind midway tends to end behind."""
     budget = s.study.budget
-    for name, values in (("looks", budget.looks), ("rungs", budget.rungs)):
-        _require(values == sorted(set(values)), f"study.budget.{name}", values, "in increasing order")
+    in_order = budget.looks == sorted(set(budget.looks))
+    _require(in_order, "study.budget.looks", budget.looks, "in increasing order")
     _require(len(budget.looks) > 0, "study.budget.looks", budget.looks, "at least one number of seeds")
     known = (budget.noise > 0) == (budget.noise_df > 0)
     _require(known, "study.budget.noise_df", budget.noise_df, f"above 0 just when study.budget.noise={budget.noise} is")
-    if budget.rungs:
-        _require(budget.race == "best", "study.budget.rungs", budget.rungs, f"empty with race={budget.race}")
+    if budget.race == "search":
         late = [key for key in s.study.factor if Mark.CROSSES_LATE in find(Settings, key).marks]
-        _require(not late, "study.budget.rungs", budget.rungs, f"empty with factor {late}: such arms cross late")
-        first = round(s.steps / min(s.evaluation.times, s.steps)) / s.steps  # a forecast needs a value to start from
-        allowed = f"at or after the first evaluation, {first:.3g} of the run"
-        _require(budget.rungs[0] >= first, "study.budget.rungs", budget.rungs, allowed)
+        _require(not late, "study.budget.race", "search", f"another with factor {late}: such arms cross late")
+        _require(not s.study.phases, "study.budget.race", "search", "another with phases: a search is of one phase")
 
 
 def _check_weights(key: str, weights: Weights, known: list[str]) -> None:

@@ -47,6 +47,8 @@ USUAL = {
     "where.devices": "num_gpus n_gpus gpus nproc_per_node",
     "where.outputs": "output_dir out_dir save_dir",
 }
+# Keys that were, and the value at which they did nothing: records that hold it are read without them
+GONE: dict[tuple[str, ...], Any] = {("study", "budget", "rungs"): []}
 SYSTEM = "+system="  # how a published system is chosen; its recipe stands above the groups of what a run is
 
 
@@ -83,11 +85,23 @@ def tree_of(path: Path, text: str) -> dict[str, Any]:
 
 
 def settings_of(path: Path, tree: dict[str, Any]) -> Settings:
-    """Raises UserError, naming the file."""
+    """Of a record. Raises UserError, naming the file."""
     try:
+        for key, nothing in GONE.items():
+            tree = _without(tree, key, nothing)
         return from_plain(tree)
     except SettingsError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _without(tree: Any, key: tuple[str, ...], nothing: Any) -> Any:
+    """The same tree, but for the key where its value is the one that did nothing."""
+    name, *below = key
+    if not isinstance(tree, dict) or name not in tree:
+        return tree
+    if below:
+        return tree | {name: _without(tree[name], tuple(below), nothing)}
+    return {one: value for one, value in tree.items() if one != name or value != nothing}
 
 
 def _check_switches(plain: Any, prefix: str = "") -> None:

@@ -14,15 +14,17 @@ class Budget:
 
     verdicts: once its verdict against the base is decided, or cannot become `better` any more.
     best: also once it cannot be the best arm; one that is better goes on as long as another may be best.
+    search: of mixtures also in the first seed block, where most arms are stopped or never start (`laws.search`).
     """
 
-    race: Literal["none", "verdicts", "best"] = "none"  # which arms are stopped early
+    race: Literal["none", "verdicts", "best", "search"] = "none"  # which arms are stopped early
     # Whole seed blocks after which arms are judged; those beyond the study's seeds fall away, the last seed is one
     looks: list[Annotated[int, Field(ge=2)]] = dataclasses.field(default_factory=lambda: [2, 3, 5, 8])
     keep: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # probability that the best arm stays in the race
     futility: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # an arm as unlikely to become better is given up; 0: never
-    # Parts of a run after which arms may leave within the first seed block; for race=best alone
-    rungs: list[Annotated[float, Field(gt=0, lt=1)]] = dataclasses.field(default_factory=list)
+    # race=search alone: the part of the first seed block's training that may be spent, the base's run among it
+    spend: Annotated[float, Field(gt=0, le=1)] = 0.45
+    at_once: Annotated[int, Field(ge=1, le=4096)] = 4  # race=search alone: arms in training at a time
     noise: NonNegative = 0.0  # standard deviation of a paired difference known beforehand, in the metric's unit
     noise_df: NonNegative = 0.0  # the degrees of freedom that it is worth; 0: as earlier studies tell (`sweep.wave`)
 

@@ -276,10 +276,9 @@ def check(settings: Settings) -> None:
     answers.check(settings.evaluate.tasks)
     if metric.asked:
         _check_asked(settings, metric.asked)
-    midway = _midway(settings)
-    if settings.study.budget.rungs and metric.name not in midway:
-        rungs, what = settings.study.budget.rungs, "which is measured at the end of a run alone"
-        raise SettingsError(f"study.budget.rungs={rungs}: must be empty with study.metric={metric.name}, {what}")
+    if settings.study.budget.race == "search" and not metric.groups:
+        why = "a search predicts bits per byte"
+        raise SettingsError(f"study.budget.race=search: must be another with study.metric={metric.name}; {why}")
 
 
 def check_judged(settings: Settings) -> None:

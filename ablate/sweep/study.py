@@ -202,7 +202,10 @@ def plan(study: Study, base: Settings, arms: dict[str, Settings], phase: str = "
     for name, settings in arms.items():
         differs = changed(study, f"{name}.{phase}".rstrip("."), base, settings)
         audited.append(Arm(name, settings, inherited(before, name) | differs))
-    return Plan(study, audited, phase=phase, before=before)
+    found = Plan(study, audited, phase=phase, before=before)
+    if study.budget.race == "search":
+        importlib.import_module("ablate.sweep.search").mixtures_of(found)  # loads scikit-learn
+    return found
 
 
 def inherited(before: Plan | None, name: str) -> dict[str, tuple[Any, Any]]:
@@ -286,10 +289,14 @@ def promises(plan: Plan, known: Mapping[str, Promise]) -> dict[str, Promise]:
 
 
 def _declared(study: Study) -> dict[str, Any]:
-    """All that was declared; of phases, skips and rungs nothing where there are none, as before there could be."""
+    """All that was declared; of phases, skips, a ladder and a search nothing where there are none, as before."""
     unsaid = (["phases", "judge"] if not study.phases else []) + (["skips"] if not study.skips else [])
     unsaid += ["ladder"] if study.ladder == Ladder() else []
-    return {key: value for key, value in dataclasses.asdict(study).items() if key not in unsaid}
+    found = {key: value for key, value in dataclasses.asdict(study).items() if key not in unsaid}
+    budget = dataclasses.asdict(study.budget)
+    if study.budget.race != "search":  # the same digest as ever
+        budget = {key: value for key, value in budget.items() if key not in ("spend", "at_once")} | {"rungs": []}
+    return found | {"budget": budget}
 
 
 def _tasks(plan: Plan) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Which runs are trained next: all that are missing, or those that a race still has use for.
 
     wave 1   seeds 0, 1 of every arm   ->  a look  ->  wave 2   seed 2 of the arms still in the race  ->  ...
+    search   seed 0 of some arms, to their next evaluation  ->  others in place of those that are stopped  ->  ...
     last     the positive control, if an arm was not found to differ from the base
 
 Nothing is remembered between waves but what was tried in vain: decisions follow from the records, so the
@@ -16,12 +17,13 @@ without it. Arms of several kinds race with the noise of the noisiest and the le
 """
 
 import dataclasses
+import importlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ablate.model import budget
-from ablate.plan.timeline import timeline
 from ablate.run.record import run_record
 from ablate.run.settings import Study
 from ablate.run.study_record import StudyRecord
@@ -33,6 +35,9 @@ from ablate.verdict.race import Decision, decide
 from ablate.verdict.registry import Past
 from ablate.verdict.standing import standing
 from ablate.verdict.validity import trust
+
+if TYPE_CHECKING:
+    from ablate.sweep.search import Searcher
 
 FOUND = ("better", "worse")
 
@@ -53,8 +58,11 @@ def waves(plan: Plan, record: StudyRecord) -> Iterator[Wave]:
     wave, under the id that it has then. A parent that is given up is the end of the run too.
     """
     tried: dict[str, float] = {}  # how far it was asked to come
+    searcher = None
+    if plan.study.budget.race == "search":
+        searcher = importlib.import_module("ablate.sweep.search").Searcher(plan)  # loads scikit-learn
     while True:
-        wave = _next(plan, record, tried)
+        wave = _next(plan, record, tried, searcher)
         if not wave.runs:
             return
         tried |= {run.id: wave.until.get(run.id, math.inf) for run in wave.runs}
@@ -65,8 +73,8 @@ def waves(plan: Plan, record: StudyRecord) -> Iterator[Wave]:
             announce(plan, record)
 
 
-def _next(plan: Plan, record: StudyRecord, tried: dict[str, float]) -> Wave:
-    wanted, until = _wanted(plan, record, tried)
+def _next(plan: Plan, record: StudyRecord, tried: dict[str, float], searcher: "Searcher | None") -> Wave:
+    wanted, until = _wanted(plan, record, tried, searcher)
     runs = _missing(plan, wanted, until, tried) or _missing(plan, _positive(plan, record), {}, tried)
     return Wave(plan, runs, until)
 
@@ -89,19 +97,23 @@ def _missing(plan: Plan, wanted: set[str], until: dict[str, int], tried: dict[st
     return [run for run in runs if not run_record(run.settings.where.outputs, run.id).done]
 
 
-def _wanted(plan: Plan, record: StudyRecord, tried: dict[str, float]) -> tuple[set[str], dict[str, int]]:
+def _wanted(
+    plan: Plan, record: StudyRecord, tried: dict[str, float], searcher: "Searcher | None"
+) -> tuple[set[str], dict[str, int]]:
     """Ids of the runs of arms that may be trained, and of all controls but the positive one; where some pause."""
     controls = {run.id for run in plan.control_runs if run.arm != POSITIVE}
     if plan.study.budget.race == "none":
         return controls | {run.id for run in plan.runs}, {}
-    decisions = _decisions(plan, record, tried)
+    decisions, steps = _decisions(plan, record, tried, searcher)
+    if steps:
+        until = {plan.run(plan.named(arm), plan.study.seeds[0]).id: count for arm, count in steps.items()}
+        whole = plan.arms[0].settings.steps
+        return controls | set(until), {id: count for id, count in until.items() if count < whole}
     active = {arm: decision for arm, decision in decisions.items() if decision.active}
     if not active:
         return controls, {}
-    blocks, part = next((decision.blocks, decision.part) for decision in active.values())
-    seeds = plan.study.seeds[:blocks]
-    runs = {run.id: run for run in plan.runs if run.seed in seeds and run.arm in (plan.study.base, *active)}
-    return controls | set(runs), {id: _steps(run, part) for id, run in runs.items()} if part < 1 else {}
+    seeds = plan.study.seeds[: next(decision.blocks for decision in active.values())]
+    return controls | {run.id for run in plan.runs if run.seed in seeds and run.arm in (plan.study.base, *active)}, {}
 
 
 def _positive(plan: Plan, record: StudyRecord) -> set[str]:
@@ -123,22 +135,23 @@ def _asked(record: StudyRecord) -> Evidence:
     return evidence
 
 
-def _steps(run: Run, part: float) -> int:
-    """Of the first evaluation at or after a part of the run."""
-    line = timeline(run.settings)
-    return next(step for step in line.evaluations if step >= part * len(line))
-
-
-def _decisions(plan: Plan, record: StudyRecord, tried: dict[str, float]) -> dict[str, Decision]:
+def _decisions(
+    plan: Plan, record: StudyRecord, tried: dict[str, float], searcher: "Searcher | None"
+) -> tuple[dict[str, Decision], dict[str, int]]:
+    """The decision for every arm, and while the first block is searched the steps that some are trained to."""
     evidence = _asked(record)
-    finals, curves = standing(evidence, {arm.name: arm.settings.steps for arm in plan.arms})
+    finals = standing(evidence)
     for arm in plan.arms:
         for seed, value in list(finals.get(arm.name, {}).items()):
             if math.isnan(value) and plan.run(arm, seed).id not in tried:
                 del finals[arm.name][seed]  # it failed in an earlier start, and gets its try in this one
-    decisions = decide(finals, informed(plan, record), curves)
+    study, steps = informed(plan, record), dict[str, int]()
+    if searcher:
+        decisions, steps = searcher.decisions(evidence, finals, study)
+    else:
+        decisions = decide(finals, study)
     record.decide({arm: _plain(decision, evidence.metric.sign) for arm, decision in decisions.items()})
-    return decisions
+    return decisions, steps
 
 
 def _plain(decision: Decision, sign: int) -> dict[str, object]:

@@ -195,6 +195,8 @@ def _notes(evidence: Evidence, arm: str, differences: dict[int, float], effect: 
     notes = _singular(evidence, arm)
     if evidence.stopped(arm):
         race = evidence.race[arm]
+        if race["reason"] == "unstarted":
+            return ["never started: the search expected too little of it", *notes]
         at = f"{race['look']} seeds" if race["look"] else f"{race['rung']:.0%} of the first run"
         return [f"stopped after {at}: {race['reason']}", *notes]
     for name, prefix in ((arm, ""), (evidence.base, f"{evidence.base}: ")):

@@ -4,11 +4,12 @@
     base    ───────────────────┬────────┬────────────┬──
     arm a   ───────────────────┴ better │            │      verdict decided: its next seeds are not run
     arm b   ────────────────────────────┴ futile     │      cannot become better any more
-    arm c   ──┤ behind                               │      at a rung of the first block: no verdict
+    arm c   ──┤ behind                               │      in the first block, by a search: no verdict
+    arm d   unstarted                                │      the search has no use for it: no verdict
                                look 2   look 3       look 5
 
-`decide` replays the race from its beginning, block by block in the order of `study.seeds`. It stops at the first rung
-or look that lacks a run of an arm still in the race. So the same runs give the same decisions, in whatever order they
+`decide` replays the race from its beginning, block by block in the order of `study.seeds`. It stops at the first look
+that lacks a run of an arm still in the race. So the same runs give the same decisions, in whatever order they
 came and however often the launcher was started. Runs that an arm made after it was stopped change nothing.
 
 A look needs the base and every active arm on its first n seeds. It asks three questions of each arm, in this order:
@@ -17,11 +18,13 @@ A look needs the base and every active arm on its first n seeds. It asks three q
                 (`verdict.statistics.looks`; only these stops are verdicts.)
     futile      Is the predictive probability of `better` at the last look below `budget.futility`? Dropping an arm
                 lowers the degrees of freedom at the last look, so the question is repeated until no arm drops.
-    beaten      With race=best: is the arm among the unlikeliest to be the best, who together have at most the
-                probability (1 - keep) x looks so far / looks? The probability of arms dropped before counts.
+    beaten      Is the arm among the unlikeliest to be the best, who together have at most the probability
+                (1 - keep) x looks so far / looks? The probability of arms dropped before counts. Not asked with
+                race=verdicts.
 
-Rungs (race=best) act within the first seed block alone: afterwards few arms are left, and whole blocks tell more. They
-may use RUNG_SHARE of 1 - keep, in the same way, on forecasts of the final loss (`statistics.forecast`).
+With race=search (`laws.search`) most arms leave in the first block, some before they start. The others are judged like
+arms of race=best. Their bounds are those of the whole family, unstarted arms too, so that they hold for whichever arms
+the first block has picked, though its runs are among those judged.
 """
 
 import math
@@ -33,17 +36,14 @@ from typing import Literal
 import numpy as np
 
 from ablate.run.settings import Study
-from ablate.verdict.statistics.forecast import forecast
 from ablate.verdict.statistics.looks import Design, Noise, best, chance_of_better, droppable, pool, pooled, spread
 from ablate.verdict.statistics.moderated import from_past, past, scatter
 from ablate.verdict.statistics.paired import Interval, Word
 
 Finals = Mapping[str, Mapping[int, float]]  # arm -> seed -> final value, lower is better; inf: diverged, nan: failed
-Curves = Mapping[str, Mapping[int, Mapping[float, float]]]  # arm -> seed -> part of the run -> value
-Reason = Literal["", "better", "worse", "equivalent", "futile", "beaten", "behind", "diverged", "failed", "spent"]
-
-RUNG_SHARE = 0.8  # of 1 - keep
-ROUNDING = 1e-9  # of a part of a run
+Reason = Literal[
+    "", "better", "worse", "equivalent", "futile", "beaten", "behind", "unstarted", "diverged", "failed", "spent"
+]
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,15 @@ class Decision:
     arm: str
     reason: Reason = ""  # empty while it is active
     blocks: int = 0  # of an active arm: it, and the base, may start their runs on so many of the first seeds
-    part: float = 1.0  # of an active arm: they may train these runs to their first evaluation at or after this part
     look: int = 0  # paired seed blocks at its last judgement
-    rung: float = 0.0  # part of the first run after which it was stopped as `behind`
+    rung: float = 0.0  # part of the first run after which a search stopped it
     word: Word = "inconclusive"  # the first verdict that a look gave; never from part of a run
     mean: float = math.nan
     interval: Interval = (-math.inf, math.inf)  # holds at all looks and for all arms together
     t: float = math.nan
     bound: float = math.nan
     chance_better: float = math.nan  # of becoming better by the last look
-    chance_best: float = math.nan  # race=best: of being the best of those still in the race
+    chance_best: float = math.nan  # of those still in the race; in a search: of ending below the best so far
 
     @property
     def active(self) -> bool:
@@ -75,7 +74,6 @@ class _Race:
 
     study: Study
     finals: Finals
-    curves: Curves
     decisions: dict[str, Decision]
     base_in: bool = True  # the base may be the best
     spent: float = 0.0  # probability of having been the best, of those dropped
@@ -93,36 +91,31 @@ class _Race:
         self.decisions[arm] = replace(self.decisions[arm], reason=reason)
 
 
-def decide(finals: Finals, study: Study, curves: Curves | None = None) -> dict[str, Decision]:
+def decide(finals: Finals, study: Study, out: Mapping[str, Decision] | None = None) -> dict[str, Decision]:
     """A decision for every arm but the base.
 
     finals: for the base and every arm of the family (null arms left out, arms without a run as {}) the
         final values of its completed runs by seed; inf where a run diverged, nan where it failed for good.
-    curves: values of the metric at the evaluations of runs, whole or not, by the part of the run done; an
-        arm whose first run was stopped at a rung keeps its part. Needed for rungs alone.
+    out: arms that a search has left behind, with their decisions.
 
-    Start the runs that the active arms and the base may make (`blocks`, `part`), call again whenever one has ended
-    or reached its part, and end when no active arm may make another. Going on beyond a rung, or a look, before all
-    have come there changes no decision and saves less.
+    Start the runs that the active arms and the base may make (`blocks`), call again whenever one has ended, and end
+    when no active arm may make another. Going on beyond a look, before all have come there, changes no decision and
+    saves less.
 
     A base run that diverged gives no pair, and the next seed takes its place; while one is missing or failed,
     no later look is held. A failed or diverged run stops its arm at once: it cannot become better.
     """
     arms = [arm for arm in finals if arm != study.base]
     # in one order whatever the caller's, so that sums and ties come out the same to the last bit
-    race = _Race(study, finals, curves or {}, {arm: Decision(arm) for arm in sorted(arms)})
-    blocks, part = _replay(race) if study.budget.race != "none" else (len(study.seeds), 1.0)
+    race = _Race(study, finals, {arm: (out or {}).get(arm, Decision(arm)) for arm in sorted(arms)})
+    blocks = _replay(race) if study.budget.race != "none" else len(study.seeds)
     for arm in race.active:
-        race.decisions[arm] = replace(race.decisions[arm], blocks=blocks, part=part)
+        race.decisions[arm] = replace(race.decisions[arm], blocks=blocks)
     return {arm: race.decisions[arm] for arm in arms}
 
 
-def _replay(race: _Race) -> tuple[int, float]:
-    """Rungs, then looks, as far as the evidence goes; returns the blocks, and the part, that the next one needs."""
-    rung = _rungs(race)
-    if rung < 1:
-        _stop_all_unfit(race)
-        return 1, rung
+def _replay(race: _Race) -> int:
+    """Look by look as far as the evidence goes; returns the blocks that the next one needs."""
     held, base, seeds = 0, race.finals[race.study.base], race.study.seeds
     for pairs in _looks(race):
         if not _complete(race, pairs):
@@ -131,7 +124,7 @@ def _replay(race: _Race) -> tuple[int, float]:
         _look(race, pairs)
     _stop_all_unfit(race)
     lost = sum(math.isinf(base.get(seed, 0.0)) for seed in seeds)
-    return min(next((look for look in looks_of(race.study) if look > held), len(seeds)) + lost, len(seeds)), 1.0
+    return min(next((look for look in looks_of(race.study) if look > held), len(seeds)) + lost, len(seeds))
 
 
 def looks_of(study: Study) -> tuple[int, ...]:
@@ -196,10 +189,9 @@ def _look(race: _Race, seeds: list[int]) -> None:
     last = _all_in(race) and seeds == _usable(race)
     if not last:
         _give_up(race, noise, design)
-    if budget.race == "best":
+    if budget.race != "verdicts":
         passed = 1.0 if last else sum(look <= len(seeds) for look in looks) / len(looks)
-        rungs = RUNG_SHARE if budget.rungs else 0.0
-        _leave_the_rest(race, noise, (rungs + (1 - rungs) * passed) * (1 - budget.keep))
+        _leave_the_rest(race, noise, passed * (1 - budget.keep))
     for arm in race.active if last else []:
         word = race.decisions[arm].word
         race.stop(arm, "spent" if word == "inconclusive" else word)
@@ -224,7 +216,7 @@ def _judge(before: Decision, d: list[float], noise: Noise, design: Design, study
     interval = (mean - bound * error, mean + bound * error)
     word = _word(interval, study.margin) if before.word == "inconclusive" else before.word
     # in a race for the best, an arm that is better goes on
-    goes_on = word == "inconclusive" or (word == "better" and study.budget.race == "best")
+    goes_on = word == "inconclusive" or (word == "better" and study.budget.race != "verdicts")
     return replace(
         before,
         reason="" if goes_on else word,
@@ -289,39 +281,3 @@ def _leave_the_rest(race: _Race, noise: Noise, allowance: float) -> None:
 
 def _sd(race: _Race, arm: str, noise: Noise) -> float:
     return spread(race.pairs[arm], noise)
-
-
-def _rungs(race: _Race) -> float:
-    """Race the first block on its curves; returns the first rung that some arm has not reached, or 1."""
-    budget, seed = race.study.budget, race.study.seeds[0]
-    allowance = RUNG_SHARE * (1 - budget.keep)
-    for number, rung in enumerate(budget.rungs, start=1):
-        curves = {arm: race.curves.get(arm, {}).get(seed, {}) for arm in race.contenders}
-        there = {arm: curve for arm, curve in curves.items() if any(part >= rung - ROUNDING for part in curve)}
-        reached = {arm: {p: v for p, v in curve.items() if p <= rung + ROUNDING} for arm, curve in there.items()}
-        if any(arm not in reached and math.isfinite(race.finals[arm].get(seed, 0.0)) for arm in curves):
-            return rung
-        finite = {arm: curve for arm, curve in reached.items() if all(map(math.isfinite, curve.values()))}
-        _climb(race, finite, rung, allowance * number / len(budget.rungs))
-    return 1.0
-
-
-def _climb(race: _Race, curves: dict[str, dict[float, float]], rung: float, allowance: float) -> None:
-    """Stop those whose curves so far end best with hardly any probability."""
-    if len(curves) < 2:
-        return
-    parts = sorted(set.intersection(*(set(curve) for curve in curves.values())))
-    means, sd = forecast(parts, np.array([[curve[part] for part in parts] for curve in curves.values()]))
-    if math.isinf(sd):
-        return
-    chances = best(means, np.full(len(means), sd), math.inf)
-    dropped, spent = droppable(chances, allowance - race.spent)
-    race.spent += spent
-    for i in dropped:
-        arm = list(curves)[i]
-        if arm == race.study.base:
-            race.base_in = False
-        else:
-            race.decisions[arm] = replace(
-                race.decisions[arm], reason="behind", rung=rung, chance_best=float(chances[i])
-            )

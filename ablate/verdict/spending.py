@@ -39,7 +39,7 @@ def of(evidence: Evidence) -> Spending:
     spent, trunks = evidence.spending
     stopped = [run for arm in evidence.arms if evidence.stopped(arm) for run in evidence.by_arm[arm].values()]
     left_out = [run for run in stopped if not run.done]
-    # at rungs runs were trained, though not to the end
+    # a search trained some of them, though not to the end
     begun = sum(float(run.evaluations[-1]["flops"]) for run in left_out if run.evaluations)
     races = sum(_price(evidence, run.arm) for run in left_out) - begun
     return Spending(spent + begun, trunks, max(0.0, races), len(left_out))

@@ -78,7 +78,6 @@ OTHER: dict[str, Any] = {
     "study.budget.looks": [2, 4],
     "study.ladder.sizes": ["nano", "micro"],
     "study.ladder.rates": [1.0, 2.0],
-    "study.budget.rungs": None,  # needs race=best
     "study.budget.noise": None,  # need one another
     "study.budget.noise_df": None,
     "monitor.act": "rollback",
@@ -135,7 +134,7 @@ def is_hashed(key: str) -> bool:
 
 LEAVES = leaves(Settings)
 # Keys that are valid with another value only beside a change of another key
-ALONE = {"ramp.starts", "study.budget.rungs", "study.budget.noise", "study.budget.noise_df"}
+ALONE = {"ramp.starts", "study.budget.noise", "study.budget.noise_df"}
 VARIED = {key: varied(key) for key in LEAVES if varied(key) is not None}
 NEEDED["data.pairs"] = {"length.lengths": [1024], "length.starts": [0]}
 NEEDED |= {key: SMALLER for key in LEAVES if key.startswith("compress.")}

@@ -15,6 +15,7 @@ from tiny import DECLARATION, RESULT, ROW
 from ablate.run import machine, whole
 from ablate.run.files import make_folder, write_atomically
 from ablate.run.optimizer import Optimizer
+from ablate.run.parse import settings_of
 from ablate.run.record import Record, run_record
 from ablate.run.settings import Mixture, Schedule, Settings, Stage, Study, UserError
 from ablate.run.study_record import StudyRecord, study_record
@@ -272,3 +273,12 @@ def test_a_run_begins_again_from_when_it_takes_steps_back_until_its_next_step(re
         act()
         seen.append(record.begins_again)
     assert seen == [False, False, True, False]
+
+
+def test_a_key_that_is_gone_is_left_out_where_it_did_nothing():
+    path, tree = Path("config.yaml"), {"study": {"budget": {"rungs": [], "keep": 0.9}}, "tokens": 10_240}
+    found = settings_of(path, tree)
+    assert (found.study.budget.keep, found.tokens) == (0.9, 10_240)
+    assert tree["study"]["budget"]["rungs"] == []  # what was read stays as it was
+    with pytest.raises(UserError, match=r"config.yaml: study.budget.rungs"):
+        settings_of(path, {"study": {"budget": {"rungs": [0.5]}}})

@@ -114,12 +114,9 @@ def test_what_is_not_finite_is_no_reading_and_no_end_of_a_run(monkeypatch, value
         mine.final("a64-s0", RECORD, Scope(DOMAINS, "qa"))
 
 
-def test_rungs_need_a_metric_that_evaluations_hold(monkeypatch):
-    """Arms would pause at their first rung and never be called behind."""
-    monkeypatch.setitem(METRICS, "late", Metric("late", "points", "higher", lambda scores, _: scores["flops_spent"]))
-    budget = {"race": "best", "rungs": [0.5]}
-    study = {"metric": "late", "factor": ["mixture"], "budget": budget}
-    with pytest.raises(SettingsError, match=r"study\.budget\.rungs=\[0\.5\]: must be empty with study\.metric=late"):
+def test_a_search_needs_a_metric_of_text():
+    study = {"metric": "spike_score", "factor": ["mixture"], "budget": {"race": "search"}}
+    with pytest.raises(SettingsError, match=r"race=search: must be another with study.metric=spike_score; a search"):
         check(from_plain({"study": study}))
     check(from_plain({"study": study | {"metric": "rest"}}))
     check(from_plain({"study": study | {"budget": {"race": "best"}}}))
@@ -178,13 +175,6 @@ def test_a_metric_of_a_task_is_of_one_that_is_asked(tiny, metric, why):
         check(settings)
 
 
-def test_a_metric_of_a_task_is_known_at_the_end_alone(tiny):
-    budget = {"race": "best", "looks": [2], "rungs": [0.5]}
-    study = {"metric": "task:sums:bpb", "budget": budget, "factor": ["optimizer.eps"]}
-    with pytest.raises(SettingsError, match=r"must be empty with study.metric=task:sums:bpb, which is measured at the"):
-        check(tiny(evaluate={"tasks": {"sums": {}}}, study=study))
-
-
 def of_pairs(metric: str, objective: str, **study: Any) -> Settings:
     plain = {"data": {"pairs": True}, "length": {"lengths": [1024]}, "start": "run:x"}
     return from_plain(plain | {"objective": objective, "study": {"metric": metric} | study})
@@ -200,10 +190,6 @@ def test_a_metric_of_pairs_is_judged_where_runs_hold_it():
     ):
         with pytest.raises(SettingsError, match=f"^study.metric=preference:.* must be another: a run with {why} does"):
             check_judged(settings)
-
-
-def test_a_metric_of_pairs_can_be_read_at_a_rung():
-    check(of_pairs("preference:acc", "preference", budget={"race": "best", "rungs": [0.5]}))
 
 
 def test_without_a_pair_of_the_kind_there_is_no_number():

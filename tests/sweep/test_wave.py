@@ -63,15 +63,3 @@ def test_without_a_race_every_run_is_trained(study):
     done, verdicts, _ = carried_out(study(Budget()))
     assert set(done.values()) == {4}
     assert not any(verdict.provisional for verdict in verdicts)
-
-
-def test_a_run_pauses_at_its_rung_and_goes_on_if_it_is_still_wanted(study):
-    whole = study(dataclasses.replace(KNOWN, rungs=[0.5]))
-    done, verdicts, printed = carried_out(whole)
-    outputs = whole.arms[0].settings.where.outputs
-    frozen = run_record(outputs, whole.run(whole.arms[1], 0).id)
-    assert done["frozen"] == 0
-    assert (frozen.last_row() or {})["step"] < whole.arms[1].settings.steps
-    assert done["base"] >= 2
-    assert verdicts[0].word == "inconclusive"
-    assert "behind" in printed

@@ -226,10 +226,8 @@ def raced(folder, metric: str) -> dict[str, race.Decision]:
     world = World(effects=effects, seeds=tuple(range(6)), tokens=100 * STEP_TOKENS, evaluations=4)
     record = write(folder / metric, world)
     record.write(record.read() | {"metric": metric, "margin": MARGIN})
-    names = ("base", *effects)
-    finals, curves = standing(read(record), dict.fromkeys(names, 100))
     declared = Study(name="s", seeds=list(world.seeds), margin=MARGIN, budget=Budget(race="verdicts"))
-    return race.decide(finals, declared, curves)
+    return race.decide(standing(read(record)), declared)
 
 
 def test_a_race_stops_the_same_arms(tmp_path):

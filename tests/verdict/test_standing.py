@@ -23,35 +23,29 @@ def world():
 
 def test_standing_is_what_became_of_each_run(tmp_path, world):
     evidence = read(write(tmp_path, world))
-    finals, curves = standing(evidence, dict.fromkeys(ARMS, STEPS))
+    finals = standing(evidence)
     assert tuple(finals) == ARMS  # the null arm is the base
     assert finals["base"] == evidence.finals("base", "macro")
     assert set(finals["qa_20"]) == {0, 1, 2}
     assert finals["qa_40"][1] == math.inf
     assert math.isnan(finals["qa_12"][2])
     assert 3 not in finals["qa_12"]
-    assert 3 not in curves["qa_12"]
-    assert list(curves["base"][0]) == pytest.approx([i / 10 for i in range(1, 11)])
-    assert curves["base"][0][1.0] == finals["base"][0]
-    assert max(curves["qa_20"][3]) < 1
 
 
 def test_where_more_is_better_a_race_gets_all_values_with_a_minus(tmp_path, world, monkeypatch):
     """Of one set of runs, and a metric that reads the same number but of which more is better."""
     record, macro = write(tmp_path, world), METRICS["macro"]
     monkeypatch.setitem(METRICS, "toy", Metric("toy", "share", "higher", macro.read))
-    less = standing(read(record), dict.fromkeys(ARMS, STEPS))
+    less = standing(read(record))
     record.write(record.read() | {"metric": "toy"})
-    finals, curves = standing(read(record), dict.fromkeys(ARMS, STEPS))
-    assert finals["base"] == {seed: -value for seed, value in less[0]["base"].items()}
+    finals = standing(read(record))
+    assert finals["base"] == {seed: -value for seed, value in less["base"].items()}
     assert finals["qa_40"][1] == math.inf  # a run that diverged is no better for it
-    assert curves["base"][2] == {part: -value for part, value in less[1]["base"][2].items()}
 
 
 def test_a_race_is_decided_from_records(tmp_path):
     world = World(effects={"qa_20": -0.05, "qa_40": 0.06}, seeds=tuple(range(8)), tokens=STEPS * STEP_TOKENS)
-    finals, curves = standing(read(write(tmp_path, world)), dict.fromkeys(ARMS, STEPS))
-    study = Study(seeds=list(world.seeds), budget=Budget(race="best", rungs=[0.2, 0.5]))
-    decisions = decide(finals, study, curves)
+    study = Study(seeds=list(world.seeds), budget=Budget(race="best"))
+    decisions = decide(standing(read(write(tmp_path, world))), study)
     assert decisions["qa_20"].word == "better"
-    assert decisions["qa_40"].reason in ("behind", "worse", "beaten")
+    assert decisions["qa_40"].reason in ("worse", "beaten")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import stdtr
 
-from ablate.verdict.statistics.forecast import chance_below, forecast
+from ablate.verdict.statistics.forecast import chance_below
 from ablate.verdict.statistics.looks import Design, Noise, best, chance_of_better, droppable, pool, pooled, spread
 
 LOOKS = (2, 3, 5, 8)
@@ -110,24 +110,6 @@ def test_chance_of_better_is_what_happens():
     for low in (0.05, 0.3, 0.7):
         within = (chances > low) & (chances < low + 0.2)
         assert better[within].mean() == pytest.approx(chances[within].mean(), abs=0.04)
-
-
-def test_forecasts_err_as_much_as_they_say():
-    """Random walks on the forecast's own clock, of 12 arms: its errors have the deviation that it states."""
-    rng, parts = np.random.default_rng(4), np.arange(1, 21) / 20
-    steps = np.sqrt(np.diff(2 * np.sqrt(parts), prepend=0.0))
-    ratios = []
-    for _ in range(400):
-        values = np.cumsum(rng.standard_normal((12, 20)) * steps, axis=1) + 3 / parts
-        means, sd = forecast(parts[:8].tolist(), values[:, :8])
-        error = values[:, -1] - means
-        ratios.append(np.std(error, ddof=1) / sd)
-    assert 0.75 < np.sqrt(np.mean(np.square(ratios))) <= 1.02  # the larger of two pasts errs to the safe side
-
-
-def test_a_forecast_needs_three_evaluations():
-    assert math.isinf(forecast([0.1, 0.2], np.array([[1.0, 2.0], [1.5, 2.5]]))[1])
-    assert forecast([0.1, 0.2, 1.0], np.array([[1.0, 2.0, 1.0], [1.5, 2.5, 3.0]]))[1] == 0  # the end is known
 
 
 def test_a_chance_to_end_below_the_others_is_what_happens():
