@@ -3,6 +3,7 @@
 {"qa_40": {"mixture.weights@0.qa": [0.1, 0.4], "mixture.weights@0.code": [0.9, 0.6]}}
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from ablate.run.settings import SettingsError
 
 PREFIX = "mixture.weights@"
+START, LEAST = 0.15, 5  # of the arms, that a search trains whole before it chooses any
 FIRST = "0"  # the stage from the first step on, as identities write it
 Difference = Mapping[str, Sequence[Any]]  # key: (value in the base, value in the arm)
 Changes = dict[str, tuple[float, float]]  # domain: (weight in the base, weight in the arm)
@@ -48,3 +50,20 @@ def rows(arms: Mapping[str, Difference], domains: Sequence[str]) -> tuple[list[s
     found = weights(changes, domains)
     rows = {arm: np.array(list(row.values())) for arm, row in found.items()}
     return list(next(iter(found.values()))), {arm: row / row.sum() for arm, row in rows.items()}
+
+
+def first_arms(arms: int) -> int:
+    """How many a search trains whole before it chooses any."""
+    return min(arms, max(LEAST, math.ceil(START * arms)))
+
+
+def searched(
+    arms: Mapping[str, Difference], domains: Sequence[str], spend: float
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """`rows`, of a study that searches. Raises SettingsError, too, for too little to spend on the first arms."""
+    found, count = rows(arms, domains), 1 + sum(map(bool, arms.values()))
+    first = first_arms(count)
+    if spend < first / count:
+        why = f"a search of {count} arms, the base among them, begins with {first}"
+        raise SettingsError(f"study.budget.spend={spend}: must be at least {first / count:.3g}: {why}")
+    return found

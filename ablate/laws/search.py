@@ -1,6 +1,6 @@
 """Which arm of a study of mixtures to start next, and when to stop it, so that most arms need not start.
 
-    first     the base and the mixtures farthest apart, START of all arms and LEAST at least: trained whole
+    first     the base and the mixtures farthest apart, 15 % of all arms, at least 5: trained whole
     next      the arm of the largest expected improvement over the best so far, whenever one of `batch` places is free
     stopped   at the first evaluation where its chance to end below the best so far is less than CHANCE
     again     once all have started, the stopped arm of the largest chance, an evaluation at a time
@@ -28,10 +28,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
+from ablate.laws.mixtures import first_arms
 from ablate.laws.surrogate import Swarm, estimate
 from ablate.verdict.statistics.forecast import chance_below
 
-START, LEAST = 0.15, 5
 CHANCE = 0.05
 FINALISTS = 3  # arms of the block that go on with the study's other seeds
 ROUNDING = 1e-9
@@ -71,11 +71,6 @@ class Search:
 
 
 Memo = dict[bytes, int]  # choices by what they were made of: a replay need not make them again
-
-
-def first_arms(arms: int) -> int:
-    """How many are trained whole before any is chosen."""
-    return min(arms, max(LEAST, math.ceil(START * arms)))
 
 
 def play(block: Block, spend: float, batch: int, memo: Memo | None = None) -> Search:

@@ -279,6 +279,7 @@ def check(settings: Settings) -> None:
     if settings.study.budget.race == "search" and not metric.groups:
         why = "a search predicts bits per byte"
         raise SettingsError(f"study.budget.race=search: must be another with study.metric={metric.name}; {why}")
+    _midway(settings)  # runs log every metric that is known: one that fails is told before the first run
 
 
 def check_judged(settings: Settings) -> None:

@@ -12,10 +12,10 @@ a race over all declared arms (`verdict.race`).
 import numpy as np
 
 from ablate.laws import mixtures
-from ablate.laws.search import Block, Memo, Search, apart, first_arms, play
+from ablate.laws.search import Block, Memo, Search, apart, play
 from ablate.laws.swarm import importance_of
 from ablate.plan.timeline import timeline
-from ablate.run.settings import SettingsError, Study
+from ablate.run.settings import Study
 from ablate.sweep.study import Plan
 from ablate.verdict.evidence import Evidence
 from ablate.verdict.race import Decision, Finals, decide
@@ -26,7 +26,8 @@ class Searcher:
 
     def __init__(self, plan: Plan):
         self.plan, self.memo = plan, Memo()
-        self.varied, self.rows = mixtures_of(plan)
+        differences = {arm.name: arm.difference for arm in plan.arms}
+        self.varied, self.rows = mixtures.rows(differences, plan.arms[0].settings.data.domains)
         line = timeline(plan.arms[0].settings)
         self.steps = line.evaluations
         self.parts = np.array(self.steps) / len(line)
@@ -53,7 +54,7 @@ class Searcher:
                 losses[arm, at] = [evidence.value(row, domain) for domain in domains]
                 metric[arm, at] = evidence.value(row, evidence.metric.name)
         known = np.isfinite(metric)
-        known[apart(weights)[first_arms(len(weights)) :]] = False  # the same ones whenever asked
+        known[apart(weights)[mixtures.first_arms(len(weights)) :]] = False  # the same ones whenever asked
         return Block(
             weights=weights,
             parts=self.parts,
@@ -62,21 +63,6 @@ class Searcher:
             own=tuple(varied.index(domain) if domain in varied else -1 for domain in domains),
             importance=importance_of(evidence, losses[known], metric[known]) if known.any() else np.ones(len(domains)),
         )
-
-
-def mixtures_of(plan: Plan) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Domains that differ, and the mixture of every arm.
-
-    Raises SettingsError where arms are no mixtures, or where there is too little to spend for the first ones.
-    """
-    settings, spend = plan.arms[0].settings, plan.study.budget.spend
-    found = mixtures.rows({arm.name: arm.difference for arm in plan.arms}, settings.data.domains)
-    arms = 1 + sum(bool(arm.difference) for arm in plan.arms)
-    first = first_arms(arms)
-    if spend < first / arms:
-        why = f"a search of {arms} arms, the base among them, begins with {first}"
-        raise SettingsError(f"study.budget.spend={spend}: must be at least {first / arms:.3g}: {why}")
-    return found
 
 
 def _left_behind(found: Search, arms: list[str]) -> dict[str, Decision]:

@@ -27,6 +27,7 @@ from typing import Any
 
 from ablate.data import promised
 from ablate.data.tokens import NO_TEXT, Corpus
+from ablate.laws import mixtures
 from ablate.plan import digests
 from ablate.plan.timeline import timeline
 from ablate.run.identity import canonical, digest, record_name
@@ -204,7 +205,7 @@ def plan(study: Study, base: Settings, arms: dict[str, Settings], phase: str = "
         audited.append(Arm(name, settings, inherited(before, name) | differs))
     found = Plan(study, audited, phase=phase, before=before)
     if study.budget.race == "search":
-        importlib.import_module("ablate.sweep.search").mixtures_of(found)  # loads scikit-learn
+        mixtures.searched({arm.name: arm.difference for arm in audited}, base.data.domains, study.budget.spend)
     return found
 
 

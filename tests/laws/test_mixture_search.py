@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ablate.laws.mixtures import rows
-from ablate.laws.search import CHANCE, FINALISTS, Block, Search, apart, first_arms, play
+from ablate.laws.mixtures import first_arms, rows
+from ablate.laws.search import CHANCE, FINALISTS, Block, Search, apart, play
 from ablate.run.settings import SettingsError
 
 ARMS, PARTS, BEST = 14, np.array([0.25, 0.5, 0.75, 1.0]), np.array([0.5, 0.3, 0.2])
