@@ -24,10 +24,8 @@ def studies_of(jobs: Jobs, compose: Compose) -> list[Jobs]:
     if not found:
         return [jobs]
     _check(base, common)
-    return [
-        [[*job, *_overrides(base, rung.size, rung.rate, rung.suffix, common, compose)] for job in jobs]
-        for rung in found
-    ]
+    each = [_overrides(base, rung, common, compose) for rung in found]
+    return [[[*job, *overrides] for job in jobs] for overrides in each]
 
 
 def _overrides(base: Settings, rung: Rung, common: list[str], compose: Compose) -> list[str]:
@@ -60,6 +58,4 @@ def _check(base: Settings, common: list[str]) -> None:
         if any(word.split("=", 1)[0] == key for word in common):
             raise SettingsError(f"{key}: is set by study.ladder")
     if study.phases and (ladder.tokens_per_parameter or len(ladder.rates) > 1):
-        raise SettingsError(
-            "study.ladder: of a study with phases takes sizes alone: phases have tokens and rates of their own"
-        )
+        raise SettingsError("study.ladder: must be of sizes alone with study.phases, which have tokens and rates")
