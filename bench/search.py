@@ -26,7 +26,7 @@ from bench.rounds import Row
 from tests.worlds.catalogue import KINDS, SEALED, world
 from tests.worlds.ngram import World
 
-FAMILIES, QUICK, FIRST = 35, 7, SEALED + 5000
+FAMILIES, QUICK, FIRST = 28, 7, SEALED + 5000
 ARMS, EVALUATIONS = (20, 61), 10  # from and below
 TABLES = (("train", "1m", 40), ("test", "60m", 40), ("test", "1B", 64))  # and arms of a block
 WALK, EVALUATION = 0.9, 0.3  # of a run's noise: luck that builds up, luck of an evaluation
