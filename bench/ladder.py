@@ -93,7 +93,7 @@ def _graded(family: Family, arms: int, studies: int) -> Iterator[tuple[float, bo
 
 
 def _rows(case: str, found: list[tuple[float, bool, bool]], limit: float | None) -> list[Row]:
-    rows = [Share(case, "interval holds", [float(held) for *_, held in found])] if found else []
+    rows: list[Row] = [Share(case, "interval holds", [float(held) for *_, held in found])] if found else []
     for low, high in BINS:
         inside = [(stated, turned) for stated, turned, _ in found if low <= stated < high]
         if inside:

@@ -113,7 +113,7 @@ def test_the_card_and_the_table_name_it(study, capsys):
     evidence = read(study)
     conclusion = trust.conclude(evidence)
     one = next(c for c in cards(evidence, conclusion) if c.verdict.arm == "qa_20")
-    Console(width=150).print(card(one))
+    Console(width=150).print(card(one, None))
     assert "void: scores" in capsys.readouterr().out
 
 
