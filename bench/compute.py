@@ -89,5 +89,5 @@ def _rows(case: str, found: list[Case], aims: bool = False) -> list[Row]:
         *([Row(case, "interval holds, at most", [float(np.mean(held))], HIGHEST, "at most")] if aims else []),
         Share(case, "told", [float(one.found is not None) for one in found]),
         Share(case, "an end is open", [float(width > 1e3) for width in widths]),
-        Row(case, "width, as a factor", [min(width, 99.0) for width in widths]),
+        Row(case, "width, as a factor, quartiles", [float(q) for q in np.quantile(widths, (0.25, 0.5, 0.75))]),
     ]
