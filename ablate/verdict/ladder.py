@@ -11,12 +11,16 @@ rate of an arm is the one with the least loss, at each size, and nothing is judg
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from operator import attrgetter
 
 import numpy as np
 
 from ablate.run.rungs import Rung, whole_of
+from ablate.run.settings import UserError
 from ablate.run.study_record import study_record
 from ablate.verdict.compare import Verdict, verdicts
 from ablate.verdict.evidence import Evidence, read
@@ -54,7 +58,7 @@ class Ladder:
     @property
     def sizes(self) -> list[Step]:
         """The steps at the declared rate, from small to large."""
-        return [step for step in self.steps if step.rung.rate == 1]
+        return sorted((step for step in self.steps if step.rung.rate == 1), key=attrgetter("parameters"))
 
     @property
     def target(self) -> float:
@@ -85,10 +89,11 @@ class Ladder:
 
     @cached_property
     def held(self) -> dict[str, Held]:
-        """Of the arms with an error at every size, at the target; empty with one size."""
+        """Of the arms with an error at every size, at the target; empty with one size, and where two are equal."""
         steps = self.sizes
         arms = [arm for arm in self.arms if all(_known(step, arm) for step in steps)]
-        if len(steps) < 2 or not arms or self.target <= steps[-1].parameters:
+        places = [*(step.parameters for step in steps), self.target]
+        if len(steps) < 2 or not arms or any(after <= before for before, after in pairwise(places)):
             return {}
         shares = np.array([[step.share(arm) for step in steps] for arm in arms])
         rungs = Rungs(np.array([step.parameters for step in steps]), shares[..., 0], shares[..., 1])
@@ -107,15 +112,16 @@ def read_ladder(evidence: Evidence) -> Ladder | None:
 
 
 def _step(evidence: Evidence, name: str, rung: Rung) -> Step | None:
+    """None where nothing is there to read yet, or nothing that can be read: its own page says why."""
     study = study_record(evidence.study.folder.parent.parent, f"{name}{rung.suffix}")
     if not study.exists:
         return None
-    seen = evidence if study.folder == evidence.study.folder else read(study)
-    base = seen.finished(seen.base)
-    if not base:
-        return None
-    parameters = next(iter(base.values())).result["parameters"]
-    return Step(rung, study.name, parameters, {one.arm: one for one in verdicts(seen) if one.differences})
+    with suppress(UserError):
+        seen = evidence if study.folder == evidence.study.folder else read(study)
+        if base := seen.finished(seen.base):
+            parameters = next(iter(base.values())).result["parameters"]
+            return Step(rung, study.name, parameters, {one.arm: one for one in verdicts(seen) if one.differences})
+    return None
 
 
 def _known(step: Step, arm: str) -> bool:

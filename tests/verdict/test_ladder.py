@@ -105,6 +105,13 @@ def test_the_ladder_of_a_study_on_a_page_and_in_a_terminal(tmp_path):
     assert (found.of, found.missing, found.target) == ("mix", 1, 10 * found.sizes[1].parameters)
     assert found.held["qa_20"].flip < 0.1 < found.held["qa_40"].flip
     assert math.isclose(found.held["qa_20"].effect, found.sizes[1].share("qa_20")[0], rel_tol=0.2)
+    backwards = dataclasses.replace(found, steps=found.steps[::-1])
+    assert backwards.held["qa_20"] == found.held["qa_20"]
+    assert dataclasses.replace(found, asked=found.sizes[1].parameters).held == {}
+    (tmp_path / "studies" / "mix_pico_lr0.5" / "study.json").write_text("{}")
+    damaged = read_ladder(seen)
+    assert damaged is not None
+    assert damaged.missing == 2
     assert found.best_rate("qa_20", "pico") == 0.5
     assert found.best_rate("qa_20", "nano") is None
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
