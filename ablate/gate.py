@@ -98,7 +98,9 @@ def _judged(gate: GateRecord, options: argparse.Namespace, console: Console) -> 
         if one := seen.kept(change):
             console.print(f"kept already: idea {one.number}")
             return "keep"
-        if not options.dry_run:
+        if options.dry_run:
+            console.print(f"no idea: {error}")
+        else:
             gate.ledger.add("refused", change=list(change), reason=str(error))
         return "discard"
     if not waiting:

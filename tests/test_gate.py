@@ -33,6 +33,9 @@ def begun(run):
 
 
 def test_what_is_no_idea_is_discarded_without_a_run(run, begun, outputs):
+    before = gate_record(outputs, "gate").ledger.rows()
+    assert "another seed is no change" in run("seed=7", "--dry-run")[1]
+    assert gate_record(outputs, "gate").ledger.rows() == before
     code, told = run("seed=7")
     assert code == 2
     assert "another seed is no change" in told
@@ -57,6 +60,7 @@ def test_a_dry_run_says_what_an_idea_costs_and_writes_nothing(run, begun, output
     [
         (["optimizer.lr=1,2"], "must be one configuration"),
         (["optimizer.lr=1e-3", "seed=4"], "seed: must be left out"),
+        (["optimizer.lr=1e-3", "study.metric=code"], "study.metric=code: is of the whole gate"),
         (["evaluation.spans=2"], "is scored on other held-out text"),
         (["averaging.decay=0.5"], "averaging.kind=ema"),
         (["--begin"], "was begun already"),
@@ -77,6 +81,15 @@ def test_one_gate_judges_one_idea_at_a_time(run, begun, outputs):
         assert "another process judges an idea" in told
         with pytest.raises(UserError), gate_record(outputs, "gate").held():
             pass
+
+
+def test_a_ledger_that_lost_its_last_row_is_not_gone_on_with(run, begun, outputs):
+    run("seed=7")
+    path = gate_record(outputs, "gate").ledger.path
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+    code, told = run("seed=9")
+    assert code == 1
+    assert "rows were deleted or edited" in told
 
 
 def test_a_ledger_that_lost_a_row_is_not_gone_on_with(run, begun, outputs):

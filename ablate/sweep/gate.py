@@ -22,7 +22,7 @@ from ablate.data.tokens import num_parts
 from ablate.run.gates import GateRecord
 from ablate.run.identity import difference
 from ablate.run.idle import check_acts
-from ablate.run.overrides import key_of
+from ablate.run.overrides import OF_STUDY, key_of
 from ablate.run.record import run_record
 from ablate.run.settings import Settings, UserError
 from ablate.run.study import Budget, Controls
@@ -73,6 +73,9 @@ def parted(words: Sequence[str]) -> tuple[Words, Words]:
 
 def composed(line: Namespace, incumbent: Words, change: Words) -> Pair:
     """Both configurations. Raises NoChange, and UserError for what is no idea."""
+    for word in change:
+        if key_of(word).split(".")[0] in OF_STUDY:
+            raise UserError(f"{word}: is of the whole gate, and stands behind --begin")
     base, idea = (settings(line, one) for one in (incumbent, merged(incumbent, change)))
     differs = {key for key in difference(base, idea) if key != "seed"}
     factor = sorted(differs | set(filter(is_of_text, map(key_of, change))))

@@ -8,6 +8,7 @@ mix_sweep_pico_lr0.5  mix_sweep_pico  mix_sweep_pico_lr2  mix_sweep_nano_lr0.5 .
 import importlib
 from collections.abc import Callable
 
+from ablate.run.overrides import key_of
 from ablate.run.rungs import Rung, rungs
 from ablate.run.settings import Settings, SettingsError
 from ablate.sweep.contrast import within
@@ -23,9 +24,10 @@ def studies_of(jobs: Jobs, compose: Compose) -> list[Jobs]:
     found = rungs(base.study.ladder)
     if not found:
         return [jobs]
-    _check(base, common)
+    _check(base, {key_of(word) for job in jobs for word in job})
     each = [_overrides(base, rung, common, compose) for rung in found]
-    return [[[*job, *overrides] for job in jobs] for overrides in each]
+    unnamed = [[word for word in job if key_of(word) != "study.name"] for job in jobs]  # a rung says its own
+    return [[[*job, *overrides] for job in unnamed] for overrides in each]
 
 
 def _overrides(base: Settings, rung: Rung, common: list[str], compose: Compose) -> list[str]:
@@ -42,7 +44,7 @@ def _overrides(base: Settings, rung: Rung, common: list[str], compose: Compose) 
     return found
 
 
-def _check(base: Settings, common: list[str]) -> None:
+def _check(base: Settings, keys: set[str]) -> None:
     """A ladder sets the size, the tokens and the rate: no arm, phase or word of the command line may."""
     ladder, study = base.study.ladder, base.study
     if not study.name:
@@ -55,7 +57,7 @@ def _check(base: Settings, common: list[str]) -> None:
     for key in (key for key, does in sets.items() if does):
         if any(within(key, factor) or within(factor, key) for factor in study.factor):
             raise SettingsError(f"study.ladder: sets {key}, which arms may change (study.factor)")
-        if any(word.split("=", 1)[0] == key for word in common):
+        if key in keys:
             raise SettingsError(f"{key}: is set by study.ladder")
     if study.phases and (ladder.tokens_per_parameter or len(ladder.rates) > 1):
         raise SettingsError("study.ladder: must be of sizes alone with study.phases, which have tokens and rates")

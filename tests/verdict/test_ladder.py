@@ -9,10 +9,11 @@ from rich.console import Console
 from ablate.page import ladder as shown
 from ablate.page import page
 from ablate.run.rungs import Rung, check, rungs, whole_of
-from ablate.run.settings import SettingsError
-from ablate.run.study import Ladder
+from ablate.run.settings import Settings, SettingsError
+from ablate.run.study import Ladder, Study
 from ablate.run.whole import read as whole_read
 from ablate.run.whole import write as whole_write
+from ablate.sweep.ladder import studies_of
 from ablate.verdict.evidence import Evidence, read
 from ablate.verdict.ladder import read_ladder
 from ablate.verdict.statistics.ladder import Rungs, held, turned
@@ -122,3 +123,14 @@ def test_the_ladder_of_a_study_on_a_page_and_in_a_terminal(tmp_path):
     html = page.of(seen, trust.conclude(seen)).read_text()
     assert "Will it hold at another size?" in html
     assert (tmp_path / "studies" / "mix_pico" / "report" / "ladder.png").exists()
+
+
+def test_a_ladder_named_on_the_command_line():
+    """And what a ladder sets is refused however it is written, also where it is swept."""
+    ladder = Ladder(sizes=["pico", "nano"])
+    settings = Settings(study=Study(name="mix", ladder=ladder))
+    found = studies_of([["study.name=mix", "optimizer.lr=1"]], lambda words: settings)
+    assert found == [[["optimizer.lr=1", f"size={size}", f"study.name=mix_{size}"]] for size in ladder.sizes]
+    for jobs in ([["++size=nano"]], [["size=pico"], ["size=nano"]]):
+        with pytest.raises(SettingsError, match=r"size: is set by study\.ladder"):
+            studies_of(jobs, lambda words: settings)
