@@ -38,7 +38,7 @@ part of the incumbent. After `retest` it trains as many pairs again. An idea
 that was discarded may be tried again: it is another idea, with seeds and a
 stake of its own.
 
-exit code: 0 keep, 2 discard, 3 retest, 1 an error, 130 stopped"""
+exit code: 0 keep or a dry run, 2 discard, 3 retest, 1 an error, 130 stopped"""
 EXITS = {"keep": 0, "discard": 2, "retest": 3}
 OF_BEGIN = {"alpha": 0.5, "ideas": 1_000_000, "effect": 10.0}  # and what they must stay below
 
@@ -98,9 +98,8 @@ def _judged(gate: GateRecord, options: argparse.Namespace, console: Console) -> 
         if one := seen.kept(change):
             console.print(f"kept already: idea {one.number}")
             return "keep"
-        if options.dry_run:
-            console.print(f"no idea: {error}")
-        else:
+        console.print(f"no idea: {error}")
+        if not options.dry_run:
             gate.ledger.add("refused", change=list(change), reason=str(error))
         return "discard"
     if not waiting:
@@ -108,7 +107,7 @@ def _judged(gate: GateRecord, options: argparse.Namespace, console: Console) -> 
         idea = dataclasses.replace(idea, part=part, fresh=fresh)
     plan = sweep.on_part(plan, idea.part)
     tell(plan, idea, seen, console)
-    if options.dry_run or pair.idea.where.dry_run:
+    if options.dry_run:
         return "keep"
     if not waiting:
         gate.ledger.add("opened", **idea.row())

@@ -131,6 +131,7 @@ def report(study: StudyRecord, again: bool = False) -> None:
     from ablate.page import terminal  # as in `_study`
     from ablate.sweep.audit import ask, rescore
     from ablate.verdict import evidence
+    from ablate.verdict.ladder import read_ladder
     from ablate.verdict.validity import trust
 
     console = Console(highlight=False)
@@ -139,10 +140,11 @@ def report(study: StudyRecord, again: bool = False) -> None:
     ask(found)
     conclusion = trust.conclude(found)
     trust.look(found, conclusion)
-    terminal.show(found, conclusion, console)
+    rungs = read_ladder(found)
+    terminal.show(found, conclusion, console, rungs)
     from ablate.page import page  # draws: matplotlib is slow to import, the table should not wait
 
-    console.print(f"\npage     {escape(str(page.of(found, conclusion)))}", soft_wrap=True)
+    console.print(f"\npage     {escape(str(page.of(found, conclusion, rungs)))}", soft_wrap=True)
 
 
 def _study(outputs: str, name: str) -> StudyRecord:

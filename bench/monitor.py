@@ -4,7 +4,8 @@ false        spikes found in runs that nothing is wrong with: made up (`bench.co
              tuned on, and real ones over stages, lengths, ramps and rates
 planted, end, recovery      real runs with trouble in one step: `bench.troubled`
 killed       the same, at any moment: `bench.killed`
-overhead     what a step takes longer for being looked at and noted, against a step of 11 ms
+overhead     what a step takes longer for being looked at and noted, against a step of 11 ms, and against what the step
+             of those runs takes on this machine now
 """
 
 import importlib
@@ -29,7 +30,7 @@ from ablate.verdict.selftest import Rate
 from bench.courses import COURSES, DOMAINS, power_law
 from bench.killed import killed
 from bench.rounds import Row
-from bench.trained import LONGER, many
+from bench.trained import LONGER, many, trained
 from bench.troubled import ends, recovery
 
 SIMULATED = range(4000, 4046)  # seeds, which the rule was not tuned on; a few more than 100,000 steps that are judged
@@ -104,12 +105,15 @@ def simulated(course: str, seed: int) -> tuple[int, int]:
 
 def overheads() -> list[Row]:
     """In rounds, of this process's own time."""
-    rows = []
+    plain = trained({}).result
+    own, rows = 1e3 * plain["seconds"] / plain["step"], []
+    rows.append(Row("overhead", "a step of such a run, ms", [own]))
     for case, seconds in {"looked at": looking, "noted": noting}.items():
         milliseconds = [1e3 * seconds() for _ in range(3)]
         rows.append(Row(f"overhead, {case}", "of a step, ms", milliseconds))
         shares = [one / (1e3 * STEP_SECONDS) for one in milliseconds]
         rows.append(Row(f"overhead, {case}", "of a step of 11 ms", shares, 0.01, "at most"))
+        rows.append(Row(f"overhead, {case}", "of a step here", [one / own for one in milliseconds], 0.01, "at most"))
     return rows
 
 

@@ -1,11 +1,14 @@
 """A gate by its command: a keep, discards, what is no idea, and what a script reads of it."""
 
+import json
+
 import pytest
 from test_docs import TINY
 
 from ablate import gate
 from ablate.run.gates import gate_record
 from ablate.run.settings import UserError
+from ablate.run.whole import copy_of
 from ablate.verdict.ideas import read
 
 
@@ -61,6 +64,7 @@ def test_a_dry_run_says_what_an_idea_costs_and_writes_nothing(run, begun, output
         (["optimizer.lr=1,2"], "must be one configuration"),
         (["optimizer.lr=1e-3", "seed=4"], "seed: must be left out"),
         (["optimizer.lr=1e-3", "study.metric=code"], "study.metric=code: is of the whole gate"),
+        (["optimizer.lr=1e-3", "where.dry_run=true"], "of a gate that is --dry-run"),
         (["evaluation.spans=2"], "is scored on other held-out text"),
         (["averaging.decay=0.5"], "averaging.kind=ema"),
         (["--begin"], "was begun already"),
@@ -85,11 +89,26 @@ def test_one_gate_judges_one_idea_at_a_time(run, begun, outputs):
 
 def test_a_ledger_that_lost_its_last_row_is_not_gone_on_with(run, begun, outputs):
     run("seed=7")
-    path = gate_record(outputs, "gate").ledger.path
-    path.write_text(path.read_text().splitlines(keepends=True)[0])
+    ledger = gate_record(outputs, "gate").ledger
+    text = ledger.path.read_text()
+    ledger.path.unlink()
+    assert ledger.rows()[-1]["kind"] == "refused"  # of its copy
+    ledger.path.write_text(text.splitlines(keepends=True)[0])
     code, told = run("seed=9")
     assert code == 1
     assert "rows were deleted or edited" in told
+
+
+def test_a_last_row_without_its_sum_is_not_believed(run, begun, outputs):
+    run("seed=7")
+    ledger = gate_record(outputs, "gate").ledger
+    *rows, last = map(json.loads, ledger.path.read_text().splitlines())
+    del last["sum"]
+    text = "".join(json.dumps(row) + "\n" for row in (*rows, last | {"reason": "of another's making"}))
+    for path in (ledger.path, copy_of(ledger.path)):
+        path.write_text(text)
+    assert not ledger.whole
+    assert run("seed=9")[0] == 1
 
 
 def test_a_ledger_that_lost_a_row_is_not_gone_on_with(run, begun, outputs):

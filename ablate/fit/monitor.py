@@ -29,6 +29,7 @@ LEAST_LOSS, LEAST_NORM = 0.01, 0.02  # the smallest deviation: of the loss itsel
 DOMAIN = 0.75  # what the loss of the rows of a domain counts beside that of all rows
 # Of sigma: evidence that a step must have to add to that of the steps before, that makes a spike, and a step suspicious
 USUAL, ENOUGH, SUSPICIOUS = 0.5, 1.5, 0.5
+LARGEST = np.finfo(np.float64).max
 FACTOR, ALONE = 6.0, 1.5  # a norm so many times the usual, and so many sigma above, is a spike whatever the loss
 LOOKBACK = 16  # steps before a spike that its beginning is looked for in
 LOSS, NORM, OF_DOMAINS = 0, 1, 2  # features
@@ -74,7 +75,9 @@ class Monitor:
             self.phase = phase
             self._begin()
         value_F, least_F = self._less_trend(step_D2, norm)
-        z_F = np.nan_to_num(self._deviations(value_F, least_F))
+        z_F = self._deviations(value_F, least_F)
+        z_F[np.isnan(z_F)] = 0.0
+        np.clip(z_F, -LARGEST, LARGEST, out=z_F)  # what is infinite could not be written down
         loss, size = rise(z_F)
         sigma = self.settings.sigma
         evidence = max(0.0, self.evidence + loss + min(size, sigma) - USUAL * sigma)  # norms alone are never enough

@@ -114,9 +114,7 @@ def _try(
     watch = _watch(settings, corpus, order, Watch(settings, order, held_out, record, ahead, taken_back))
     watch.progress.total = growth.until or settings.steps
     beside = _beside(module, settings, corpus, watch)
-    leave, due = _leave(growth, record, watch), _due(settings, watch.every)
-    kept = settings.where.checkpoints
-    saves = saver.Saver(record.checkpoints, due, leave, growth.until, keep=kept, reach=_reach(settings))
+    saves = _saver(settings, record, growth, watch)
     trace = Trace(module, corpus, order, held_out, record, watch.every, _base(settings, record))
     keeper = keep.Keeper(order.timeline, record)
     every_step = EveryStep(record, watch.every)
@@ -256,11 +254,12 @@ def _built(module: Pretraining) -> dict[str, Any]:
     return {"size": dataclasses.asdict(module.model.size), "kernels": kernels} | compiled
 
 
-def _due(settings: Settings, rows: int) -> saver.Due:
-    """When checkpoints are due, where a row of metrics ends every so many steps."""
-    where = settings.where
-    every = rows * max(1, round(settings.steps / where.saves / rows))
-    return saver.Due(every, rows, 60 * where.save_minutes)
+def _saver(settings: Settings, record: Record, growth: Growth, watch: Watch) -> saver.Saver:
+    """Checkpoints fall due where a row of metrics ends."""
+    where, rows = settings.where, watch.every
+    due = saver.Due(rows * max(1, round(settings.steps / where.saves / rows)), rows, 60 * where.save_minutes)
+    leave, reach = _leave(growth, record, watch), _reach(settings)
+    return saver.Saver(record.checkpoints, due, leave, growth.until, keep=where.checkpoints, reach=reach)
 
 
 def trainer_of(settings: Settings, record: Record, callbacks: list[L.Callback]) -> L.Trainer:

@@ -67,8 +67,9 @@ def shown(found: Ladder) -> Table:
             for one in row.cells
         ]
         out.add_row(Text(row.arm, style="bold"), *cells, lines(row.foretold, row.interval), row.flip)
+    unsaid = "" if found.held or len(found.sizes) < 2 else f"; nothing is foretold: {found.why_not}"
     missing = f"; {found.missing} of {len(found.declared)} studies have no result yet" if found.missing else ""
-    out.caption = NOTE.format(confidence=found.confidence) + missing
+    out.caption = NOTE.format(confidence=found.confidence) + unsaid + missing
     return out
 
 

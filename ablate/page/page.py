@@ -39,26 +39,26 @@ from ablate.run.identity import key_in_words
 from ablate.run.study_record import StudyRecord
 from ablate.verdict import card, compare, compression, skips, spending, spread
 from ablate.verdict import chain as chains
-from ablate.verdict import ladder as ladders
 from ablate.verdict.chain import Chain
 from ablate.verdict.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
-from ablate.verdict.ladder import Ladder
+from ablate.verdict.ladder import Ladder, read_ladder
 from ablate.verdict.task_effects import task_effects
 from ablate.verdict.validity import trust
 
 DETAILED = 24  # arms that have a card, a law and a row in every figure
 COLOURED = len(LIGHT.arms)  # arms that have a colour of their own where there are more than that
 MIXTURES = 14  # arms in the figure of mixtures
+SHOWN = {"few": DETAILED, "coloured": COLOURED, "mixtures": MIXTURES}  # as the template calls them
 
 
 def write(study: StudyRecord) -> Path:
     """Write the page of a study, finished or not; returns the path of index.html."""
     evidence = read(study)
-    return of(evidence, trust.conclude(evidence))
+    return of(evidence, trust.conclude(evidence), read_ladder(evidence))
 
 
-def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
-    """Write the page of what was read and concluded."""
+def of(evidence: Evidence, conclusion: trust.Conclusion, rungs: Ladder | None = None) -> Path:
+    """Write the page of what was read and concluded. rungs: of the ladder that the study is one of."""
     folder = evidence.study.folder / "report"
     make_own(folder)
     detailed = strips.foremost(conclusion.verdicts, DETAILED)
@@ -66,7 +66,7 @@ def of(evidence: Evidence, conclusion: trust.Conclusion) -> Path:
     trained = [arm for arm in arms if any(run.result["step"] for run in evidence.finished(arm).values())]
     estimated = [curves.estimate(evidence, arm, domain) for arm in trained for domain in evidence.domains]
     eps = compare.smallest_effects(evidence, conclusion.past)
-    chain, rungs = _chain(evidence), ladders.read_ladder(evidence)
+    chain = _chain(evidence)
     drawings = _drawings(evidence, conclusion.verdicts, estimated, eps, chain)
     if rungs:
         drawings["ladder"] = partial(ladder_figure.ladder, rungs, arms[1 : 1 + COLOURED])
@@ -164,16 +164,18 @@ def _html(
             environments=environments,
             drift={key: values for key, values in environments.items() if len(values) > 1},
             papers={"light": vector.named(LIGHT), "dark": vector.named(DARK)},
-            few=DETAILED,
-            coloured=COLOURED,
+            **SHOWN,
             disturbed=any(skips.windows(run) or run.result.get("spikes") for run in evidence.runs),
-            mixtures=MIXTURES,
-            ladder=rungs,
-            rungs=list(ladder.rows(rungs)) if rungs else [],
+            **_of_ladder(rungs),
             **_of_smaller(evidence, conclusion),
             **_of_chain(evidence, conclusion, chain),
         )
     )
+
+
+def _of_ladder(rungs: Ladder | None) -> dict[str, Any]:
+    """What `ladder.html` shows."""
+    return {"ladder": rungs, "rungs": list(ladder.rows(rungs)) if rungs else []}
 
 
 def _of_smaller(evidence: Evidence, conclusion: trust.Conclusion) -> dict[str, Any]:

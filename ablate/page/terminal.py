@@ -18,7 +18,7 @@ from ablate.verdict.card import Card
 from ablate.verdict.compare import Verdict, bounds
 from ablate.verdict.contrasts import Contrast
 from ablate.verdict.evidence import Evidence, spending_text
-from ablate.verdict.ladder import read_ladder
+from ablate.verdict.ladder import Ladder
 from ablate.verdict.preferences import HALF, Preferences, preferences
 from ablate.verdict.selftest import SelfTest
 from ablate.verdict.statistics.paired import Interval
@@ -30,7 +30,7 @@ SHOWN = 12  # findings that held
 REASONS = 8  # of runs that have not finished, in the foot of the table
 
 
-def show(found: Evidence, conclusion: Conclusion, console: Console) -> None:
+def show(found: Evidence, conclusion: Conclusion, console: Console, rungs: Ladder | None = None) -> None:
     """Print the question, the verdicts, what was found about the study, and the verdict in a sentence."""
     console.print(f"[bold]{escape(found.study.name)}[/]  {escape(found.declaration['question'])}\n")
     if found.any_finished:
@@ -44,7 +44,7 @@ def show(found: Evidence, conclusion: Conclusion, console: Console) -> None:
                 "",
                 sep="\n",
             )
-        if rungs := read_ladder(found):
+        if rungs:
             console.print(ladder.shown(rungs), "", sep="\n")
         if conclusion.contrasts:
             console.print(contrasts(conclusion.contrasts), "", sep="\n")

@@ -42,11 +42,9 @@ class Ledger:
 
     def rows(self) -> list[Row]:
         """All of them, the oldest first; none of a study without a ledger. Raises UserError for one that is damaged."""
-        if not self.path.exists():
-            return []
         found, copied = (_read(path) for path in (self.path, whole.copy_of(self.path)))
         if found is None:
-            found = copied or list(files.read_rows(self.path))
+            found = copied or (list(files.read_rows(self.path)) if self.path.exists() else [])
         return shapes.fit(list[self.shape], found, self.path)
 
     @property
@@ -60,7 +58,8 @@ class Ledger:
         rows = self.rows()
         if len(_read(whole.copy_of(self.path)) or []) > len(rows):  # the last ones were deleted, which no row tells
             return False
-        return all(row["after"] == _digest(before) for before, row in zip([None, *rows], rows, strict=False))
+        chained = all(row["after"] == _digest(before) for before, row in zip([None, *rows], rows, strict=False))
+        return chained and _as_written(rows)
 
     def add(self, kind: str, **values: Any) -> None:
         files.make_folder(self.path.parent)
@@ -79,12 +78,17 @@ def _read(path: Path) -> list[Row] | None:
         return None
     try:
         rows = list(files.read_rows(path))
-        sums = [row.get("sum") for row in rows]
+        return rows if _as_written(rows) else None
     except (UserError, AttributeError):
         return None
+
+
+def _as_written(rows: list[Row]) -> bool:
+    """By their sums. The first rows of an old ledger have none; after a row that has one, all have."""
+    sums = [row.get("sum") for row in rows]
     bare = [{key: value for key, value in row.items() if key != "sum"} for row in rows]
     same = all(told in (None, _digest(row)) for told, row in zip(sums, bare, strict=True))
-    return rows if same else None
+    return same and sorted(map(bool, sums)) == list(map(bool, sums))
 
 
 def _digest(row: Row | None) -> str:

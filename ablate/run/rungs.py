@@ -38,7 +38,7 @@ def whole_of(name: str, declared: dict[str, Any]) -> tuple[str, list[Rung]]:
 
 def check(ladder: Ladder) -> None:
     """Raises SettingsError for sizes or rates that make no ladder."""
-    for name, values in (("sizes", ladder.sizes), ("rates", ladder.rates)):
+    for name, values in (("sizes", ladder.sizes), ("rates", [f"{rate:g}" for rate in ladder.rates])):
         if len(set(values)) < len(values):
             raise SettingsError(f"study.ladder.{name}={values}: must be without repeats")
     if 1.0 not in ladder.rates:

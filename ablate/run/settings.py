@@ -204,12 +204,8 @@ class Model:
     mamba: Annotated[Mamba, Moves("initial weights of states")] = dataclasses.field(default_factory=Mamba)
     # Of a mixer of yours, by its letter: {W: {window: 64}}
     options: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
-    norm_eps: Annotated[float, Field(ge=1e-12, le=1e-2), Moves("eps of norms")] = (
-        1e-5  # added under the root of RMSNorm
-    )
-    rope_theta: Annotated[float, Field(ge=1, le=1e12), Moves("base of rotation")] = (
-        10_000.0  # base of the rotary positions
-    )
+    norm_eps: Annotated[float, Field(ge=1e-12, le=1e-2), Moves("eps of norms")] = 1e-5  # under RMSNorm's root
+    rope_theta: Annotated[float, Field(ge=1, le=1e12), Moves("base of rotation")] = 1e4  # base of rotary positions
     tied: bool = True  # embedding and head are one matrix
     # Standard deviation of matrices and embeddings, times sqrt(width): 0.62 is the usual 0.02 at width
     # 960. One number for all widths; 1 is what Zagreus uses, 0.6 was better in small models here.

@@ -24,6 +24,15 @@ class Controls(Shape):
     expected: Literal["worse", "better"] = "worse"
 
 
+class Laddered(Shape):
+    """`study.ladder`, as it was declared."""
+
+    sizes: list[str]
+    tokens_per_parameter: Number
+    rates: list[Positive]
+    target: Whole
+
+
 class Declaration(Shape):
     """`study.json`, and what a ledger holds of it."""
 
@@ -45,6 +54,7 @@ class Declaration(Shape):
     judge: str = ""
     before: dict[str, Phase] = ABSENT
     budget: dict[str, Any] = ABSENT
+    ladder: Laddered = ABSENT
     controls: Controls = ABSENT
     control_arms: Differences = ABSENT
     control_runs: Runs = ABSENT

@@ -162,6 +162,7 @@ def _conclude(record: StudyRecord, console: Console) -> "Conclusion":
     """The verdict table, what was found about the study, and the report to read."""
     from ablate.page import page, terminal  # as above
     from ablate.verdict.evidence import read
+    from ablate.verdict.ladder import read_ladder
     from ablate.verdict.validity import trust
 
     evidence = read(record)
@@ -170,6 +171,7 @@ def _conclude(record: StudyRecord, console: Console) -> "Conclusion":
     conclusion = trust.conclude(evidence)
     trust.look(evidence, conclusion)
     console.print()
-    terminal.show(evidence, conclusion, console)
-    console.print(f"\npage     {page.of(evidence, conclusion)}")
+    rungs = read_ladder(evidence)
+    terminal.show(evidence, conclusion, console, rungs)
+    console.print(f"\npage     {page.of(evidence, conclusion, rungs)}")
     return conclusion

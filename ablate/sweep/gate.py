@@ -46,9 +46,7 @@ INCUMBENT, IDEA = "incumbent", "idea"
 AGAIN = 3  # pairs after a keep
 SPACE = 1000  # seeds of an idea, and ideas of a gate before they come to those of the next one
 DIVERGED = 1e30  # difference of a run that has no end: more than any, and its square is still a number
-
-
-BEFORE = Judged("", 0, 1.0)
+BEFORE = Judged("", 0, 1.0)  # the first pair
 
 
 class NoChange(UserError):
@@ -65,7 +63,9 @@ class Pair:
 
 
 def parted(words: Sequence[str]) -> tuple[Words, Words]:
-    """What is said of the idea, and where its runs, and those of the incumbent, are trained."""
+    """What is said of the idea, and where its runs, and those of the incumbent, are trained. Raises UserError."""
+    if "where.dry_run" in map(key_of, words):
+        raise UserError("where.dry_run: of a gate that is --dry-run")
     where = [key_of(word).split(".")[0] == "where" for word in words]
     change, place = (tuple(compress(words, one)) for one in ([not one for one in where], where))
     return change, place

@@ -24,28 +24,32 @@ def studies_of(jobs: Jobs, compose: Compose) -> list[Jobs]:
     found = rungs(base.study.ladder)
     if not found:
         return [jobs]
-    _check(base, {key_of(word) for job in jobs for word in job})
-    each = [_overrides(base, rung, common, compose) for rung in found]
-    unnamed = [[word for word in job if key_of(word) != "study.name"] for job in jobs]  # a rung says its own
-    return [[[*job, *overrides] for job in unnamed] for overrides in each]
+    _check(base, {key_of(word) for job in jobs for word in job if word not in common}, set(map(key_of, common)))
+    return [_jobs_of(jobs, _overrides(base, rung, common, compose)) for rung in found]
+
+
+def _jobs_of(jobs: Jobs, overrides: list[str]) -> Jobs:
+    """The combinations of one rung: its overrides in the place of others of the same keys."""
+    keys = set(map(key_of, overrides))
+    return [[*(word for word in job if key_of(word) not in keys), *overrides] for job in jobs]
 
 
 def _overrides(base: Settings, rung: Rung, common: list[str], compose: Compose) -> list[str]:
     """What makes the study a rung."""
     of_size = [f"size={rung.size}"] if rung.size else []
-    found = [*of_size, f"study.name={base.study.name}{rung.suffix}"]
-    each = base.study.ladder.tokens_per_parameter
-    if each:
+    found, there = [*of_size, f"study.name={base.study.name}{rung.suffix}"], compose([*common, *of_size])
+    if each := base.study.ladder.tokens_per_parameter:
         budget = importlib.import_module("ablate.model.budget")  # loads torch
-        parameters = budget.of(compose([*common, *of_size])).parameters
-        found.append(f"tokens={max(round(each * parameters / base.step_tokens), 1) * base.step_tokens}")
+        steps = round(each * budget.of(there).parameters / base.step_tokens)
+        found.append(f"tokens={max(steps, 1) * base.step_tokens}")
     if rung.rate != 1:
-        found.append(f"optimizer.lr={compose([*common, *of_size]).optimizer.lr * rung.rate!r}")
+        found.append(f"optimizer.lr={there.optimizer.lr * rung.rate!r}")
     return found
 
 
-def _check(base: Settings, keys: set[str]) -> None:
-    """A ladder sets the size, the tokens and the rate: no arm, phase or word of the command line may."""
+def _check(base: Settings, swept: set[str], given: set[str]) -> None:
+    """A ladder sets the size and the tokens, and multiplies the rate: no arm, phase or word of the command line may.
+    swept, given: keys that differ between the combinations, and keys that do not. Raises SettingsError."""
     ladder, study = base.study.ladder, base.study
     if not study.name:
         raise SettingsError("study.ladder: needs study.name, which its studies are named after")
@@ -57,7 +61,9 @@ def _check(base: Settings, keys: set[str]) -> None:
     for key in (key for key, does in sets.items() if does):
         if any(within(key, factor) or within(factor, key) for factor in study.factor):
             raise SettingsError(f"study.ladder: sets {key}, which arms may change (study.factor)")
-        if key in keys:
+        if key in swept or (key in given and key != "optimizer.lr"):  # a given rate is the one that is multiplied
             raise SettingsError(f"{key}: is set by study.ladder")
+    if like := [one.suffix for one in rungs(ladder) if one.suffix and study.name.endswith(one.suffix)]:
+        raise SettingsError(f"study.name={study.name}: must not end like one of its studies, in {like[0]}")
     if study.phases and (ladder.tokens_per_parameter or len(ladder.rates) > 1):
         raise SettingsError("study.ladder: must be of sizes alone with study.phases, which have tokens and rates")

@@ -53,13 +53,15 @@ class Searcher:
                 at = self.steps.index(row["step"])
                 losses[arm, at] = [evidence.value(row, domain) for domain in domains]
                 metric[arm, at] = evidence.value(row, evidence.metric.name)
-        known = np.isfinite(metric)
-        known[apart(weights)[mixtures.first_arms(len(weights)) :]] = False  # the same ones whenever asked
+        lost = np.array([not np.isfinite(ends.get(seed, 0.0)) for ends in finals.values()])
+        first = [arm for arm in apart(weights) if not lost[arm]][: mixtures.first_arms(len(weights))]
+        known = np.zeros(metric.shape, bool)
+        known[first] = np.isfinite(metric[first])  # the same ones whenever asked
         return Block(
             weights=weights,
             parts=self.parts,
             losses=losses,
-            lost=np.array([not np.isfinite(ends.get(seed, 0.0)) for ends in finals.values()]),
+            lost=lost,
             own=tuple(varied.index(domain) if domain in varied else -1 for domain in domains),
             importance=importance_of(evidence, losses[known], metric[known]) if known.any() else np.ones(len(domains)),
         )

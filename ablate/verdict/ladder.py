@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from ablate.verdict.evidence import Evidence, read
 from ablate.verdict.statistics import ladder as statistics
 from ablate.verdict.statistics.ladder import Held, Rungs
 
+ALIKE = ("ladder", "base", "metric", "factor")  # what all rungs have declared
 TIMES = 10  # of the largest size: the target where none was declared
 
 
@@ -87,13 +89,25 @@ class Ladder:
         found = [(verdict.arm_value, rate) for rate, verdict in self.at(arm, size) if verdict.differences]
         return min(found)[1] if len(found) > 1 else None
 
+    @property
+    def why_not(self) -> str:
+        """Why nothing is foretold; empty where it is."""
+        if not self._everywhere:
+            return "no arm has two seeds at every size"
+        places = [*(step.parameters for step in self.sizes), self.target]
+        rises = all(before < after for before, after in pairwise(places))
+        return "" if rises else "the target and the sizes are not one larger than the other"
+
+    @property
+    def _everywhere(self) -> list[str]:
+        """Arms with an error at every size."""
+        return [arm for arm in self.arms if all(_known(step, arm) for step in self.sizes)]
+
     @cached_property
     def held(self) -> dict[str, Held]:
-        """Of the arms with an error at every size, at the target; empty with one size, and where two are equal."""
-        steps = self.sizes
-        arms = [arm for arm in self.arms if all(_known(step, arm) for step in steps)]
-        places = [*(step.parameters for step in steps), self.target]
-        if len(steps) < 2 or not arms or any(after <= before for before, after in pairwise(places)):
+        """Of the arms with an error at every size, at the target; empty with one size, and where `why_not` says so."""
+        steps, arms = self.sizes, self._everywhere
+        if len(steps) < 2 or self.why_not:
             return {}
         shares = np.array([[step.share(arm) for step in steps] for arm in arms])
         rungs = Rungs(np.array([step.parameters for step in steps]), shares[..., 0], shares[..., 1])
@@ -112,16 +126,22 @@ def read_ladder(evidence: Evidence) -> Ladder | None:
 
 
 def _step(evidence: Evidence, name: str, rung: Rung) -> Step | None:
-    """None where nothing is there to read yet, or nothing that can be read: its own page says why."""
+    """None where nothing is there to read yet, or nothing that can be read (its own page says why), and where a study
+    of that name was declared as another one."""
     study = study_record(evidence.study.folder.parent.parent, f"{name}{rung.suffix}")
     if not study.exists:
         return None
     with suppress(UserError):
         seen = evidence if study.folder == evidence.study.folder else read(study)
-        if base := seen.finished(seen.base):
+        if _declared(seen) == _declared(evidence) and (base := seen.finished(seen.base)):
             parameters = next(iter(base.values())).result["parameters"]
             return Step(rung, study.name, parameters, {one.arm: one for one in verdicts(seen) if one.differences})
     return None
+
+
+def _declared(evidence: Evidence) -> tuple[Any, ...]:
+    declared = evidence.declaration
+    return (*(declared.get(key) for key in ALIKE), set(declared["arms"]))
 
 
 def _known(step: Step, arm: str) -> bool:

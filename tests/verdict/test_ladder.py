@@ -11,13 +11,13 @@ from ablate.page import page
 from ablate.run.rungs import Rung, check, rungs, whole_of
 from ablate.run.settings import Settings, SettingsError
 from ablate.run.study import Ladder, Study
+from ablate.run.study_record import study_record
 from ablate.run.whole import read as whole_read
 from ablate.run.whole import write as whole_write
 from ablate.sweep.ladder import studies_of
 from ablate.verdict.evidence import Evidence, read
 from ablate.verdict.ladder import read_ladder
 from ablate.verdict.statistics.ladder import Rungs, held, turned
-from ablate.verdict.validity import trust
 from tests.verdict.worlds import World, write
 
 MIXTURES = Path(__file__).parents[3] / "shared/tables/sail-sg+regmix/data"
@@ -72,6 +72,7 @@ def test_the_names_of_rungs():
         (Ladder(sizes=["nano"]), "two sizes or more"),
         (Ladder(sizes=["nano", "nano"]), "without repeats"),
         (Ladder(rates=[0.5, 2.0]), "must have 1"),
+        (Ladder(rates=[1.0, 2.0, 2.0000001]), "without repeats"),  # their studies would have one name
         (Ladder(tokens_per_parameter=20), "must be 0 without study.ladder.sizes"),
         (Ladder(target=10), "must be 0 without study.ladder.sizes"),
     ],
@@ -106,9 +107,18 @@ def test_the_ladder_of_a_study_on_a_page_and_in_a_terminal(tmp_path):
     assert (found.of, found.missing, found.target) == ("mix", 1, 10 * found.sizes[1].parameters)
     assert found.held["qa_20"].flip < 0.1 < found.held["qa_40"].flip
     assert math.isclose(found.held["qa_20"].effect, found.sizes[1].share("qa_20")[0], rel_tol=0.2)
+    study = study_record(tmp_path, "mix_nano")
+    declared = study.read()
+    study.write(declared | {"ladder": declared["ladder"] | {"tokens_per_parameter": 5.0}})  # another ladder's
+    other = read_ladder(seen)
+    assert other is not None
+    assert [step.rung.size for step in other.sizes] == ["pico"]
+    study.write(declared)
     backwards = dataclasses.replace(found, steps=found.steps[::-1])
     assert backwards.held["qa_20"] == found.held["qa_20"]
-    assert dataclasses.replace(found, asked=found.sizes[1].parameters).held == {}
+    short = dataclasses.replace(found, asked=found.sizes[1].parameters)
+    assert short.held == {}
+    assert "not one larger than the other" in short.why_not
     (tmp_path / "studies" / "mix_pico_lr0.5" / "study.json").write_text("{}")
     damaged = read_ladder(seen)
     assert damaged is not None
@@ -120,7 +130,7 @@ def test_the_ladder_of_a_study_on_a_page_and_in_a_terminal(tmp_path):
     text = console.export_text()
     assert "better at 0.5 x" in text
     assert "1 of 4 studies have no result yet" in text
-    html = page.of(seen, trust.conclude(seen)).read_text()
+    html = page.write(seen.study).read_text()
     assert "Will it hold at another size?" in html
     assert (tmp_path / "studies" / "mix_pico" / "report" / "ladder.png").exists()
 
@@ -131,6 +141,13 @@ def test_a_ladder_named_on_the_command_line():
     settings = Settings(study=Study(name="mix", ladder=ladder))
     found = studies_of([["study.name=mix", "optimizer.lr=1"]], lambda words: settings)
     assert found == [[["optimizer.lr=1", f"size={size}", f"study.name=mix_{size}"]] for size in ladder.sizes]
+    rates = Settings(study=Study(name="mix", ladder=Ladder(rates=[1.0, 2.0])))
+    found = studies_of([["optimizer.lr=3e-3"]], lambda words: rates)
+    twice = rates.optimizer.lr * 2
+    assert found == [[["optimizer.lr=3e-3", "study.name=mix"]], [["study.name=mix_lr2", f"optimizer.lr={twice!r}"]]]
+    called = Settings(study=Study(name="mix_lr2", ladder=Ladder(rates=[1.0, 2.0])))
+    with pytest.raises(SettingsError, match="must not end like one of its studies"):
+        studies_of([[]], lambda words: called)
     for jobs in ([["++size=nano"]], [["size=pico"], ["size=nano"]]):
         with pytest.raises(SettingsError, match=r"size: is set by study\.ladder"):
             studies_of(jobs, lambda words: settings)
