@@ -7,6 +7,7 @@ from scipy.special import stdtr
 from ablate import report
 from ablate.run.ledger import Ledger
 from ablate.run.study_record import StudyRecord
+from ablate.run.whole import copy_of
 from ablate.verdict.compare import verdicts
 from ablate.verdict.evidence import read
 from ablate.verdict.history import LATER, History, of
@@ -306,6 +307,8 @@ def test_a_row_of_the_ledger_that_is_deleted_is_missed(tmp_path, row):
 def test_a_ledger_that_begins_anew_is_not_the_one_of_the_first_look(tmp_path):
     study = taken(tmp_path)
     study.ledger.path.unlink()
+    assert record_of(study) == []  # its copy is read
+    copy_of(study.ledger.path).unlink()
     amend(study, margin=0.05)
     for _ in range(2):
         assert record_of(study) == ["the ledger is not the one that there was at the first look"]
