@@ -19,6 +19,7 @@ from ablate.page.planner import show
 from ablate.run.files import make_folder
 from ablate.run.parse import fitted
 from ablate.run.settings import Study, UserError
+from ablate.run.study import Budget
 from ablate.run.study_record import study_record
 from ablate.scores.metrics import metric_of
 from ablate.verdict import planning, registry
@@ -135,8 +136,7 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
     record = study_named(options.outputs or "outputs", name)
     evidence = read(record)
     declared = evidence.declaration
-    fields = {field.name for field in dataclasses.fields(Study)} - {"arms"}  # there, what they change
-    study = fitted(Study, {key: value for key, value in declared.items() if key in fields}, "study")
+    study = _declared(declared)
     outputs, focus = options.outputs or "outputs", evidence.scope.focus
     known = None if options.noise is not None else _measured(evidence, [], outputs, study, focus)
     flops = [run.result["flops"] for run in evidence.distinct_runs if run.outcome == "finished"]
@@ -150,6 +150,15 @@ def _of_record(options: argparse.Namespace, name: str) -> Question:
         flops=mean,
         unit=evidence.metric.unit,
     )
+
+
+def _declared(declared: dict[str, Any]) -> Study:
+    """Of a record, which also has what its arms change, and `budget.rungs`, which studies once had."""
+    known = {field.name for field in dataclasses.fields(Study)} - {"arms"}
+    in_budget = {field.name for field in dataclasses.fields(Budget)}
+    budget = {key: value for key, value in declared.get("budget", {}).items() if key in in_budget}
+    found = {key: value for key, value in declared.items() if key in known}
+    return fitted(Study, found | {"budget": budget}, "study")
 
 
 def _measured(own: Evidence | None, asked: Sequence[Past], outputs: str, study: Study, focus: str) -> Measured | None:
