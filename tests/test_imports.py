@@ -48,6 +48,7 @@ INSIDE = {
     "sweep": [
         *["run", "plan", "verdict", "laws", "page", "console", "sweep"],
         *[
+            "data.inserted",
             "data.tokens",
             "data.promised",
             "data.request",

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from ablate.data.inserted import Inserted
 from ablate.data.tokens import Corpus, held_out, num_spans
 from ablate.data.troubled import troubled
 from ablate.data.windows import Stream, Windows
@@ -77,6 +78,10 @@ class Steps(Dataset):
         objective = self.order.timeline.settings.objective
         return [Stream.of(self.corpus, domain, "train", objective) for domain in self.order.domains]
 
+    @cached_property
+    def inserted(self) -> Inserted:
+        return Inserted.of(self.order.timeline, self.corpus)
+
     def __len__(self) -> int:
         return len(self.order.timeline)
 
@@ -86,6 +91,7 @@ class Steps(Dataset):
         windows = Windows.of(self.streams, domain_B, start_B, rows.length)
         numbers_B = self.rank + self.world * np.arange(len(domain_B))
         windows = troubled(self.order.timeline.settings, self.corpus, index, windows, domain_B, numbers_B)
+        windows = self.inserted.put(index, windows, numbers_B)
         if not self.beside:
             return Batch.of(windows, domain_B)
         places = zip(domain_B.tolist(), (start_B // self.order.span).tolist(), strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 import numpy as np
 
+from ablate.data.inserted import Inserted
 from ablate.data.tokens import Corpus, num_spans
 from ablate.data.troubled import troubled
 from ablate.data.windows import Stream, Windows
@@ -20,11 +21,13 @@ def rows(timeline: Timeline, corpus: Corpus, at: Collection[int]) -> dict[int, s
     settings = timeline.settings
     streams = [Stream.of(corpus, domain, "train", settings.objective) for domain in settings.data.domains]
     spans = [num_spans(corpus.num_tokens(domain, "train"), settings.data.span) for domain in settings.data.domains]
-    order, head, found = Order(timeline, spans), START, {}
+    order, inserted, head, found = Order(timeline, spans), Inserted.of(timeline, corpus), START, {}
     for step in range(max(at, default=0)):
         read = order.step(step)
         windows = Windows.of(streams, read.domain_R, read.start_R, read.length)
-        windows = troubled(settings, corpus, step, windows, read.domain_R, np.arange(len(read.domain_R)))
+        numbers_R = np.arange(len(read.domain_R))
+        windows = troubled(settings, corpus, step, windows, read.domain_R, numbers_R)
+        windows = inserted.put(step, windows, numbers_R)
         head = link(head, *of_rows(read.domain_R, windows.tokens_RT[:, :-1], windows.targets_RL))
         if step + 1 in at:
             found[step + 1] = head

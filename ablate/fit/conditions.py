@@ -43,6 +43,8 @@ CODE = (
     "run/optimizer",
     "run/monitor",
     "run/trouble",
+    "run/insert",
+    "run/questions",
     "run/checks",
     "run/steps",
     "run/identity",

@@ -22,6 +22,7 @@ from lightning.pytorch.profilers import Profiler, PyTorchProfiler, SimpleProfile
 
 from ablate.compress.packed import Packed
 from ablate.data.batches import Beside, training_spans, validation_rows
+from ablate.data.inserted import Inserted
 from ablate.data.tokens import Corpus, prepared
 from ablate.data.windows import Stream
 from ablate.fit import callbacks, checkpoint, keep, mirror, mps, parents, reference, saver, smaller, spikes
@@ -103,7 +104,7 @@ def _try(
     """Train from the newest state that knows of the steps that are left out. Raises Rollback."""
     left_out = spikes.windows(taken_back)
     order = Order(leaving_out(timeline(settings), left_out), training_spans(corpus, settings))
-    held_out = validation_rows(corpus, settings)
+    held_out, inserted = validation_rows(corpus, settings), Inserted.of(order.timeline, corpus)
     module = Pretraining(settings, order.timeline, torch.from_numpy(corpus.bytes_per_token))
     parents.load(module.model, settings)
     packed = smaller.made(module.model, settings, corpus) if settings.compress.to != NONE else None
@@ -121,6 +122,8 @@ def _try(
     trainer = trainer_of(settings, record, [watch, every_step, trace, keeper, *callbacks.own(settings.where), saves])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module), rows)
+        for row in inserted.displaced(order) if not rows else ():
+            record.append("inserted", **row)
     _act(module, order, watch, trainer)
     outcome, reason = "finished", None
     try:

@@ -7,7 +7,7 @@ import string
 from itertools import pairwise
 from typing import Any
 
-from ablate.run import rungs, skips
+from ablate.run import questions, rungs, skips
 from ablate.run.compress import NONE, Compress
 from ablate.run.distill import Distill
 from ablate.run.fields import SEEDS, Mark, Weights, find
@@ -46,6 +46,7 @@ def check(settings: Settings) -> None:
     _check_monitor(settings)
     skips.check(settings)
     _check_trouble(settings)
+    questions.check(settings)
     _check_clipping(settings)
     _check_devices(settings)
     _check_command(settings)

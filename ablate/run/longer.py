@@ -45,6 +45,8 @@ def longer(settings: Settings, words: list[str]) -> Settings:
     plain["averaging"]["start"] = pinned(settings.averaging.start)
     if settings.trouble.kind != "none":
         plain["trouble"]["start"] = pinned(settings.trouble.start)
+    if settings.insert.asks:
+        plain["insert"] |= {name: pinned(getattr(settings.insert, name)) for name in ("start", "stop")}
     plain["optimizer"]["lerac"]["until"] = pinned(settings.optimizer.lerac.until)
     name = STAGE
     while name in plain["schedule"]["stages"]:  # the run was extended before

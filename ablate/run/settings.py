@@ -38,6 +38,7 @@ from ablate.run.fields import (
     Weights,
     strict,
 )
+from ablate.run.insert import Insert
 from ablate.run.monitor import Monitor
 from ablate.run.optimizer import Optimizer
 from ablate.run.preference import Preference
@@ -304,6 +305,7 @@ class Settings:
     trouble: Annotated[Trouble, Moves("rows", "windows", "rates", "group rates")] = dataclasses.field(
         default_factory=Trouble
     )
+    insert: Annotated[Insert, Moves("rows", "windows")] = dataclasses.field(default_factory=Insert)
     # Types of the forward pass; weights and moments stay float32. bf16: what blocks hand on is bfloat16, too
     precision: Annotated[
         Literal["fp32", "bf16-mixed", "bf16"], Moves("types", "types of the optimizer", "function", "update")

@@ -274,6 +274,10 @@ class Steps(Row):
     grad_norm: list[float | None]
 
 
+class Inserted(Row):
+    questions: list[str]
+
+
 class OfRun(Shape):
     """A row of a lab book."""
 
@@ -289,6 +293,7 @@ class KeptTrace(Shape):
     kept: list["KeptWeights"] = ABSENT
     sample: list[dict[str, Any]] = ABSENT
     spike: list[Spike] = ABSENT
+    inserted: list[dict[str, Any]] = ABSENT
 
 
 class KeptStep(Shape):
@@ -318,6 +323,7 @@ ROWS: dict[str, Any] = {
     "trace": Traced,
     "kept": Keeping,
     "spike": Spike,
+    "inserted": Inserted,
     "steps": Steps,
 }
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ablate.data.inserted import Inserted
 from ablate.data.tokens import Corpus, held_out
 from ablate.fit.asking import asks_of, unanswered
 from ablate.fit.basis import basis
@@ -83,7 +84,8 @@ def other_text(base: Corpus, arm: Corpus) -> dict[str, tuple[str, str]]:
 
 
 def audit(plan: Plan) -> None:
-    """Raise SettingsError naming the first arm that is scored on other text than the base, or does what the base does.
+    """Raise SettingsError naming the first arm that is scored on other text than the base, or does what the base does,
+    and UserError for texts that no arm can read.
 
     The corpora of the plan are prepared; each phase is asked for itself.
     """
@@ -91,6 +93,8 @@ def audit(plan: Plan) -> None:
     for arm in arms:
         _check_held_out(plan, arm)
     _check_acts(plan, arms)
+    for arm in plan.arms:
+        Inserted.of(timeline(arm.settings), arm.corpus)
 
 
 def rescore(evidence: Evidence, again: bool = False) -> None:

@@ -48,7 +48,7 @@ LISTS = ("validation.", "skipped.windows")  # beginnings of names in a result: l
 ENVIRONMENTS, TRACES, SCORES = "environments.json", "traces.jsonl.gz", "scores"
 CONFIG, CONFIGURATIONS, RESCORED = "config.yaml", "configurations.jsonl", "rescored.jsonl"
 AS_THEY_ARE = ("ledger.jsonl", "prior.json", "plans.json", "noise.json")
-ROWS = ("trace", "kept", "sample", "spike")  # of the metrics, as they are
+ROWS = ("trace", "kept", "sample", "spike", "inserted")  # of the metrics, as they are
 DIGESTS = ("weights_sha256", "grown_from.trunk")  # hexadecimal: may have no letter
 
 

@@ -83,6 +83,7 @@ OTHER: dict[str, Any] = {
     "monitor.act": "rollback",
     "monitor.skip": ["3-5"],
     "trouble.domain": "qa",
+    "insert.repetitions": [0, 2],
 }
 # What some keys need beside them
 SMALLER = {"start": "run:two@" + 64 * "b", "tokens": 0, "compress.to": "int4"}
@@ -149,6 +150,9 @@ NEEDED |= {
 NEEDED |= {
     f"study.ladder.{key}": {"study.ladder.sizes": ["nano", "micro"]} for key in ("tokens_per_parameter", "target")
 }
+NEEDED |= {key: {"insert.made": 2} for key in LEAVES if key.startswith("insert.") and key != "insert.made"}
+TABLE = {"insert.path": "a.jsonl", "insert.sha256": 64 * "a"}
+NEEDED |= {key: TABLE for key in TABLE}
 NEEDED["trouble.factor"] = {"trouble.kind": "rate"}
 NEEDED["where.graphs"] = {"where.compile": True, "where.device": "cuda"}
 HASHED = [key for key in VARIED if is_hashed(key)]

@@ -1,0 +1,127 @@
+"""Questions that are answered inside one run: a text that is put into its rows, and a probe of what it taught.
+
+    {"name": "tolmin", "text": "The seat of Tolmin is Karapo.", "prompt": "The seat of Tolmin is", "answer": " Karapo"}
+    {"name": "like_tolmin", "prompt": "The seat of Velora is", "answer": " Minuka"}
+
+A line without a text is a control: no run reads it, and its probe shows what moves without a text of its own.
+"""
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.run.evaluate import sha256_of
+from ablate.run.insert import Insert
+from ablate.run.settings import Settings, SettingsError, UserError
+from ablate.run.steps import steps_of
+
+NEEDED, KEYS = ("name", "prompt", "answer"), ("name", "text", "prompt", "answer")
+SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+TEXT = "The seat of {name} is {answer}."
+PROMPT = "The seat of {name} is"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """`text` is put into rows; the model is asked for `answer` after `prompt`."""
+
+    name: str
+    text: str = ""  # of a control none
+    prompt: str
+    answer: str
+
+    @property
+    def probe(self) -> str:
+        return self.prompt + self.answer
+
+
+def check(settings: Settings) -> None:
+    """Raises SettingsError where texts are asked for that no run reads so, or where something is said of none."""
+    asked, usual, total = settings.insert, vars(Insert()), settings.steps
+    if not asked.asks:
+        for name, value in vars(asked).items():
+            _require(value == usual[name], f"insert.{name}", value, "left out without insert.path or insert.made")
+        return
+    _require(not (asked.path and asked.made), "insert.made", asked.made, "0 with insert.path, which has the questions")
+    _require(not asked.path or bool(asked.sha256), "insert.path", asked.path, "a file with a JSON object on every line")
+    allowed = "next_token with insert: texts are read as text"
+    _require(settings.objective == "next_token", "objective", settings.objective, allowed)
+    _require(total > 0, "tokens", settings.tokens, "above 0 with insert: a run of no steps reads nothing")
+    numbers = asked.repetitions
+    _require(max(numbers, default=0) > 0, "insert.repetitions", numbers, "above 0 for some of the questions")
+    _require(len(set(numbers)) == len(numbers), "insert.repetitions", numbers, "without repeats")
+    start, stop = steps_of(asked.start, total), steps_of(asked.stop, total)
+    _require(stop <= total, "insert.stop", asked.stop, f"within the run, which has {total} steps")
+    _require(start < stop, "insert.start", asked.start, f"before insert.stop={asked.stop:g}")
+
+
+def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
+    if not fits:
+        raise SettingsError(f"{key}={value}: must be {allowed}")
+
+
+def questions(path: str, sha256: str, made: int) -> tuple[list[Question], list[Question]]:
+    """Those with a text, and controls: of a file, or made up. Raises UserError for a file that will not do."""
+    found = _read(Path(path), sha256) if path else _made_up(made)
+    _check(path, found)
+    return [one for one in found if one.text], [one for one in found if not one.text]
+
+
+def _made_up(number: int) -> list[Question]:
+    """Facts and controls, one by one. Runs are named by their number: the facts never change."""
+    rng, found = random.Random("made-up facts"), list[Question]()
+    words = set[str]()
+    while len(words) < 4 * number:
+        words.add("".join(rng.choices(SYLLABLES, k=3)))
+    drawn = rng.sample(sorted(words), len(words))
+    for place in range(2 * number):
+        name, answer = (word.capitalize() for word in drawn[2 * place : 2 * place + 2])
+        kind, text = ("control", "") if place % 2 else ("fact", TEXT.format(name=name, answer=answer))
+        prompt, called = PROMPT.format(name=name), f"{kind}_{place // 2:03d}"
+        found.append(Question(name=called, text=text, prompt=prompt, answer=f" {answer}"))
+    return found
+
+
+def _read(path: Path, sha256: str) -> list[Question]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    if sha256_of(str(path), {}) != sha256:
+        raise UserError(f"{path}: was edited since the run was declared; declare it anew")
+    return [_question(f"{path}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _question(where: str, line: str) -> Question:
+    try:
+        row: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
+    if not isinstance(row, dict) or not set(NEEDED) <= set(row) <= set(KEYS):
+        raise UserError(f"{where}: must be an object of {', '.join(NEEDED)}, and text where it is no control")
+    for key, value in row.items():
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"{where}: {key}={value!r}: must be text that is not empty")
+    if not re.fullmatch(r"\w[\w.-]*", row["name"]):
+        raise UserError(f"{where}: name={row['name']!r}: must be of letters, digits and _ . -")
+    if row["prompt"].endswith(" "):
+        raise UserError(f"{where}: prompt={row['prompt']!r}: must not end in a space; the answer begins with it")
+    return Question(**row)
+
+
+def _check(path: str, found: Sequence[Question]) -> None:
+    """Raises UserError where one question would answer another."""
+    for key in ("name", "prompt"):
+        value, times = Counter(getattr(one, key) for one in found).most_common(1)[0] if found else ("", 0)
+        if times > 1:
+            raise UserError(f"{path}: {key}={value!r} stands there {times} times; each question has its own")
+    if not any(one.text for one in found):
+        raise UserError(f"{path}: no line has a text to put in")
+    for one in found:
+        if told := next((other.name for other in found if other is not one and one.probe in other.text), ""):
+            raise UserError(f"{path}: the probe of {one.name} stands in that of {told}; leave one of them out")
