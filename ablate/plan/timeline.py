@@ -77,6 +77,8 @@ class Timeline:
         static["block"], static["spans"] = self.settings.mixture.block, self.settings.evaluation.spans
         if self.settings.evaluation.part:  # left out where it is 0, as before there were parts
             static["part"] = self.settings.evaluation.part
+        if self.settings.mixture.to_come:  # its rows are not known, and so it shares none
+            static["adapt"] = self.settings.mixture.adapt
         return digest([static, fingerprint, SEMANTICS], 64)
 
     @cached_property

@@ -7,7 +7,7 @@ import string
 from itertools import pairwise
 from typing import Any
 
-from ablate.run import questions, rungs, skips
+from ablate.run import adapt, questions, rungs, skips
 from ablate.run.compress import NONE, Compress
 from ablate.run.distill import Distill
 from ablate.run.fields import SEEDS, Mark, Weights, find
@@ -39,6 +39,7 @@ def check(settings: Settings) -> None:
     _check_length(settings)
     _check_pairs(settings)
     _check_mixture(settings)
+    adapt.check(settings)
     if settings.tokens:
         _check_techniques(settings)
         _check_averaging(settings)

@@ -63,6 +63,7 @@ def canonical(settings: Settings, complete: bool = False) -> dict[str, Any]:
     what["mixture"] = {
         "block": settings.mixture.block,
         **{f"weights@{start:.12g}": weights for start, weights in settings.mixture_stages},
+        **({"adapt": settings.mixture.adapt} if settings.mixture.to_come else {}),  # afterwards the weights say it
     }
     stages = what["schedule"].pop("stages").values()
     what["schedule"] |= {f"stage@{stage.pop('start'):.12g}": stage for stage in stages}

@@ -39,6 +39,7 @@ from ablate.run.fields import (
     strict,
 )
 from ablate.run.insert import Insert
+from ablate.run.mixture import Mixture
 from ablate.run.monitor import Monitor
 from ablate.run.optimizer import Optimizer
 from ablate.run.preference import Preference
@@ -112,24 +113,6 @@ class Data:
     def names(self) -> dict[str, str]:
         """What each domain is called in the source; domains of one name divide its documents between them."""
         return {domain: self.sources.get(domain, domain) for domain in self.domains}
-
-
-@strict
-class Stage:
-    """A later stage of the mixture, from `start` on."""
-
-    start: Moment = 0.5  # when the stage begins
-    weights: Weights = dataclasses.field(default_factory=dict)  # of the domains, from then on
-
-
-@strict
-class Mixture:
-    """How the domains are combined: weights from the first step on, then later stages."""
-
-    weights: Weights = dataclasses.field(default_factory=dict)  # by domain; empty: all domains count alike
-    share: Fraction | None = None  # weight of data.focus in the first stage; the other domains are scaled to the rest
-    stages: dict[str, Stage] = dataclasses.field(default_factory=dict)  # later stages: {late: {start, weights}}
-    block: Annotated[int, Field(ge=1, le=2**16)] = 64  # rows with exact counts per domain; a power of two
 
 
 @strict

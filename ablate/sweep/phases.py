@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ablate.data.tokens import cut_by
+from ablate.plan import adapt
 from ablate.run.idle import check_acts
 from ablate.run.overrides import check_own
 from ablate.run.settings import Settings, SettingsError, Study
@@ -57,6 +58,7 @@ def phased(study: Study, composer: Callable[[list[str]], Settings], fixed: list[
         plan = studies.plan(study, compose(phase, []), arms, phase, plan)
         _check_models(plan)
         _check_teachers(plan, earlier)
+        _check_adapted(plan)
     assert plan
     for arm in plan.arms:
         metrics.check_judged(arm.settings)
@@ -126,6 +128,14 @@ def _check_teachers(plan: Plan, earlier: list[str]) -> None:
         if (teacher := teacher_of(arm.settings)) and teacher.kind == PHASE and teacher.place not in earlier:
             allowed = f"of a phase before {plan.phase}: {', '.join(earlier) or 'there is none'}"
             raise SettingsError(f"{teacher.setting}: must be {allowed}")
+
+
+def _check_adapted(plan: Plan) -> None:
+    """Weights that are computed after the phase before have there what they are computed from."""
+    before = plan.before
+    for arm in plan.arms:
+        if before and arm.settings.mixture.to_come:
+            adapt.check(arm.settings, before.named(arm.name).settings, f"phase {before.phase}")
 
 
 def _check_models(plan: Plan) -> None:

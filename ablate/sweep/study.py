@@ -37,6 +37,7 @@ from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import PHASE, TO_COME, Start, parse, teacher_of
 from ablate.run.study import Ladder
 from ablate.run.study_record import StudyRecord
+from ablate.sweep.adapted import adapted
 from ablate.sweep.contrast import changed, check_factor
 from ablate.verdict import history
 from ablate.verdict.evidence import AA, NULL, POSITIVE
@@ -132,10 +133,11 @@ class Plan:
         monitor = told(arm.settings.monitor, self.study.skips.get(seed, []))
         settings = dataclasses.replace(arm.settings, seed=seed, where=where, study=self.study, monitor=monitor)
         if not self.before:
+            settings = adapted(settings)
             id = record_name(settings, arm.corpus.fingerprint)
             return Run(arm.name, seed, settings, id, arm.corpus, self.phase)
         parent = self.before.run(self.before.named(arm.name), seed)
-        settings = self._taught(dataclasses.replace(settings, start=_end_of(parent)), arm, seed)
+        settings = adapted(self._taught(dataclasses.replace(settings, start=_end_of(parent)), arm, seed))
         known = _is_known(settings.start) and _is_known(settings.distill.teacher)
         id = ("" if known else "~") + record_name(settings, arm.corpus.fingerprint)
         return Run(arm.name, seed, settings, id, arm.corpus, self.phase, parent)

@@ -27,6 +27,7 @@ from ablate.run.record import Record, run_record
 from ablate.run.settings import Settings, UserError
 from ablate.run.start import NONE, PHASE, teacher_of
 from ablate.run.trunks import Growth
+from ablate.sweep.adapted import adapted
 from ablate.sweep.claims import claim
 from ablate.sweep.trunk import Branch, branches_of, growth, missing
 
@@ -68,7 +69,7 @@ def text_of(settings: Settings) -> Corpus:
 def alone(settings: Settings) -> Task:
     """A run that no study asks for. Prepares its text; raises UserError when that or its parent cannot be had."""
     parts.check(settings)
-    settings = looked_up(settings)
+    settings = adapted(looked_up(settings))
     if (teacher := teacher_of(settings)) and teacher.kind == PHASE:
         raise UserError(f"{teacher.setting}: is of a study with phases; a run alone has run:<id> or folder:<path>")
     corpus = text_of(settings)

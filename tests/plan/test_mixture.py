@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.plan.mixture import assign, draws, stage_of, stage_weights
-from ablate.run.settings import Mixture, Settings, Stage
+from ablate.run.mixture import Mixture, Stage
+from ablate.run.settings import Settings
 
 blocks = st.integers(0, 9).map(lambda bits: 2**bits)
 seeds = st.integers(0, 2**63 - 1)

@@ -16,7 +16,8 @@ from ablate.plan import keyed
 from ablate.plan.mixture import assign, counts, draws
 from ablate.plan.order import Order, Rows, rows_asked, rows_read, same_steps
 from ablate.plan.timeline import timeline
-from ablate.run.settings import Data, Length, Mixture, Ramp, Settings, Stage, Where
+from ablate.run.mixture import Mixture, Stage
+from ablate.run.settings import Data, Length, Ramp, Settings, Where
 
 DOMAINS = ["a", "b", "c", "d"]
 SPANS = [11, 7, 5, 3]  # of 64 tokens: hundreds of rows are several epochs

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ablate.plan import timeline as module
 from ablate.plan.order import Order
 from ablate.plan.timeline import Timeline, timeline
+from ablate.run.mixture import Mixture, Stage
 from ablate.run.optimizer import LeRaC, Optimizer
 from ablate.run.parse import from_plain
 from ablate.run.settings import (
@@ -15,14 +16,12 @@ from ablate.run.settings import (
     Data,
     Evaluation,
     Length,
-    Mixture,
     Model,
     Ramp,
     Schedule,
     ScheduleStage,
     Settings,
     Size,
-    Stage,
     Study,
     Where,
 )

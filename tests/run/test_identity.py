@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from ablate.run import identity
 from ablate.run.fields import declared, strict
 from ablate.run.identity import NOT_HASHED, difference, digest, in_words, key_in_words, run_id
+from ablate.run.mixture import Mixture
 from ablate.run.parse import from_plain
-from ablate.run.settings import Length, Mixture, Model, Settings, Size
+from ablate.run.settings import Length, Model, Settings, Size
 
 BASE = {
     "mixture": {

@@ -14,10 +14,11 @@ from tiny import DECLARATION, RESULT, ROW
 
 from ablate.run import machine, whole
 from ablate.run.files import make_folder, write_atomically
+from ablate.run.mixture import Mixture, Stage
 from ablate.run.optimizer import Optimizer
 from ablate.run.parse import settings_of
 from ablate.run.record import Record, run_record
-from ablate.run.settings import Mixture, Schedule, Settings, Stage, Study, UserError
+from ablate.run.settings import Schedule, Settings, Study, UserError
 from ablate.run.study_record import StudyRecord, study_record
 
 

@@ -2,8 +2,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from ablate.run.fields import declared
+from ablate.run.mixture import Mixture, Stage
 from ablate.run.parse import USUAL, from_config, unknown_key
-from ablate.run.settings import Mixture, Settings, SettingsError, Stage
+from ablate.run.settings import Settings, SettingsError
 from ablate.run.steps import ramp_steps, steps_of
 
 

@@ -1,0 +1,26 @@
+"""Whether a run that asks for computed weights (`mixture.adapt`) has what they are computed from."""
+
+from ablate.run.settings import Settings, SettingsError
+from ablate.run.start import parse
+
+
+def check(s: Settings) -> None:
+    """Raises SettingsError where no record can tell of the weights, or where there is nothing to choose."""
+    mixture, start = s.mixture, parse(s.start)
+    if mixture.adapt == "none":
+        allowed = "left out with mixture.adapt=none: it says what weights were computed from"
+        _require(not mixture.adapted, "mixture.adapted", mixture.adapted, allowed)
+        return
+    whence = "run:<id of a finished run>, or none in a phase after the first"
+    allowed = f"{whence}, with mixture.adapt={mixture.adapt}: weights are computed from the record of the run before"
+    _require(start is not None and start.kind == "run", "start", s.start, allowed)
+    allowed = f"left out with mixture.adapt={mixture.adapt}, which gives one mixture for the whole run"
+    _require(not mixture.stages, "mixture.stages", list(mixture.stages), allowed)
+    read = [domain for domain, weight in s.mixture_stages[0][1].items() if weight > 0]
+    allowed = f"none where one domain has all the weight: {read[0]}"
+    _require(len(read) > 1, "mixture.adapt", mixture.adapt, allowed)
+
+
+def _require(fits: bool, key: str, value: object, allowed: str) -> None:
+    if not fits:
+        raise SettingsError(f"{key}={value}: must be {allowed}")

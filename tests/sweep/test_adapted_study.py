@@ -1,0 +1,114 @@
+"""A study whose last phase has weights that are computed from the record of the one before."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from runs import composing
+from tiny import TINY, merged
+
+from ablate.plan import adapt
+from ablate.run.identity import run_id
+from ablate.run.record import run_record
+from ablate.run.settings import SettingsError
+from ablate.run.study_record import study_record
+from ablate.sweep import conduct
+from ablate.sweep.adapted import adapted, seen
+from ablate.sweep.launcher import plan_of, prepared
+from ablate.sweep.study import Plan
+from ablate.verdict.evidence import read
+from ablate.verdict.validity import trust
+
+STUDY = {
+    "name": "adapted",
+    "factor": ["mixture"],
+    "seeds": [0, 1],
+    "phases": {"first": ["evaluation.part=1", "tokens=8192"], "second": ["tokens=2048"]},
+    "arms": {"adaptive": {"second": ["mixture.adapt=saturation"]}, "random": {"second": ["mixture.adapt=random"]}},
+    "metric": "macro",
+    "controls": {"null_seeds": 0, "positive": []},
+}
+SHORT = {
+    "length": {"lengths": [64], "starts": [0]},
+    "evaluation": {"times": 8, "spans": 2},
+    "mixture": {"weights": {"general": 0.7, "code": 0.2, "qa": 0.1}},
+}
+
+
+def plan_in(outputs: Path, study: dict | None = None, **changes) -> Plan:
+    where = {"where": TINY["where"] | {"outputs": str(outputs)}, "study": STUDY | (study or {})}
+    return plan_of([["precision=fp32"]], composing(merged(merged(TINY, SHORT), where | changes)))
+
+
+def with_second(*overrides: str, first: tuple[str, ...] = ("evaluation.part=1",)) -> dict:
+    arms = {"adaptive": {"second": ["mixture.adapt=saturation", *overrides]}}
+    return {"arms": arms, "phases": {"first": list(first), "second": ["tokens=2048"]}}
+
+
+@pytest.mark.slow
+def test_weights_are_values_of_each_seed_once_the_phase_before_has_finished(outputs):
+    plan = prepared(plan_in(outputs))
+    assert len({plan.run(arm, 0).id for arm in plan.arms}) == 3
+    conduct.run(plan, Console(file=io.StringIO(), width=200))
+    evidence = read(study_record(outputs, "adapted"))
+    assert evidence.complete
+    assert not trust.conclude(evidence).broken
+    plan = plan.refreshed()
+    old = plan.run(plan.arms[0], 0).settings.mixture_stages[0][1]
+    for seed in (0, 1):
+        rule, control = (plan.run(plan.named(name), seed) for name in ("adaptive", "random"))
+        assert rule.parent
+        weights = run_record(outputs, rule.id).settings().mixture_stages[0][1]
+        told = seen(run_record(outputs, rule.parent.id), list(old))
+        assert rule.settings.mixture.weights == adapt.saturation(old, told, seed)
+        assert rule.settings.mixture.adapted == f"run:{rule.parent.id}: {adapt.told()}"
+        moved = adapt.distance(old, weights)
+        assert adapt.distance(old, control.settings.mixture_stages[0][1]) == pytest.approx(moved, abs=2e-4) != 0
+        asked = (run_record(outputs, rule.id).result() or {})["mixture"]["asked"]
+        assert asked == pytest.approx(weights)
+    # a run with these weights by hand is the same run, and the same command finds all done, and the same weights
+    rule = plan.run(plan.named("adaptive"), 0)
+    by_hand = dataclasses.replace(rule.settings.mixture, adapt="none", adapted="")
+    assert run_id(dataclasses.replace(rule.settings, mixture=by_hand), rule.corpus.fingerprint) == rule.id
+    again = prepared(plan_in(outputs))
+    assert [run.id for run in again.runs] == [run.id for run in plan.runs]
+    alone = dataclasses.replace(rule.settings, mixture=again.named("adaptive").settings.mixture)
+    assert adapted(alone).mixture == rule.settings.mixture
+    promised = json.loads((outputs / "studies" / "adapted" / "plans.json").read_text())
+    assert rule.id in str(promised)
+
+
+REFUSED = {
+    "^start=none: must be run:.* with mixture.adapt=saturation: weights are computed from the record": {
+        "phases": {},
+        "arms": {"adaptive": ["mixture.adapt=saturation"]},
+    },
+    "^mixture.adapt=steepest: must be 'none', 'saturation' or 'random'$": {
+        "arms": {"adaptive": {"second": ["mixture.adapt=steepest"]}}
+    },
+    "^mixture.adapt=saturation: must be none where one domain has all the weight: qa$": with_second(
+        "mixture.weights={general: 0, code: 0, qa: 1}"
+    ),
+    r"^mixture.stages=\['late'\]: must be left out with mixture.adapt=saturation": with_second(
+        "mixture.stages={late: {start: 0.5, weights: {qa: 1}}}"
+    ),
+    "phase first is evaluated 2 times in its second half, and a gain takes 4; raise its evaluation.times$": with_second(
+        first=("evaluation.part=1", "evaluation.times=3")
+    ),
+    "phase first is scored on the held-out rows by which this run is judged; give it another part": with_second(
+        first=()
+    ),
+    "phase first has evaluation.spans=3, this run 2: only parts of equal size share no row$": with_second(
+        first=("evaluation.part=1", "evaluation.spans=3")
+    ),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_weights_that_nothing_tells_of_are_refused_before_the_first_run(outputs, message):
+    with pytest.raises(SettingsError, match=message) as error:
+        plan_in(outputs, REFUSED[message])
+    assert "\n" not in str(error.value)
