@@ -34,7 +34,7 @@ def run(installed: Path, folder: Path, *command: str) -> subprocess.CompletedPro
 def test_the_command_knows_every_choice_from_elsewhere(installed, tmp_path):
     done = run(installed, tmp_path, str(installed / "bin" / "ablate"), "train", "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "experiment: after_sweep," in done.stdout
+    assert "experiment: adaptive_sweep, after_sweep," in done.stdout
     done = run(installed, tmp_path, sys.executable, "-m", "ablate.train", "+experiment=mix_sweep", "tokens=1")
     assert done.stderr == "error: tokens=1: must be at least one step of step_tokens=1024\n"
     where = run(installed, tmp_path, sys.executable, "-c", "import ablate.train as t; print(t.__file__)")

@@ -8,8 +8,6 @@ def check(s: Settings) -> None:
     """Raises SettingsError where no record can tell of the weights, or where there is nothing to choose."""
     mixture, start = s.mixture, parse(s.start)
     if mixture.adapt == "none":
-        allowed = "left out with mixture.adapt=none: it says what weights were computed from"
-        _require(not mixture.adapted, "mixture.adapted", mixture.adapted, allowed)
         return
     whence = "run:<id of a finished run>, or none in a phase after the first"
     allowed = f"{whence}, with mixture.adapt={mixture.adapt}: weights are computed from the record of the run before"

@@ -53,6 +53,7 @@ NEEDS: dict[str, tuple[str, Acts]] = {
     "data.verify": ("data.source=shards", lambda s: s.data.source == "shards"),
     "evaluate.sample_tokens": ("evaluate.samples", lambda s: bool(s.evaluate.samples)),
     "length.constant": ("several length.lengths", lambda s: len(s.length.lengths) > 1),
+    "mixture.adapted": ("mixture.adapt", lambda s: s.mixture.adapt != "none"),
     "model.latent": ("an L in model.pattern", _mixers_beside("AM")),
     "model.mamba": ("an M in model.pattern", _mixers_beside("AL")),
     "model.qk_norm": ("an A in model.pattern", _mixers_beside("LM")),

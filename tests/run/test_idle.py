@@ -21,6 +21,7 @@ ACTS = {
     "data.verify=sampled": {"data": {"source": "shards"}},
     "evaluate.sample_tokens=9": {"evaluate": {"samples": ["x"]}},
     "length.constant=rows": {"length": {"lengths": [512, 1024], "starts": [0, 0.5]}},
+    "mixture.adapted=x": {"mixture": {"adapt": "random"}, "start": "run:x"},
     "model.latent.q_rank=4": {"model": {"pattern": "AL"}},
     "model.mamba={state: 64}": {"model": {"pattern": "M"}},
     "model.qk_norm=true": {"model": {"pattern": "MA"}},
