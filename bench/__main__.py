@@ -36,6 +36,7 @@ from bench.filters import filters
 from bench.flips import flips
 from bench.gate import gate
 from bench.gpu import gpu
+from bench.interventions import interventions
 from bench.ladder import ladder
 from bench.mixers import mixers
 from bench.mixtures import mixtures
@@ -99,6 +100,7 @@ BENCHES: dict[str, Bench] = {
     "gpu": gpu,
     "compute": compute,
     "ladder": ladder,
+    "interventions": interventions,
 }
 
 OTHERS = (

@@ -27,11 +27,12 @@ from matplotlib.figure import Figure
 
 from ablate.laws import curves, worth
 from ablate.laws.saturation import saturation
-from ablate.page import ladder
+from ablate.page import inserted, ladder
 from ablate.page import spreadsheet as export
 from ablate.page.compressed import heat
 from ablate.page.drawing import abilities, figures, parallel, pareto, phases, recipe, strips, vector
 from ablate.page.drawing import ladder as ladder_figure
+from ablate.page.drawing.doses import doses
 from ablate.page.drawing.style import DARK, LIGHT, png
 from ablate.page.facts import facts
 from ablate.run.files import make_own, write_atomically
@@ -41,6 +42,7 @@ from ablate.verdict import card, compare, compression, skips, spending, spread
 from ablate.verdict import chain as chains
 from ablate.verdict.chain import Chain
 from ablate.verdict.evidence import Evidence, Run, flops_text, read, spending_text, tokens_text
+from ablate.verdict.interventions import Interventions, interventions
 from ablate.verdict.ladder import Ladder, read_ladder
 from ablate.verdict.task_effects import task_effects
 from ablate.verdict.validity import trust
@@ -70,10 +72,14 @@ def of(evidence: Evidence, conclusion: trust.Conclusion, rungs: Ladder | None = 
     drawings = _drawings(evidence, conclusion.verdicts, estimated, eps, chain)
     if rungs:
         drawings["ladder"] = partial(ladder_figure.ladder, rungs, arms[1 : 1 + COLOURED])
+    questions = interventions(evidence)
+    drawings |= {f"inserted_{place}": partial(doses, one) for place, one in enumerate(questions, 1)}
     pictures = _pictures(drawings, folder)
     for name, text in export.tables(evidence, conclusion.verdicts, conclusion.contrasts).items():
         write_atomically(folder / f"{name}.csv", text)
-    write_atomically(folder / "index.html", _html(evidence, conclusion, estimated, eps, chain, rungs, pictures))
+    write_atomically(
+        folder / "index.html", _html(evidence, conclusion, estimated, eps, chain, rungs, questions, pictures)
+    )
     return folder / "index.html"
 
 
@@ -134,6 +140,7 @@ def _html(
     eps: dict[str, float],
     chain: Chain | None,
     rungs: Ladder | None,
+    questions: list[Interventions],
     pictures: dict[str, Markup],
 ) -> str:
     environments, rows = _environments(evidence.distinct_runs), _strips(evidence, conclusion.verdicts)
@@ -166,6 +173,8 @@ def _html(
             papers={"light": vector.named(LIGHT), "dark": vector.named(DARK)},
             **SHOWN,
             disturbed=any(skips.windows(run) or run.result.get("spikes") for run in evidence.runs),
+            inserted=questions,
+            note=inserted.note,
             **_of_ladder(rungs),
             **_of_smaller(evidence, conclusion),
             **_of_chain(evidence, conclusion, chain),

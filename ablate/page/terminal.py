@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.laws.curves import Curve
-from ablate.page import chain, compressed, ladder, tables
+from ablate.page import chain, compressed, inserted, ladder, tables
 from ablate.page.facts import facts
 from ablate.page.tables import COLOURS, lines, table
 from ablate.verdict import compression, registry, selftest
@@ -18,6 +18,7 @@ from ablate.verdict.card import Card
 from ablate.verdict.compare import Verdict, bounds
 from ablate.verdict.contrasts import Contrast
 from ablate.verdict.evidence import Evidence, spending_text
+from ablate.verdict.interventions import interventions
 from ablate.verdict.ladder import Ladder
 from ablate.verdict.preferences import HALF, Preferences, preferences
 from ablate.verdict.selftest import SelfTest
@@ -46,6 +47,8 @@ def show(found: Evidence, conclusion: Conclusion, console: Console, rungs: Ladde
             )
         if rungs:
             console.print(ladder.shown(rungs), "", sep="\n")
+        for one in interventions(found):
+            console.print(inserted.shown(one), "", sep="\n")
         if conclusion.contrasts:
             console.print(contrasts(conclusion.contrasts), "", sep="\n")
         if of_pairs := preferences(found):

@@ -14,7 +14,7 @@ class Insert:
     # A file of questions, a JSON object a line: name, text, prompt, answer. One without a text is a control
     path: Annotated[str, Mark.NOT_HASHED] = ""
     sha256: str = ""  # of that file, noted when the run is declared: another table is another run
-    made: NotNegative = 0  # in place of a file: so many made-up facts, and as many controls
+    made: NotNegative = 0  # in place of a file: so many made-up facts, and twenty controls for each
     # How often texts are read: each number for as many questions, one number on with every seed
     repetitions: list[NotNegative] = dataclasses.field(default_factory=lambda: [0, 1, 4, 16])
     start: Moment = 0.0  # texts are read from here on

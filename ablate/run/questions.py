@@ -24,6 +24,7 @@ NEEDED, KEYS = ("name", "prompt", "answer"), ("name", "text", "prompt", "answer"
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
 TEXT = "The seat of {name} is {answer}."
 PROMPT = "The seat of {name} is"
+CONTROLS = 20  # for each made-up fact: so many need no assumption of their noise (`verdict.statistics.untouched`)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +74,16 @@ def questions(path: str, sha256: str, made: int) -> tuple[list[Question], list[Q
 
 
 def _made_up(number: int) -> list[Question]:
-    """Facts and controls, one by one. Runs are named by their number: the facts never change."""
-    rng, found = random.Random("made-up facts"), list[Question]()
-    words = set[str]()
-    while len(words) < 4 * number:
-        words.add("".join(rng.choices(SYLLABLES, k=3)))
+    """Facts, and controls of the same form. Runs are named by their number: the facts never change."""
+    rng, words, total = random.Random("made-up facts"), set[str](), number * (1 + CONTROLS)
+    while len(words) < 2 * total:
+        words.add("".join(rng.choices(SYLLABLES, k=3)).capitalize())
     drawn = rng.sample(sorted(words), len(words))
-    for place in range(2 * number):
-        name, answer = (word.capitalize() for word in drawn[2 * place : 2 * place + 2])
-        kind, text = ("control", "") if place % 2 else ("fact", TEXT.format(name=name, answer=answer))
-        prompt, called = PROMPT.format(name=name), f"{kind}_{place // 2:03d}"
-        found.append(Question(name=called, text=text, prompt=prompt, answer=f" {answer}"))
+    found = []
+    for place, (name, answer) in enumerate(zip(drawn[:total], drawn[total:], strict=True)):
+        kind, text = ("fact", TEXT.format(name=name, answer=answer)) if place < number else ("control", "")
+        called = f"{kind}_{place if text else place - number:03d}"
+        found.append(Question(name=called, text=text, prompt=PROMPT.format(name=name), answer=f" {answer}"))
     return found
 
 

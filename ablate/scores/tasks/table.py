@@ -14,7 +14,7 @@ from ablate.run.parse import fitted
 from ablate.run.parts import require_member
 from ablate.run.settings import Settings, SettingsError, UserError
 from ablate.scores.items import Item
-from ablate.scores.tasks import continuation, jsonl, last_word, lm_eval, minimal_pairs, questions, recall
+from ablate.scores.tasks import continuation, inserted, jsonl, last_word, lm_eval, minimal_pairs, questions, recall
 from ablate.scores.tasks.making import Text
 
 
@@ -31,6 +31,7 @@ KINDS: dict[str, Kind] = {
     "last_word": Kind(last_word.Options, last_word.make, "domains"),
     "minimal_pairs": Kind(minimal_pairs.Options, minimal_pairs.make, "domains", minimal_pairs.check),
     "recall": Kind(recall.Options, recall.make),
+    "inserted": Kind(inserted.Options, inserted.make, "path", inserted.check),
     "jsonl": Kind(jsonl.Options, jsonl.make, "path", jsonl.check),
     "lm_eval": Kind(lm_eval.Options, None, "path", lm_eval.check),
 }

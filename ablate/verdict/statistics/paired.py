@@ -103,13 +103,14 @@ def judge(
             error=standard_error(differences[arm], known[arm]),
             df=moderated(differences[arm], known[arm]).df,
             level=float(levels[i]),
-            word=_word(sign * _mean(differences[arm]), p_adjusted[i] <= alpha, q_adjusted[i] <= alpha),
+            word=word_of(sign * _mean(differences[arm]), p_adjusted[i] <= alpha, q_adjusted[i] <= alpha),
         )
         for i, arm in enumerate(arms)
     }
 
 
-def _word(loss: float, different: bool, equivalent: bool) -> Word:
+def word_of(loss: float, different: bool, equivalent: bool) -> Word:
+    """The word for what was shown of a mean; `loss`: times the metric's sign."""
     # a difference that is real but inside the margin is one that the study declared not to matter
     if equivalent:
         return "equivalent"
