@@ -1,13 +1,28 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help sweep quick test slurm check bench format clean
+.PHONY: help sweep book quick test slurm check bench format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 sweep: .venv/ready  ## train a study of thirteen small models and read its verdict (about 3 minutes)
 	$(BIN)/python -m ablate.train +experiment=mix_sweep -m
+
+# What the lab book is made of, but for studies of text that nobody else has
+STUDIES := schedule_sweep technique_sweep curriculum_sweep format_sweep balance_sweep arch_sweep arch_flops_sweep \
+  qa_source stage_sweep depth_code science_share start_early start_late volume_sweep mix_sweep mix_tasks spike_sweep \
+  phase_sweep after_sweep repair_sweep quantised_sweep compress_sweep level_sweep level_qa protocol_sweep mask_sweep \
+  distill_sweep preference_sweep davinci_sweep
+
+book: .venv/ready outputs/level_text  ## train every study of the lab book, or what is missing, and write its page (a day)
+	for study in $(STUDIES); do \
+	  $(BIN)/python -m ablate.train +experiment=$$study -m && \
+	  $(BIN)/python -m ablate.report $$study --keep experiments/$$study || exit 1; done
+	$(BIN)/python -m ablate.report --book experiments
+
+outputs/level_text: .venv/ready
+	$(BIN)/python experiments/level_sweep/text.py $@
 
 quick: .venv/ready  ## the tests that are not slow (under 2 minutes)
 	$(BIN)/python -m pytest -m 'not slow'

@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from ablate.console.errors import command
 from ablate.console.words import Parser
-from ablate.run.files import write_atomically
 from ablate.run.settings import UserError
 from ablate.run.study_record import StudyRecord
 
@@ -22,6 +21,7 @@ USED = {
     "workspace": ("name", "workspace"),
     "card": ("name", "card", "rescore"),
     "progress": ("name", "progress"),
+    "book": ("book",),
 }
 OF_REPORT = ("name", "rescore", "keep")
 WHAT = "Print the verdict of a study and write its page. Without STUDY, list the studies."
@@ -34,7 +34,8 @@ EXAMPLES = """\
   ablate report mix_sweep --keep experiments/mix_sweep      into the lab book
   ablate report mix_sweep --workspace FILE  its panels for wandb.ai
   ablate report --apply FILE                puts them there
-  ablate report --self-test                 how often this lab is wrong"""
+  ablate report --self-test                 how often this lab is wrong
+  ablate report --book experiments          all claims and all studies"""
 NAMED = 4  # arms of a sweep in the list
 
 
@@ -47,6 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.check_used(options, doing, USED[asked] if asked else OF_REPORT if options.name else ())
     if options.self_test:
         _self_test(Path(options.outputs))
+    elif options.book is not None:
+        _book(Path(options.book))
     elif options.apply is not None:
         _apply(Path(options.apply), options.entity)
     elif options.workspace is not None:
@@ -60,7 +63,10 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         report(_study(options.outputs, options.name), options.rescore)
         if options.keep:
-            _keep(_study(options.outputs, options.name), Path(options.keep))
+            from ablate.page.kept import keep  # as in `report`
+
+            keep(_study(options.outputs, options.name), Path(options.keep))
+            print(f"kept     {options.keep}")
 
 
 def _named(options: Namespace, wanted: str) -> str:
@@ -123,6 +129,23 @@ def _self_test(outputs: Path) -> None:
     Console(highlight=False).print(terminal.self_test(selftest.self_test(outputs)))
 
 
+def _book(folder: Path) -> None:
+    from rich.progress import track
+
+    from ablate.page import book, page  # as in `_study`
+    from ablate.verdict import claims, registry, selftest
+
+    claimed, records = claims.claims(folder), registry.recorded(folder)
+    studies = []
+    for record in track(records, "studies", transient=True):
+        studies.append(one := claims.studied(record))
+        page.of(one.evidence, one.conclusion)
+    found = book.Book(claims.rows(claimed, studies), studies, selftest.self_test(folder))
+    console = Console(highlight=False)
+    console.print(", ".join(f"{answer} {count}" for answer, count in found.answers.most_common()))
+    console.print(f"page     {escape(str(book.write(folder, found)))}", soft_wrap=True)
+
+
 def report(study: StudyRecord, again: bool = False) -> None:
     """Print the verdict, write the page, and say where it is. Raises UserError when there is no such study.
 
@@ -151,23 +174,6 @@ def _study(outputs: str, name: str) -> StudyRecord:
     from ablate.verdict.book import study_named  # pandas is slow to import, and not needed to list studies
 
     return study_named(outputs, name)
-
-
-def _keep(study: StudyRecord, folder: Path) -> None:
-    from ablate.page import spreadsheet
-    from ablate.page.drawing import pareto
-    from ablate.verdict import book, evidence
-    from ablate.verdict.validity import trust
-
-    found = evidence.read(study)  # scored again by the report that goes before
-    book.keep(found, folder)
-    conclusion = trust.conclude(found)
-    tables = spreadsheet.tables(found, conclusion.verdicts)
-    for name in ("verdicts", "phases", "compression"):
-        if name in tables:
-            write_atomically(folder / f"{name}.csv", tables[name])
-    pareto.keep(found, conclusion.verdicts, folder)
-    print(f"kept     {folder}")
 
 
 def _list(outputs: Path) -> None:
@@ -201,6 +207,7 @@ def _parser() -> Parser:
     parser.add_argument("--apply", metavar="FILE", help="save a workspace on wandb.ai, as the user who is logged in")
     parser.add_argument("--entity", default="", help="user or team to save it for (default: the user's own)")
     parser.add_argument("--self-test", action="store_true", help="measure the error rates of this lab on its own runs")
+    parser.add_argument("--book", metavar="FOLDER", help="write the table of claims and the page of a whole lab book")
     return parser
 
 

@@ -120,9 +120,9 @@ def studies(outputs: Path | str) -> list[StudyRecord]:
 
 
 def recorded(outputs: Path | str) -> list[StudyRecord]:
-    """In a folder of records."""
+    """In a folder of records, or in a lab book."""
     names = sorted(path.parent.name for path in Path(outputs).glob("studies/*/study.json"))
-    return [study_record(outputs, name) for name in names]
+    return [study_record(outputs, name) for name in names] or _kept(Path(outputs))
 
 
 def earlier(evidence: Evidence) -> tuple[Past, ...]:

@@ -80,7 +80,7 @@ def self_test(outputs: Path) -> SelfTest:
     studies = [evidence for study in registry.recorded(outputs) if (evidence := _judged(study))]
     past = registry.read(outputs)  # by the metrics of these studies too
     metrics = list(dict.fromkeys(metric for one in past for metric in one.pairs))
-    positives = [found for evidence in studies if (found := _control(evidence)) is not None]
+    positives = [found for evidence in studies if (found := controls.found(evidence)) is not None]
     return SelfTest(
         **_rates(past),
         noises={metric: registry.regions(past, metric) for metric in metrics},
@@ -145,9 +145,3 @@ def _judged(study: StudyRecord) -> Evidence | None:
         return read(study)
     except UserError:
         return None
-
-
-def _control(evidence: Evidence) -> bool | None:
-    """Whether the positive control was found; None without two pairs of it."""
-    differences, _, word = controls.positive(evidence)
-    return None if len(differences) < 2 else word == evidence.declaration["controls"]["expected"]

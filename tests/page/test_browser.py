@@ -65,13 +65,13 @@ def seen(study: StudyRecord, width: int, everything_open: bool = False, dark: bo
     copy, frame = folder / f"copy-{name}.html", folder / f"frame-{name}.html"
     copy.write_text(text.replace("<head>", f"<head>{script}", 1), encoding="utf-8")
     frame.write_text(FRAME % (copy.name, width), encoding="utf-8")
-    dumped = _browse(frame, dark)
+    dumped = browse(frame, dark)
     title = re.search("<title>([^<]+)</title>", dumped)
     assert title, f"the page did not load: {dumped[:300]}"
     return json.loads(base64.b64decode(title[1]))
 
 
-def _browse(path: Path, dark: bool) -> str:
+def browse(path: Path, dark: bool) -> str:
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--window-size=1600,1200"]
     if dark:
         flags.append("--blink-settings=preferredColorScheme=0")

@@ -80,6 +80,20 @@ def parallel(evidence: Evidence, style: Style = LIGHT) -> Figure:
     return figure
 
 
+def of_runs(settings: dict[str, dict[str, Any]], losses: dict[str, float], unit: str, style: Style = LIGHT) -> Figure:
+    """An axis a setting, {name: {run: value}}, then the loss of each run. Blue is below the median, orange above."""
+    dimensions = [_dimension(key, values) for key, values in settings.items()]
+    middle = float(np.median(list(losses.values())))
+    with style.applied():
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+        ax = figure.subplots()
+        last = _numbers(unit, losses)
+        fanned = [_fanned(dimension, losses) for dimension in dimensions]
+        _draw_arms(ax, [*fanned, last], {run: loss - middle for run, loss in losses.items()}, "", style)
+        _draw_axes(ax, [*dimensions, last], style)
+    return figure
+
+
 def _dimension(key: str, values: dict[str, Any]) -> Dimension:
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values.values())
     return _numbers(key, values) if numeric else _categories(key, values)
@@ -140,13 +154,14 @@ def _fanned(dimension: Dimension, effects: dict[str, float]) -> Dimension:
 
 
 def _draw_arms(ax: Axes, dimensions: Sequence[Dimension], losses: dict[str, float], base: str, style: Style) -> None:
+    """base: drawn in ink over all others; empty for none."""
     limit = max(abs(loss) for loss in losses.values()) or 1.0
     arms = sorted((arm for arm in losses if arm != base), key=lambda arm: abs(losses[arm]))  # the strongest on top
-    curves = [_curve([d.places[arm] for d in dimensions]) for arm in [*arms, base]]
-    colours = [to_hex(COLOURS(0.5 + 0.5 * losses[arm] / limit)) for arm in arms] + [style.ink]
-    width = 1.8 if len(arms) < 30 else 1.1
-    lines = PathCollection(curves, facecolors="none", edgecolors=colours, linewidths=[width] * len(arms) + [2.2])
-    lines.set_alpha([0.8] * len(arms) + [1.0])
+    colours, on_top = [to_hex(COLOURS(0.5 + 0.5 * losses[arm] / limit)) for arm in arms], [base] if base else []
+    curves = [_curve([d.places[arm] for d in dimensions]) for arm in [*arms, *on_top]]
+    widths = [1.8 if len(arms) < 30 else 1.1] * len(arms) + [2.2] * len(on_top)
+    lines = PathCollection(curves, facecolors="none", edgecolors=colours + [style.ink] * len(on_top), linewidths=widths)
+    lines.set_alpha([0.8] * len(arms) + [1.0] * len(on_top))
     ax.add_collection(lines)
 
 

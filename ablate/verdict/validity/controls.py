@@ -139,6 +139,12 @@ def positive(evidence: Evidence) -> tuple[list[float], Interval, Word]:
     return d, (low, high), "inconclusive" if low <= 0 <= high else better_or_worse(metric.sign * low)
 
 
+def found(evidence: Evidence) -> bool | None:
+    """Whether the positive control was found; None without two pairs of it."""
+    differences, _, word = positive(evidence)
+    return None if len(differences) < 2 else word == evidence.declaration["controls"]["expected"]
+
+
 def _positive(evidence: Evidence) -> list[Finding]:
     runs = evidence.control(POSITIVE)
     if not runs:

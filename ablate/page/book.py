@@ -1,0 +1,149 @@
+"""The whole lab book: the table of claims for its README, and one page over all studies.
+
+    experiments/README.md           a row a claim: what was published, what is found here, whether they agree
+    experiments/report/index.html   the same with filters; each row opens the page of its study
+
+Both follow from the folders of the book and from `claims.yaml`: writing them again changes nothing.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from ablate.page.drawing import book as figures
+from ablate.page.drawing import vector
+from ablate.page.drawing.style import DARK, LIGHT, png
+from ablate.page.facts import times
+from ablate.run.files import make_own, write_atomically
+from ablate.verdict.claims import Row, Studied
+from ablate.verdict.compare import Verdict, bounds
+from ablate.verdict.evidence import Evidence, flops_text, tokens_text
+from ablate.verdict.selftest import SelfTest
+from ablate.verdict.validity import controls
+
+DRAWINGS = {"saturation": figures.saturation, "runs": figures.parallel_runs}
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Over all studies, a run that several share counted once. FLOPs."""
+
+    studies: int
+    runs: int
+    spent: float
+    alone: float  # each study's runs by themselves, one after the other
+    repeated: tuple[int, int]  # null controls that are the same to the bit, of how many
+    found: tuple[int, int]  # positive controls that were found, of how many
+
+
+@dataclass(frozen=True)
+class Book:
+    """What the page and the table show."""
+
+    rows: Sequence[Row]
+    studies: Sequence[Studied]
+    rates: SelfTest
+
+    @property
+    def answers(self) -> Counter[str]:
+        return Counter(row.answer for row in self.rows)
+
+    @property
+    def factors(self) -> list[str]:
+        return sorted({factor for row in self.rows for factor in row.factors})
+
+    @property
+    def totals(self) -> Totals:
+        runs = {run.record.id: run.result["flops"] for one in self.studies for run in one.runs}
+        alone = sum(one.spent.spent + one.spent.trunks + one.spent.races for one in self.studies)
+        repeated = [one.repeated for one in self.studies if one.repeated is not None]
+        found = [one for study in self.studies if (one := controls.found(study.evidence)) is not None]
+        counts = (sum(repeated), len(repeated)), (sum(found), len(found))
+        return Totals(len(self.studies), len(runs), sum(runs.values()), alone, *counts)
+
+
+def write(folder: Path, book: Book) -> Path:
+    """Write the table and the page of a book into its folder; returns the path of the page."""
+    place = folder / "report"
+    make_own(place)
+    pictures = {}
+    for name, draw in DRAWINGS.items():
+        figure = draw(book.studies)
+        write_atomically(place / f"{name}.png", png(figure, dpi=170))
+        figure.set_layout_engine("none")
+        pictures[name] = vector.inline(figure, name)
+    papers = {"light": vector.named(LIGHT), "dark": vector.named(DARK)}
+    html = _jinja().get_template("book.html").render(book=book, pictures=pictures, papers=papers)
+    write_atomically(place / "index.html", html)
+    write_atomically(folder / "README.md", markdown("book.md").render(book=book))
+    return place / "index.html"
+
+
+def markdown(name: str) -> Template:
+    return _jinja().get_template(name)
+
+
+def _jinja() -> Environment:
+    jinja = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=lambda name: bool(name) and name.endswith("html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.filters |= {"flops": flops_text, "effect": _effect, "signed": "{:+.4f}".format, "number": _number}
+    jinja.filters |= {"size": _size, "shape": _shape, "cell": _cell, "sides": _sides, "found": controls.found}
+    return jinja
+
+
+def _sides(row: Row) -> list[dict[str, Any]]:
+    """What stands beside a claim, an entry an arm."""
+    assert row.studied is not None
+    return [{"verdict": v, "expected": row.claim.expects[v.arm], "worth": _worth(row.studied, v)} for v in row.verdicts]
+
+
+def _effect(v: Verdict) -> str:
+    if not math.isfinite(v.effect.mean):
+        return "unknown"
+    return f"{v.effect.mean:+.4f} {bounds(v.effect.interval)}".replace("+-", "-")
+
+
+def _worth(one: Studied, v: Verdict) -> str:
+    found = one.worth(v.arm)
+    return times(found) if found else ""
+
+
+def _shape(one: Studied) -> str:
+    """`3 arms x 5 seeds`"""
+    declared, arms = one.evidence.declaration, len(one.evidence.arms)
+    return f"{arms} {'arm' if arms == 1 else 'arms'} × {len(declared['seeds'])} seeds"
+
+
+def _size(one: Studied) -> str:
+    return size(one.evidence)
+
+
+def size(evidence: Evidence) -> str:
+    """`0.66 M parameters, 299k tokens` of the base; empty until one has finished."""
+    done = [run.result for run in evidence.finished(evidence.base).values()]
+    return f"{done[0]['parameters'] / 1e6:.2g} M parameters, {tokens_text(_tokens(evidence))} tokens" if done else ""
+
+
+def _tokens(evidence: Evidence) -> float:
+    """Of all phases."""
+    phases = [one.finished(one.base) for one in (*evidence.before, evidence)]
+    return sum(next(iter(runs.values())).result["tokens"] for runs in phases if runs)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else ""
+
+
+def _cell(text: str) -> str:
+    """Of a table in Markdown: one line, no bar."""
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,65 @@
+"""The whole lab book on one page, and its table for people who read the folder."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ablate import report
+from ablate.verdict.book import keep
+from ablate.verdict.evidence import read
+from tests.page.test_browser import BROWSER, browse
+from tests.verdict.worlds import World, write
+
+CLAIMS = """\
+- {id: A, system: One, claim: More is better, figure: "+1 | +2", source: s, study: mix_sweep, expects: {qa_20: better}}
+- {id: B, system: Two, claim: More is <b>worse</b>, figure: f, source: s, study: mix_sweep, expects: {qa_20: worse}}
+- {id: C, system: Two, claim: Nobody knows, figure: f, source: s, cannot: no text}
+"""
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("book")
+    world = World(evaluations=8, tokens=400_000, null_seeds=(0,))
+    keep(read(write(folder / "outputs", world)), folder / "mix_sweep")
+    (folder / "claims.yaml").write_text(CLAIMS)
+    report.main(["--book", str(folder)])
+    return folder
+
+
+def test_the_table_has_a_row_a_claim_and_the_answer(book):
+    rows = [line for line in (book / "README.md").read_text().splitlines() if line.startswith("| **")]
+    assert [row.split("|")[1].split()[0] for row in rows] == ["**One", "**Two", "**Two"]
+    said = [row.replace("\\|", "").split("|")[3].strip(" *") for row in rows]
+    assert said == ["agrees", "contradicts", "not asked"]
+    assert {row.replace("\\|", "").count("|") for row in rows} == {10}
+
+
+def test_the_page_says_the_same_and_leads_to_the_study(book):
+    page = (book / "report" / "index.html").read_text()
+    assert "1 agrees" in page
+    assert "<b>worse</b>" not in page
+    assert 'href="../mix_sweep/report/index.html"' in page
+    assert (book / "mix_sweep" / "report" / "index.html").exists()
+    assert "1 of 1 null controls are the same to the bit" in page
+
+
+def test_writing_it_again_changes_nothing(book):
+    written = {path: path.read_bytes() for path in (book / "README.md", book / "report" / "index.html")}
+    report.main(["--book", str(book)])
+    assert all(path.read_bytes() == before for path, before in written.items())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
+def test_a_filter_hides_the_other_claims(book, tmp_path):
+    shutil.copytree(book / "report", tmp_path / "report")
+    page = tmp_path / "report" / "index.html"
+    asked = """<script>addEventListener("error", event => document.title = "error " + event.message);
+    const system = document.getElementById("system"); system.value = "Two";
+    system.dispatchEvent(new Event("input", {bubbles: true}));
+    document.title = document.getElementById("count").textContent + ", wider than the screen: "
+      + (document.documentElement.scrollWidth > innerWidth);</script></body>"""
+    page.write_text(page.read_text().replace("</body>", asked))
+    assert "<title>2 of 3 claims, wider than the screen: false</title>" in browse(page, dark=False)
