@@ -10,11 +10,14 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from ablate.laws import worth
+from ablate.laws.curves import Curve
 from ablate.page.drawing import book as figures
 from ablate.page.drawing import vector
 from ablate.page.drawing.style import DARK, LIGHT, png
@@ -52,6 +55,22 @@ class Book:
     @property
     def answers(self) -> Counter[str]:
         return Counter(row.answer for row in self.rows)
+
+    def sides(self, row: Row) -> list[dict[str, Any]]:
+        """What stands beside a claim, an entry an arm."""
+        expects = row.claim.expects
+        return [{"verdict": v, "expected": expects[v.arm], "worth": self._worth(row, v)} for v in row.verdicts]
+
+    @cached_property
+    def _curves(self) -> dict[str, Curve | None]:
+        return {one.name: worth.of_base(one.evidence) for one in self.studies}
+
+    def _worth(self, row: Row, v: Verdict) -> str:
+        """In tokens of the base; empty where its curve tells nothing."""
+        curve, (low, high) = self._curves[row.claim.study], v.effect.interval
+        if curve is None or worth.problem(curve) or not math.isfinite(high - low):
+            return ""
+        return times(worth.worth(curve, v.effect.mean, (high - low) / 2))
 
     @property
     def factors(self) -> list[str]:
@@ -97,25 +116,14 @@ def _jinja() -> Environment:
         lstrip_blocks=True,
     )
     jinja.filters |= {"flops": flops_text, "effect": _effect, "signed": "{:+.4f}".format, "number": _number}
-    jinja.filters |= {"size": _size, "shape": _shape, "cell": _cell, "sides": _sides, "found": controls.found}
+    jinja.filters |= {"size": _size, "shape": _shape, "cell": _cell, "found": controls.found}
     return jinja
-
-
-def _sides(row: Row) -> list[dict[str, Any]]:
-    """What stands beside a claim, an entry an arm."""
-    assert row.studied is not None
-    return [{"verdict": v, "expected": row.claim.expects[v.arm], "worth": _worth(row.studied, v)} for v in row.verdicts]
 
 
 def _effect(v: Verdict) -> str:
     if not math.isfinite(v.effect.mean):
         return "unknown"
     return f"{v.effect.mean:+.4f} {bounds(v.effect.interval)}".replace("+-", "-")
-
-
-def _worth(one: Studied, v: Verdict) -> str:
-    found = one.worth(v.arm)
-    return times(found) if found else ""
 
 
 def _shape(one: Studied) -> str:

@@ -13,7 +13,6 @@ A claim that cannot be asked has `cannot: why` in place of `study` and `expects`
 has the word that the claim expects, and contradicted when one has another; `inconclusive` is neither.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +22,6 @@ import yaml
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
-from ablate.laws import worth
-from ablate.laws.curves import Curve
 from ablate.run.files import Damaged, reading
 from ablate.run.parse import fitted
 from ablate.run.settings import SettingsError, UserError
@@ -66,7 +63,6 @@ class Studied:
     evidence: Evidence
     conclusion: trust.Conclusion
     spent: Spending
-    curve: Curve | None  # of the base: what a difference is worth in tokens is read from it
 
     @property
     def name(self) -> str:
@@ -89,13 +85,6 @@ class Studied:
         """Done, of all phases, each once."""
         phases = (*self.evidence.before, self.evidence)
         return [run for one in phases for run in one.distinct_runs if run.done]
-
-    def worth(self, arm: str) -> worth.Worth | None:
-        """None where the base's curve tells nothing."""
-        low, high = self.verdicts[arm].effect.interval
-        if self.curve is None or worth.problem(self.curve) or not math.isfinite(high - low):
-            return None
-        return worth.worth(self.curve, self.verdicts[arm].effect.mean, (high - low) / 2)
 
 
 @dataclass(frozen=True)
@@ -149,7 +138,7 @@ def claims(folder: Path) -> list[Claim]:
 def studied(study: StudyRecord) -> Studied:
     """Raises UserError for a study that cannot be read."""
     evidence = read(study)
-    return Studied(evidence, trust.conclude(evidence), spending.of(evidence), worth.of_base(evidence))
+    return Studied(evidence, trust.conclude(evidence), spending.of(evidence))
 
 
 def rows(claimed: Sequence[Claim], studies: Sequence[Studied]) -> list[Row]:

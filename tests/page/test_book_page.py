@@ -21,7 +21,7 @@ CLAIMS = """\
 @pytest.fixture(scope="module")
 def book(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("book")
-    world = World(evaluations=8, tokens=400_000, null_seeds=(0,))
+    world = World(evaluations=20, tokens=2_000_000, null_seeds=(0,))
     keep(read(write(folder / "outputs", world)), folder / "mix_sweep")
     (folder / "claims.yaml").write_text(CLAIMS)
     report.main(["--book", str(folder)])
@@ -34,6 +34,9 @@ def test_the_table_has_a_row_a_claim_and_the_answer(book):
     said = [row.replace("\\|", "").split("|")[3].strip(" *") for row in rows]
     assert said == ["agrees", "contradicts", "not asked"]
     assert {row.replace("\\|", "").count("|") for row in rows} == {10}
+    better, worse = (row.replace("\\|", "").split("|")[7].split()[0] for row in rows[:2])
+    assert better == worse  # the same arm
+    assert float(better) > 1
 
 
 def test_the_page_says_the_same_and_leads_to_the_study(book):
