@@ -142,11 +142,15 @@ def _readings(evidence: Evidence, verdict: Verdict) -> list[Reading]:
 def _mixture(evidence: Evidence, arm: str) -> Iterator[str]:
     """`qa 0 to 0.31 %, asked 0.2 %`: of tokens, the fewest and the most that a seed read; by domain."""
     base, ours = ([run.result["mixture"] for run in evidence.finished(name).values()] for name in (evidence.base, arm))
-    for domain, asked in ours[0]["asked"].items() if base and ours else ():
-        if base[0]["asked"].get(domain) != asked:
-            read = [100 * one["realised"][domain] for one in ours]
-            ends = dict.fromkeys((f"{min(read):.3g}", f"{max(read):.3g}"))
-            yield f"{domain} {' to '.join(ends)} %, asked {100 * asked:.3g} %"
+    for domain in ours[0]["asked"] if base and ours else ():
+        asked, read = ([100 * one[which][domain] for one in ours] for which in ("asked", "realised"))
+        if any(100 * base[0]["asked"].get(domain, 0.0) != share for share in asked):
+            yield f"{domain} {_ends(read)} %, asked {_ends(asked)} %"
+
+
+def _ends(shares: list[float]) -> str:
+    """The fewest and the most; a mixture that is computed asks another share of every seed (`mixture.adapt`)."""
+    return " to ".join(dict.fromkeys((f"{min(shares):.3g}", f"{max(shares):.3g}")))
 
 
 def _needed(effect: float, sd: float, level: float, prior_df: float) -> int | None:

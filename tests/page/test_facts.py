@@ -33,6 +33,14 @@ def test_the_card_of_an_arm_in_a_terminal(tmp_path, width):
         assert text in shown
 
 
+def test_the_card_names_every_share_that_was_asked(tmp_path):
+    """Seeds of an arm may have mixtures of their own, which were computed."""
+    evidence = study(tmp_path)
+    for seed, share in ((0, 0.18), (1, 0.2), (2, 0.23)):
+        evidence.by_arm["qa_20"][seed].result["mixture"]["asked"]["qa"] = share
+    assert "qa 20 %, asked 18 to 23 %" in by_arm(evidence)["qa_20"].mixture
+
+
 def test_a_raced_arm_has_the_promise_of_the_race(tmp_path):
     evidence = study(tmp_path)
     decision = {"reason": "better", "look": 4, "rung": 0.0, "word": "better", "mean": -0.02, "interval": [-0.03, -0.01]}

@@ -59,10 +59,13 @@ def _draw_shares(ax: Axes, asked: list[float], realised: list[float], colours: l
 
 
 def _shares(evidence: Evidence, arm: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Shares of the domains: (asked, realised)."""
+    """Shares of the domains, means over seeds: (asked, realised)."""
     mixtures = [run.result["mixture"] for run in evidence.finished(arm).values()]
-    realised = {d: float(np.mean([m["realised"].get(d, 0.0) for m in mixtures])) for d in evidence.domains}
-    return {d: mixtures[0]["asked"].get(d, 0.0) for d in evidence.domains}, realised
+    asked, realised = (
+        {d: float(np.mean([m[which].get(d, 0.0) for m in mixtures])) for d in evidence.domains}
+        for which in ("asked", "realised")
+    )
+    return asked, realised
 
 
 def schedule(evidence: Evidence, style: Style = LIGHT, shown: Sequence[str] | None = None) -> Figure:
