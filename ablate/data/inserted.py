@@ -7,7 +7,7 @@ A text takes the beginning of its row, as a document lies in the stream: after a
 stood there is not read; the row is of the domain that it was of.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
@@ -68,18 +68,18 @@ class Inserted:
             tokens_BT[numbers_B == row, : len(text)] = text
         return windows._replace(tokens_RT=tokens_BT)
 
-    def displaced(self, order: Order) -> Iterator[dict[str, Any]]:
-        """By step: which texts its rows have, and where in which domain's tokens that began which they displace."""
-        for step, here in self.by_step.items():
-            read, rows = order.step(step), [row for row, _ in here]
-            yield {
-                "step": step,
-                "rows": rows,
-                "questions": [self.asked[question].name for _, question in here],
-                "tokens": [len(self.tokens[question]) for _, question in here],
-                "domains": [order.domains[domain] for domain in read.domain_R[rows].tolist()],
-                "starts": read.start_R[rows].tolist(),
-            }
+    def displaced(self, order: Order, step: int) -> dict[str, Any]:
+        """Which texts the rows of a step have, and where in which domain's tokens that began which they displace."""
+        read, here = order.step(step), self.by_step[step]
+        rows = [row for row, _ in here]
+        return {
+            "step": step,
+            "rows": rows,
+            "questions": [self.asked[question].name for _, question in here],
+            "tokens": [len(self.tokens[question]) for _, question in here],
+            "domains": [order.domains[domain] for domain in read.domain_R[rows].tolist()],
+            "starts": read.start_R[rows].tolist(),
+        }
 
 
 def _cut(corpus: Corpus, question: Question) -> np.ndarray:

@@ -28,6 +28,7 @@ from ablate.data.windows import Stream
 from ablate.fit import callbacks, checkpoint, keep, mirror, mps, parents, reference, saver, smaller, spikes
 from ablate.fit.batches import Batches
 from ablate.fit.every_step import EveryStep
+from ablate.fit.insertions import Insertions
 from ablate.fit.module import Diverged, Pretraining
 from ablate.fit.monitor import LOOKBACK
 from ablate.fit.parallel import processes, strategy
@@ -118,12 +119,12 @@ def _try(
     saves = _saver(settings, record, growth, watch)
     trace = Trace(module, corpus, order, held_out, record, watch.every, _base(settings, record))
     keeper = keep.Keeper(order.timeline, record)
-    every_step = EveryStep(record, watch.every)
-    trainer = trainer_of(settings, record, [watch, every_step, trace, keeper, *callbacks.own(settings.where), saves])
+    rows_of_steps = [EveryStep(record, watch.every), Insertions(record, inserted, order)]
+    trainer = trainer_of(
+        settings, record, [watch, *rows_of_steps, trace, keeper, *callbacks.own(settings.where), saves]
+    )
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module), rows)
-        for row in inserted.displaced(order) if not rows else ():
-            record.append("inserted", **row)
     _act(module, order, watch, trainer)
     outcome, reason = "finished", None
     try:

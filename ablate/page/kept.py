@@ -17,7 +17,7 @@ from ablate.verdict.compare import DomainEffect
 from ablate.verdict.evidence import read, spending_text
 from ablate.verdict.validity import trust
 
-TABLES = ("verdicts", "phases", "compression")
+TABLES = ("verdicts", "phases", "compression", "questions")
 DRAWN = 24  # arms in the picture
 
 

@@ -13,6 +13,7 @@ from ablate.verdict import chain, compare, compression
 from ablate.verdict.chain import Stage
 from ablate.verdict.contrasts import Contrast
 from ablate.verdict.evidence import Evidence, Run
+from ablate.verdict.interventions import UNIT, Interventions, interventions
 
 
 def tables(evidence: Evidence, verdicts: list[compare.Verdict], contrasts: Sequence[Contrast] = ()) -> dict[str, str]:
@@ -28,6 +29,8 @@ def tables(evidence: Evidence, verdicts: list[compare.Verdict], contrasts: Seque
         rows["phases"] = [_stage_row(stage) for row in chain.of_study(evidence).rows() for stage in row]
     if smaller := compression.smaller(evidence, verdicts):
         rows["compression"] = [_smaller_row(one) for one in smaller]
+    if questions := interventions(evidence):
+        rows["questions"] = [row for one in questions for row in _question_rows(one)]
     if contrasts:
         rows["contrasts"] = [_contrast_row(one) for one in contrasts]
     return {name: _csv(of_table) for name, of_table in rows.items()}
@@ -90,6 +93,18 @@ def _contrast_row(one: Contrast) -> dict[str, Any]:
         "degrees_of_freedom": effect.df,
         "level": effect.level,
     }
+
+
+def _question_rows(found: Interventions) -> list[dict[str, Any]]:
+    """All questions of one number of repetitions together, then each alone."""
+    told = {("", times): one for times, one in found.judged.by_times.items()} | dict(found.judged.answers)
+    known = {"arm": found.arm, "task": found.task, "unit": UNIT, "left_alone": found.left_alone}
+    return [
+        known
+        | {"question": question, "times": times, "word": one.word, "difference": one.mean}
+        | {"low": one.interval[0], "high": one.interval[1], "p_adjusted": one.p_adjusted}
+        for (question, times), one in told.items()
+    ]
 
 
 def _stage_row(stage: Stage) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Texts of questions are where the seed put them: dealt out evenly, a row each, and nowhere else."""
 
 import json
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -8,7 +9,6 @@ import pytest
 from runs import record_of, train_run
 
 from ablate.data.batches import Steps, training_spans
-from ablate.data.inserted import Inserted
 from ablate.data.promised import rows
 from ablate.data.tokens import opened
 from ablate.plan import insert
@@ -18,6 +18,7 @@ from ablate.plan.timeline import timeline
 from ablate.run.identity import difference
 from ablate.run.longer import longer
 from ablate.run.settings import SettingsError, UserError
+from ablate.run.trunks import Growth, Trunk
 from ablate.sweep.worker import alone
 
 ASKED = {"made": 8, "repetitions": [0, 1, 4]}
@@ -122,16 +123,18 @@ def test_a_table_is_what_a_run_is_and_an_edited_one_is_refused(tiny, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_notes_what_it_put_in_and_what_that_displaced(tiny):
+@pytest.mark.usefixtures("unprobed")
+def test_a_run_notes_what_it_put_in_also_where_it_grew_from_a_trunk(tiny):
     settings = tiny(insert=ASKED)
-    train_run(settings)
-    steps = steps_of(settings)
-    told = record_of(settings).rows("inserted")
-    assert told == [{"kind": "inserted", **row} for row in steps.inserted.displaced(steps.order)]
-    assert isinstance(steps.inserted, Inserted)
-    row = told[0]
-    read = steps.order.step(row["step"])
-    assert row["starts"] == read.start_R[row["rows"]].tolist()
+    steps, trunk = steps_of(settings), Trunk(record_of(settings).folder.parents[1] / "trunks" / "a")
+    wanted = [{"kind": "inserted"} | steps.inserted.displaced(steps.order, at) for at in sorted(steps.inserted.by_step)]
+    train_run(settings, growth=Growth(leave={8: trunk}))
+    assert record_of(settings).rows("inserted") == wanted
+    shutil.rmtree(record_of(settings).folder)
+    train_run(settings, growth=Growth(start=trunk))
+    assert record_of(settings).rows("inserted") == wanted
+    read = steps.order.step(wanted[0]["step"])
+    assert wanted[0]["starts"] == read.start_R[wanted[0]["rows"]].tolist()
 
 
 def test_a_longer_run_puts_texts_where_the_shorter_one_did(tiny):

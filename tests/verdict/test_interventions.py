@@ -9,6 +9,7 @@ from worlds import World, write  # pyrefly: ignore  # beside this file
 
 from ablate.page import inserted
 from ablate.page.drawing.doses import doses
+from ablate.page.spreadsheet import tables
 from ablate.verdict import evidence, interventions
 
 KIND = {"kind": "inserted", "protocols": ["cloze"], "items": 200}
@@ -47,6 +48,14 @@ def test_it_is_shown_with_a_line_for_each_number_of_repetitions(study):
     assert "once" in text.getvalue()
     assert "4 times" in text.getvalue()
     assert len(doses(found).axes) == 1
+
+
+def test_the_numbers_behind_it_are_a_table_of_one_family_after_the_other(study):
+    note(study, "texts")
+    lines = tables(evidence.read(study), [])["questions"].splitlines()
+    assert lines[0] == "arm,task,unit,left_alone,question,times,word,difference,low,high,p_adjusted"
+    assert [line.split(",")[4:6] for line in lines[1:4]] == [["", "1"], ["", "4"], ["0", "4"]]
+    assert len(lines) == 1 + 2 + 20
 
 
 def test_a_base_that_has_read_texts_too_gives_no_verdict(study):

@@ -77,10 +77,10 @@ class Estimate:
     single: Noise | None = None  # of one question: of single answers
     scale: float = 1.0  # what an answer's noise is multiplied with
 
-    def beyond(self, distance: float) -> float:
-        """P of being further off than this to one side, were that the effect."""
-        p = float(stdtr(self.df, -distance / self.error))
-        return p if self.single is None or distance <= 0 else max(p, self.single.tail(distance / self.scale) / 2)
+    def beyond(self, distance: float, sides: int) -> float:
+        """P of being further off than this. All of a tail may lie on one side."""
+        p = min(1.0, sides * float(stdtr(self.df, -distance / self.error)))
+        return p if self.single is None or distance <= 0 else max(p, self.single.tail(distance / self.scale))
 
     def half(self, level: float) -> float:
         """Of the interval of this level."""
@@ -148,8 +148,8 @@ def of_many(seeds: Sequence[Seed], known: Noise) -> Estimate:
 def judged(family: Mapping[Key, Estimate], margin: float, confidence: float) -> dict[Key, Told]:
     """Every estimate of a family; a loss, so that lower is better."""
     found, alpha = [*family.values()], 1 - confidence
-    p = np.array([min(1.0, 2 * one.beyond(abs(one.mean))) for one in found])
-    q = np.array([one.beyond(margin - abs(one.mean)) for one in found])
+    p = np.array([one.beyond(abs(one.mean), 2) for one in found])
+    q = np.array([one.beyond(margin - abs(one.mean), 1) for one in found])
     p_adjusted, q_adjusted, levels = holm(p), holm(q), holm_levels(p, alpha)
     return {
         key: Told(
