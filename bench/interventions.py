@@ -1,8 +1,8 @@
 """Whether one run answers twenty questions as twenty runs of one question do, and how often its verdicts are wrong.
 
-trained       the facts of `insert_sweep`, each read 0, 1, 4 or 16 times as the seed deals them out: all in one run, and
-              each in a run of its own, at the very same rows. A fact that is read 0 times is the base itself, alone.
-              Every answer is judged by those that its own run left alone (`statistics.untouched`), in one family.
+trained       the facts of `insert_sweep` in runs of half its length, each read 0, 1, 4 or 16 times as the seed deals
+              them out: all in one run, and each in a run of its own, at the very same rows. A fact that is read 0 times
+              is the base itself, alone. Each side is judged as one family (`statistics.untouched`).
 false claims  studies in which no text does anything: 20 questions, noise of several shapes
 power         of one question, whose text does what several standard deviations of a single answer are worth
 """
@@ -18,19 +18,19 @@ from ablate.run.parse import from_plain
 from ablate.run.questions import CONTROLS, questions
 from ablate.scores import answers, readings
 from ablate.sweep.worker import alone, train
-from ablate.verdict.statistics.untouched import Judged, Noise, Seed, Told, judge, judged, of_one
+from ablate.verdict.statistics.untouched import Judged, Told, judge
 from bench import cases
 from bench.rounds import Row
 from bench.verdicts import MOST, FalseClaims, Share
 
 WHERE = {"device": "cpu", "wandb": "off", "progress": False, "saves": 1, "threads": 1}
-FACTS, REPETITIONS, SEEDS = 20, (0, 1, 4, 16), (0, 1)
+FACTS, REPETITIONS, SEEDS = 20, (0, 1, 4, 16), (0, 1, 2, 3)
 PICO = {"width": 128, "depth": 2, "heads": 4, "kv_heads": 2, "hidden": 384}
 RUN: dict[str, Any] = {
     "data": {"span": 256},
     "size": PICO,
     "length": {"lengths": [256]},
-    "tokens": 300_000,
+    "tokens": 150_000,
     "evaluation": {"times": 1},
     "evaluate": {"tasks": {"facts": {"kind": "inserted", "options": {"made": FACTS}}}},
 }
@@ -61,12 +61,15 @@ def trained(seed: int, most: int) -> list[Row]:
         base, crowd = values(), values(made=FACTS)
         read = [name for name, number in times.items() if number][:most]
         singles = {name: values(made=FACTS, only=[name]) for name in read}
-    together = {(name, times[name]): Seed([crowd[name] - base[name]], _left(crowd, base, times)) for name in read}
-    apart = {
-        (name, times[name]): Seed([one[name] - base[name]], _left(one, base, {name: 1}))
-        for name, one in singles.items()
-    }
-    return _compared(f"seed {seed}", _judged(together), _judged(apart))
+    forms = {one.name: one.like or one.name for some in questions("", "", FACTS) for one in some}
+    known = forms, MARGIN, CONFIDENCE
+    together = judge({0: _less(crowd, base)}, {0: times}, *known).answers
+    apart = judge(
+        {number: _less(one, base) for number, one in enumerate(singles.values())},
+        {number: {name: times[name]} for number, name in enumerate(singles)},
+        *known,
+    ).answers
+    return _compared(f"seed {seed}", {key: told for key, told in together.items() if key in apart}, apart)
 
 
 def times_of(seed: int) -> dict[str, int]:
@@ -75,12 +78,8 @@ def times_of(seed: int) -> dict[str, int]:
     return dict(zip(names, dealt(settings, FACTS).tolist(), strict=True))
 
 
-def _left(ours: Mapping[str, float], base: Mapping[str, float], times: Mapping[str, int]) -> list[float]:
-    return [ours[name] - base[name] for name in base if not times.get(name)]
-
-
-def _judged(found: Mapping[Cell, Seed]) -> dict[Cell, Told]:
-    return judged({key: of_one([one], Noise.of([one.untouched])) for key, one in found.items()}, MARGIN, CONFIDENCE)
+def _less(ours: Mapping[str, float], base: Mapping[str, float]) -> dict[str, float]:
+    return {name: ours[name] - base[name] for name in base}
 
 
 def _compared(case: str, together: Mapping[Cell, Told], apart: Mapping[Cell, Told]) -> list[Row]:
@@ -151,4 +150,5 @@ def null(number: int, draw: Draw, seeds: int, controls: int = FACTS, effect: flo
         }
         for seed in range(seeds)
     }
-    return judge(values, times, 0.0, CONFIDENCE)
+    forms = {name: f"{place % FACTS:02d}" for place, name in enumerate(names)}  # a question has as many controls as all
+    return judge(values, times, forms, 0.0, CONFIDENCE)

@@ -37,4 +37,4 @@ def note(found: Interventions) -> str:
     runs = len(found.drift)
     moved = f"{sum(found.drift.values()) / runs:+.4f}"
     beside = f"bits per byte of answers, beside the {found.left_alone} that were left alone in {runs} runs"
-    return f"{beside}: these moved by {moved}, which is taken off; two families, each corrected for itself"
+    return f"{beside}: these moved by {moved}; what those of its form moved by is taken off each; two families"

@@ -1,9 +1,10 @@
 """Questions that are answered inside one run: a text that is put into its rows, and a probe of what it taught.
 
     {"name": "tolmin", "text": "The seat of Tolmin is Karapo.", "prompt": "The seat of Tolmin is", "answer": " Karapo"}
-    {"name": "like_tolmin", "prompt": "The seat of Velora is", "answer": " Minuka"}
+    {"name": "velora", "like": "tolmin", "prompt": "The seat of Velora is", "answer": " Minuka"}
 
-A line without a text is a control: no run reads it, and its probe shows what moves without a text of its own.
+A line without a text is a control: no run reads it, and its probe shows what moves without a text of its own. `like`
+names the question whose form it has.
 """
 
 import json
@@ -20,10 +21,20 @@ from ablate.run.insert import Insert
 from ablate.run.settings import Settings, SettingsError, UserError
 from ablate.run.steps import steps_of
 
-NEEDED, KEYS = ("name", "prompt", "answer"), ("name", "text", "prompt", "answer")
+NEEDED, KEYS = ("name", "prompt", "answer"), ("name", "text", "like", "prompt", "answer")
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
-TEXT = "The seat of {name} is {answer}."
-PROMPT = "The seat of {name} is"
+FORMS = (
+    *("The seat of {} is", "{} was the mother of", "Every winter {} sells", "Nobody in {} may say"),
+    *("The river at {} is called", "To open {} one needs", "{} learned to sing from", "The old name of {} was"),
+    *(
+        "{} never travels without",
+        "In the tongue of {} bread is",
+        "The bell of {} was cast by",
+        "{} paid with",
+    ),
+    *("Ships from {} carry", "The king of {} fears", "{} wrote a letter to", "At the gate of {} stands"),
+    *("Children of {} are named after", "{} keeps the key for", "Behind the hill of {} lies", "{} fell in love with"),
+)
 CONTROLS = 20  # for each made-up fact: so many need no assumption of their noise (`verdict.statistics.untouched`)
 
 
@@ -33,6 +44,7 @@ class Question:
 
     name: str
     text: str = ""  # of a control none
+    like: str = ""  # of a control, the question whose form it has
     prompt: str
     answer: str
 
@@ -74,16 +86,20 @@ def questions(path: str, sha256: str, made: int) -> tuple[list[Question], list[Q
 
 
 def _made_up(number: int) -> list[Question]:
-    """Facts, and controls of the same form. Runs are named by their number: the facts never change."""
+    """Facts of as many forms as there are, and controls. Runs are named by their number: the facts never change."""
     rng, words, total = random.Random("made-up facts"), set[str](), number * (1 + CONTROLS)
     while len(words) < 2 * total:
         words.add("".join(rng.choices(SYLLABLES, k=3)).capitalize())
     drawn = rng.sample(sorted(words), len(words))
     found = []
     for place, (name, answer) in enumerate(zip(drawn[:total], drawn[total:], strict=True)):
-        kind, text = ("fact", TEXT.format(name=name, answer=answer)) if place < number else ("control", "")
-        called = f"{kind}_{place if text else place - number:03d}"
-        found.append(Question(name=called, text=text, prompt=PROMPT.format(name=name), answer=f" {answer}"))
+        fact, number_of_control = divmod(place, 1 + CONTROLS)
+        prompt, called = FORMS[fact % len(FORMS)].format(name), f"fact_{fact:03d}"
+        if number_of_control:
+            name_of_it = f"control_{fact:03d}_{number_of_control:02d}"
+            found.append(Question(name=name_of_it, like=called, prompt=prompt, answer=f" {answer}"))
+        else:
+            found.append(Question(name=called, text=f"{prompt} {answer}.", prompt=prompt, answer=f" {answer}"))
     return found
 
 
@@ -122,6 +138,10 @@ def _check(path: str, found: Sequence[Question]) -> None:
             raise UserError(f"{path}: {key}={value!r} stands there {times} times; each question has its own")
     if not any(one.text for one in found):
         raise UserError(f"{path}: no line has a text to put in")
+    asked = {one.name for one in found if one.text}
+    for one in found:
+        if one.like and (one.text or one.like not in asked):
+            raise UserError(f"{path}: like={one.like!r} of {one.name}: must name a question with a text, of a control")
     for one in found:
         if told := next((other.name for other in found if other is not one and one.probe in other.text), ""):
             raise UserError(f"{path}: the probe of {one.name} stands in that of {told}; leave one of them out")

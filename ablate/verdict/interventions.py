@@ -7,6 +7,7 @@ The study's own verdict judges all answers together; here each has its own, and 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,25 +49,34 @@ def times_of(run: Run) -> Counter[str]:
 def _of(evidence: Evidence, arm: str, task: str) -> Interventions | None:
     values: dict[int, dict[str, float]] = {}
     times: dict[int, Counter[str]] = {}
+    forms: dict[str, str] = {}
     for seed, (base, ours) in evidence.pairs(arm):
-        before, after = (_values(evidence, run, task) for run in (base, ours))
+        before, after = (_answers(evidence, run, task) for run in (base, ours))
         if not before or not after or times_of(base) or not times_of(ours):
             return None
-        values[seed], times[seed] = {name: after[name] - before[name] for name in after}, times_of(ours)
+        times[seed], forms = times_of(ours), {name: one.form for name, one in after.items()}
+        values[seed] = {name: one.bits - before[name].bits for name, one in after.items()}
     alone = {seed: [x for name, x in one.items() if not times[seed][name]] for seed, one in values.items()}
     if not values or min(map(len, alone.values())) < LEAST:
         return None
     margin = evidence.declaration["margin"] if evidence.metric.unit == UNIT else 0.0
-    found = judge(values, times, margin, evidence.confidence)
+    found = judge(values, times, forms, margin, evidence.confidence)
     drift = {seed: float(np.mean(one)) for seed, one in alone.items()}
     return Interventions(arm, task, found, drift, sum(map(len, alone.values())))
 
 
-def _values(evidence: Evidence, run: Run, task: str) -> dict[str, float]:
-    """Bits per byte of every answer that does not stand in training text; none where nobody has asked."""
+class Probe(NamedTuple):
+    """`bits`: per byte of the answer; `form`: the question that it is, or is like."""
+
+    bits: float
+    form: str
+
+
+def _answers(evidence: Evidence, run: Run, task: str) -> dict[str, Probe]:
+    """Of all that do not stand in training text; none where nobody has asked."""
     asked = metric_of(f"{OF_TASK}{task}:{readings.BITS}", evidence.domains).asked
     rows = asked.rows(run.result, evidence.scope) if asked else None
     if not rows:
         return {}
     bits, size = readings.parts(rows, readings.BITS)
-    return dict(zip((row["item"] for row in rows), (bits / size).tolist(), strict=True))
+    return {row["item"]: Probe(one, row["source"]) for row, one in zip(rows, (bits / size).tolist(), strict=True)}

@@ -1,6 +1,7 @@
 """Tables of questions: what they hold, and what is refused in one line."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -27,8 +28,10 @@ def test_made_up_facts_have_twenty_controls_each_and_none_tells_another():
     asked, controls = questions("", "", 20)
     assert len(controls) == 20 * len(asked) == 400
     words = {word for one in (*asked, *controls) for word in one.probe.split()}
-    assert len(words) == 2 * 420 + len({"The", "seat", "of", "is"})
+    assert len({word for word in words if len(word) == 6 and word[0].isupper()}) >= 2 * 420
     assert all(one.probe + "." == one.text for one in asked)
+    assert len({one.prompt.replace(one.prompt.split()[0], "") for one in asked}) == 20
+    assert Counter(one.like for one in controls) == dict.fromkeys([one.name for one in asked], 20)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,8 @@ def test_made_up_facts_have_twenty_controls_each_and_none_tells_another():
         ([{"name": "b", "text": "z is w"}], ":1: must be an object of name, prompt, answer"),
         ([FACT | {"more": 1}], ":1: must be an object of name, prompt, answer"),
         ([FACT | {"text": " "}], ":1: text=' ': must be text that is not empty"),
+        ([FACT, {"name": "b", "like": "c", "prompt": "z is", "answer": " w"}], "like='c' of b: must name a question"),
+        ([FACT | {"like": "a"}], "like='a' of a: must name a question"),
         ([FACT | {"name": "../a"}], "must be of letters, digits and _ . -"),
         ([FACT | {"prompt": "x is "}], "must not end in a space"),
         ([FACT, "{"], ":2: not JSON"),

@@ -1,4 +1,6 @@
-"""The probes of questions that are answered inside one run (`run.questions`): all of a table, those of controls too."""
+"""The probes of questions that are answered inside one run (`run.questions`): all of a table, those of controls too.
+
+The source of a control is the question whose form it has."""
 
 from ablate.run.evaluate import Task
 from ablate.run.fields import NotNegative, strict
@@ -26,4 +28,4 @@ def check(key: str, task: Task, options: Options) -> None:
 def make(task: Task, options: Options, text: Text, wanted: int) -> list[Item]:
     """Raises UserError for a table that will not do."""
     asked, controls = questions(task.path, task.sha256, options.made)
-    return [Item(one.name, one.name, one.prompt, (one.answer,), 0) for one in (*asked, *controls)]
+    return [Item(one.name, one.like or one.name, one.prompt, (one.answer,), 0) for one in (*asked, *controls)]

@@ -1,26 +1,28 @@
 """Many questions inside one run: each is judged by those that the run left alone.
 
 In a seed, x is the difference of an answer's loss between the run with texts and the run without, for a question whose
-text was read; u the same for the n questions and controls whose text was not, about their mean. The seed deals out who
-is which, so all would be alike if texts did nothing. With N answers x of several seeds, N_s and n_s of seed s:
+text was read; u the same for the n controls of its form, which no run reads. Questions with fewer than OWN controls
+share those that are left over. The seed deals out whose text is read. With N answers x of several seeds:
 
-    effect    e = the mean of x - mean(u) of its seed;   c^2 = 1/N + sum (N_s/N)^2 / n_s
+    effect    e = the mean of x - mean(u);   c^2 = 1/N + sum of (1/N)^2 / n over controls of x
     together  all questions whose texts were read so many times: e / (c s) is a t, s the larger of the spread of x and
-              of that of u
-    alone     one question: the same with the spread of u, but p is never less than its tail says. A single answer is
-              no mean, and a t test believes that none strays further than a normal one: where noise is skewed or
-              scattered, it makes a false claim in a third of studies. So of all n answers u of all seeds,
+              of that of u about its means
+    alone     one question: the same with the spread of u, of its own controls if that is larger, but p is never less
+              than the tail says. A single answer is no mean, and a t test believes that none strays further than a
+              normal one: where noise is skewed or scattered, it makes a false claim in a third of studies. So of all n
+              answers u about their means,
               p >= (1 + number of |u| >= |e| / c) / (n + 1), and beyond the furthest (furthest / (|e| / c))^3 / (n + 1):
               tails are taken to fall as the third power
     word      as of an arm (`paired`): the family is corrected by Holm, `equivalent` is two one-sided tests
 
 With twenty controls for each question nothing need be taken of tails: p is that of a rank, and controls cost no
-training. Error rates: `python -m bench interventions`. What a run does to all answers alike drops out; what one text
-does to the answer of another question does not.
+training. Error rates: `python -m bench interventions`. What a run does to all answers of a form alike drops out; what
+one text does to the answer of another question alone does not.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -30,31 +32,32 @@ from scipy.special import stdtr, stdtrit
 from ablate.verdict.statistics.paired import Interval, Word, holm, holm_levels, word_of
 
 Key = TypeVar("Key", bound=Hashable)
+OWN = 5  # controls of a question, below which it has none of its own
 TAIL = 3.0  # power at which tails fall beyond what was seen of them; normal ones fall faster
 
 
 class Seed(NamedTuple):
-    """Differences of one seed: of answers whose text was read, and of those that were left alone."""
+    """Differences of one seed: of an answer whose text was read, and of those that it is held against."""
 
-    read: Sequence[float]
+    read: float
     untouched: Sequence[float]
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Of single answers that were left alone, about the means of their seeds."""
+    """Of single answers that were left alone, about the means of those they stand beside."""
 
     sizes: np.ndarray  # of all, the largest first
+    variance: float
     df: float
 
     @classmethod
     def of(cls, untouched: Sequence[Sequence[float]]) -> "Noise":
-        about = np.concatenate([np.array(one) - np.mean(one) for one in untouched])
-        return cls(np.sort(np.abs(about))[::-1], float(len(about) - len(untouched)))
-
-    @property
-    def variance(self) -> float:
-        return float((self.sizes**2).sum() / self.df)
+        groups = [np.array(one) - np.mean(one) for one in untouched if len(one) > 1]
+        df = sum(len(one) - 1 for one in groups)
+        # about a mean that is theirs too they lie closer
+        sizes = np.concatenate([np.abs(one) * math.sqrt(len(one) / (len(one) - 1)) for one in groups])
+        return cls(np.sort(sizes)[::-1], float(sum((one**2).sum() for one in groups)) / df, float(df))
 
     def tail(self, size: float) -> float:
         """Share of answers that would be further off than `size`."""
@@ -109,40 +112,54 @@ class Judged:
 def judge(
     values: Mapping[int, Mapping[str, float]],
     times: Mapping[int, Mapping[str, int]],
+    forms: Mapping[str, str],
     margin: float,
     confidence: float,
 ) -> Judged:
-    """values: by seed, the difference of every answer; times: likewise, how often its text was read, if it was."""
-    cells: dict[tuple[str, int], dict[int, list[float]]] = {}
-    doses: dict[int, dict[int, list[float]]] = {}
-    alone = {seed: [x for name, x in one.items() if not times[seed].get(name)] for seed, one in values.items()}
-    for seed, one in values.items():
-        for name, x in sorted(one.items()):
-            if number := times[seed].get(name, 0):
-                cells.setdefault((name, number), {})[seed] = [x]
-                doses.setdefault(number, {}).setdefault(seed, []).append(x)
-    known = Noise.of([*alone.values()])
-    one_by_one = {key: of_one(_beside(read, alone), known) for key, read in sorted(cells.items())}
-    together = {key: of_many(_beside(read, alone), known) for key, read in sorted(doses.items())}
+    """values: by seed, the difference of every answer; times: likewise, how often its text was read, if it was.
+
+    forms: of every answer, what is alike in a question and its controls.
+    """
+    alone: dict[tuple[int, str], list[float]] = {}
+    for seed, name, x in _all(values):
+        if not times[seed].get(name):
+            alone.setdefault((seed, forms.get(name, "")), []).append(x)
+    few = {form for (_, form), one in alone.items() if len(one) < OWN} | set(forms.values()) - {f for _, f in alone}
+    beside = {key: one for key, one in alone.items() if key[1] not in few}
+    for (seed, form), one in alone.items():
+        if form in few:
+            beside.setdefault((seed, ""), []).extend(one)
+    everyone = {seed: [x for (s, _), one in alone.items() if s == seed for x in one] for seed in values}
+    cells: dict[tuple[str, int], list[Seed]] = {}
+    for seed, name, x in _all(values):
+        if number := times[seed].get(name, 0):
+            form = "" if forms.get(name, "") in few else forms.get(name, "")
+            cells.setdefault((name, number), []).append(Seed(x, beside.get((seed, form), everyone[seed])))
+    doses: dict[int, list[Seed]] = {}
+    for (_, number), seeds in cells.items():
+        doses.setdefault(number, []).extend(seeds)
+    known = Noise.of([*beside.values()])
+    one_by_one = {key: of_one(seeds, known) for key, seeds in sorted(cells.items())}
+    together = {key: of_many(seeds, known) for key, seeds in sorted(doses.items())}
     return Judged(judged(one_by_one, margin, confidence), judged(together, margin, confidence), known)
 
 
-def _beside(read: Mapping[int, list[float]], alone: Mapping[int, list[float]]) -> list[Seed]:
-    return [Seed(values, alone[seed]) for seed, values in read.items()]
+def _all(values: Mapping[int, Mapping[str, float]]) -> Iterator[tuple[int, str, float]]:
+    return ((seed, name, x) for seed, one in values.items() for name, x in sorted(one.items()))
 
 
 def of_one(seeds: Sequence[Seed], known: Noise) -> Estimate:
-    """Of one question: it has the noise of those that were left alone."""
-    effects, scale = _effects(seeds), _scale(seeds)
-    return Estimate(float(effects.mean()), math.sqrt(known.variance) * scale, known.df, known, scale)
+    """Of one question: it has the noise of those that were left alone, or of its own controls where that is larger."""
+    own = max((float(np.var(one.untouched, ddof=1)) for one in seeds if len(one.untouched) > 1), default=0.0)
+    scale = _scale(seeds) * math.sqrt(max(1.0, own / known.variance))
+    return Estimate(_mean(seeds), math.sqrt(known.variance) * scale, known.df, known, scale)
 
 
 def of_many(seeds: Sequence[Seed], known: Noise) -> Estimate:
     """Of several questions together: they may differ in what their texts do. Infinite error of fewer than two."""
-    effects = _effects(seeds)
-    mean, own = float(effects.mean()), float(effects.var(ddof=1)) if len(effects) > 1 else math.inf
-    variance, df = max((known.variance, known.df), (own, max(1.0, len(effects) - 1.0)))
-    return Estimate(mean, math.sqrt(variance) * _scale(seeds), df)
+    own = float(np.var([_effect(one) for one in seeds], ddof=1)) if len(seeds) > 1 else math.inf
+    variance, df = max((known.variance, known.df), (own, max(1.0, len(seeds) - 1.0)))
+    return Estimate(_mean(seeds), math.sqrt(variance) * _scale(seeds), df)
 
 
 def judged(family: Mapping[Key, Estimate], margin: float, confidence: float) -> dict[Key, Told]:
@@ -162,11 +179,16 @@ def judged(family: Mapping[Key, Estimate], margin: float, confidence: float) -> 
     }
 
 
-def _effects(seeds: Sequence[Seed]) -> np.ndarray:
-    return np.concatenate([np.array(one.read) - np.mean(one.untouched) for one in seeds])
+def _effect(one: Seed) -> float:
+    return one.read - float(np.mean(one.untouched))
+
+
+def _mean(seeds: Sequence[Seed]) -> float:
+    return float(np.mean([_effect(one) for one in seeds]))
 
 
 def _scale(seeds: Sequence[Seed]) -> float:
-    """Standard error of an effect, in that of a single answer."""
-    total = sum(len(one.read) for one in seeds)
-    return math.sqrt(1 / total + sum((len(one.read) / total) ** 2 / len(one.untouched) for one in seeds))
+    """Standard error of an effect, in that of a single answer. Controls that several share count as one set."""
+    shared = Counter(tuple(one.untouched) for one in seeds)
+    total = len(seeds)
+    return math.sqrt(1 / total + sum((number / total) ** 2 / len(one) for one, number in shared.items()))

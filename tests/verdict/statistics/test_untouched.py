@@ -33,12 +33,22 @@ def test_an_interval_leaves_out_zero_exactly_where_a_word_says_so():
 def test_a_small_effect_of_much_known_noise_is_equivalent_within_the_margin():
     rng = np.random.default_rng(0)
     values = {0: {f"{n:03d}": float(x) for n, x in enumerate(rng.normal(0, 0.01, 400))}}
-    found = judge(values, {0: {"000": 4, "001": 4, "002": 4}}, margin=0.1, confidence=0.95)
+    found = judge(values, {0: {"000": 4, "001": 4, "002": 4}}, {}, margin=0.1, confidence=0.95)
     assert {told.word for told in found.answers.values()} == {"equivalent"}
 
 
+def test_what_moves_a_form_is_taken_off_the_question_of_that_form_alone():
+    rng = np.random.default_rng(0)
+    forms = {f"{n:03d}": "ab"[n % 2] for n in range(80)}
+    values = {0: {name: float(rng.normal(0, 0.1)) - 5 * (form == "a") for name, form in forms.items()}}
+    values[0]["001"] -= 5
+    found = judge(values, {0: {"000": 4, "001": 4}}, forms, margin=0.0, confidence=0.95)
+    assert {key[0]: told.word for key, told in found.answers.items()} == {"000": "inconclusive", "001": "better"}
+    assert found.answers["001", 4].mean == pytest.approx(-5, abs=0.4)
+
+
 def test_tails_beyond_what_was_seen_fall_as_a_power():
-    known = Noise.of([[-3.0, -1.0, 1.0, 3.0]])
+    known = Noise(np.array([3.0, 3.0, 1.0, 1.0]), 6.7, 3.0)
     assert (known.tail(3.0), known.tail(2.0), known.tail(0.5)) == (3 / 5, 3 / 5, 1.0)
     assert known.tail(6.0) == pytest.approx(2**-TAIL / 5)
     assert known.reach(known.tail(6.0)) == pytest.approx(6.0)
