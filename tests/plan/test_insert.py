@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,6 +128,7 @@ def test_a_table_is_what_a_run_is_and_an_edited_one_is_refused(tiny, tmp_path):
 def test_a_run_notes_what_it_put_in_also_where_it_grew_from_a_trunk(tiny):
     settings = tiny(insert=ASKED)
     steps, trunk = steps_of(settings), Trunk(record_of(settings).folder.parents[1] / "trunks" / "a")
+    wanted: list[dict[str, Any]]
     wanted = [{"kind": "inserted"} | steps.inserted.displaced(steps.order, at) for at in sorted(steps.inserted.by_step)]
     train_run(settings, growth=Growth(leave={8: trunk}))
     assert record_of(settings).rows("inserted") == wanted
