@@ -89,12 +89,12 @@ def train(settings: Settings) -> float:
         from ablate.sweep.preview_run import preview_run  # torch, which takes seconds that mistakes should not wait for
 
         parts.check(settings)
-        preview_run(worker.looked_up(settings))
+        preview_run(worker.settled(settings))
         return math.nan
     if ranks.started():
         settings = ranks.placed(settings)
         if not ranks.is_first():
-            ranks.follow(worker.looked_up(settings))
+            ranks.follow(worker.settled(settings))
             return math.nan
     os.environ.update(settings.where.environment)
     task = worker.alone(settings)

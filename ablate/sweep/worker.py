@@ -57,6 +57,11 @@ def looked_up(settings: Settings) -> Settings:
     return settings
 
 
+def settled(settings: Settings) -> Settings:
+    """As `looked_up`, of a run that no study asks for: with its weights, which depend on its seed (`mixture.adapt`)."""
+    return adapted(looked_up(settings))
+
+
 def text_of(settings: Settings) -> Corpus:
     """The text of a run, prepared where it is not there yet. Raises UserError."""
 
@@ -69,7 +74,7 @@ def text_of(settings: Settings) -> Corpus:
 def alone(settings: Settings) -> Task:
     """A run that no study asks for. Prepares its text; raises UserError when that or its parent cannot be had."""
     parts.check(settings)
-    settings = adapted(looked_up(settings))
+    settings = settled(settings)
     if (teacher := teacher_of(settings)) and teacher.kind == PHASE:
         raise UserError(f"{teacher.setting}: is of a study with phases; a run alone has run:<id> or folder:<path>")
     corpus = text_of(settings)

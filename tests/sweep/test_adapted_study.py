@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from runs import composing
+from runs import composing, record_of, train_run
 from tiny import TINY, merged
 
 from ablate.plan import adapt
@@ -18,6 +18,7 @@ from ablate.sweep import conduct
 from ablate.sweep.adapted import adapted, seen
 from ablate.sweep.launcher import plan_of, prepared
 from ablate.sweep.study import Plan
+from ablate.sweep.worker import settled
 from ablate.verdict.evidence import read
 from ablate.verdict.validity import trust
 
@@ -108,3 +109,15 @@ def test_weights_that_nothing_tells_of_are_refused_before_the_first_run(outputs,
     with pytest.raises(SettingsError, match=message) as error:
         plan_in(outputs, REFUSED[message])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_run_alone_has_the_weights_of_its_own_seed(outputs, tiny):
+    """Once its parent has finished; with other held-out rows than the parent's, or it is refused."""
+    train_run(parent := tiny(**merged(SHORT, {"evaluation": {"part": 1}})))
+    start = {"start": f"run:{record_of(parent).id}", "seed": 3}
+    settings = settled(tiny(**merged(SHORT, start | {"mixture": {"adapt": "random"}})))
+    old, told = parent.mixture_stages[0][1], seen(record_of(parent), parent.data.domains)
+    assert settings.mixture.weights == adapt.random(old, told, 3)
+    with pytest.raises(SettingsError, match="is scored on the held-out rows by which this run is judged"):
+        settled(tiny(**merged(SHORT, start | {"mixture": {"adapt": "random"}, "evaluation": {"part": 1}})))
