@@ -24,7 +24,7 @@ from bench.rounds import Row
 from bench.verdicts import MOST, FalseClaims, Share
 
 WHERE = {"device": "cpu", "wandb": "off", "progress": False, "saves": 1, "threads": 1}
-FACTS, REPETITIONS, SEEDS = 20, (0, 1, 4, 16), (0, 1, 2, 3)
+FACTS, REPETITIONS, SEEDS = 20, (0, 1, 4, 16), (0, 1)
 PICO = {"width": 128, "depth": 2, "heads": 4, "kv_heads": 2, "hidden": 384}
 RUN: dict[str, Any] = {
     "data": {"span": 256},
@@ -35,7 +35,7 @@ RUN: dict[str, Any] = {
     "evaluate": {"tasks": {"facts": {"kind": "inserted", "options": {"made": FACTS}}}},
 }
 MARGIN, CONFIDENCE = 0.1, 0.95
-STUDIES, QUICK = 2000, 20
+STUDIES, QUICK = 600, 20
 Cell = tuple[str, int]
 
 
@@ -83,7 +83,7 @@ def _less(ours: Mapping[str, float], base: Mapping[str, float]) -> dict[str, flo
 
 
 def _compared(case: str, together: Mapping[Cell, Told], apart: Mapping[Cell, Told]) -> list[Row]:
-    rows = [Row(case, "runs for all questions, apart / together", [float(FACTS)], FACTS)]
+    rows: list[Row] = []
     same = [float(told.word == apart[key].word) for key, told in together.items()]
     rows.append(Row(case, f"share of {len(same)} words that agree", [float(np.mean(same))], 0.8))
     means = np.array([[told.mean for told in side.values()] for side in (together, apart)])
