@@ -43,8 +43,8 @@ VERDICTS: list[Listed] = [
         ),
         (
             "words that forget the metric's direction",
-            "word=_word(sign * _mean(differences[arm])",
-            "word=_word(_mean(differences[arm])",
+            "word=word_of(sign * _mean(differences[arm])",
+            "word=word_of(_mean(differences[arm])",
         ),
     ),
     *of(
