@@ -1,5 +1,6 @@
 """Figures over all studies of a lab book: how the bases learn each domain, and every run by its settings."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,22 +68,23 @@ def _millions(size: int) -> str:
 
 
 def parallel_runs(studies: Sequence[Studied], style: Style = LIGHT) -> Figure:
-    """Every finished run with the domains that most studies have: settings, cost, and its mean loss over them."""
+    """Every trained run with the domains that most studies have: settings, cost, and its mean loss over them."""
     kept = domains(studies)
     found = {run.record.id: (run, loss) for one in studies for run in one.runs if (loss := _loss(run, kept))}
     settings: dict[str, dict[str, Any]] = {}
     for name, (run, _) in found.items():
         for key, value in _described(run).items():
             settings.setdefault(key, {})[name] = value
-    return parallel.of_runs(settings, {name: loss for name, (_, loss) in found.items()}, OUTCOME, style)
+    varying = {key: values for key, values in settings.items() if len(set(map(str, values.values()))) > 1}
+    return parallel.of_runs(varying, {name: loss for name, (_, loss) in found.items()}, OUTCOME, style)
 
 
 def _loss(run: Run, domains: Sequence[str]) -> float:
-    """Bits per byte, the mean over domains; 0 for a run that lacks one of them."""
+    """Bits per byte, the mean over domains; 0 for a run that lacks one of them, or took no step."""
     sums = run.result.get("sums", {})
-    if run.outcome != "finished" or not all(domain in sums for domain in domains):
+    if run.outcome != "finished" or not run.result["step"] or not all(domain in sums for domain in domains):
         return 0.0
-    return sum(sums[domain]["nats"] / sums[domain]["bytes"] for domain in domains) / len(domains) / 0.6931471805599453
+    return sum(sums[domain]["nats"] / sums[domain]["bytes"] for domain in domains) / len(domains) / math.log(2)
 
 
 def _described(run: Run) -> dict[str, Any]:
