@@ -114,6 +114,7 @@ def _jinja() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     jinja.filters |= {"flops": flops_text, "effect": _effect, "signed": "{:+.4f}".format, "number": _number}
     jinja.filters |= {"size": _size, "shape": _shape, "cell": _cell, "found": controls.found}
