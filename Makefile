@@ -13,12 +13,15 @@ sweep: .venv/ready  ## train a study of thirteen small models and read its verdi
 STUDIES := schedule_sweep technique_sweep curriculum_sweep format_sweep balance_sweep arch_sweep arch_flops_sweep \
   qa_source stage_sweep depth_code science_share start_early start_late volume_sweep mix_sweep mix_tasks spike_sweep \
   phase_sweep after_sweep repair_sweep quantised_sweep compress_sweep level_sweep level_qa protocol_sweep mask_sweep \
-  distill_sweep preference_sweep davinci_sweep
+  distill_sweep preference_sweep adaptive_sweep insert_sweep davinci_sweep
 
 book: .venv/ready outputs/level_text  ## train every study of the lab book, or what is missing, and write its page (a day)
 	for study in $(STUDIES); do \
 	  $(BIN)/python -m ablate.train +experiment=$$study -m && \
 	  $(BIN)/python -m ablate.report $$study --keep experiments/$$study || exit 1; done
+	$(BIN)/python -m ablate.train +experiment=mix_ladder -m
+	for size in tiny pico nano; do \
+	  $(BIN)/python -m ablate.report mix_ladder_$$size --keep experiments/mix_ladder_$$size || exit 1; done
 	$(BIN)/python -m ablate.report --book experiments
 
 outputs/level_text: .venv/ready
@@ -28,7 +31,7 @@ quick: .venv/ready  ## the tests that are not slow (under 2 minutes)
 	$(BIN)/python -m pytest -m 'not slow'
 
 test: .venv/ready  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations 20
 
 check: .venv/ready  ## style, format, types, imports
 	$(BIN)/ruff check .
