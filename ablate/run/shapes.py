@@ -12,16 +12,8 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    AllowInfNan,
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+import pydantic
+from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ablate.run.fields import Line
 from ablate.run.whole import Damaged
@@ -68,7 +60,7 @@ class Passages(Shape):
     nats: list[Nats]
     bytes: list[Number]
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _together(self) -> "Passages":
         if len(self.nats) != len(self.bytes):
             raise ValueError("as many nats as bytes")
