@@ -1,7 +1,8 @@
 """The weights of a later phase, computed from what the run before it scored and read: `mixture.adapt`.
 
     saturation    new ~ sqrt(old x gain x fresh), and a tenth of an equal share for each domain at least
-    random        as far from the old weights as `saturation` goes, in a direction that the seed draws
+    random        as far from the old weights as `saturation` goes, in a direction that the seed draws. Where hardly any
+                  leads as far, nearly all weight goes to one domain, to another than under the rule if there is one
 
     gain     bits per byte of the domain that the last doubling of the run's tokens gained: the slope of the line of
              least squares over log2(tokens), through the evaluations of the second half; less its standard error, and
@@ -30,7 +31,8 @@ LEAST_POINTS = 4  # evaluations in the second half of a run: a line and its erro
 FLOOR = 0.1  # of an equal share: the least weight of a domain that is read
 EPOCHS = 4.0  # that a domain's text may be read before it is worth less
 DIGITS, LOG_DIGITS = 4, 9
-TRIES = 10_000  # directions drawn, until one leaves every domain its least weight
+TRIES = 1000  # directions drawn, until one leaves every domain its least weight
+APART = 0.01  # distance from the rule's weights of others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +72,20 @@ def check(settings: Settings, before: Settings, whose: str) -> None:
             f"{asked}: {whose} is scored on the held-out rows by which this run is judged; "
             f"give it another part, evaluation.part={ours.part + 1}"
         )
-    if ours.spans != theirs.spans:
+    sizes = {"evaluation.spans": (theirs.spans, ours.spans), "data.span": (before.data.span, settings.data.span)}
+    if unlike := [key for key, (one, other) in sizes.items() if one != other]:
+        there, here = sizes[unlike[0]]
         raise SettingsError(
-            f"{asked}: {whose} has evaluation.spans={theirs.spans}, this run {ours.spans}: only parts of equal size "
-            "share no row"
+            f"{asked}: {whose} has {unlike[0]}={there}, this run {here}: only parts of equal size share no row"
+        )
+
+
+def check_judged(settings: Settings, before: Settings, judged: Settings, whose: str) -> None:
+    """Raises SettingsError where a later phase of the run's chain is judged by the rows that its weights come from."""
+    if judged.evaluation.part == before.evaluation.part:
+        raise SettingsError(
+            f"mixture.adapt={settings.mixture.adapt}: {whose} is scored on the held-out rows by which the last phase "
+            f"is judged; give that one another part, evaluation.part={settings.evaluation.part}"
         )
 
 
@@ -105,9 +117,9 @@ def saturation(old: Weights, seen: Seen, seed: int) -> Weights:
 
 
 def random(old: Weights, seen: Seen, seed: int) -> Weights:
-    """Weights at the distance of the rule's, to their last digit. Raises SettingsError where no direction is found."""
-    goal, read = distance(old, saturation(old, seen, seed)), [domain for domain in old if old[domain] > 0]
-    least = min(FLOOR / len(read), *(old[domain] for domain in read))
+    """Weights at the distance of the rule's, to their last digit."""
+    rule, read = saturation(old, seen, seed), [domain for domain in old if old[domain] > 0]
+    goal, least = distance(old, rule), min(FLOOR / len(read), *(old[domain] for domain in read))
     for number in range(TRIES):
         drawn = [keyed.key(seed, "adapt", domain, number) / 2**64 for domain in read]
         mean = math.fsum(drawn) / len(drawn)
@@ -115,7 +127,19 @@ def random(old: Weights, seen: Seen, seed: int) -> Weights:
         moved = {d: round(old[d] + goal * (u - mean) / length, DIGITS) for d, u in zip(read, drawn, strict=True)}
         if min(moved.values()) >= least:
             return dict.fromkeys(old, 0.0) | moved
-    raise SettingsError(f"mixture.adapt=random: no other weights lie {goal:.4f} from the old ones")
+    spare = {domain: old[domain] - least for domain in read}
+    reach = {domain: math.fsum(spare.values()) - spare[domain] for domain in read}
+    far = [domain for domain in read if reach[domain] >= goal - len(read) / 10**DIGITS]  # one that the rule favours is
+    far.sort(key=lambda domain: keyed.key(seed, "adapt", domain, TRIES))
+    found = [_to_one(old, domain, {d: spare[d] * min(1.0, goal / reach[domain]) for d in read}) for domain in far]
+    return next((one for one in found if distance(one, rule) > APART), found[0])
+
+
+def _to_one(old: Weights, one: str, given: Weights) -> Weights:
+    """What the other domains give goes to one."""
+    lower = {domain: round(old[domain] - given[domain], DIGITS) for domain in given if domain != one}
+    more = math.fsum(given[domain] for domain in lower)
+    return dict.fromkeys(old, 0.0) | {one: round(old[one] + more, DIGITS)} | lower
 
 
 def distance(a: Weights, b: Weights) -> float:

@@ -17,6 +17,8 @@ def check(s: Settings) -> None:
     read = [domain for domain, weight in s.mixture_stages[0][1].items() if weight > 0]
     allowed = f"none where one domain has all the weight: {read[0]}"
     _require(len(read) > 1, "mixture.adapt", mixture.adapt, allowed)
+    allowed = f"saturation or none with two domains, {' and '.join(read)}: a move as far is the rule's, or undoes it"
+    _require(len(read) > 2 or mixture.adapt != "random", "mixture.adapt", mixture.adapt, allowed)
 
 
 def _require(fits: bool, key: str, value: object, allowed: str) -> None:

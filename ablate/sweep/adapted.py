@@ -14,7 +14,7 @@ from ablate.data.tokens import prepared
 from ablate.plan import adapt
 from ablate.run.lineage import lineage
 from ablate.run.record import Record, run_record
-from ablate.run.settings import Settings
+from ablate.run.settings import Settings, UserError
 from ablate.run.start import parse
 from ablate.scores.metrics import bits_per_byte
 
@@ -22,12 +22,14 @@ from ablate.scores.metrics import bits_per_byte
 def adapted(settings: Settings) -> Settings:
     """The settings with their weights, where these are to come and the run before has finished.
 
-    Raises SettingsError for a run before that tells too little (`adapt.check`).
+    Raises SettingsError for a run before that tells too little (`adapt.check`), UserError for a damaged record.
     """
     start = parse(settings.start)
     if not settings.mixture.to_come or start is None or not start.known:
         return settings
     record, domains = run_record(settings.where.outputs, start.place), settings.data.domains
+    if what := record.damage():
+        raise UserError(f"{start.setting}: {what}; no weights are computed from it")
     adapt.check(settings, record.settings(), start.name)
     rule, old = adapt.RULES[settings.mixture.adapt], settings.mixture_stages[0][1]
     weights = rule(old, seen(record, domains), settings.seed)

@@ -23,6 +23,7 @@ from ablate.run.overrides import check_own
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import NONE, PHASE, teacher_of
 from ablate.scores import metrics
+from ablate.scores.tasks.table import KINDS
 from ablate.sweep import study as studies
 from ablate.sweep.controls import with_controls
 from ablate.sweep.study import Plan
@@ -58,8 +59,8 @@ def phased(study: Study, composer: Callable[[list[str]], Settings], fixed: list[
         plan = studies.plan(study, compose(phase, []), arms, phase, plan)
         _check_models(plan)
         _check_teachers(plan, earlier)
-        _check_adapted(plan)
     assert plan
+    _check_adapted(plan)
     for arm in plan.arms:
         metrics.check_judged(arm.settings)
     return with_controls(plan, compose)
@@ -130,12 +131,25 @@ def _check_teachers(plan: Plan, earlier: list[str]) -> None:
             raise SettingsError(f"{teacher.setting}: must be {allowed}")
 
 
-def _check_adapted(plan: Plan) -> None:
-    """Weights that are computed after the phase before have there what they are computed from."""
-    before = plan.before
-    for arm in plan.arms:
-        if before and arm.settings.mixture.to_come:
-            adapt.check(arm.settings, before.named(arm.name).settings, f"phase {before.phase}")
+def _check_adapted(judged: Plan) -> None:
+    """Weights that are computed after the phase before have there what they are computed from, and nothing by which
+    the last phase is judged."""
+    for plan, before in itertools.pairwise(reversed(judged.chain)):
+        whose = f"phase {before.phase}"
+        for arm in plan.arms:
+            if arm.settings.mixture.to_come:
+                theirs, last = before.named(arm.name).settings, judged.named(arm.name).settings
+                adapt.check(arm.settings, theirs, whose)
+                adapt.check_judged(arm.settings, theirs, last, whose)
+                _check_metric(last)
+
+
+def _check_metric(judged: Settings) -> None:
+    """No metric of a task that is made of all held-out text: rows that weights are computed from are a part of it."""
+    name, asked = judged.study.metric, metrics.metric_of(judged.study.metric, judged.data.domains).asked
+    if asked and KINDS[judged.evaluate.tasks[asked.task].kind].reads == "domains":
+        allowed = "another with mixture.adapt: its task is made of all held-out text, and the rule has read some of it"
+        raise SettingsError(f"study.metric={name}: must be {allowed}")
 
 
 def _check_models(plan: Plan) -> None:

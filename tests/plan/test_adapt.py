@@ -81,3 +81,18 @@ def test_the_random_control_goes_as_far_in_a_direction_of_its_seed(seed):
     assert sum(control.values()) == pytest.approx(1, abs=2e-4)
     assert min(control.values()) >= 0.025
     assert adapt.random(OLD, told, seed + 1) != control != rule
+
+
+@pytest.mark.parametrize("gains", [["code"], ["qa"], ["general"]])
+def test_the_random_control_goes_as_far_where_hardly_a_direction_leads_there(gains):
+    told = seen(dict.fromkeys(OLD, -0.1) | dict.fromkeys(gains, 0.2))
+    rule, control = adapt.saturation(OLD, told, 0), adapt.random(OLD, told, 0)
+    assert adapt.distance(OLD, control) == pytest.approx(adapt.distance(OLD, rule), abs=2e-4)
+    assert adapt.distance(rule, control) > adapt.APART
+    assert min(control.values()) >= 0.025
+
+
+def test_the_control_is_the_rule_where_nothing_else_lies_as_far():
+    old = {"a": 0.86, "b": 0.08, "c": 0.06}
+    told = seen(dict.fromkeys(old, -0.1) | {"c": 0.2})
+    assert adapt.random(old, told, 0) == adapt.saturation(old, told, 0)

@@ -98,6 +98,13 @@ REFUSED = {
     "phase first is scored on the held-out rows by which this run is judged; give it another part": with_second(
         first=()
     ),
+    "^mixture.adapt=saturation: phase first is scored on .* by which the last phase is judged; give that one another": {
+        "arms": {"adaptive": {"second": ["mixture.adapt=saturation"]}},
+        "phases": {"first": [], "second": ["evaluation.part=1"], "third": []},
+    },
+    "^mixture.adapt=random: must be saturation or none with two domains, general and code: a move": {
+        "arms": {"adaptive": {"second": ["mixture.adapt=random", "mixture.weights={general: 1, code: 1, qa: 0}"]}}
+    },
     "phase first has evaluation.spans=3, this run 2: only parts of equal size share no row$": with_second(
         first=("evaluation.part=1", "evaluation.spans=3")
     ),
@@ -121,3 +128,10 @@ def test_a_run_alone_has_the_weights_of_its_own_seed(outputs, tiny):
     assert settings.mixture.weights == adapt.random(old, told, 3)
     with pytest.raises(SettingsError, match="is scored on the held-out rows by which this run is judged"):
         settled(tiny(**merged(SHORT, start | {"mixture": {"adapt": "random"}, "evaluation": {"part": 1}})))
+
+
+def test_no_task_of_held_out_text_grades_weights_that_were_computed_from_some_of_it(outputs):
+    tasks = {"evaluate": {"tasks": {"gaps": {"kind": "last_word"}}}}
+    with pytest.raises(SettingsError, match=r"^study.metric=task:gaps:acc: must be another with .*: its task is"):
+        plan_in(outputs, {"metric": "task:gaps:acc"}, **tasks)
+    assert plan_in(outputs, **tasks).arms  # beside another metric it may stand
