@@ -139,6 +139,15 @@ def test_a_run_notes_what_it_put_in_also_where_it_grew_from_a_trunk(tiny):
     assert wanted[0]["starts"] == read.start_R[wanted[0]["rows"]].tolist()
 
 
+@pytest.mark.usefixtures("unprobed")
+def test_a_text_of_a_step_that_is_left_out_is_not_read_and_has_no_row(tiny):
+    settings = tiny(insert=ASKED | {"repetitions": [4]}, monitor={"skip": ["6-12"]})
+    train_run(settings)
+    planned = sorted(steps_of(settings).inserted.by_step)
+    noted = [row["step"] for row in record_of(settings).rows("inserted")]
+    assert noted == [step for step in planned if not 6 <= step < 12] != planned
+
+
 def test_a_longer_run_puts_texts_where_the_shorter_one_did(tiny):
     settings = tiny(insert=ASKED)
     more = longer(settings, ["tokens=20480"])
