@@ -7,7 +7,6 @@ A line without a text is a control: no run reads it, and its probe shows what mo
 names the question whose form it has.
 """
 
-import json
 import random
 import re
 from collections import Counter
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.run.evaluate import sha256_of
+from ablate.run.files import parsed
 from ablate.run.insert import Insert
 from ablate.run.settings import Settings, SettingsError, UserError
 from ablate.run.steps import steps_of
@@ -115,9 +115,9 @@ def _read(path: Path, sha256: str) -> list[Question]:
 
 def _question(where: str, line: str) -> Question:
     try:
-        row: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
+        row = parsed(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON ({error})") from None
     if not isinstance(row, dict) or not set(NEEDED) <= set(row) <= set(KEYS):
         raise UserError(f"{where}: must be an object of {', '.join(NEEDED)}, and text where it is no control")
     for key, value in row.items():

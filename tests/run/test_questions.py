@@ -52,6 +52,9 @@ def test_made_up_facts_have_twenty_controls_each_and_none_tells_another():
         ([FACT | {"name": "../a"}], "must be of letters, digits and _ . -"),
         ([FACT | {"prompt": "x is "}], "must not end in a space"),
         ([FACT, "{"], ":2: not JSON"),
+        ([FACT, "[" * 100_000], ":2: not JSON"),
+        ([FACT, "9" * 5000], ":2: not JSON"),
+        ([FACT | {"text": "half of \ud800"}], ":1: not JSON"),
         ([], "no line has a text to put in"),
     ],
 )
