@@ -7,7 +7,7 @@ false claims  studies in which no text does anything: 20 questions, noise of sev
 power         of one question, whose text does what several standard deviations of a single answer are worth
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -134,13 +134,20 @@ def _claims(family: Mapping[Any, Told]) -> bool:
     return any(told.word in ("better", "worse") for told in family.values())
 
 
-def null(number: int, draw: Draw, seeds: int, controls: int = FACTS, effect: float = 0.0) -> Judged:
+def null(
+    number: int,
+    draw: Draw,
+    seeds: int,
+    controls: int = FACTS,
+    effect: float = 0.0,
+    repetitions: Sequence[int] = REPETITIONS,
+) -> Judged:
     """A study whose texts lower every loss by `effect`."""
     rng = np.random.default_rng([number, seeds])
     noise_SA, of_run_S = draw(rng, (seeds, FACTS + controls)), rng.standard_normal(seeds)
     rank, names = rng.permutation(FACTS), [f"{place:02d}" for place in range(FACTS + controls)]
     times = {
-        seed: dict(zip(names, np.array(REPETITIONS)[(rank + seed) % len(REPETITIONS)].tolist(), strict=False))
+        seed: dict(zip(names, np.array(repetitions)[(rank + seed) % len(repetitions)].tolist(), strict=False))
         for seed in range(seeds)
     }
     values = {

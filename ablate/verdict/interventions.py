@@ -14,10 +14,9 @@ import numpy as np
 from ablate.scores import readings
 from ablate.scores.metrics import OF_TASK, metric_of
 from ablate.verdict.evidence import Evidence, Run
-from ablate.verdict.statistics.untouched import Judged, judge
+from ablate.verdict.statistics.untouched import LEAST, Judged, judge
 
 KIND, UNIT = "inserted", "bits per byte"
-LEAST = 3  # answers that were left alone, in every seed
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,26 @@ def test_texts_that_do_nothing_are_seldom_said_to_do_something(world, controls):
     assert sum(_claims(one.by_times) for one in found) <= 12
 
 
+def test_seeds_of_one_answer_are_no_independent_draws_of_it():
+    """Every text is read in each of four seeds; a quarter of an answer's variance is the same in all."""
+
+    def lasting(rng, shape):  # as was measured in `insert_sweep`
+        return 0.5 * rng.standard_normal(shape[1]) + 0.75**0.5 * rng.standard_normal(shape)
+
+    found = [null(number, lasting, 4, 20 * FACTS, repetitions=(4,)) for number in range(100)]
+    assert sum(_claims(one.answers) for one in found) <= 12
+    assert sum(_claims(one.by_times) for one in found) <= 12
+
+
+def test_without_controls_only_seeds_are_used_that_left_some_answers_alone_together():
+    rng = np.random.default_rng(0)
+    values = {seed: {f"{n}": float(rng.normal()) for n in range(8)} for seed in range(2)}
+    times = {seed: {f"{n}": int(n // 4 == seed) for n in range(7)} | {"7": 1} for seed in range(2)}
+    found = judge(values, times, {}, margin=0.0, confidence=0.95)
+    alone = [values[0][f"{n}"] for n in (4, 5, 6)]  # in the first seed; none in both
+    assert found.answers["7", 1].mean == pytest.approx(values[0]["7"] - np.mean(alone))
+
+
 def test_planted_texts_are_found_one_by_one_and_what_all_share_is_taken_off():
     found = null(0, WORLDS["normal"], 4, 20 * FACTS, effect=8.0)
     assert {told.word for told in found.answers.values()} == {"better"}
