@@ -23,7 +23,6 @@ from ablate.run.overrides import check_own
 from ablate.run.settings import Settings, SettingsError, Study
 from ablate.run.start import NONE, PHASE, teacher_of
 from ablate.scores import metrics
-from ablate.scores.tasks.table import KINDS
 from ablate.sweep import study as studies
 from ablate.sweep.controls import with_controls
 from ablate.sweep.study import Plan
@@ -141,15 +140,7 @@ def _check_adapted(judged: Plan) -> None:
                 theirs, last = before.named(arm.name).settings, judged.named(arm.name).settings
                 adapt.check(arm.settings, theirs, whose)
                 adapt.check_judged(arm.settings, theirs, last, whose)
-                _check_metric(last)
-
-
-def _check_metric(judged: Settings) -> None:
-    """No metric of a task that is made of all held-out text: rows that weights are computed from are a part of it."""
-    name, asked = judged.study.metric, metrics.metric_of(judged.study.metric, judged.data.domains).asked
-    if asked and KINDS[judged.evaluate.tasks[asked.task].kind].reads == "domains":
-        allowed = "another with mixture.adapt: its task is made of all held-out text, and the rule has read some of it"
-        raise SettingsError(f"study.metric={name}: must be {allowed}")
+                metrics.check_unread(last)
 
 
 def _check_models(plan: Plan) -> None:
