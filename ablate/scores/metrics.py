@@ -292,17 +292,6 @@ def check_judged(settings: Settings) -> None:
         raise SettingsError(f"study.metric={name}: must be another: a run with {what} does not hold it")
 
 
-def check_unread(settings: Settings) -> None:
-    """Raises SettingsError for a metric of a task that is made of all held-out text: a rule has read rows of it."""
-    from ablate.scores.tasks.table import KINDS  # documents, which who reads a verdict has no need of
-
-    name = settings.study.metric
-    asked = metric_of(name, settings.data.domains).asked
-    if asked and KINDS[settings.evaluate.tasks[asked.task].kind].reads == "domains":
-        allowed = "another with mixture.adapt: its task is made of all held-out text, and the rule has read some of it"
-        raise SettingsError(f"study.metric={name}: must be {allowed}")
-
-
 def _midway(settings: Settings) -> dict[str, float]:
     """What can be read at an evaluation, of a model that has learned nothing."""
     domains = settings.data.domains

@@ -140,7 +140,6 @@ def _check_adapted(judged: Plan) -> None:
                 theirs, last = before.named(arm.name).settings, judged.named(arm.name).settings
                 adapt.check(arm.settings, theirs, whose)
                 adapt.check_judged(arm.settings, theirs, last, whose)
-                metrics.check_unread(last)
 
 
 def _check_models(plan: Plan) -> None:
