@@ -12,7 +12,7 @@ from tiny import TINY, merged
 from ablate.plan import adapt
 from ablate.run.identity import run_id
 from ablate.run.record import run_record
-from ablate.run.settings import SettingsError
+from ablate.run.settings import SettingsError, UserError
 from ablate.run.study_record import study_record
 from ablate.sweep import conduct
 from ablate.sweep.adapted import adapted, seen
@@ -76,6 +76,10 @@ def test_weights_are_values_of_each_seed_once_the_phase_before_has_finished(outp
     by_hand = dataclasses.replace(run.settings.mixture, adapt="none", adapted="")
     assert run_id(dataclasses.replace(run.settings, mixture=by_hand), run.corpus.fingerprint) == run.id
     assert [one.id for one in prepared(plan_in(outputs)).runs] == [one.id for one in plan.runs]
+    with (run_record(outputs, run.parent.id).folder / "metrics.jsonl").open("a") as file:
+        file.write("\n")  # of a parent that was edited
+    with pytest.raises(UserError, match=f"^start=run:{run.parent.id}: metrics.jsonl has .*; no weights are computed"):
+        adapted(control)
 
 
 REFUSED = {
