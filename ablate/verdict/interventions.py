@@ -56,7 +56,8 @@ def _of(evidence: Evidence, arm: str, task: str) -> Interventions | None:
         times[seed], forms = times_of(ours), {name: one.form for name, one in after.items()}
         values[seed] = {name: one.bits - before[name].bits for name, one in after.items()}
     alone = {seed: [x for name, x in one.items() if not times[seed][name]] for seed, one in values.items()}
-    if not values or min(map(len, alone.values())) < LEAST:
+    asked = any(times[seed][name] for seed, one in values.items() for name in one)  # of a text that was read
+    if not asked or min(map(len, alone.values())) < LEAST:
         return None
     margin = evidence.declaration["margin"] if evidence.metric.unit == UNIT else 0.0
     found = judge(values, times, forms, margin, evidence.confidence)

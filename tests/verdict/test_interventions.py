@@ -63,3 +63,10 @@ def test_a_base_that_has_read_texts_too_gives_no_verdict(study):
     note(study, "texts")
     note(study, "base")
     assert interventions.interventions(evidence.read(study)) == []
+
+
+def test_texts_that_nobody_asks_about_give_no_verdict(study):
+    for name, _, record in study.records():
+        if name == "texts":
+            record.append("inserted", step=1, questions=["of another table"])
+    assert interventions.interventions(evidence.read(study)) == []
