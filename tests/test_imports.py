@@ -249,3 +249,9 @@ def test_the_reader_of_imports_sees_them_all():
     assert belongs("fit.run", INSIDE["sweep"])
     assert not belongs("fit.runner", INSIDE["sweep"])
     assert not belongs("data.batches", INSIDE["sweep"])
+
+
+def test_no_two_files_of_tests_share_a_name():
+    """pytest imports them by their names alone, and would refuse the second."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert len(names) == len(set(names))

@@ -47,7 +47,7 @@ def test_a_file_of_ones_own_stands_before_ours(own):
 
 def test_the_choices_are_those_of_both_folders(own):
     assert "mine" in compose.groups(line("--config-dir", str(own)))["experiment"]
-    with pytest.raises(UserError, match=r"experiment=my: no such choice; there are .*mine, mix_sweep"):
+    with pytest.raises(UserError, match=r"experiment=my: no such choice; there are .*mine, mix_ladder"):
         composed("+experiment=my", "--config-dir", str(own))
 
 

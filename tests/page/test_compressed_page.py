@@ -13,6 +13,7 @@ from ablate import report
 from ablate.page import compressed, page
 from ablate.page.drawing.pareto import pareto
 from ablate.page.drawing.style import LIGHT
+from ablate.page.kept import keep
 from ablate.run.compress import Compress
 from ablate.run.study_record import StudyRecord
 from ablate.verdict import compression
@@ -114,7 +115,7 @@ def test_the_picture_has_the_arms_in_the_colour_of_their_words(rows):
 
 
 def test_the_lab_book_keeps_it(study, rows, tmp_path):
-    report._keep(study, tmp_path / "kept")
+    keep(study, tmp_path / "kept")
     assert (tmp_path / "kept/pareto.png").exists()
     kept = read(report._study(str(tmp_path), str(tmp_path / "kept")))
     again = compression.smaller(kept, trust.conclude(kept).verdicts)
