@@ -1,6 +1,7 @@
 """What a lab book says of a claim: the words of its arms, against the words that the claim expects."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def studies(book) -> list[Studied]:
     return [claims.studied(record) for record in registry.recorded(book)]
 
 
-def claim(study: str = "mix_sweep", cannot: str = "", **expects: str) -> Claim:
+def claim(study: str = "mix_sweep", cannot: str = "", **expects: Any) -> Claim:
     return Claim(id="1", system="s", claim="c", figure="f", source="o", study=study, expects=expects, cannot=cannot)
 
 

@@ -35,7 +35,8 @@ def saturation(studies: Sequence[Studied], style: Style = LIGHT) -> Figure:
     shown = domains(studies)
     with style.applied():
         figure, axes = grid(len(shown), WIDTH, 2.7, columns=2)
-        sizes = sorted({size for one in studies if (size := parameters(one))})
+        drawn = [one for one in studies if set(shown) & set(one.evidence.domains)]
+        sizes = sorted({size for one in drawn if (size := parameters(one))})
         ramp = mpl.colormaps["viridis"]
         colours = {size: ramp(0.1 + 0.8 * i / max(1, len(sizes) - 1)) for i, size in enumerate(sizes)}
         for ax, domain in zip(axes, shown, strict=True):
