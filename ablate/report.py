@@ -134,12 +134,13 @@ def _book(folder: Path) -> None:
 
     from ablate.page import book, page  # as in `_study`
     from ablate.verdict import claims, registry, selftest
+    from ablate.verdict.ladder import read_ladder
 
     claimed, records = claims.claims(folder), registry.recorded(folder)
     studies = []
     for record in track(records, "studies", transient=True):
         studies.append(one := claims.studied(record))
-        page.of(one.evidence, one.conclusion)
+        page.of(one.evidence, one.conclusion, read_ladder(one.evidence))
     found = book.Book(claims.rows(claimed, studies), studies, selftest.self_test(folder))
     console = Console(highlight=False)
     console.print(", ".join(f"{answer} {count}" for answer, count in found.answers.most_common()))

@@ -101,7 +101,7 @@ OUTSIDE = {
     "wandb_workspaces": ["page.workspace"],
     "matplotlib": ["page"],
     "rich": ["page", "sweep", *COMMANDS, "run.progress"],  # the last is the one bar of a run and of its text
-    "jinja2": ["page.page", "page.book", "page.corpus", "corpus.chat"],
+    "jinja2": ["page.templates", "page.page", "page.book", "page.corpus", "corpus.chat"],
     "markupsafe": ["page"],
     "sklearn": ["laws.search", "laws.surrogate", "verdict.router"],  # its import takes a second
     "tokenizers": ["data"],

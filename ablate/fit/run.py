@@ -119,10 +119,8 @@ def _try(
     saves = _saver(settings, record, growth, watch)
     trace = Trace(module, corpus, order, held_out, record, watch.every, _base(settings, record))
     keeper = keep.Keeper(order.timeline, record)
-    rows_of_steps = [EveryStep(record, watch.every), Insertions(record, inserted, order)]
-    trainer = trainer_of(
-        settings, record, [watch, *rows_of_steps, trace, keeper, *callbacks.own(settings.where), saves]
-    )
+    noted = [EveryStep(record, watch.every), Insertions(record, inserted, order)]
+    trainer = trainer_of(settings, record, [watch, *noted, trace, keeper, *callbacks.own(settings.where), saves])
     if trainer.is_global_zero:
         record.begin(settings, corpus.fingerprint, strategy.hardware(settings.where) | _built(module), rows)
     _act(module, order, watch, trainer)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ablate.run.parse import fitted
-from ablate.run.settings import Mamba, Model, SettingsError, Size
+from ablate.run.settings import Mamba, Model, SettingsError, Size, require
 
 if TYPE_CHECKING:
     import torch
@@ -87,16 +87,16 @@ def _options(letter: str, model: Model) -> Any:
 def check(model: Model, size: Size) -> None:
     """Raises SettingsError for letters without a mixer, and for options and numbers that a mixer does not take."""
     known = model.pattern != "" and set(model.pattern) <= MIXERS.keys()
-    _require(known, "model.pattern", repr(model.pattern), f"made of the letters {', '.join(MIXERS)}")
+    require(known, "model.pattern", repr(model.pattern), f"made of the letters {', '.join(MIXERS)}")
     for letter in sorted(set(model.pattern)):
         _options(letter, model)
         lacks = [name for name in ("flops", "state_bytes", "kernel") if not _has(MIXERS[letter], name)]
-        _require(not lacks, "model.pattern", repr(letter), f"a mixer with {', '.join(lacks)}, as `model.mixers.Mixer`")
+        require(not lacks, "model.pattern", repr(letter), f"a mixer with {', '.join(lacks)}, as `model.mixers.Mixer`")
     for letter, options in model.options.items():
         takes = options != {} and letter in model.pattern and hasattr(MIXERS[letter], "Options")
-        _require(takes, f"model.options.{letter}", options, "options of a letter in model.pattern whose mixer has some")
+        require(takes, f"model.options.{letter}", options, "options of a letter in model.pattern whose mixer has some")
     fits = "A" in model.pattern or not model.qk_norm
-    _require(fits, "model.qk_norm", model.qk_norm, f"false for model.pattern={model.pattern}, which has no A")
+    require(fits, "model.qk_norm", model.qk_norm, f"false for model.pattern={model.pattern}, which has no A")
     if "M" in model.pattern and size.match == "none":  # otherwise the width is solved so that it fits
         _check_mamba(model.mamba, size.width)
 
@@ -108,11 +108,6 @@ def _has(made_by: Callable[..., Mixer], name: str) -> bool:
 def _check_mamba(mamba: Mamba, width: int) -> None:
     inner = mamba.expand * width
     fits = inner % mamba.head_width == 0
-    _require(fits, "model.mamba.head_width", mamba.head_width, f"a divisor of the inner width {inner}")
+    require(fits, "model.mamba.head_width", mamba.head_width, f"a divisor of the inner width {inner}")
     heads = inner // mamba.head_width
-    _require(heads % mamba.groups == 0, "model.mamba.groups", mamba.groups, f"a divisor of the {heads} heads")
-
-
-def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
-    if not fits:
-        raise SettingsError(f"{key}={value}: must be {allowed}")
+    require(heads % mamba.groups == 0, "model.mamba.groups", mamba.groups, f"a divisor of the {heads} heads")

@@ -14,14 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, Template
 
 from ablate.laws import worth
 from ablate.laws.curves import Curve
 from ablate.page.drawing import book as figures
 from ablate.page.drawing import vector
-from ablate.page.drawing.style import DARK, LIGHT, png
+from ablate.page.drawing.style import png
 from ablate.page.facts import times
+from ablate.page.templates import environment
 from ablate.run.files import make_own, write_atomically
 from ablate.verdict.claims import Row, Studied
 from ablate.verdict.compare import Verdict, bounds
@@ -96,8 +97,7 @@ def write(folder: Path, book: Book) -> Path:
         write_atomically(place / f"{name}.png", png(figure, dpi=170))
         figure.set_layout_engine("none")
         pictures[name] = vector.inline(figure, name)
-    papers = {"light": vector.named(LIGHT), "dark": vector.named(DARK)}
-    html = _jinja().get_template("book.html").render(book=book, pictures=pictures, papers=papers)
+    html = _jinja().get_template("book.html").render(book=book, pictures=pictures)
     write_atomically(place / "index.html", html)
     write_atomically(folder / "README.md", markdown("book.md").render(book=book))
     return place / "index.html"
@@ -108,14 +108,7 @@ def markdown(name: str) -> Template:
 
 
 def _jinja() -> Environment:
-    jinja = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=lambda name: bool(name) and name.endswith("html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    jinja = environment()
     jinja.filters |= {"flops": flops_text, "effect": _effect, "signed": "{:+.4f}".format, "number": _number}
     jinja.filters |= {"size": _size, "shape": _shape, "cell": _cell, "found": controls.found}
     return jinja

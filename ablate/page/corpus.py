@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from ablate.corpus import report
 from ablate.corpus.report import Bar, Example, Rule
-from ablate.page.drawing import vector
-from ablate.page.drawing.style import DARK, LIGHT
+from ablate.page.templates import environment
 from ablate.run.files import make_folder, write_atomically
 
 SHOWN = 3  # examples of each sort, of each rule
@@ -44,20 +43,13 @@ def write(path: Path, title: str, folders: Mapping[str, Sequence[Path]], only: s
         for name, some in folders.items()
     ]
     make_folder(path.parent)
-    papers = {"light": vector.named(LIGHT), "dark": vector.named(DARK)}
-    html = _jinja().get_template("corpus.html").render(title=title, domains=domains, only=only, papers=papers)
+    html = _jinja().get_template("corpus.html").render(title=title, domains=domains, only=only)
     write_atomically(path, html)
     return path
 
 
 def _jinja() -> Environment:
-    jinja = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    jinja = environment()
     jinja.filters |= {"size": size_text, "count": "{:,.0f}".format, "marked": _marked, "number": _number}
     return jinja
 

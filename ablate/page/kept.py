@@ -10,10 +10,10 @@ from ablate.page.book import markdown, size
 from ablate.page.drawing import figures, pareto
 from ablate.page.drawing.strips import foremost
 from ablate.page.drawing.style import png
+from ablate.page.page import by_arm
 from ablate.run.files import write_atomically
 from ablate.run.study_record import StudyRecord
 from ablate.verdict import book, compare
-from ablate.verdict.compare import DomainEffect
 from ablate.verdict.evidence import read, spending_text
 from ablate.verdict.validity import trust
 
@@ -34,14 +34,11 @@ def keep(study: StudyRecord, folder: Path) -> None:
     if not (folder / "README.md").exists() and found.any_finished:
         drawn = figures.forest(found, foremost(conclusion.verdicts, DRAWN))
         write_atomically(folder / "forest.png", png(drawn, dpi=110))
-        effects: dict[str, dict[str, DomainEffect]] = {}
-        for effect in compare.domain_effects(found, conclusion.past):
-            effects.setdefault(effect.arm, {})[effect.metric] = effect
         text = markdown("kept.md").render(
             evidence=found,
             study=found.declaration,
             conclusion=conclusion,
-            effects=effects,
+            effects=by_arm(compare.domain_effects(found, conclusion.past)),
             domains=found.domains,
             size=size(found),
             spending=spending_text(found),

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
@@ -33,8 +33,9 @@ from ablate.page.compressed import heat
 from ablate.page.drawing import abilities, figures, parallel, pareto, phases, recipe, strips, vector
 from ablate.page.drawing import ladder as ladder_figure
 from ablate.page.drawing.doses import doses
-from ablate.page.drawing.style import DARK, LIGHT, png
+from ablate.page.drawing.style import LIGHT, png
 from ablate.page.facts import facts
+from ablate.page.templates import environment
 from ablate.run.files import make_own, write_atomically
 from ablate.run.identity import key_in_words
 from ablate.run.study_record import StudyRecord
@@ -156,7 +157,7 @@ def _html(
             headline=strips.headline(conclusion.verdicts),
             cards={one.verdict.arm: one for one in _cards(evidence, conclusion)},
             settings=parallel.settings(evidence),
-            effects=_by_arm(compare.domain_effects(evidence, conclusion.past)),
+            effects=by_arm(compare.domain_effects(evidence, conclusion.past)),
             tasks=task_effects(evidence, conclusion.past) if evidence.scope.tasks else [],
             pairing=spread.gain(evidence, evidence.arms, evidence.metric.name),
             saturations=[saturation(curve, eps[curve.domain]) for curve in estimated],
@@ -170,11 +171,9 @@ def _html(
             pictures=pictures,
             environments=environments,
             drift={key: values for key, values in environments.items() if len(values) > 1},
-            papers={"light": vector.named(LIGHT), "dark": vector.named(DARK)},
             **SHOWN,
             disturbed=any(skips.windows(run) or run.result.get("spikes") for run in evidence.runs),
             inserted=questions,
-            note=inserted.note,
             **_of_ladder(rungs),
             **_of_smaller(evidence, conclusion),
             **_of_chain(evidence, conclusion, chain),
@@ -204,13 +203,7 @@ def _of_chain(evidence: Evidence, conclusion: trust.Conclusion, chain: Chain | N
 
 def _jinja(base: curves.Curve | None) -> Environment:
     """base: what the worth of arms is read from."""
-    jinja = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    jinja = environment()
     jinja.filters |= {"code": _code, "signed": _signed, "tokens": _or_dash(tokens_text), "flops": _or_dash(flops_text)}
     jinja.filters |= {"hours": _or_dash(_hours), "number": _or_dash("{:.4f}".format), "value": _value, "minus": _minus}
     jinja.filters |= {
@@ -218,6 +211,7 @@ def _jinja(base: curves.Curve | None) -> Environment:
         "key": key_in_words,
         "heat": heat,
         "parameters": ladder.heading,
+        "note": inserted.note,
     }
     return jinja
 
@@ -249,7 +243,7 @@ def _cards(evidence: Evidence, conclusion: trust.Conclusion) -> list[card.Card]:
     return [one for one in card.cards(evidence, conclusion) if one.verdict.arm in detailed]
 
 
-def _by_arm(effects: list[compare.DomainEffect]) -> dict[str, dict[str, compare.DomainEffect]]:
+def by_arm(effects: list[compare.DomainEffect]) -> dict[str, dict[str, compare.DomainEffect]]:
     table: dict[str, dict[str, compare.DomainEffect]] = {}
     for effect in effects:
         table.setdefault(effect.arm, {})[effect.metric] = effect

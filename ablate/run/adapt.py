@@ -1,6 +1,6 @@
 """Whether a run that asks for computed weights (`mixture.adapt`) has what they are computed from."""
 
-from ablate.run.settings import Settings, SettingsError
+from ablate.run.settings import Settings, require
 from ablate.run.start import parse
 
 
@@ -11,16 +11,11 @@ def check(s: Settings) -> None:
         return
     whence = "run:<id of a finished run>, or none in a phase after the first"
     allowed = f"{whence}, with mixture.adapt={mixture.adapt}: weights are computed from the record of the run before"
-    _require(start is not None and start.kind == "run", "start", s.start, allowed)
+    require(start is not None and start.kind == "run", "start", s.start, allowed)
     allowed = f"left out with mixture.adapt={mixture.adapt}, which gives one mixture for the whole run"
-    _require(not mixture.stages, "mixture.stages", list(mixture.stages), allowed)
+    require(not mixture.stages, "mixture.stages", list(mixture.stages), allowed)
     read = [domain for domain, weight in s.mixture_stages[0][1].items() if weight > 0]
     allowed = f"none where one domain has all the weight: {read[0]}"
-    _require(len(read) > 1, "mixture.adapt", mixture.adapt, allowed)
+    require(len(read) > 1, "mixture.adapt", mixture.adapt, allowed)
     allowed = f"saturation or none with two domains, {' and '.join(read)}: a move as far is the rule's, or undoes it"
-    _require(len(read) > 2 or mixture.adapt != "random", "mixture.adapt", mixture.adapt, allowed)
-
-
-def _require(fits: bool, key: str, value: object, allowed: str) -> None:
-    if not fits:
-        raise SettingsError(f"{key}={value}: must be {allowed}")
+    require(len(read) > 2 or mixture.adapt != "random", "mixture.adapt", mixture.adapt, allowed)

@@ -13,12 +13,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ablate.run.evaluate import sha256_of
 from ablate.run.files import parsed
 from ablate.run.insert import Insert
-from ablate.run.settings import Settings, SettingsError, UserError
+from ablate.run.settings import Settings, UserError, require
 from ablate.run.steps import steps_of
 
 NEEDED, KEYS = ("name", "prompt", "answer"), ("name", "text", "like", "prompt", "answer")
@@ -58,24 +57,19 @@ def check(settings: Settings) -> None:
     asked, usual, total = settings.insert, vars(Insert()), settings.steps
     if not asked.asks:
         for name, value in vars(asked).items():
-            _require(value == usual[name], f"insert.{name}", value, "left out without insert.path or insert.made")
+            require(value == usual[name], f"insert.{name}", value, "left out without insert.path or insert.made")
         return
-    _require(not (asked.path and asked.made), "insert.made", asked.made, "0 with insert.path, which has the questions")
-    _require(not asked.path or bool(asked.sha256), "insert.path", asked.path, "a file with a JSON object on every line")
+    require(not (asked.path and asked.made), "insert.made", asked.made, "0 with insert.path, which has the questions")
+    require(not asked.path or bool(asked.sha256), "insert.path", asked.path, "a file with a JSON object on every line")
     allowed = "next_token with insert: texts are read as text"
-    _require(settings.objective == "next_token", "objective", settings.objective, allowed)
-    _require(total > 0, "tokens", settings.tokens, "above 0 with insert: a run of no steps reads nothing")
+    require(settings.objective == "next_token", "objective", settings.objective, allowed)
+    require(total > 0, "tokens", settings.tokens, "above 0 with insert: a run of no steps reads nothing")
     numbers = asked.repetitions
-    _require(max(numbers, default=0) > 0, "insert.repetitions", numbers, "above 0 for some of the questions")
-    _require(len(set(numbers)) == len(numbers), "insert.repetitions", numbers, "without repeats")
+    require(max(numbers, default=0) > 0, "insert.repetitions", numbers, "above 0 for some of the questions")
+    require(len(set(numbers)) == len(numbers), "insert.repetitions", numbers, "without repeats")
     start, stop = steps_of(asked.start, total), steps_of(asked.stop, total)
-    _require(stop <= total, "insert.stop", asked.stop, f"within the run, which has {total} steps")
-    _require(start < stop, "insert.start", asked.start, f"before insert.stop={asked.stop:g}")
-
-
-def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
-    if not fits:
-        raise SettingsError(f"{key}={value}: must be {allowed}")
+    require(stop <= total, "insert.stop", asked.stop, f"within the run, which has {total} steps")
+    require(start < stop, "insert.start", asked.start, f"before insert.stop={asked.stop:g}")
 
 
 def questions(path: str, sha256: str, made: int) -> tuple[list[Question], list[Question]]:

@@ -64,6 +64,12 @@ class SettingsError(UserError):
     """A configuration that cannot be run; the message names the key, the value and what is allowed."""
 
 
+def require(fits: bool, key: str, value: object, allowed: str) -> None:
+    """Raises SettingsError where a value does not fit."""
+    if not fits:
+        raise SettingsError(f"{key}={value}: must be {allowed}")
+
+
 @strict
 class Data:
     """What text exists: domains of one source, cut by one tokenizer into spans."""

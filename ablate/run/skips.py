@@ -1,7 +1,7 @@
 """Whether the steps that a run or a study is told to leave out are steps of a run, and leave it some to learn from."""
 
 from ablate.run.monitor import windows
-from ablate.run.settings import Settings, SettingsError
+from ablate.run.settings import Settings, SettingsError, require
 
 
 def check(s: Settings) -> None:
@@ -10,14 +10,14 @@ def check(s: Settings) -> None:
     skip, steps = s.monitor.skip, s.steps
     some = f"some of the {steps} steps, and not all"
     if skip:
-        _require(s.tokens > 0, "monitor.skip", skip, "empty with tokens=0, which takes no step")
-        _require(0 < _left(s, "monitor.skip", skip) < steps, "monitor.skip", skip, some)
+        require(s.tokens > 0, "monitor.skip", skip, "empty with tokens=0, which takes no step")
+        require(0 < _left(s, "monitor.skip", skip) < steps, "monitor.skip", skip, some)
     skips, seeds = s.study.skips, s.study.seeds
-    _require(not (skips and s.study.phases), "study.skips", skips, "empty with study.phases: steps of which phase?")
+    require(not (skips and s.study.phases), "study.skips", skips, "empty with study.phases: steps of which phase?")
     for seed, skip in skips.items():
         key = f"study.skips.{seed}"
-        _require(seed in seeds, key, skip, f"for a seed of the study: {', '.join(map(str, seeds))}")
-        _require(_left(s, key, skip) > 0, key, skip, some)
+        require(seed in seeds, key, skip, f"for a seed of the study: {', '.join(map(str, seeds))}")
+        require(_left(s, key, skip) > 0, key, skip, some)
 
 
 def _left(s: Settings, key: str, skip: list[str]) -> int:
@@ -28,8 +28,3 @@ def _left(s: Settings, key: str, skip: list[str]) -> int:
         allowed = "windows of steps: 120-140 is from step 120 up to step 140"
         raise SettingsError(f"{key}=[{error}]: must be {allowed}") from None
     return s.steps - sum(min(end, s.steps) - min(first, s.steps) for first, end in told)
-
-
-def _require(ok: bool, key: str, skip: object, allowed: str) -> None:
-    if not ok:
-        raise SettingsError(f"{key}={skip}: must be {allowed}")

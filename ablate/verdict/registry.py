@@ -116,7 +116,8 @@ def read(outputs: Path | str, focus: str | None = None, leave_out: str = "") -> 
 
 def studies(outputs: Path | str) -> list[StudyRecord]:
     """In a folder of records and in the lab book beside it."""
-    return [*recorded(outputs), *_kept(Path(outputs).parent / BOOK)]
+    book = Path(outputs).parent / BOOK
+    return [*recorded(outputs), *(_kept(book) if book != Path(outputs) else [])]
 
 
 def recorded(outputs: Path | str) -> list[StudyRecord]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from ablate.run.evaluate import Task, sha256_of
 from ablate.run.parse import fitted
 from ablate.run.parts import require_member
-from ablate.run.settings import Settings, SettingsError, UserError
+from ablate.run.settings import Settings, SettingsError, UserError, require
 from ablate.scores.items import Item
 from ablate.scores.tasks import continuation, inserted, jsonl, last_word, lm_eval, minimal_pairs, questions, recall
 from ablate.scores.tasks.making import Text
@@ -85,20 +85,20 @@ def check(settings: Settings) -> None:
     """Raises SettingsError for the first task that cannot be asked; no text is read."""
     for name, task in settings.evaluate.tasks.items():
         key = f"evaluate.tasks.{name}"
-        _require(re.fullmatch(r"\w[\w.-]*", name) is not None, key, task.kind, "called by letters, digits and _ . -")
+        require(re.fullmatch(r"\w[\w.-]*", name) is not None, key, task.kind, "called by letters, digits and _ . -")
         require_member(f"{key}.kind", task.kind, KINDS)
         kind, known = KINDS[task.kind], settings.data.domains
-        _require(kind.reads == "domains" or not task.domains, f"{key}.domains", task.domains, _empty(task))
+        require(kind.reads == "domains" or not task.domains, f"{key}.domains", task.domains, _empty(task))
         for domain in task.domains:
             allowed = f"one of data.domains: {', '.join(known)}; ~{key} leaves the task out"
-            _require(domain in known, f"{key}.domains", domain, allowed)
+            require(domain in known, f"{key}.domains", domain, allowed)
         for protocol in task.protocols:
             if protocol not in PROTOCOLS:
                 from ablate.scores import protocols  # torch, for a protocol of the user's own, or a name that is wrong
 
                 require_member(f"{key}.protocols", protocol, protocols.PROTOCOLS)
-        _require(len(task.protocols) > 0, f"{key}.protocols", task.protocols, "at least one protocol")
-        _require(kind.reads == "path" or not task.path, f"{key}.path", task.path, _empty(task))
+        require(len(task.protocols) > 0, f"{key}.protocols", task.protocols, "at least one protocol")
+        require(kind.reads == "path" or not task.path, f"{key}.path", task.path, _empty(task))
         options = options_of(name, task)
         if kind.check:
             kind.check(key, task, options)
@@ -106,8 +106,3 @@ def check(settings: Settings) -> None:
 
 def _empty(task: Task) -> str:
     return f"empty with kind={task.kind}, which does not read it"
-
-
-def _require(fits: bool, key: str, value: Any, allowed: str) -> None:
-    if not fits:
-        raise SettingsError(f"{key}={value}: must be {allowed}")
