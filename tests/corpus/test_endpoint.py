@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,15 @@ REPLIES = [f"reply to {text}" for text in TEXTS]
 
 @pytest.mark.parametrize("chat", [True, False])
 def test_replies_come_in_order_and_equal_requests_are_made_once(tmp_path, chat):
-    with serving(slowly) as (server, url):
-        of = endpoint_of(url, tmp_path, {"chat": chat, "seed": 3, "temperature": 0.5, "tokens": 77})
+    four = threading.Barrier(4)
+
+    def together(body: dict, number: int):
+        if number <= 4:
+            four.wait(60)  # none of the first four is answered before all have come
+        return slowly(body, number)
+
+    with serving(together) as (server, url):
+        of = endpoint_of(url, tmp_path, {"chat": chat, "seed": 3, "temperature": 0.5, "tokens": 77}, timeout=60)
         replies = ask(of, TEXTS * 2)
         assert [reply.text for reply in replies] == REPLIES * 2
         assert server.requests == len(TEXTS)
