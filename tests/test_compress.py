@@ -16,10 +16,10 @@ from ablate.verdict import compression
 HEADS = "recipe", "on disk", "macro", "general", "code", "qa"
 
 
-@pytest.fixture
-def parent(tiny) -> Record:
+@pytest.fixture(scope="module")
+def parent(shared_tiny) -> Record:
     # settings that are no defaults, which nobody has to repeat
-    train_run(settings := tiny(optimizer={"lr": 1e-3}, evaluation={"spans": 5}, seed=3, where={"threads": 2}))
+    train_run(settings := shared_tiny(optimizer={"lr": 1e-3}, evaluation={"spans": 5}, seed=3, where={"tf32": True}))
     return record_of(settings)
 
 
@@ -29,14 +29,14 @@ def said(capsys, record: Record, *words: str) -> str:
     return capsys.readouterr().out
 
 
-def test_the_run_is_the_one_that_train_makes(parent, tiny, capsys):
+def test_the_run_is_the_one_that_train_makes(parent, shared_tiny, capsys):
     text = said(capsys, parent, "--to", "int4", "--method", "round", "--group", "16")
     asked = {"to": "int4", "method": "round", "group": 16}
     changes = {"tokens": 0, "start": f"run:{parent.id}", "compress": asked}
-    record = worker.alone(tiny(optimizer={"lr": 1e-3}, evaluation={"spans": 5}, seed=3, **changes)).record
+    record = worker.alone(shared_tiny(optimizer={"lr": 1e-3}, evaluation={"spans": 5}, seed=3, **changes)).record
     assert record.done
     assert f"int4 round       {record.folder}\n" in text
-    assert record.settings().where.threads == 2
+    assert record.settings().where.tf32
 
 
 def test_what_is_lost_and_what_it_is_about(parent, capsys):

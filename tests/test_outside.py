@@ -1,14 +1,11 @@
 """Parts that are added from outside the package: a module and a folder of conf files, and nothing in here is edited."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typed import Typed
 
-ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 MODULE = '''
 import math
@@ -103,25 +100,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def ablate(lab: Path, *words: str) -> subprocess.CompletedProcess:
-    """In the folder of the user's own module, with a fresh interpreter, which knows this package only."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "ablate", *words]
-    return subprocess.run(command, cwd=lab, env=environment, capture_output=True, text=True, timeout=300)
-
-
 def results(lab: Path) -> dict[str, dict]:
     return {path.parent.name: json.loads(path.read_text()) for path in lab.glob("out/runs/*/result.json")}
 
 
-def test_parts_of_ones_own_in_a_run_a_study_its_report_and_an_export(lab: Path):
-    one_run_on_several_devices(lab)
-    a_study_whose_arms_differ_in_an_option(lab)
-    its_report_by_a_metric_of_ones_own(lab)
-    an_export_of_a_mixer_that_has_no_class_in_transformers(lab)
+def test_parts_of_ones_own_in_a_run_a_study_its_report_and_an_export(lab: Path, ablate: Typed):
+    one_run_on_several_devices(lab, ablate)
+    a_study_whose_arms_differ_in_an_option(lab, ablate)
+    its_report_by_a_metric_of_ones_own(lab, ablate)
+    an_export_of_a_mixer_that_has_no_class_in_transformers(lab, ablate)
 
 
-def one_run_on_several_devices(lab: Path):
+def one_run_on_several_devices(lab: Path, ablate: Typed):
     done = ablate(lab, "train", "--config-dir", "conf", *CHOICES, *TINY, "where.strategy=ddp", "where.devices=2")
     assert done.returncode == 0, done.stderr
     (id,) = results(lab)
@@ -134,7 +124,7 @@ def one_run_on_several_devices(lab: Path):
     assert "module parts_of_mine" in start
 
 
-def a_study_whose_arms_differ_in_an_option(lab: Path):
+def a_study_whose_arms_differ_in_an_option(lab: Path, ablate: Typed):
     before = set(results(lab))
     study = ["study.name=windows", "study.metric=spared", "study.margin=0.001"]
     arms = ["-m", "model.options.W.window=2,3", "seed=0,1", "controls=none", *study]
@@ -144,7 +134,7 @@ def a_study_whose_arms_differ_in_an_option(lab: Path):
     assert len(set(results(lab)) - before) == 3  # window=3 of seed 0 was trained on two devices: the same run
 
 
-def its_report_by_a_metric_of_ones_own(lab: Path):
+def its_report_by_a_metric_of_ones_own(lab: Path, ablate: Typed):
     done = ablate(lab, "report", "windows", "--outputs", "out")
     assert done.returncode == 0, done.stderr
     (page,) = (lab / "out" / "studies" / "windows").rglob("index.html")
@@ -155,7 +145,7 @@ def its_report_by_a_metric_of_ones_own(lab: Path):
         assert "nats spared" in said.stdout
 
 
-def an_export_of_a_mixer_that_has_no_class_in_transformers(lab: Path):
+def an_export_of_a_mixer_that_has_no_class_in_transformers(lab: Path, ablate: Typed):
     (id, *_) = results(lab)
     done = ablate(lab, "export", id, "--outputs", "out")
     assert done.returncode == 1
@@ -180,7 +170,7 @@ def an_export_of_a_mixer_that_has_no_class_in_transformers(lab: Path):
         (["where.imports=[parts_of_nobody]"], "where.imports=parts_of_nobody: ModuleNotFoundError"),
     ],
 )
-def test_a_mistake_with_ones_own_parts_is_one_line(lab: Path, words: list[str], said: str):
+def test_a_mistake_with_ones_own_parts_is_one_line(lab: Path, ablate: Typed, words: list[str], said: str):
     done = ablate(lab, "train", "--config-dir", "conf", *CHOICES, *TINY, "where.outputs=nothing", *words)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {said}")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import yaml
 from ablate.run.fields import declared
 from ablate.run.parse import from_config
 from ablate.run.settings import Settings, UserError
-from ablate.train import train
+from ablate.train import main, train
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -40,10 +41,15 @@ def start(*words: str, **options) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
-def ablate(*words: str) -> tuple[int, str, str]:
-    process = start(*words)
-    out, err = process.communicate()
-    return process.returncode, out, err
+@pytest.fixture
+def train_by(ablate) -> Callable[..., tuple[int, str, str]]:
+    """train_by("tokens=1e6"): the command's exit code, and what it prints."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        done = ablate(ROOT, "train", *words)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
 
 
 def with_folder(outputs: Path) -> list[str]:
@@ -80,18 +86,20 @@ BAD = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("word", BAD)
-def test_a_mistake_is_one_line_and_leaves_nothing(word, outputs):
+def test_a_mistake_is_one_line_and_leaves_nothing(word, outputs, capsys):
     words = ["-m", word.removeprefix("-m ")] if word.startswith("-m ") else [word]
-    code, _, err = ablate(*with_folder(outputs), *words)
-    assert code == 1
+    with pytest.raises(SystemExit) as end:
+        main([*with_folder(outputs), *words])
+    err = capsys.readouterr().err
+    assert end.value.code == 1
     assert err.startswith("error: ")
     assert BAD[word] in err
     assert len(err.splitlines()) == 1, err
     assert not (outputs / "runs").exists()
 
 
-def test_help_names_the_groups_and_the_commands():
-    code, out, _ = ablate("--help")
+def test_help_names_the_groups_and_the_commands(train_by):
+    code, out, _ = train_by("--help")
     assert code == 0
     groups = (
         "data: folder, hub, installed",
@@ -103,8 +111,8 @@ def test_help_names_the_groups_and_the_commands():
 
 
 @pytest.mark.slow
-def test_one_run_and_the_same_again(outputs):
-    code, out, err = ablate(*with_folder(outputs), "where.wandb=offline")
+def test_one_run_and_the_same_again(outputs, train_by):
+    code, out, err = train_by(*with_folder(outputs), "where.wandb=offline")
     assert code == 0, err
     assert re.search(r"macro +\d\.\d{4} bits per byte", out)
     runs = list((outputs / "runs").iterdir())
@@ -112,7 +120,7 @@ def test_one_run_and_the_same_again(outputs):
     mirrored = list((outputs / "wandb").glob(f"offline-run-*-{runs[0].name}"))
     assert len(mirrored) == 1
     before = (runs[0] / "metrics.jsonl").read_bytes()
-    code, out, _ = ablate(*with_folder(outputs))
+    code, out, _ = train_by(*with_folder(outputs))
     assert code == 0
     assert "finished" in out
     assert (runs[0] / "metrics.jsonl").read_bytes() == before
@@ -122,10 +130,10 @@ STUDY = ["+experiment=mix_sweep", "-m", "size=tiny", "where.wandb=off", "where.w
 
 
 @pytest.mark.slow
-def test_a_study_ends_with_a_verdict_and_again_trains_nothing(outputs):
+def test_a_study_ends_with_a_verdict_and_again_trains_nothing(outputs, train_by):
     fewer = ["~study.arms.share_05", "~study.arms.share_15", '+study.arms.null=["mixture.share=0.0"]']
     words = [*STUDY, *with_folder(outputs), *fewer]
-    code, out, err = ablate(*words, "seed=0,1")
+    code, out, err = train_by(*words, "seed=0,1")
     assert code == 0, err
     ids = {path.name for path in (outputs / "runs").iterdir()}
     assert "page     " in out
@@ -137,22 +145,22 @@ def test_a_study_ends_with_a_verdict_and_again_trains_nothing(outputs):
     assert len(arms) == 4
     assert ids in (arms | known, arms | {declaration["control_runs"]["null control"]["0"]})
     assert "trained twice, is the same to the bit" in " ".join(out.split())
-    code, out, err = ablate(*words, "seed=0,1")
+    code, out, err = train_by(*words, "seed=0,1")
     assert code == 0, err
     assert f"{len(ids)} done, {7 - len(ids)} missing" in out
     assert {path.name for path in (outputs / "runs").iterdir()} == ids
 
 
-def test_an_arm_outside_the_factor_is_refused_by_name(outputs):
-    code, _, err = ablate(*STUDY, *with_folder(outputs), '+study.arms.bad=["optimizer.lr=0.1"]')
+def test_an_arm_outside_the_factor_is_refused_by_name(outputs, train_by):
+    code, _, err = train_by(*STUDY, *with_folder(outputs), '+study.arms.bad=["optimizer.lr=0.1"]')
     assert code == 1
     assert "error: study.arms.bad: differs outside the factor ['mixture']: optimizer.lr (0.003 -> 0.1)" in err
     assert not (outputs / "studies").exists()
 
 
 @pytest.mark.slow
-def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs):
-    code, out, err = ablate(*STUDY, *with_folder(outputs), "where.dry_run=true")
+def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs, train_by):
+    code, out, err = train_by(*STUDY, *with_folder(outputs), "where.dry_run=true")
     assert code == 0, err
     assert "16 runs (4 of them controls), seeds 0, 1, 2: 0 done, 16 missing" in out
     assert "FLOPs" in out
@@ -174,8 +182,8 @@ def test_a_dry_run_looks_for_the_parent(tiny):
 
 
 @pytest.mark.slow
-def test_a_published_system_is_planned_without_its_text(tmp_path):
-    code, out, err = ablate("+system=zagreus", "where=cluster", "where.dry_run=true", f"where.outputs={tmp_path}")
+def test_a_published_system_is_planned_without_its_text(tmp_path, train_by):
+    code, out, err = train_by("+system=zagreus", "where=cluster", "where.dry_run=true", f"where.outputs={tmp_path}")
     assert code == 0, err
     out = " ".join(out.split())
     assert "437,760,960 parameters" in out
@@ -193,17 +201,21 @@ def test_where_slurm_never_trains_here(tiny, outputs, monkeypatch):
     assert not list(outputs.glob("runs/*/metrics.jsonl"))
 
 
+# Little text, and no steps to speak of; widths as they are
+SMALL = [word for word in TINY if word.startswith(("data.", "tokens", "step_tokens"))]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("study", ["arch_sweep", "arch_flops_sweep"])
-def test_architectures_of_other_widths_differ_in_their_model_alone(outputs, study):
-    code, out, err = ablate(f"+experiment={study}", "-m", f"where.outputs={outputs}", "where.dry_run=true")
+def test_architectures_of_other_widths_differ_in_their_model_alone(outputs, study, train_by):
+    code, out, err = train_by(f"+experiment={study}", "-m", *SMALL, f"where.outputs={outputs}", "where.dry_run=true")
     assert code == 0, err
     assert "19 runs (4 of them controls)" in out
     assert "model: pattern A → MMMA" in " ".join(out.split())
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_the_same_command_finishes(outputs):
+def test_ctrl_c_saves_and_the_same_command_finishes(outputs, train_by):
     words = [*with_folder(outputs), "tokens=102400", "where.wandb=off"]
     process = start(*words)
     while not list((outputs / "runs").glob("*/metrics.jsonl")):
@@ -213,7 +225,7 @@ def test_ctrl_c_saves_and_the_same_command_finishes(outputs):
     assert process.wait() == 130
     folder = next((outputs / "runs").iterdir())
     assert list((folder / "checkpoints").glob("step-*"))
-    assert ablate(*words)[0] == 0
+    assert train_by(*words)[0] == 0
     assert (folder / "result.json").exists()
 
 

@@ -1,6 +1,11 @@
 """The smallest run worth a test."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from ablate.run.parse import from_config
+from ablate.run.settings import Settings
 
 # Real text, little of it, and a model that trains in about a second
 TINY: dict[str, Any] = {
@@ -46,3 +51,9 @@ def merged(base: dict, changes: dict) -> dict:
         key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
         for key, value in changes.items()
     }
+
+
+def tiny_in(outputs: Path) -> Callable[..., Settings]:
+    """tiny_in(outputs)(seed=1): settings of a run of a second into this folder, changed as said."""
+    common = TINY | {"where": TINY["where"] | {"outputs": str(outputs)}}
+    return lambda **changes: from_config(merged(common, changes))

@@ -110,7 +110,7 @@ def test_what_passes_is_asked_again(tmp_path, trouble):
         return PASSING[trouble](body)
 
     with serving(answer) as (server, url):
-        replies = ask(endpoint_of(url, tmp_path, timeout=1), TEXTS[:3])
+        replies = ask(endpoint_of(url, tmp_path, timeout=5 if trouble == "hangs" else 60), TEXTS[:3])
     assert [reply.text for reply in replies] == REPLIES[:3]
     assert server.requests == sum(reply.requests for reply in replies) == 6
 
@@ -265,12 +265,20 @@ def test_a_killed_job_loses_no_reply_that_has_come(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_that_is_asked_to_stop_keeps_replies_under_way(tmp_path, number):
-    with serving(lambda body, number: slowly(body, number, 0.1)) as (server, url):
+    asked = threading.Event()
+
+    def after_four(body: dict, count: int):
+        if count > 4:
+            asked.wait(60)  # those under way when the job is asked to stop
+        return slowly(body, count)
+
+    with serving(after_four) as (server, url):
         of = endpoint_of(url, tmp_path)
         process = _started(of, TEXTS)
         while server.requests < 6:
             time.sleep(0.001)
         os.kill(process.pid or 0, number)
+        asked.set()
         process.join()
         requests = server.requests
         assert process.exitcode != 0

@@ -73,9 +73,9 @@ def test_a_word_without_end_is_learnt_from_in_pieces(kind):
     pieces = list(_pieces_of(f"a b{word}. c"))
     assert "".join(pieces) == f"a b{word}. c"
     assert max(len(piece) for piece in pieces) < 2 * LONGEST
-    begun = time.monotonic()
+    begun = time.process_time()
     vocabulary = train([*TEXTS, word], 500).get_vocab()
-    assert time.monotonic() - begun < 20  # 0.3 seconds alone on a machine
+    assert time.process_time() - begun < 20  # 0.3 seconds alone on a machine
     assert max(len(token) for token in vocabulary) <= 4 * LONGEST  # bytes
 
 

@@ -414,7 +414,7 @@ def test_two_at_once(start, corpora, tmp_path):
     second = start(data, tmp_path)
     read_until(second, "waiting for another run")
     first.send_signal(signal.SIGCONT)
-    prints = [process.communicate(timeout=60)[0].split() for process in (first, second)]
+    prints = [process.communicate(timeout=500)[0].split() for process in (first, second)]
     assert prints[0][-1] == prints[1][-1]
     assert "tokenising" in prints[0]
     assert prints[1] == prints[1][-1:]
@@ -449,7 +449,7 @@ def test_killed_later(start, tmp_path, moment):
 def test_full_disk(start, corpora, tmp_path):
     """No file may grow beyond 20 kB: the system refuses the write as a full disk would."""
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
-    printed, _ = start(small_data(corpora), tmp_path, limited).communicate(timeout=60)
+    printed, _ = start(small_data(corpora), tmp_path, limited).communicate(timeout=500)
     assert printed.splitlines()[-1].startswith(f"cannot prepare data in {tmp_path}")
     assert ": File too large; what is done is kept" in printed.splitlines()[-1]
     assert intact(prepare(small_data(corpora), tmp_path))

@@ -61,7 +61,7 @@ def test_the_gradient_is_that_of_the_mean_over_counted_targets(tiny, monkeypatch
     for process in ranks:
         process.start()
     for process in ranks:
-        process.join(timeout=100)
+        process.join(timeout=500)
         assert process.exitcode == 0
     monkeypatch.setattr(Steps, "__getitem__", masked)
     first = record_of(settings).rows("train")[0]

@@ -101,8 +101,8 @@ def stop(folder: Path) -> None:
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
     if (folder / "slurmctld.pid").exists():
         with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(["scancel", "--me", "--signal=KILL", "--full"], env=environment, timeout=10, check=False)
-            subprocess.run(["scancel", "--me"], env=environment, timeout=10, check=False)
+            subprocess.run(["scancel", "--me", "--signal=KILL", "--full"], env=environment, timeout=60, check=False)
+            subprocess.run(["scancel", "--me"], env=environment, timeout=60, check=False)
             end = time.monotonic() + 2 * KILL_SECONDS
             while time.monotonic() < end and _output(["squeue", "--me", "--noheader"], environment):
                 time.sleep(0.2)
@@ -132,7 +132,7 @@ def _idle(conf: Path) -> bool:
 
 
 def _output(command: list[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout
 
 

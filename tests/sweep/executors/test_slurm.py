@@ -70,7 +70,7 @@ def study(tiny):
 
 
 def command(*words: str, check: bool = True) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=check, timeout=20).stdout
+    return subprocess.run(words, capture_output=True, text=True, check=check, timeout=100).stdout
 
 
 def train(executor, states: list[str], during=lambda: None) -> None:
