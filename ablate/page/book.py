@@ -20,7 +20,6 @@ from ablate.laws import worth
 from ablate.laws.curves import Curve
 from ablate.page.drawing import book as figures
 from ablate.page.drawing import vector
-from ablate.page.drawing.style import png
 from ablate.page.facts import times
 from ablate.page.templates import environment
 from ablate.run.files import make_own, write_atomically
@@ -91,12 +90,7 @@ def write(folder: Path, book: Book) -> Path:
     """Write the table and the page of a book into its folder; returns the path of the page."""
     place = folder / "report"
     make_own(place)
-    pictures = {}
-    for name, draw in DRAWINGS.items():
-        figure = draw(book.studies)
-        write_atomically(place / f"{name}.png", png(figure, dpi=170))
-        figure.set_layout_engine("none")
-        pictures[name] = vector.inline(figure, name)
+    pictures = {name: vector.both(draw(book.studies), place / f"{name}.png") for name, draw in DRAWINGS.items()}
     html = _jinja().get_template("book.html").render(book=book, pictures=pictures)
     write_atomically(place / "index.html", html)
     write_atomically(folder / "README.md", markdown("book.md").render(book=book))

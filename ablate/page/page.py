@@ -33,7 +33,7 @@ from ablate.page.compressed import heat
 from ablate.page.drawing import abilities, figures, parallel, pareto, phases, recipe, strips, vector
 from ablate.page.drawing import ladder as ladder_figure
 from ablate.page.drawing.doses import doses
-from ablate.page.drawing.style import LIGHT, png
+from ablate.page.drawing.style import LIGHT
 from ablate.page.facts import facts
 from ablate.page.templates import environment
 from ablate.run.files import make_own, write_atomically
@@ -92,13 +92,7 @@ def _chain(evidence: Evidence) -> Chain | None:
 
 def _pictures(drawings: dict[str, Callable[[], Figure]], folder: Path) -> dict[str, Markup]:
     """{figure: SVG}; as PNG they are also written to the folder."""
-    pictures = {}
-    for name, draw in drawings.items():
-        figure = draw()
-        write_atomically(folder / f"{name}.png", png(figure, dpi=170))
-        figure.set_layout_engine("none")  # the places are found, and are the same as SVG
-        pictures[name] = vector.inline(figure, name)
-    return pictures
+    return {name: vector.both(draw(), folder / f"{name}.png") for name, draw in drawings.items()}
 
 
 def _drawings(

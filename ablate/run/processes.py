@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import Any
 
 from ablate.run.settings import UserError
 
@@ -33,10 +36,27 @@ def spread(work: Callable[[int], object], numbers: Sequence[int], workers: int) 
             yield number
         return
     _give_back()
+    with _server_of(type(work).__module__) as context:
+        yield from _pooled(work, numbers, ProcessPoolExecutor(workers, context, _begin))
+
+
+@contextmanager
+def _server_of(module: str) -> Iterator[BaseContext]:
+    """A server to fork from that has imported the module. It ends here, for a process has one server, and the runs
+    that come next need one of other modules and threads."""
+    server: Any = forkserver._forkserver
+    ours = server._forkserver_pid is None
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([type(work).__module__])  # imported once, not in every process
+    context.set_forkserver_preload([module])  # imported once, not in every process
+    try:
+        yield context
+    finally:
+        if ours:
+            server._stop()
+
+
+def _pooled(work: Callable[[int], object], numbers: Sequence[int], pool: ProcessPoolExecutor) -> Iterator[int]:
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, _begin)
     try:
         futures = {pool.submit(work, number): number for number in numbers}
         for future in as_completed(futures):

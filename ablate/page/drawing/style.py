@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+DRAWING = "Drawing"  # what a PNG shows, in its own words
 FONTS = (  # the first that is installed; the last comes with matplotlib
     "Inter",
     "Helvetica Neue",
@@ -116,10 +117,10 @@ def _fonts() -> list[str]:
     return [next(name for name in FONTS if name in present), "DejaVu Sans"]
 
 
-def png(figure: Figure, dpi: float | Literal["figure"] = "figure") -> bytes:
-    """The same bytes every time."""
+def png(figure: Figure, dpi: float | Literal["figure"] = "figure", drawing: str = "") -> bytes:
+    """The same bytes every time. drawing: what the file says that it shows."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None} | ({DRAWING: drawing} if drawing else {}))
     return buffer.getvalue()
 
 

@@ -1,21 +1,27 @@
 """A matplotlib figure as part of a page: SVG that takes its colours from the page, drawn once for light and dark.
 
     inline(figures.losses(evidence, LIGHT), "losses")       '<svg viewBox=... style="fill: var(--fig-ink)" ...'
+    both(figures.losses(evidence, LIGHT), folder / "losses.png")     the same, and the file
 
 The figure is drawn in the colours of light paper; each of them becomes a variable, to which the page gives the colour
 of light or of dark paper. Text stays text: it can be searched, and is sharp at any size.
 """
 
+import hashlib
 import io
 import re
 from dataclasses import fields
+from pathlib import Path
 
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from PIL import Image
 
-from ablate.page.drawing.style import LIGHT, Style
+from ablate.page.drawing.style import DRAWING, LIGHT, Style, png
+from ablate.run.files import write_atomically
 
+DPI = 170  # of the PNG
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # of equal widths, as laid out
 
 
@@ -31,6 +37,27 @@ def named(style: Style) -> dict[str, str]:
         else:
             colours |= {f"{field.name}{i}": colour for i, colour in enumerate(value)}
     return colours
+
+
+def both(figure: Figure, path: Path) -> Markup:
+    """The SVG of a figure, which is written to `path` as a PNG too, unless that one shows the same drawing."""
+    svg = inline(figure, path.stem)
+    drawing = hashlib.blake2b(f"{svg} {DPI}".encode(), digest_size=8).hexdigest()
+    if not _shows(path, drawing):
+        figure.set_layout_engine("none")  # the places are found
+        write_atomically(path, png(figure, dpi=DPI, drawing=drawing))
+    return svg
+
+
+def _shows(path: Path, drawing: str) -> bool:
+    """Whether a PNG is whole and says that it was made of this drawing."""
+    try:
+        with Image.open(path) as image:
+            said = image.info.get(DRAWING)
+            image.verify()
+    except (OSError, SyntaxError):  # gone, damaged, or no picture
+        return False
+    return said == drawing
 
 
 def inline(figure: Figure, name: str) -> Markup:
