@@ -5,16 +5,21 @@ keep(record, Path("experiments/mix_sweep"))      verdicts.csv forest.png README.
 
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from ablate.page import spreadsheet
 from ablate.page.book import markdown, size
-from ablate.page.drawing import figures, pareto
+from ablate.page.drawing import figures, ladder, pareto
+from ablate.page.drawing.doses import doses
 from ablate.page.drawing.strips import foremost
 from ablate.page.drawing.style import png
-from ablate.page.page import by_arm
+from ablate.page.page import COLOURED, by_arm
 from ablate.run.files import write_atomically
 from ablate.run.study_record import StudyRecord
 from ablate.verdict import book, compare
-from ablate.verdict.evidence import read, spending_text
+from ablate.verdict.evidence import Evidence, read, spending_text
+from ablate.verdict.interventions import interventions
+from ablate.verdict.ladder import read_ladder
 from ablate.verdict.validity import trust
 
 TABLES = ("verdicts", "phases", "compression", "questions")
@@ -32,8 +37,9 @@ def keep(study: StudyRecord, folder: Path) -> None:
             write_atomically(folder / f"{name}.csv", tables[name])
     pareto.keep(found, conclusion.verdicts, folder)
     if not (folder / "README.md").exists() and found.any_finished:
-        drawn = figures.forest(found, foremost(conclusion.verdicts, DRAWN))
-        write_atomically(folder / "forest.png", png(drawn, dpi=110))
+        drawings = _drawings(found, conclusion)
+        for name, (_, figure) in drawings.items():
+            write_atomically(folder / f"{name}.png", png(figure, dpi=110))
         text = markdown("kept.md").render(
             evidence=found,
             study=found.declaration,
@@ -42,5 +48,18 @@ def keep(study: StudyRecord, folder: Path) -> None:
             domains=found.domains,
             size=size(found),
             spending=spending_text(found),
+            pictures={name: caption for name, (caption, _) in drawings.items()},
         )
         write_atomically(folder / "README.md", text)
+
+
+def _drawings(found: Evidence, conclusion: trust.Conclusion) -> dict[str, tuple[str, Figure]]:
+    """{name: what it shows, the picture}"""
+    shown = foremost(conclusion.verdicts, DRAWN)
+    drawn = {"forest": ("Differences and their intervals", figures.forest(found, shown))}
+    if rungs := read_ladder(found):
+        arms = [v.arm for v in shown[:COLOURED]]
+        drawn["ladder"] = ("Effects by size, and what they foretell", ladder.ladder(rungs, arms))
+    for place, one in enumerate(interventions(found), 1):
+        drawn[f"inserted_{place}"] = ("What answers gain by how often a text was read", doses(one))
+    return drawn
