@@ -39,12 +39,10 @@ STAGED = {
 KINDS: dict[str, dict[str, Any]] = {
     "attention": {},
     "latent attention": {"model": {"pattern": "L"}},
-    "mamba": {"model": {"pattern": "M"}},
     "hybrid": {"model": {"pattern": "MMMA"}, "size": {"depth": 4}},
     "ternary": {"model": {"linear": "ternary"}},
     "quantised": {"model": {"linear": "2:4-int4"}},
-    "squared relu": {"model": {"feed": "relu2"}},
-    "normed queries and keys": {"model": {"qk_norm": True}},
+    "other parts": {"model": {"feed": "relu2", "qk_norm": True}},
     "bf16": {"precision": "bf16-mixed"},
     "recomputed and accumulated": {"where": {"recompute": True, "micro_tokens": 128}},
     "lerac": {"optimizer": {"lerac": {"lowest": 0.01, "until": 0.8}}},
@@ -60,6 +58,8 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 KINDS |= {name: {"optimizer": {"name": name}} for name in OPTIMIZERS if name != "adamw"}
 KINDS |= {f"average, {name}": {"averaging": averaging} for name, averaging in AVERAGINGS.items()}
+# Of those, one for each way in which a run holds more than weights, and one of most parts together
+STATES = ["all at once", "answers", "recomputed and accumulated", "adamw8bit", "muon", "average, uniform"]
 needs_deepspeed = pytest.mark.skipif(not zero.installed(), reason="DeepSpeed is not installed")
 SEVERAL = ["ddp", "fsdp", pytest.param("zero3", marks=needs_deepspeed)]  # strategies, one of each kind
 

@@ -27,14 +27,28 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+@pytest.fixture(scope="module")
+def left(shared_tiny: Callable[..., Settings]) -> Path:
+    """What a run leaves that is interrupted after its second checkpoint."""
+    interrupt(settings := shared_tiny(), 15)
+    return record_of(settings).folder
+
+
+@pytest.fixture(scope="module")
+def expected(shared_tiny: Callable[..., Settings], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The hash of the weights that the run has undisturbed."""
+    return train_run(elsewhere(shared_tiny(), tmp_path_factory.mktemp("undisturbed")))["weights_sha256"]
+
+
 @pytest.fixture
-def stopped(tiny: Callable[..., Settings], tmp_path: Path) -> Callable[[], tuple[Settings, Record]]:
+def stopped(tiny: Callable[..., Settings], tmp_path: Path, left: Path) -> Callable[[], tuple[Settings, Record]]:
     """A run with two checkpoints, interrupted after the second."""
 
     def make() -> tuple[Settings, Record]:
         settings = elsewhere(tiny(), tmp_path / "disturbed")
-        interrupt(settings, 15)
-        return settings, record_of(settings)
+        record = record_of(settings)
+        shutil.copytree(left, record.folder, dirs_exist_ok=True)
+        return settings, record
 
     return make
 
@@ -42,12 +56,12 @@ def stopped(tiny: Callable[..., Settings], tmp_path: Path) -> Callable[[], tuple
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", [flipped, cut, Path.unlink, lambda path: path.write_bytes(b"")])
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "trainer.json"])
-def test_a_run_goes_on_from_the_checkpoint_before_one_that_is_damaged(tiny, stopped, capfd, name, damage):
+def test_a_run_goes_on_from_the_checkpoint_before_one_that_is_damaged(expected, stopped, capfd, name, damage):
     settings, record = stopped()
     before, last = checkpoints.saved(record.checkpoints)
     damage(last / name)
     assert checkpoints.newest(record.checkpoints) == before
-    assert train_run(settings)["weights_sha256"] == train_run(tiny())["weights_sha256"]
+    assert train_run(settings)["weights_sha256"] == expected
     (line,) = [line for line in capfd.readouterr().out.splitlines() if "removed" in line]
     assert line.startswith(f"{last}: ")
     assert name in line
@@ -58,11 +72,11 @@ def test_a_run_goes_on_from_the_checkpoint_before_one_that_is_damaged(tiny, stop
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["metrics.jsonl", "starts.json"])
-def test_a_run_begins_anew_when_what_it_noted_is_damaged(tiny, stopped, capfd, name):
+def test_a_run_begins_anew_when_what_it_noted_is_damaged(expected, stopped, capfd, name):
     settings, record = stopped()
     flipped(record.folder / name, 0.1)
     assert checkpoints.newest(record.checkpoints) is None
-    assert train_run(settings)["weights_sha256"] == train_run(tiny())["weights_sha256"]
+    assert train_run(settings)["weights_sha256"] == expected
     assert capfd.readouterr().out.count("removed, and the run begins anew") == 2
     assert [start["step"] for start in record.starts()] == [0]
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from runs import KINDS, check_grown, record_of
+from runs import KINDS, STATES, check_grown, record_of
 from tiny import merged
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ def pair(kind: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return kind, merged(kind, MIXTURE)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", STATES)
 def test_grown_from_a_trunk_it_ends_with_the_same_weights(tiny, tmp_path, kind):
     first, alone = (tiny(**changes) for changes in pair(KINDS[kind]))
     grown, step = check_grown(first, alone, tmp_path)

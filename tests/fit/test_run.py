@@ -19,7 +19,8 @@ from ablate.model import budget, match
 from ablate.plan.timeline import timeline
 from ablate.run import checkpoints
 from ablate.run.identity import SEMANTICS
-from ablate.run.settings import UserError
+from ablate.run.record import Record
+from ablate.run.settings import Settings, UserError
 from ablate.scores.metrics import bits_per_byte
 from ablate.sweep.worker import alone, work
 
@@ -70,11 +71,16 @@ def test_a_finished_run_is_not_trained_again(tiny):
     assert (record.folder / "result.json").stat().st_mtime_ns == before
 
 
+@pytest.fixture(scope="module")
+def undisturbed(shared_tiny) -> Settings:
+    """A run that takes some seconds, trained."""
+    train_run(settings := shared_tiny(tokens=163_840, where={"saves": 16}))
+    return settings
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("attempt", range(3))
-def test_killed_at_any_moment_it_ends_with_the_same_weights(tiny, tmp_path, forkserver, attempt):
-    undisturbed = tiny(tokens=163_840, where={"saves": 16})
-    expected = train_run(undisturbed)
+@pytest.mark.parametrize("attempt", range(2))
+def test_killed_at_any_moment_it_ends_with_the_same_weights(undisturbed, tmp_path, forkserver, attempt):
     killed = elsewhere(undisturbed, tmp_path / "killed")
     task = alone(killed)
     record = task.record
@@ -91,7 +97,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(tiny, tmp_path, fork
         else:
             assert process.exitcode == 0, (record.folder / "log.txt").read_text()
     assert kills > 0
-    assert (record.result() or {})["weights_sha256"] == expected["weights_sha256"]
+    found, expected = (one.result() or {} for one in (record, record_of(undisturbed)))
+    assert found["weights_sha256"] == expected["weights_sha256"]
     first, second = record_of(undisturbed).rows("evaluation"), record.rows("evaluation")
     assert [row["sums"] for row in first] == [row["sums"] for row in second]
 
@@ -115,15 +122,20 @@ def test_one_request_that_arrives_twice_is_one_and_a_later_one_is_impatience(tmp
         one._note(signal.SIGTERM, None)
 
 
+@pytest.fixture(scope="module")
+def plain(shared_tiny) -> Record:
+    train_run(settings := shared_tiny())
+    return record_of(settings)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "where", [{"data_workers": 1}, {"data_workers": 2}, {"threads": 2}, {"saves": 3}, {"recompute": True}]
 )
-def test_weights_do_not_depend_on_where(tiny, tmp_path, where):
-    settings = tiny()
-    other = tiny(where={**where, "outputs": str(tmp_path / "other")})
-    assert train_run(settings)["weights_sha256"] == train_run(other)["weights_sha256"]
-    assert record_of(settings).id == record_of(other).id
+def test_weights_do_not_depend_on_where(tiny, plain, where):
+    other = tiny(where=where)
+    assert train_run(other)["weights_sha256"] == (plain.result() or {})["weights_sha256"]
+    assert record_of(other).id == plain.id
 
 
 def test_parts_and_rounding_that_a_run_chose_itself_are_in_its_record(tiny):

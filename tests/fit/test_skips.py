@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from runs import KINDS, SEVERAL, check_resumed, record_of, train_run
+from runs import KINDS, SEVERAL, STATES, check_resumed, record_of, train_run
 from safetensors.torch import load_file
 
 from ablate.fit.module import Pretraining
@@ -61,7 +61,7 @@ def test_weights_moments_and_average_stay_and_rates_and_rows_go_on(tiny):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", STATES)
 def test_a_run_that_leaves_steps_out_is_resumed_to_the_bit(tiny, tmp_path, kind):
     check_resumed(tiny(**(KINDS[kind] | SKIPS)), tmp_path / "again")
 
