@@ -8,7 +8,7 @@ import pytest
 from ablate import report
 from ablate.verdict.book import keep
 from ablate.verdict.evidence import read
-from tests.page.test_browser import BROWSER, browse
+from tests.page.test_browser import BROWSER, browse, shown
 from tests.verdict.worlds import World, write
 
 CLAIMS = """\
@@ -66,3 +66,15 @@ def test_a_filter_hides_the_other_claims(book, tmp_path):
       + (document.documentElement.scrollWidth > innerWidth);</script></body>"""
     page.write_text(page.read_text().replace("</body>", asked))
     assert "<title>2 of 3 claims, wider than the screen: false</title>" in browse(page, dark=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
+@pytest.mark.parametrize("width", [400, 1400])
+def test_nothing_is_cut_off_on_a_telephone_and_on_a_desk(book, tmp_path, width):
+    shutil.copytree(book / "report", tmp_path / "report")
+    page = shown(tmp_path / "report", width)
+    assert page["errors"] == []
+    assert page["scrollWidth"] <= page["width"] == width
+    assert page["cut"] == []
+    assert all(size > 100 for _, *sizes in page["figures"] for size in sizes)

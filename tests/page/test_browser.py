@@ -29,7 +29,7 @@ addEventListener("error", event => errors.push(event.message || "a resource"), t
 addEventListener("securitypolicyviolation", event => errors.push(event.blockedURI));
 addEventListener("load", () => {
   for (const fold of document.querySelectorAll("details")) if (OPEN) fold.open = true;
-  const root = document.documentElement, headline = document.getElementById("headline");
+  const root = document.documentElement, headline = document.getElementById("headline") || document.querySelector("h1");
   const box = headline.getBoundingClientRect(), scrolled = element => element.closest(".wide, .scroll");
   const texts = [...document.querySelectorAll("p, td, th, dd, dt, span, h1, h2, code, figcaption, summary")];
   const cut = texts.filter(text => !scrolled(text) && text.getClientRects().length
@@ -57,8 +57,12 @@ FRAME = """<!doctype html><body style="margin: 0">
 
 
 def seen(study: StudyRecord, width: int, everything_open: bool = False, dark: bool = False) -> dict:
-    """What the browser makes of the page on a screen of this width, in pixels."""
-    folder = study.folder / "report"
+    """What the browser makes of the page of a study on a screen of this width, in pixels."""
+    return shown(study.folder / "report", width, everything_open, dark)
+
+
+def shown(folder: Path, width: int, everything_open: bool = False, dark: bool = False) -> dict:
+    """What it makes of the page in a folder."""
     text = (folder / "index.html").read_text(encoding="utf-8")
     script = MEASURE.replace("OPEN", str(everything_open).lower())
     name = hashlib.sha256(f"{width} {script} {dark}".encode()).hexdigest()[:8]
