@@ -18,7 +18,6 @@ settings.load_profile("ablate")
 
 
 import contextlib  # noqa: E402
-import functools  # noqa: E402
 import multiprocessing  # noqa: E402
 import signal  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
@@ -26,13 +25,10 @@ from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
 from tiny import tiny_in  # noqa: E402
-from typed import Typed, typed  # noqa: E402
+from typed import warm  # noqa: E402
 
 from ablate.run.settings import Settings  # noqa: E402
-from ablate.sweep.executors.local import PRELOADED  # noqa: E402
 
-# What the processes of runs, of commands and of cut text have in common
-IMPORTED = [*PRELOADED, "ablate.data.cutting", "ablate.train", "ablate.sweep.launcher", "ablate.sweep.conduct"]
 OURS, SERVERS = b"ablate.", (b"forkserver", b"resource_tracker")  # in command lines; servers serve all tests
 
 
@@ -91,20 +87,10 @@ def shared_tiny(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> 
     return tiny_in(folder)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def forkserver() -> Iterator[multiprocessing.context.ForkServerContext]:
-    """Processes that have torch and Lightning imported already, whichever test begins the one server of them."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTED)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("multiprocessing.forkserver.set_forkserver_preload", lambda names: None)
-        yield context
-
-
-@pytest.fixture
-def ablate(forkserver: multiprocessing.context.ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -> Typed:
-    """ablate(folder, "train", "tokens=1e6"): the command, typed in this folder."""
-    return functools.partial(typed, forkserver, tmp_path_factory.mktemp("said"))
+@pytest.fixture(scope="session")
+def forkserver() -> multiprocessing.context.ForkServerContext:
+    """Processes that have torch and Lightning imported already."""
+    return warm()
 
 
 @pytest.fixture

@@ -5,16 +5,14 @@ Of a page of docs/ a block of `yaml` or `python` is written to the file that its
 composed.
 """
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from typed import typed
 
 from ablate.__main__ import COMMANDS
 from ablate.console import compose
@@ -97,13 +95,12 @@ def tiny(command: list[str]) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.stem)
 def test_the_commands_of_a_page_work(page, tmp_path):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    (folder := tmp_path / "there").mkdir()
     for language, run, block in BLOCK.findall(page.read_text(encoding="utf-8")):
         if language in ("yaml", "python"):
-            write_file(block, tmp_path)
+            write_file(block, folder)
         for command in commands(block) if run else ():
-            line = [sys.executable, "-m", "ablate", *tiny(command)]
-            done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+            done = typed(*tiny(command), there=folder)
             assert done.returncode == 0, f"ablate {' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 

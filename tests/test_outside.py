@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from typed import Typed
+from typed import typed
 
 pytestmark = pytest.mark.slow
 MODULE = '''
@@ -104,15 +104,15 @@ def results(lab: Path) -> dict[str, dict]:
     return {path.parent.name: json.loads(path.read_text()) for path in lab.glob("out/runs/*/result.json")}
 
 
-def test_parts_of_ones_own_in_a_run_a_study_its_report_and_an_export(lab: Path, ablate: Typed):
-    one_run_on_several_devices(lab, ablate)
-    a_study_whose_arms_differ_in_an_option(lab, ablate)
-    its_report_by_a_metric_of_ones_own(lab, ablate)
-    an_export_of_a_mixer_that_has_no_class_in_transformers(lab, ablate)
+def test_parts_of_ones_own_in_a_run_a_study_its_report_and_an_export(lab: Path):
+    one_run_on_several_devices(lab)
+    a_study_whose_arms_differ_in_an_option(lab)
+    its_report_by_a_metric_of_ones_own(lab)
+    an_export_of_a_mixer_that_has_no_class_in_transformers(lab)
 
 
-def one_run_on_several_devices(lab: Path, ablate: Typed):
-    done = ablate(lab, "train", "--config-dir", "conf", *CHOICES, *TINY, "where.strategy=ddp", "where.devices=2")
+def one_run_on_several_devices(lab: Path):
+    done = typed("train", "--config-dir", "conf", *CHOICES, *TINY, "where.strategy=ddp", "where.devices=2", there=lab)
     assert done.returncode == 0, done.stderr
     (id,) = results(lab)
     folder = lab / "out" / "runs" / id
@@ -124,34 +124,34 @@ def one_run_on_several_devices(lab: Path, ablate: Typed):
     assert "module parts_of_mine" in start
 
 
-def a_study_whose_arms_differ_in_an_option(lab: Path, ablate: Typed):
+def a_study_whose_arms_differ_in_an_option(lab: Path):
     before = set(results(lab))
     study = ["study.name=windows", "study.metric=spared", "study.margin=0.001"]
     arms = ["-m", "model.options.W.window=2,3", "seed=0,1", "controls=none", *study]
-    done = ablate(lab, "train", "--config-dir", "conf", *CHOICES, *TINY, *arms)
+    done = typed("train", "--config-dir", "conf", *CHOICES, *TINY, *arms, there=lab)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing declared explains it" not in done.stdout
     assert len(set(results(lab)) - before) == 3  # window=3 of seed 0 was trained on two devices: the same run
 
 
-def its_report_by_a_metric_of_ones_own(lab: Path, ablate: Typed):
-    done = ablate(lab, "report", "windows", "--outputs", "out")
+def its_report_by_a_metric_of_ones_own(lab: Path):
+    done = typed("report", "windows", "--outputs", "out", there=lab)
     assert done.returncode == 0, done.stderr
     (page,) = (lab / "out" / "studies" / "windows").rglob("index.html")
     assert "nats spared" in page.read_text()
     for command in (["runs"], ["power", "windows"]):
-        said = ablate(lab, *command, "--outputs", "out")
+        said = typed(*command, "--outputs", "out", there=lab)
         assert said.returncode == 0, said.stderr
         assert "nats spared" in said.stdout
 
 
-def an_export_of_a_mixer_that_has_no_class_in_transformers(lab: Path, ablate: Typed):
+def an_export_of_a_mixer_that_has_no_class_in_transformers(lab: Path):
     (id, *_) = results(lab)
-    done = ablate(lab, "export", id, "--outputs", "out")
+    done = typed("export", id, "--outputs", "out", there=lab)
     assert done.returncode == 1
     assert done.stderr.startswith("error: model.pattern='AW': must be made of A, L and M")
     assert len(done.stderr.splitlines()) == 1
-    assert ablate(lab, "export", id, "--outputs", "out", "--to", "safetensors").returncode == 0
+    assert typed("export", id, "--outputs", "out", "--to", "safetensors", there=lab).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def an_export_of_a_mixer_that_has_no_class_in_transformers(lab: Path, ablate: Ty
         (["where.imports=[parts_of_nobody]"], "where.imports=parts_of_nobody: ModuleNotFoundError"),
     ],
 )
-def test_a_mistake_with_ones_own_parts_is_one_line(lab: Path, ablate: Typed, words: list[str], said: str):
-    done = ablate(lab, "train", "--config-dir", "conf", *CHOICES, *TINY, "where.outputs=nothing", *words)
+def test_a_mistake_with_ones_own_parts_is_one_line(lab: Path, words: list[str], said: str):
+    done = typed("train", "--config-dir", "conf", *CHOICES, *TINY, "where.outputs=nothing", *words, there=lab)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {said}")
     assert len(done.stderr.splitlines()) == 1

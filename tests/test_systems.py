@@ -5,8 +5,6 @@ import itertools
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from test_train import start
+from typed import typed
 
 from ablate.console.compose import settings_of
 from ablate.model import budget
@@ -223,15 +223,11 @@ WORDS = [
 ]
 
 
-def ablate(module: str, *words: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", f"ablate.{module}", *words]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def done(process: subprocess.Popen) -> str:
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    return out
+def done(*words: str) -> str:
+    """What a command prints, which works."""
+    found = typed(*words)
+    assert found.returncode == 0, found.stderr
+    return found.stdout
 
 
 @pytest.mark.slow
@@ -240,36 +236,36 @@ def test_a_system_trains_stops_goes_on_and_is_exported(name, outputs):
     """From beginning to end; that a resumed run has the bits of one that was not stopped is for tests/fit to show."""
     lengths = ["length.lengths=[16,32,64]"] if name == "elleci" else []
     words = [f"+system={name}", *WORDS, *lengths, "where.saves=16"]
-    process = ablate("train", *words, f"where.outputs={outputs}")
+    process = start(*words, f"where.outputs={outputs}")
     while not list((outputs / "runs").glob("*/checkpoints/step-*")):
         time.sleep(0.05)
         assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130
-    out = done(ablate("train", *words, f"where.outputs={outputs}"))
+    out = done("train", *words, f"where.outputs={outputs}")
     assert "finished" in out
     [run] = (outputs / "runs").iterdir()
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     steps = [row["step"] for row in rows if row["kind"] == "train"]
     assert steps == sorted(set(steps))
     assert json.loads((run / "result.json").read_text())["tokens"] == pytest.approx(40_960, rel=0.5)
-    done(ablate("export", run.name, "--to", FORMS.get(name, "hf"), "--outputs", str(outputs)))
+    done("export", run.name, "--to", FORMS.get(name, "hf"), "--outputs", str(outputs))
 
 
 @pytest.mark.slow
 def test_a_system_is_compared_in_a_study(outputs):
     words = ["+system=zagreus", *WORDS, "seed=0,1", "optimizer.lr=0.001,0.002", f"where.outputs={outputs}"]
-    out = done(ablate("train", "-m", *words, "where.workers=2"))
+    out = done("train", "-m", *words, "where.workers=2")
     assert "page     " in out
     [study] = (outputs / "studies").iterdir()
-    assert "optimizer.lr=0.00" in done(ablate("report", study.name, "--outputs", str(outputs)))
+    assert "optimizer.lr=0.00" in done("report", study.name, "--outputs", str(outputs))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the corpora are not here")
 def test_a_system_reads_text_of_yours(tmp_path):
     sources = "data.sources={english: english, italian: european, pdf: european, code: code}"
     words = ["+system=zagreus", *WORDS, "data.source=folder", f"data.root={REAL}", sources]
-    assert "european" not in done(ablate("prepare", *words, f"where.outputs={tmp_path}"))
+    assert "european" not in done("prepare", *words, f"where.outputs={tmp_path}")
     manifest = json.loads(next((tmp_path / "data").glob("folder-*/manifest.json")).read_text())
     assert set(manifest["domains"]) == {"english", "italian", "pdf", "code"}
 
@@ -278,13 +274,7 @@ def test_a_system_reads_text_of_yours(tmp_path):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_study_of_a_system_is_planned_without_its_text(tmp_path, name):
     words = [f"+system={name}", "-m", "where=cluster", "where.dry_run=true", "where.price=2.5"]
-    done = subprocess.run(
-        [sys.executable, "-m", "ablate.train", *words, f"where.outputs={tmp_path}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    assert "text: hub, not prepared and not looked at" in done.stdout
-    assert re.search(r"device hours, [\d,.]+ at 2.5 each", done.stdout)
+    said = done("train", *words, f"where.outputs={tmp_path}")
+    assert "text: hub, not prepared and not looked at" in said
+    assert re.search(r"device hours, [\d,.]+ at 2.5 each", said)
     assert not (tmp_path / "data").exists()

@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from typed import typed
 
 from ablate.run.fields import declared
 from ablate.run.parse import from_config
@@ -41,15 +41,9 @@ def start(*words: str, **options) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
-@pytest.fixture
-def train_by(ablate) -> Callable[..., tuple[int, str, str]]:
-    """train_by("tokens=1e6"): the command's exit code, and what it prints."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        done = ablate(ROOT, "train", *words)
-        return done.returncode, done.stdout, done.stderr
-
-    return run
+def ablate(*words: str) -> tuple[int, str, str]:
+    done = typed("train", *words)
+    return done.returncode, done.stdout, done.stderr
 
 
 def with_folder(outputs: Path) -> list[str]:
@@ -98,8 +92,8 @@ def test_a_mistake_is_one_line_and_leaves_nothing(word, outputs, capsys):
     assert not (outputs / "runs").exists()
 
 
-def test_help_names_the_groups_and_the_commands(train_by):
-    code, out, _ = train_by("--help")
+def test_help_names_the_groups_and_the_commands():
+    code, out, _ = ablate("--help")
     assert code == 0
     groups = (
         "data: folder, hub, installed",
@@ -111,8 +105,8 @@ def test_help_names_the_groups_and_the_commands(train_by):
 
 
 @pytest.mark.slow
-def test_one_run_and_the_same_again(outputs, train_by):
-    code, out, err = train_by(*with_folder(outputs), "where.wandb=offline")
+def test_one_run_and_the_same_again(outputs):
+    code, out, err = ablate(*with_folder(outputs), "where.wandb=offline")
     assert code == 0, err
     assert re.search(r"macro +\d\.\d{4} bits per byte", out)
     runs = list((outputs / "runs").iterdir())
@@ -120,7 +114,7 @@ def test_one_run_and_the_same_again(outputs, train_by):
     mirrored = list((outputs / "wandb").glob(f"offline-run-*-{runs[0].name}"))
     assert len(mirrored) == 1
     before = (runs[0] / "metrics.jsonl").read_bytes()
-    code, out, _ = train_by(*with_folder(outputs))
+    code, out, _ = ablate(*with_folder(outputs))
     assert code == 0
     assert "finished" in out
     assert (runs[0] / "metrics.jsonl").read_bytes() == before
@@ -130,10 +124,10 @@ STUDY = ["+experiment=mix_sweep", "-m", "size=tiny", "where.wandb=off", "where.w
 
 
 @pytest.mark.slow
-def test_a_study_ends_with_a_verdict_and_again_trains_nothing(outputs, train_by):
+def test_a_study_ends_with_a_verdict_and_again_trains_nothing(outputs):
     fewer = ["~study.arms.share_05", "~study.arms.share_15", '+study.arms.null=["mixture.share=0.0"]']
     words = [*STUDY, *with_folder(outputs), *fewer]
-    code, out, err = train_by(*words, "seed=0,1")
+    code, out, err = ablate(*words, "seed=0,1")
     assert code == 0, err
     ids = {path.name for path in (outputs / "runs").iterdir()}
     assert "page     " in out
@@ -145,22 +139,22 @@ def test_a_study_ends_with_a_verdict_and_again_trains_nothing(outputs, train_by)
     assert len(arms) == 4
     assert ids in (arms | known, arms | {declaration["control_runs"]["null control"]["0"]})
     assert "trained twice, is the same to the bit" in " ".join(out.split())
-    code, out, err = train_by(*words, "seed=0,1")
+    code, out, err = ablate(*words, "seed=0,1")
     assert code == 0, err
     assert f"{len(ids)} done, {7 - len(ids)} missing" in out
     assert {path.name for path in (outputs / "runs").iterdir()} == ids
 
 
-def test_an_arm_outside_the_factor_is_refused_by_name(outputs, train_by):
-    code, _, err = train_by(*STUDY, *with_folder(outputs), '+study.arms.bad=["optimizer.lr=0.1"]')
+def test_an_arm_outside_the_factor_is_refused_by_name(outputs):
+    code, _, err = ablate(*STUDY, *with_folder(outputs), '+study.arms.bad=["optimizer.lr=0.1"]')
     assert code == 1
     assert "error: study.arms.bad: differs outside the factor ['mixture']: optimizer.lr (0.003 -> 0.1)" in err
     assert not (outputs / "studies").exists()
 
 
 @pytest.mark.slow
-def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs, train_by):
-    code, out, err = train_by(*STUDY, *with_folder(outputs), "where.dry_run=true")
+def test_a_dry_run_shows_the_plan_and_trains_nothing(outputs):
+    code, out, err = ablate(*STUDY, *with_folder(outputs), "where.dry_run=true")
     assert code == 0, err
     assert "16 runs (4 of them controls), seeds 0, 1, 2: 0 done, 16 missing" in out
     assert "FLOPs" in out
@@ -182,8 +176,8 @@ def test_a_dry_run_looks_for_the_parent(tiny):
 
 
 @pytest.mark.slow
-def test_a_published_system_is_planned_without_its_text(tmp_path, train_by):
-    code, out, err = train_by("+system=zagreus", "where=cluster", "where.dry_run=true", f"where.outputs={tmp_path}")
+def test_a_published_system_is_planned_without_its_text(tmp_path):
+    code, out, err = ablate("+system=zagreus", "where=cluster", "where.dry_run=true", f"where.outputs={tmp_path}")
     assert code == 0, err
     out = " ".join(out.split())
     assert "437,760,960 parameters" in out
@@ -207,15 +201,15 @@ SMALL = [word for word in TINY if word.startswith(("data.", "tokens", "step_toke
 
 @pytest.mark.slow
 @pytest.mark.parametrize("study", ["arch_sweep", "arch_flops_sweep"])
-def test_architectures_of_other_widths_differ_in_their_model_alone(outputs, study, train_by):
-    code, out, err = train_by(f"+experiment={study}", "-m", *SMALL, f"where.outputs={outputs}", "where.dry_run=true")
+def test_architectures_of_other_widths_differ_in_their_model_alone(outputs, study):
+    code, out, err = ablate(f"+experiment={study}", "-m", *SMALL, f"where.outputs={outputs}", "where.dry_run=true")
     assert code == 0, err
     assert "19 runs (4 of them controls)" in out
     assert "model: pattern A → MMMA" in " ".join(out.split())
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_the_same_command_finishes(outputs, train_by):
+def test_ctrl_c_saves_and_the_same_command_finishes(outputs):
     words = [*with_folder(outputs), "tokens=102400", "where.wandb=off"]
     process = start(*words)
     while not list((outputs / "runs").glob("*/metrics.jsonl")):
@@ -225,7 +219,7 @@ def test_ctrl_c_saves_and_the_same_command_finishes(outputs, train_by):
     assert process.wait() == 130
     folder = next((outputs / "runs").iterdir())
     assert list((folder / "checkpoints").glob("step-*"))
-    assert train_by(*words)[0] == 0
+    assert ablate(*words)[0] == 0
     assert (folder / "result.json").exists()
 
 

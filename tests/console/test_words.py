@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typed import typed
 
 from ablate.__main__ import COMMANDS, module_of
 from ablate.console.words import Parser, SettingsParser
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def ablate(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "ablate", *words], capture_output=True, text=True, cwd=ROOT)
+    return typed(*words)
 
 
 @pytest.mark.parametrize(
