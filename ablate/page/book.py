@@ -25,7 +25,7 @@ from ablate.page.templates import environment
 from ablate.run.files import make_own, write_atomically
 from ablate.verdict.claims import Row, Studied
 from ablate.verdict.compare import Verdict, bounds
-from ablate.verdict.evidence import Evidence, flops_text, tokens_text
+from ablate.verdict.evidence import Evidence, flops_text, taken_over, tokens_text
 from ablate.verdict.selftest import SelfTest
 from ablate.verdict.validity import controls
 
@@ -78,7 +78,7 @@ class Book:
 
     @property
     def totals(self) -> Totals:
-        runs = {run.record.id: run.result["flops"] for one in self.studies for run in one.runs}
+        runs = {run.record.id: run.result["flops"] - taken_over(run.result) for one in self.studies for run in one.runs}
         alone = sum(one.spent.spent + one.spent.trunks + one.spent.races for one in self.studies)
         repeated = [one.repeated for one in self.studies if one.repeated is not None]
         found = [one for study in self.studies if (one := controls.found(study.evidence)) is not None]

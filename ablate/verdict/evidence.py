@@ -134,7 +134,7 @@ class Evidence:
         """FLOPs of the runs that are done, of all phases: (spent by themselves, taken over from others' beginnings)."""
         runs = [run for one in (*self.before, self) for run in one.distinct_runs]
         results = [run.result for run in runs if run.done]
-        saved = sum((result.get("grown_from") or {"flops": 0.0})["flops"] for result in results)
+        saved = sum(map(taken_over, results))
         return sum(result["flops"] for result in results) - saved, saved
 
     @property
@@ -295,6 +295,11 @@ def flops_text(flops: float) -> str:
         if flops >= size:
             return f"{flops / size:.3g} {unit}"
     return f"{flops:.3g} FLOP"
+
+
+def taken_over(result: dict[str, Any]) -> float:
+    """FLOPs of a run's beginning that another run had trained."""
+    return (result.get("grown_from") or {"flops": 0.0})["flops"]
 
 
 def spending_text(evidence: Evidence) -> str:
