@@ -17,11 +17,11 @@ from ablate.run.study_record import StudyRecord
 # What each flag that asks for something else than the report goes with, and what the report goes with
 USED = {
     "self_test": ("self_test",),
+    "book": ("book", "workspace"),
     "apply": ("apply", "entity"),
     "workspace": ("name", "workspace"),
     "card": ("name", "card", "rescore"),
     "progress": ("name", "progress"),
-    "book": ("book",),
 }
 OF_REPORT = ("name", "rescore", "keep")
 WHAT = "Print the verdict of a study and write its page. Without STUDY, list the studies."
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.self_test:
         _self_test(Path(options.outputs))
     elif options.book is not None:
-        _book(Path(options.book))
+        _book(Path(options.book), options.workspace)
     elif options.apply is not None:
         _apply(Path(options.apply), options.entity)
     elif options.workspace is not None:
@@ -129,10 +129,11 @@ def _self_test(outputs: Path) -> None:
     Console(highlight=False).print(terminal.self_test(selftest.self_test(outputs)))
 
 
-def _book(folder: Path) -> None:
+def _book(folder: Path, workspace: str | None) -> None:
     from rich.progress import track
 
     from ablate.page import book, page  # as in `_study`
+    from ablate.page import workspace as workspaces
     from ablate.verdict import claims, registry, selftest
     from ablate.verdict.ladder import read_ladder
 
@@ -145,6 +146,9 @@ def _book(folder: Path) -> None:
     console = Console(highlight=False)
     console.print(", ".join(f"{answer} {count}" for answer, count in found.answers.most_common()))
     console.print(f"page     {escape(str(book.write(folder, found)))}", soft_wrap=True)
+    if workspace is not None:
+        workspaces.write_book([one.evidence for one in studies], Path(workspace))
+        print(f"workspace {workspace}; put it on wandb.ai with: ablate report --apply {workspace}")
 
 
 def report(study: StudyRecord, again: bool = False) -> None:

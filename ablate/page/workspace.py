@@ -1,6 +1,7 @@
-"""The W&B workspace of a study as a file: the panels of the report for whoever watches the runs on wandb.ai.
+"""The W&B workspace of a study or a lab book as a file: the panels of the report for whoever is on wandb.ai.
 
     ablate report mix_sweep --workspace mix_sweep.json          offline: builds it and writes it
+    ablate report --book experiments --workspace book.json      of all studies
     ablate report --apply mix_sweep.json --entity my-team       logged in (`wandb login`): saves it there
 
 Runs are those of the study (their group), gathered by arm (their job type): a line is the mean over seeds, its band
@@ -18,6 +19,7 @@ what the file holds, so that it can be read, kept and applied elsewhere.
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,16 @@ TRAINING = {  # what a run logs of its steps, and what to call it
     "train/mfu": "model FLOPs utilisation",
 }
 BY_ARM = {"groupby": "JobType", "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
+OF_ALL = (
+    "size.width",
+    "size.depth",
+    "model.pattern",
+    "model.linear",
+    "optimizer.name",
+    "schedule.shape",
+    "tokens",
+    "seed",
+)
 COLUMNS = 3  # of panels in a section
 
 
@@ -77,10 +89,45 @@ def _example(evidence: Evidence) -> Settings | None:
 def write(evidence: Evidence, path: Path) -> None:
     """Write the workspace of the study as JSON. Raises UserError without the library."""
     project = (example.where if (example := _example(evidence)) else Where()).wandb_project
-    view = build(evidence, project)._to_model()
+    _write(build(evidence, project), path)
+
+
+def write_book(studies: Sequence[Evidence], path: Path) -> None:
+    """Write the workspace of a lab book as JSON. Raises UserError without the library."""
+    _write(build_book(studies, Where().wandb_project), path)
+
+
+def _write(workspace: Any, path: Path) -> None:
+    view = workspace._to_model()
     spec = view.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-    held = {"project": project, "name": f"study {evidence.study.name}", "spec": spec}
-    write_atomically(path, json.dumps(held, indent=1) + "\n")
+    write_atomically(
+        path, json.dumps({"project": view.project, "name": view.display_name, "spec": spec}, indent=1) + "\n"
+    )
+
+
+def build_book(studies: Sequence[Evidence], project: str) -> Any:
+    """The `wandb_workspaces.workspaces.Workspace` of all studies: a line an arm of a study."""
+    ws, wr = _library()
+    metrics = {metric: title for one in studies for metric, title in losses(one).items()}
+    column = wr.ParallelCoordinatesPlotColumn
+    columns = [column(wr.Config(key), display_name=key) for key in OF_ALL]
+    columns += [column(wr.SummaryMetric(metric), display_name=title) for metric, title in metrics.items()]
+    runs = wr.ParallelCoordinatesPlot(title="settings and outcome of every run", columns=columns)
+    return ws.Workspace(
+        entity="",
+        project=project,
+        name="the lab book",
+        sections=[
+            _section("Metrics", _lines(metrics, by={})),
+            _section("All runs", [runs], columns=1),
+            _section("Training", _lines(TRAINING, by={})),
+        ],
+        settings=ws.WorkspaceSettings(x_axis="tokens", max_runs=1000),
+        runset_settings=ws.RunsetSettings(
+            filters=[ws.Metric("Group").isin([one.study.name for one in studies])],
+            groupby=[ws.Metric("Group"), ws.Metric("JobType")],
+        ),
+    )
 
 
 def build(evidence: Evidence, project: str, entity: str = "") -> Any:
@@ -113,10 +160,10 @@ def _section(name: str, panels: list[Any], columns: int = COLUMNS) -> Any:
     return ws.Section(name, panels=panels, is_open=True, layout_settings=layout)
 
 
-def _lines(metrics: dict[str, str]) -> list[Any]:
-    """A panel a metric: a line an arm, along tokens."""
+def _lines(metrics: dict[str, str], by: dict[str, str] = BY_ARM) -> list[Any]:
+    """A panel a metric: a line an arm, along tokens. by: nothing, and a line is what runs are gathered to."""
     _, wr = _library()
-    style = {"x": "tokens", "title_x": "tokens", "smoothing_factor": 0.0, **BY_ARM}
+    style = {"x": "tokens", "title_x": "tokens", "smoothing_factor": 0.0, **by}
     return [wr.LinePlot(title=title, y=[metric], **style) for metric, title in metrics.items()]
 
 

@@ -178,3 +178,20 @@ def test_without_an_account_nothing_is_saved(evidence, tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
     assert done.returncode == 1
     assert "error: --apply needs an account: log in with `wandb login`" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_workspace_of_all_studies_names_what_a_real_run_logs(evidence, mirrored, tmp_path):
+    workspace.write_book([evidence, evidence], tmp_path / "w.json")
+    held = json.loads((tmp_path / "w.json").read_text())
+    (runs,) = held["spec"]["section"]["runSets"]
+    assert [key["name"] for key in runs["grouping"]] == ["group", "jobType"]
+    assert evidence.study.name in json.dumps(runs["filters"])
+    drawn = {metric for panel in panels(held) for metric in panel["config"].get("metrics", [])}
+    assert drawn <= mirrored["metrics"]
+    (plot,) = [panel for panel in panels(held) if panel["viewType"] == "Parallel Coordinates Plot"]
+    for kind, name in (column["accessor"].split(":") for column in plot["config"]["columns"]):
+        key, *rest = (part for part in name.split(".") if part != "value")
+        assert name in mirrored["metrics"] if kind == "summary" else key in mirrored["config"], rest
+    view = workspace.read(tmp_path / "w.json", "some-team")
+    assert view.display_name == "the lab book"
