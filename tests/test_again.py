@@ -19,11 +19,11 @@ from ablate.verdict.validity import trust
 QUICK = {"length": {"lengths": [64], "starts": [0]}, "study": {"name": "s", "seeds": [0, 1], "factor": ["optimizer"]}}
 
 
-@pytest.fixture
-def trained(tiny):
+@pytest.fixture(scope="module")
+def trained(shared_tiny):
     """The record of a study of two arms and two seeds."""
-    base = tiny(**QUICK)
-    arm: Settings = tiny(**merged(QUICK, {"optimizer": {"lr": 0.001}}))
+    base = shared_tiny(**QUICK)
+    arm: Settings = shared_tiny(**merged(QUICK, {"optimizer": {"lr": 0.001}}))
     conduct.run(prepared(plan(base.study, base, {"slow": arm})))
     return study_record(base.where.outputs, "s")
 

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from runs import losses, train_run
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from typed import typed
 
 from ablate import export
 from ablate.fit import parents, saved
@@ -32,7 +32,6 @@ from ablate.run.parse import from_plain
 from ablate.run.record import Record, run_record
 from ablate.run.settings import Data, Settings
 
-ROOT = Path(__file__).parent.parent
 TEXT = "def naïve(n):\n    return 12 + n  # what is it?\n"
 MODELS = {
     "llama": {},
@@ -61,9 +60,7 @@ def tokenizer(folder: Path) -> Any:
 
 
 def command(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "ablate.export", *words], capture_output=True, text=True, check=False, cwd=ROOT
-    )
+    return typed("export", *words)
 
 
 @pytest.mark.parametrize("name", ["llama", "latent", "hybrid", "matched"])

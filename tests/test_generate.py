@@ -16,9 +16,9 @@ from ablate.run.record import Record
 GREEDY = ["--temperature", "0", "--tokens", "20"]
 
 
-@pytest.fixture
-def record(tiny) -> Record:
-    settings = tiny(model={"pattern": "MA", "mamba": {"head_width": 16}})
+@pytest.fixture(scope="module")
+def record(shared_tiny) -> Record:
+    settings = shared_tiny(model={"pattern": "MA", "mamba": {"head_width": 16}})
     train_run(settings)
     [folder] = (Path(settings.where.outputs) / "runs").iterdir()
     return Record(folder)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from typed import typed
 
 from ablate import report
 from ablate.verdict.evidence import flops_text
@@ -14,9 +15,7 @@ QUICK = World(evaluations=12, tokens=600_000)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ablate.report", *arguments], capture_output=True, text=True, check=False
-    )
+    return typed("report", *arguments)
 
 
 @pytest.mark.slow

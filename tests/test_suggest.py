@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from rich.console import Console
+from typed import typed
 
 from ablate import suggest
 from ablate.run import whole
@@ -18,7 +18,6 @@ from ablate.run.parse import from_plain
 from ablate.verdict.evidence import read
 from tests.worlds.study import design, names, validated, write
 
-ROOT = Path(__file__).parents[1]
 WORLD = validated(domains=3)
 MIXTURES = design(domains=3, mixtures=12)
 
@@ -29,8 +28,7 @@ def settings_like(tiny, **changes):
 
 
 def trained(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ablate.train", *words, "-m", "where.dry_run=true", f"where.outputs={outputs}"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    return typed("train", *words, "-m", "where.dry_run=true", f"where.outputs={outputs}")
 
 
 def test_the_prediction_and_the_next_runs_are_shown(tmp_path, capsys):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from small import documents_of, intact, write_jsonl  # pyrefly: ignore  # beside this file
+from typed import typed
 
 from ablate.data.hub import USUAL, Dataset, Hub
 from ablate.data.questions import question
@@ -116,8 +117,7 @@ def test_domains_without_a_source_have_their_usual_dataset():
 def test_a_folder_in_place_of_a_usual_dataset_needs_one_word(dataset, tmp_path):
     words = ["data=hub", "data.domains=[english]", f"data.sources={{english: {dataset}}}", "data.domain_bytes=100000"]
     words += ["data.focus=english", "data.columns={text: content}", "data.vocabulary=300", "data.span=64"]
-    command = [sys.executable, "-m", "ablate.prepare", *words, f"where.outputs={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = typed("prepare", *words, f"where.outputs={tmp_path}")
     assert done.returncode == 0, done.stderr
 
 

@@ -39,8 +39,7 @@ def on_meta(size, model, vocabulary=512):
 
 @pytest.mark.slow
 @every_model
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("length", [96, 256])
+@pytest.mark.parametrize(("size", "length"), zip(SIZES, [96, 256, 96], strict=True))
 def test_flops_are_those_counted(model, size, length):
     settings = Settings(size=size, model=model, data=Data(vocabulary=512), length=Length(lengths=[length]))
     model, tokens_BL = on_meta(size, model), torch.zeros(2, length, dtype=torch.long, device="meta")
@@ -188,8 +187,7 @@ def test_state_of_latent_attention_is_one_latent_and_one_rotary_key():
 
 @pytest.mark.slow
 @every_model
-@pytest.mark.parametrize("precision", ["fp32", "bf16-mixed"])
-@pytest.mark.parametrize("length", [96, 1088])
+@pytest.mark.parametrize(("precision", "length"), [("fp32", 96), ("fp32", 1088), ("bf16-mixed", 1088)])
 def test_activations_are_those_kept_by_a_real_model(model, precision, length):
     settings = Settings(size=SIZES[0], model=model, precision=precision)
     model, tokens_BL = build(settings.model, settings.size, 512, seed=0), torch.zeros(3, length, dtype=torch.long)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typed import typed
 
 from ablate.page import workspace
 from ablate.run.record import run_record
@@ -40,8 +41,7 @@ def trained(tmp_path_factory) -> Path:
     told.parent.mkdir()
     told.write_text("# @package _global_\nwhere:\n  arm: base\n")
     words = ["--config-dir", str(told.parents[1]), *TINY, f"where.outputs={outputs}"]
-    command = [sys.executable, "-m", "ablate.train", *words]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert typed("train", *words).returncode == 0
     return outputs
 
 
@@ -159,8 +159,8 @@ def test_a_file_that_is_no_workspace_is_one_line(tmp_path, text):
 
 
 def test_the_command_writes_the_file_and_says_how_to_apply_it(evidence, tmp_path):
-    command = [sys.executable, "-m", "ablate.report", "mix_sweep", "--outputs", str(evidence.study.folder.parents[1])]
-    done = subprocess.run([*command, "--workspace", str(tmp_path / "w.json")], cwd=ROOT, capture_output=True, text=True)
+    outputs = str(evidence.study.folder.parents[1])
+    done = typed("report", "mix_sweep", "--outputs", outputs, "--workspace", str(tmp_path / "w.json"))
     assert done.returncode == 0, done.stderr
     assert f"--apply {tmp_path / 'w.json'}" in done.stdout
     assert panels(json.loads((tmp_path / "w.json").read_text()))
