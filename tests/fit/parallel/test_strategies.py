@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,7 +15,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from runs import asked_to_stop, losses, needs_deepspeed, record_of, train_run
+from runs import SEVERAL, asked_to_stop, losses, needs_deepspeed, record_of, train_run
 from safetensors.torch import load_file
 
 from ablate.data.batches import Batch
@@ -138,8 +139,14 @@ def test_any_goes_on_from_the_checkpoint_of_one_process(name, halves, whole, spr
     assert (record.result() or {})["weights_sha256"] == checkpoint.sha256(weights)
 
 
-@pytest.mark.parametrize("second", SPREAD)
-@pytest.mark.parametrize("first", SPREAD)
+# Each once before and once after another: what all write is alike, as the tests above show
+PAIRS = [("ddp", "fsdp"), ("fsdp", "ddp")]
+PAIRS_OF_ZERO = [("fsdp", "zero3"), ("zero3", "zero1"), ("zero1", "zero2"), ("zero2", "fsdp")]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [*PAIRS, *(pytest.param(*pair, marks=needs_deepspeed) for pair in PAIRS_OF_ZERO)]
+)
 def test_each_goes_on_from_the_checkpoint_of_another(first, second, halves, whole, spread):
     record = resumed(halves(first), spread(second))
     assert_agree(record, whole, range(1, STEPS + 1))
@@ -179,7 +186,7 @@ def test_an_average_is_that_of_one_process(name, spread):
     assert losses(together) != pytest.approx(losses(raw), abs=1e-3)
 
 
-@pytest.mark.parametrize("name", SPREAD)
+@pytest.mark.parametrize("name", SEVERAL)
 def test_a_gradient_that_is_not_finite_stops_all_with_the_reason(name, spread):
     result = train_run(spread(name, optimizer={"lr": 1e30, "clip": 0}))
     assert result["outcome"] == "diverged"
@@ -217,7 +224,8 @@ def train_late(settings: Settings, rank: int, port: int) -> None:
 
 def test_a_process_that_does_not_stop_is_killed(forkserver, monkeypatch):
     monkeypatch.setattr(processes, "GRACE", 0.5)
-    ranks = [forkserver.Process(target=target) for target in (deaf, fails)]
+    is_deaf = forkserver.Event()
+    ranks = [forkserver.Process(target=target, args=(is_deaf,)) for target in (deaf, fails)]
     for process in ranks:
         process.start()
     ranks[1].join()
@@ -226,13 +234,14 @@ def test_a_process_that_does_not_stop_is_killed(forkserver, monkeypatch):
     assert [process.exitcode for process in ranks] == [-signal.SIGKILL, 1]
 
 
-def deaf() -> None:
+def deaf(is_deaf: Event) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    is_deaf.set()
     time.sleep(600)
 
 
-def fails() -> None:
-    time.sleep(1)  # so that the other is deaf by now
+def fails(is_deaf: Event) -> None:
+    is_deaf.wait()
     raise SystemExit(1)
 
 

@@ -1,10 +1,10 @@
 """Runs by a line of the shell each, which waits for the run or hands it over: the same weights, whoever is killed."""
 
 import dataclasses
+import functools
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -24,18 +24,26 @@ WAITS, HANDS_OVER = "{run}", "setsid --fork sh -c {quoted}"
 @pytest.fixture
 def study(tiny):
     """study(command): two arms that share their first half, of two seeds."""
+    return functools.partial(study_in, tiny)
 
-    def make(command: str, **where):
-        base = tiny(tokens=81_920, where={"executor": "command", "command": command} | where)
-        late = dataclasses.replace(base, schedule=dataclasses.replace(base.schedule, final=0.5))
-        return prepared(plan(Study(name="s", factor=["schedule"], seeds=[0, 1]), base, {"high": late}))
 
-    return make
+def study_in(tiny, command: str, **where):
+    base = tiny(tokens=81_920, where={"executor": "command", "command": command} | where)
+    late = dataclasses.replace(base, schedule=dataclasses.replace(base.schedule, final=0.5))
+    return prepared(plan(Study(name="s", factor=["schedule"], seeds=[0, 1]), base, {"high": late}))
 
 
 def executor(todo, kind=Command):
     where = todo.distinct()[0].settings.where
     return kind(todo.distinct(), where, trunk.branches(trunk.beginnings(todo)))
+
+
+@pytest.fixture(scope="module")
+def here_alone(shared_tiny) -> list[str]:
+    """The weights of the study's runs, trained on this machine."""
+    there = executor(study_in(shared_tiny, WAITS, workers=2), Local)
+    there.train(lambda: None)
+    return weights(there)
 
 
 def weights(one: Local) -> list[str]:
@@ -44,7 +52,7 @@ def weights(one: Local) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [WAITS, HANDS_OVER])
-def test_a_study_with_a_killed_run_ends_as_on_this_machine(study, tmp_path, command):
+def test_a_study_with_a_killed_run_ends_as_on_this_machine(study, here_alone, command):
     todo = study(command, workers=2)
     here = executor(todo)
     killed = []
@@ -60,11 +68,7 @@ def test_a_study_with_a_killed_run_ends_as_on_this_machine(study, tmp_path, comm
     assert killed
     assert here.outcomes[0].tries == 2
     assert sum(bool((here.record(outcome).result() or {})["grown_from"]) for outcome in here.outcomes) == 2
-    found = weights(here)
-    Path(todo.distinct()[0].settings.where.outputs, "runs").rename(tmp_path / "before")
-    there = executor(todo, Local)
-    there.train(lambda: None)
-    assert weights(there) == found
+    assert weights(here) == here_alone
 
 
 @pytest.mark.slow
