@@ -42,6 +42,8 @@ class Where:
     """Where and how a run is carried out: recorded, never part of what the run is."""
 
     outputs: Annotated[Line, Field(min_length=1)] = "outputs"  # folder of data, runs, trunks and studies
+    # Where finished runs are put and looked for, s3://bucket/lab or what else fsspec knows (`run.store`)
+    store: Line = ""
     device: Annotated[Literal["auto", "cpu", "cuda"], Moves("machine")] = "auto"  # auto: a GPU where there is one
     # How several processes share a run: copies (ddp), or optimizer (zero1), gradients (zero2) and parameters
     # (zero3, fsdp) in parts

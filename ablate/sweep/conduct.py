@@ -23,6 +23,7 @@ from rich.console import Console
 
 from ablate.data.tokens import opened
 from ablate.fit import asking
+from ablate.run import store as stores
 from ablate.run.record import Record, run_record
 from ablate.run.settings import UserError
 from ablate.run.study_record import StudyRecord, study_record
@@ -64,6 +65,8 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     outcomes = trained(plan, found, waves(plan, record), console)
     plan = plan.refreshed()  # runs of a later phase have their ids now
     _share(plan, set(outcomes))
+    if where.store:  # those that were done before, or could not be put there by themselves
+        stores.put([run_record(where.outputs, run.id) for run in plan.distinct()], where.store)
     conclusion = _conclude(record, console)
     if where.wandb != "off" and where.wandb_alerts:
         announce = importlib.import_module("ablate.fit.mirror").announce  # loads wandb

@@ -19,6 +19,7 @@ from ablate.data.tokens import Corpus, opened, prepare_for
 from ablate.fit import parts
 from ablate.fit.asking import asks_of, unanswered
 from ablate.run import failures
+from ablate.run import store as stores
 from ablate.run.failures import CLAIMED, Claimed, noting
 from ablate.run.files import make_own
 from ablate.run.identity import record_name
@@ -88,14 +89,16 @@ def train(task: Task) -> dict[str, Any]:
     set_aside_damaged(record)
     if record.done:
         _ask(task)
+        _put(task)
         return record.result() or {}
     record.try_again()
     with noting(record):
         corpus = opened(task.corpus)
         with claim(record, _leaves(task)):
             # who had the claim until now may have come to the end
-            result = record.result() or _train_claimed(task, corpus)
+            result = record.result() or _fetched(task) or _train_claimed(task, corpus)
     _ask(task)
+    _put(task)
     return result
 
 
@@ -107,6 +110,21 @@ def _train_claimed(task: Task, corpus: Corpus) -> dict[str, Any]:
     if chosen.start:
         chosen.start.touch()  # from now on nobody clears it away before it is read
     return train_run(task.settings, corpus, task.record, chosen)
+
+
+def _fetched(task: Task) -> dict[str, Any] | None:
+    """The result of a run that another machine has trained."""
+    store = task.settings.where.store
+    return task.record.result() if store and stores.fetch(task.record, store) else None
+
+
+def _put(task: Task) -> None:
+    """Put the run on the store. Where that cannot be done the run is done all the same, and the study tries again."""
+    if store := task.settings.where.store:
+        try:
+            stores.put([task.record], store)
+        except UserError as error:
+            print(f"not stored: {error}", flush=True)
 
 
 def set_aside_damaged(record: Record) -> None:
