@@ -138,6 +138,8 @@ def _book(folder: Path, workspace: str | None) -> None:
     from ablate.verdict.ladder import read_ladder
 
     claimed, records = claims.claims(folder), registry.recorded(folder)
+    if not records:
+        raise UserError(f"{folder}: no study in it; ablate report STUDY --keep {folder / 'STUDY'} puts one there")
     studies = []
     for record in track(records, "studies", transient=True):
         studies.append(one := claims.studied(record))

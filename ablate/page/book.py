@@ -141,5 +141,5 @@ def _number(value: float) -> str:
 
 
 def _cell(text: str) -> str:
-    """Of a table in Markdown: one line, no bar."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """Of a table in Markdown: one line, no bar, no tag."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

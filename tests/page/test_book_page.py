@@ -13,7 +13,7 @@ from tests.verdict.worlds import World, write
 
 CLAIMS = """\
 - {id: A, system: One, claim: More is better, figure: "+1 | +2", source: s, study: mix_sweep, expects: {qa_20: better}}
-- {id: B, system: Two, claim: More is <b>worse</b>, figure: f, source: s, study: mix_sweep, expects: {qa_20: worse}}
+- {id: "B|2", system: Two, claim: More is <b>worse</b>, figure: f, source: s, study: mix_sweep, expects: {qa_20: worse}}
 - {id: C, system: Two, claim: Nobody knows, figure: f, source: s, cannot: no text}
 """
 
@@ -34,6 +34,7 @@ def test_the_table_has_a_row_a_claim_and_the_answer(book):
     said = [row.replace("\\|", "").split("|")[3].strip(" *") for row in rows]
     assert said == ["agrees", "contradicts", "not asked"]
     assert {row.replace("\\|", "").count("|") for row in rows} == {10}
+    assert "<b>" not in (book / "README.md").read_text()
     better, worse = (row.replace("\\|", "").split("|")[7].split()[0] for row in rows[:2])
     assert better == worse  # the same arm
     assert float(better) > 1
@@ -46,6 +47,14 @@ def test_the_page_says_the_same_and_leads_to_the_study(book):
     assert 'href="../mix_sweep/report/index.html"' in page
     assert (book / "mix_sweep" / "report" / "index.html").exists()
     assert "1 of 1 null controls are the same to the bit" in page
+
+
+def test_a_folder_without_studies_is_one_line(tmp_path, capsys):
+    (tmp_path / "claims.yaml").write_text(CLAIMS)
+    with pytest.raises(SystemExit):
+        report.main(["--book", str(tmp_path)])
+    assert f"{tmp_path}: no study in it; ablate report STUDY --keep {tmp_path}/STUDY" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["claims.yaml"]
 
 
 def test_writing_it_again_changes_nothing(book):

@@ -13,6 +13,7 @@ from ablate.verdict.evidence import read
 from ablate.verdict.selftest import self_test
 from tests.verdict.worlds import World, write
 
+ROOT = Path(__file__).parents[2]
 # planted: qa_20 is better, qa_40 is worse, qa_12 is like the base
 QUICK = World(evaluations=8, tokens=400_000, seeds=(0, 1, 2, 3), null_seeds=(0,), positive_seeds=(0, 1, 2, 3))
 WORDS = {"qa_20": "better", "qa_40": "worse"}
@@ -95,6 +96,13 @@ def test_claims_that_cannot_be_read_are_one_line(tmp_path, text, said):
         claims.claims(tmp_path)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_every_claim_of_this_lab_is_about_a_study_that_there_is():
+    asked = {one.study for one in claims.claims(ROOT / "experiments") if one.study}
+    there = {path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml")}
+    there |= {path.parent.name for path in (ROOT / "experiments").glob("*/study.json")}
+    assert asked - there == set()
 
 
 def test_an_arm_that_the_study_does_not_have_is_refused(studies):
