@@ -134,14 +134,11 @@ def _book(folder: Path, workspace: str | None) -> None:
 
     from ablate.page import book, page  # as in `_study`
     from ablate.page import workspace as workspaces
-    from ablate.verdict import claims, registry, selftest
+    from ablate.verdict import claims, selftest
     from ablate.verdict.ladder import read_ladder
 
-    claimed, records = claims.claims(folder), registry.recorded(folder)
-    if not records:
-        raise UserError(f"{folder}: no study in it; ablate report STUDY --keep {folder / 'STUDY'} puts one there")
-    studies = []
-    for record in track(records, "studies", transient=True):
+    claimed, studies = claims.claims(folder), []
+    for record in track(claims.records(folder), "studies", transient=True):
         studies.append(one := claims.studied(record))
         page.of(one.evidence, one.conclusion, read_ladder(one.evidence))
     found = book.Book(claims.rows(claimed, studies), studies, selftest.self_test(folder))

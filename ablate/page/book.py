@@ -90,7 +90,8 @@ def write(folder: Path, book: Book) -> Path:
     """Write the table and the page of a book into its folder; returns the path of the page."""
     place = folder / "report"
     make_own(place)
-    pictures = {name: vector.both(draw(book.studies), place / f"{name}.png") for name, draw in DRAWINGS.items()}
+    drawn = {name: draw(book.studies) for name, draw in DRAWINGS.items()}
+    pictures = {name: vector.both(one, place / f"{name}.png") for name, one in drawn.items() if one is not None}
     html = _jinja().get_template("book.html").render(book=book, pictures=pictures)
     write_atomically(place / "index.html", html)
     write_atomically(folder / "README.md", markdown("book.md").render(book=book))

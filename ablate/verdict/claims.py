@@ -26,7 +26,7 @@ from ablate.run.files import Damaged, reading
 from ablate.run.parse import fitted
 from ablate.run.settings import SettingsError, UserError
 from ablate.run.study_record import StudyRecord
-from ablate.verdict import spending
+from ablate.verdict import registry, spending
 from ablate.verdict.compare import Verdict
 from ablate.verdict.evidence import NULL, Evidence, Run, read
 from ablate.verdict.spending import Spending
@@ -132,6 +132,18 @@ def claims(folder: Path) -> list[Claim]:
     ids = [claim.id for claim in found]
     if twice := sorted({one for one in ids if ids.count(one) > 1}):
         raise UserError(f"{path}: two claims have the id {twice[0]}")
+    return found
+
+
+def records(folder: Path) -> list[StudyRecord]:
+    """The studies of a lab book. Raises UserError, one line, where there is none, or half of one."""
+    found = registry.recorded(folder)
+    whole = {one.folder for one in found}
+    files = [path for name in ("runs.csv", "study.json") for path in sorted(folder.glob(f"*/{name}"))]
+    if half := [path.parent for path in files if path.parent not in whole]:
+        raise Damaged(half[0], "lacks study.json or runs.csv")
+    if not found:
+        raise UserError(f"{folder}: no study in it; ablate report STUDY --keep {folder / 'STUDY'} puts one there")
     return found
 
 

@@ -1,15 +1,18 @@
 """The whole lab book on one page, and its table for people who read the folder."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ablate import report
+from ablate.page.drawing import book as figures
+from ablate.verdict import claims
 from ablate.verdict.book import keep
 from ablate.verdict.evidence import read
 from tests.page.test_browser import BROWSER, browse, shown
-from tests.verdict.worlds import World, write
+from tests.verdict.worlds import World, write, write_chain
 
 CLAIMS = """\
 - {id: A, system: One, claim: More is better, figure: "+1 | +2", source: s, study: mix_sweep, expects: {qa_20: better}}
@@ -49,12 +52,13 @@ def test_the_page_says_the_same_and_leads_to_the_study(book):
     assert "1 of 1 null controls are the same to the bit" in page
 
 
-def test_a_folder_without_studies_is_one_line(tmp_path, capsys):
-    (tmp_path / "claims.yaml").write_text(CLAIMS)
-    with pytest.raises(SystemExit):
-        report.main(["--book", str(tmp_path)])
-    assert f"{tmp_path}: no study in it; ablate report STUDY --keep {tmp_path}/STUDY" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["claims.yaml"]
+def test_what_has_nothing_to_show_is_not_drawn(tmp_path):
+    quick = World(evaluations=4, tokens=200_000, seeds=(0, 1), null_arm=None)
+    chain = write_chain(tmp_path, *(replace(quick, phase=phase) for phase in ("pretrain", "tune")))
+    studies = [claims.studied(chain)]
+    assert figures.saturation(studies) is None  # its base begins from another
+    assert figures.parallel_runs(studies) is not None
+    assert figures.parallel_runs([]) is None
 
 
 def test_writing_it_again_changes_nothing(book):

@@ -98,6 +98,15 @@ def test_claims_that_cannot_be_read_are_one_line(tmp_path, text, said):
     assert "\n" not in str(error.value)
 
 
+def test_a_folder_without_a_study_or_with_half_of_one_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=f"^{tmp_path}: no study in it; ablate report STUDY --keep {tmp_path}/STUDY"):
+        claims.records(tmp_path)
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "study.json").write_text("{}")
+    with pytest.raises(UserError, match=f"^{tmp_path}/half: lacks study.json or runs.csv$"):
+        claims.records(tmp_path)
+
+
 def test_every_claim_of_this_lab_is_about_a_study_that_there_is():
     asked = {one.study for one in claims.claims(ROOT / "experiments") if one.study}
     there = {path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml")}

@@ -29,20 +29,25 @@ def domains(studies: Sequence[Studied]) -> list[str]:
     return sorted(counted, key=lambda domain: -counted[domain])[:PANELS]
 
 
-def saturation(studies: Sequence[Studied], style: Style = LIGHT) -> Figure:
-    """A panel a domain: the mean over seeds of every base that begins from nothing, coloured by its parameters."""
-    studies = [one for one in studies if not one.evidence.before]
+def saturation(studies: Sequence[Studied], style: Style = LIGHT) -> Figure | None:
+    """A panel a domain: the mean over seeds of every base that begins from nothing, coloured by its parameters.
+
+    None where no such base has finished.
+    """
+    studies = [one for one in studies if not one.evidence.before and parameters(one)]
+    if not studies:
+        return None
     shown = domains(studies)
     with style.applied():
         figure, axes = grid(len(shown), WIDTH, 2.7, columns=2)
         drawn = [one for one in studies if set(shown) & set(one.evidence.domains)]
-        sizes = sorted({size for one in drawn if (size := parameters(one))})
+        sizes = sorted({parameters(one) for one in drawn})
         ramp = mpl.colormaps["viridis"]
         colours = {size: ramp(0.1 + 0.8 * i / max(1, len(sizes) - 1)) for i, size in enumerate(sizes)}
         for ax, domain in zip(axes, shown, strict=True):
             for one in studies:
-                if domain in one.evidence.domains and (size := parameters(one)):
-                    ax.plot(*_mean(one, domain), color=colours[size], linewidth=1.1, alpha=0.8)
+                if domain in one.evidence.domains:
+                    ax.plot(*_mean(one, domain), color=colours[parameters(one)], linewidth=1.1, alpha=0.8)
             ax.set_xscale("log")
             ax.set(title=domain, xlabel="tokens")
             ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
@@ -68,10 +73,15 @@ def _millions(size: int) -> str:
     return f"{size / 1e6:.2g} M"
 
 
-def parallel_runs(studies: Sequence[Studied], style: Style = LIGHT) -> Figure:
-    """Every trained run with the domains that most studies have: settings, cost, and its mean loss over them."""
+def parallel_runs(studies: Sequence[Studied], style: Style = LIGHT) -> Figure | None:
+    """Every trained run with the domains that most studies have: settings, cost, and its mean loss over them.
+
+    None where there is no such run.
+    """
     kept = domains(studies)
     found = {run.record.id: (run, loss) for one in studies for run in one.runs if (loss := _loss(run, kept))}
+    if not found:
+        return None
     settings: dict[str, dict[str, Any]] = {}
     for name, (run, _) in found.items():
         for key, value in _described(run).items():
