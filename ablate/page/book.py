@@ -23,6 +23,7 @@ from ablate.page.drawing import vector
 from ablate.page.facts import times
 from ablate.page.templates import environment
 from ablate.run.files import make_own, write_atomically
+from ablate.verdict import spending
 from ablate.verdict.claims import Row, Studied
 from ablate.verdict.compare import Verdict, bounds
 from ablate.verdict.evidence import Evidence, flops_text, taken_over, tokens_text
@@ -79,11 +80,12 @@ class Book:
     @property
     def totals(self) -> Totals:
         runs = {run.record.id: run.result["flops"] - taken_over(run.result) for one in self.studies for run in one.runs}
+        begun = {id: flops for one in self.studies for id, flops in spending.begun(one.evidence).items()}
         alone = sum(one.spent.spent + one.spent.trunks + one.spent.races for one in self.studies)
         repeated = [one.repeated for one in self.studies if one.repeated is not None]
         found = [one for study in self.studies if (one := controls.found(study.evidence)) is not None]
         counts = (sum(repeated), len(repeated)), (sum(found), len(found))
-        return Totals(len(self.studies), len(runs), sum(runs.values()), alone, *counts)
+        return Totals(len(self.studies), len(runs), sum((begun | runs).values()), alone, *counts)
 
 
 def write(folder: Path, book: Book) -> Path:

@@ -10,7 +10,7 @@ of(evidence).shares        [("spent", 2.1e15, .61), ("saved by shared beginnings
 
 from dataclasses import dataclass
 
-from ablate.verdict.evidence import Evidence
+from ablate.verdict.evidence import Evidence, Run
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,20 @@ class Spending:
 def of(evidence: Evidence) -> Spending:
     """Of the whole study, every run counted once."""
     spent, trunks = evidence.spending
+    left_out = _left_out(evidence)
+    of_begun = sum(begun(evidence).values())
+    races = sum(_price(evidence, run.arm) for run in left_out) - of_begun
+    return Spending(spent + of_begun, trunks, max(0.0, races), len(left_out))
+
+
+def begun(evidence: Evidence) -> dict[str, float]:
+    """FLOPs of the runs that a search trained, though not to the end, by their ids."""
+    return {run.record.id: float(run.evaluations[-1]["flops"]) for run in _left_out(evidence) if run.evaluations}
+
+
+def _left_out(evidence: Evidence) -> list[Run]:
     stopped = [run for arm in evidence.arms if evidence.stopped(arm) for run in evidence.by_arm[arm].values()]
-    left_out = [run for run in stopped if not run.done]
-    # a search trained some of them, though not to the end
-    begun = sum(float(run.evaluations[-1]["flops"]) for run in left_out if run.evaluations)
-    races = sum(_price(evidence, run.arm) for run in left_out) - begun
-    return Spending(spent + begun, trunks, max(0.0, races), len(left_out))
+    return [run for run in stopped if not run.done]
 
 
 def by_arm(evidence: Evidence) -> list[tuple[str, int, float, float]]:

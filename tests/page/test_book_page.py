@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from ablate import report
+from ablate.page.book import Book
 from ablate.page.drawing import book as figures
 from ablate.verdict import claims
 from ablate.verdict.book import keep
 from ablate.verdict.evidence import read
+from ablate.verdict.selftest import self_test
 from tests.page.test_browser import BROWSER, browse, shown
 from tests.verdict.worlds import World, write, write_chain
 
@@ -59,6 +61,13 @@ def test_what_has_nothing_to_show_is_not_drawn(tmp_path):
     assert figures.saturation(studies) is None  # its base begins from another
     assert figures.parallel_runs(studies) is not None
     assert figures.parallel_runs([]) is None
+
+
+def test_a_run_that_two_studies_share_is_counted_once(book):
+    one = claims.studied(claims.records(book)[0])
+    totals = Book([], [one, one], self_test(book)).totals
+    assert (totals.studies, totals.runs) == (2, len(one.runs))
+    assert totals.alone == pytest.approx(2 * totals.spent)
 
 
 def test_writing_it_again_changes_nothing(book):

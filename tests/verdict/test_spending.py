@@ -31,7 +31,9 @@ def test_a_race_saves_what_the_runs_it_left_out_would_have_cost(tmp_path):
     study = write(tmp_path, dataclasses.replace(QUICK, outcomes=outcomes))
     decision = {"arm": "qa_40", "reason": "worse", "look": 2, "rung": 0.0, "word": "worse", "mean": 0.01}
     study.decide({"qa_40": decision | {"interval": [0.0, 0.02]}})
-    found = spending.of(read(study))
+    evidence = read(study)
+    found = spending.of(evidence)
+    assert list(spending.begun(evidence).values()) == [pytest.approx(0.6 * RUN)]
     assert found.left_out == 2
     assert found.races == pytest.approx(1.4 * RUN)
     assert found.spent == pytest.approx(14.6 * RUN)
