@@ -124,3 +124,12 @@ def test_tasks_that_pages_judge_by_are_in_their_group():
     assert found
     for group, task in found:
         assert task in yaml.safe_load((ROOT / "conf" / "evaluate" / f"{group}.yaml").read_text())["tasks"]
+
+
+def test_the_claims_of_the_readme_are_those_of_the_lab_book():
+    rows = [line.split(" | ") for line in (ROOT / "README.md").read_text().splitlines() if line.endswith("] |")]
+    book = [line.split(" | ") for line in (ROOT / "experiments/README.md").read_text().splitlines()]
+    asked = [(row[2].strip("* "), row[4]) for row in book if row[0].startswith("| **") and "[" in row[4]]
+    assert len(rows) == 10
+    for (_, answer, effect), (told, found) in zip(rows, asked, strict=False):
+        assert (answer, effect.strip("| ")) == (told, found.removesuffix(" bits per byte"))
