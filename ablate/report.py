@@ -113,6 +113,10 @@ def _workspace(study: StudyRecord, path: Path) -> None:
     from ablate.verdict import evidence  # as in `_study`
 
     workspace.write(evidence.read(study), path)
+    _say_how_to_apply(path)
+
+
+def _say_how_to_apply(path: Path | str) -> None:
     print(f"workspace {path}; put it on wandb.ai with: ablate report --apply {path}")
 
 
@@ -147,7 +151,7 @@ def _book(folder: Path, workspace: str | None) -> None:
     console.print(f"page     {escape(str(book.write(folder, found)))}", soft_wrap=True)
     if workspace is not None:
         workspaces.write_book([one.evidence for one in studies], Path(workspace))
-        print(f"workspace {workspace}; put it on wandb.ai with: ablate report --apply {workspace}")
+        _say_how_to_apply(workspace)
 
 
 def report(study: StudyRecord, again: bool = False) -> None:

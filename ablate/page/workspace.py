@@ -40,16 +40,10 @@ TRAINING = {  # what a run logs of its steps, and what to call it
     "train/mfu": "model FLOPs utilisation",
 }
 BY_ARM = {"groupby": "JobType", "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
-OF_ALL = (
-    "size.width",
-    "size.depth",
-    "model.pattern",
-    "model.linear",
-    "optimizer.name",
-    "schedule.shape",
-    "tokens",
-    "seed",
-)
+OF_ALL = [  # settings by which all runs of a lab book are drawn
+    *("size.width", "size.depth", "model.pattern", "model.linear"),
+    *("optimizer.name", "schedule.shape", "tokens", "seed"),
+]
 COLUMNS = 3  # of panels in a section
 
 
@@ -100,9 +94,8 @@ def write_book(studies: Sequence[Evidence], path: Path) -> None:
 def _write(workspace: Any, path: Path) -> None:
     view = workspace._to_model()
     spec = view.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-    write_atomically(
-        path, json.dumps({"project": view.project, "name": view.display_name, "spec": spec}, indent=1) + "\n"
-    )
+    held = {"project": view.project, "name": view.display_name, "spec": spec}
+    write_atomically(path, json.dumps(held, indent=1) + "\n")
 
 
 def build_book(studies: Sequence[Evidence], project: str) -> Any:
@@ -161,7 +154,7 @@ def _section(name: str, panels: list[Any], columns: int = COLUMNS) -> Any:
 
 
 def _lines(metrics: dict[str, str], by: dict[str, str] = BY_ARM) -> list[Any]:
-    """A panel a metric: a line an arm, along tokens. by: nothing, and a line is what runs are gathered to."""
+    """A panel a metric: a line an arm, along tokens. by: how lines are grouped; empty: as the workspace groups runs."""
     _, wr = _library()
     style = {"x": "tokens", "title_x": "tokens", "smoothing_factor": 0.0, **by}
     return [wr.LinePlot(title=title, y=[metric], **style) for metric, title in metrics.items()]

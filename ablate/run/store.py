@@ -19,15 +19,15 @@ from ablate.run.files import make_folder
 from ablate.run.record import Record
 from ablate.run.settings import UserError
 
-OWN = ("checkpoints", "claim.lock", "failure.json", "pulse")  # of the machine that trains
+OWN = ("checkpoints", "claim.lock", "failure.json", "pulse", "verified.json")  # of the machine that trains
 LAST = "result.json"  # without it a run is not done, here or there
 
 
 def put(records: Sequence[Record], store: str) -> None:
     """Put finished runs there that are not there yet. Raises UserError."""
     with _opened(store) as (system, runs):
-        there = {Path(path).parent.name for path in system.glob(f"{runs}/*/{LAST}")}
-        for record in (one for one in records if one.done and one.id not in there):
+        done = [record for record in records if record.done]
+        for record in (one for one in done if not system.exists(f"{runs}/{one.id}/{LAST}")):
             for path in _files(record.folder):
                 to = f"{runs}/{record.id}/{path.relative_to(record.folder).as_posix()}"
                 system.makedirs(to.rpartition("/")[0], exist_ok=True)

@@ -65,12 +65,12 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     outcomes = trained(plan, found, waves(plan, record), console)
     plan = plan.refreshed()  # runs of a later phase have their ids now
     _share(plan, set(outcomes))
-    if where.store:  # those that were done before, or could not be put there by themselves
-        stores.put([run_record(where.outputs, run.id) for run in plan.distinct()], where.store)
     conclusion = _conclude(record, console)
     if where.wandb != "off" and where.wandb_alerts:
         announce = importlib.import_module("ablate.fit.mirror").announce  # loads wandb
         announce(plan.arms[0].settings, Record(record.folder), conclusion.sentence)
+    if where.store:  # those that were done before, or could not be put there by themselves
+        stores.put([run_record(where.outputs, run.id) for run in plan.distinct()], where.store)
     refuse_unfinished(plan, outcomes, console)
     if conclusion.void:  # a script that goes on with the verdict must not go on
         raise UserError(
