@@ -6,7 +6,7 @@ BIN := .venv/bin
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-sweep: .venv/ready  ## train a study of thirteen small models and read its verdict (3 to 6 minutes)
+sweep: .venv/ready  ## train a study of thirteen small models and read its verdict (3 to 7 minutes)
 	$(BIN)/python -m ablate.train +experiment=mix_sweep -m
 
 # What the lab book is made of, but for studies of text that nobody else has
