@@ -10,7 +10,7 @@ from typing import Any
 
 from ablate.run.corpus import Prepare, Teacher
 
-HANG = 60.0  # seconds; longer than any client here waits
+HANG = 600.0  # seconds; longer than any client here waits
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -57,16 +57,16 @@ class Server:
             answer = self.answer(body, number)
             if answer is None:
                 self.over.wait(HANG)
-                return
+        finally:
+            with self.lock:
+                self.at_once -= 1  # before the client hears of it, who then may ask for more
+        if answer:
             status, headers, content = answer
             handler.send_response(status)
             for name, value in ({"Content-Length": str(len(content))} | headers).items():
                 handler.send_header(name.replace("_", "-"), value)
             handler.end_headers()
             handler.wfile.write(content)
-        finally:
-            with self.lock:
-                self.at_once -= 1
 
 
 @contextlib.contextmanager
@@ -105,5 +105,5 @@ def teacher(**changes: Any) -> Teacher:
 
 
 def prepare(url: str, **changes: Any) -> Prepare:
-    settings: dict[str, Any] = {"url": url, "concurrency": 4, "timeout": 5} | changes
+    settings: dict[str, Any] = {"url": url, "concurrency": 4, "timeout": 60} | changes
     return Prepare(**settings)

@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,10 +18,11 @@ from teaching import prepare, teacher
 from ablate import export
 from ablate.corpus import complete, refine
 from ablate.corpus.endpoint import Endpoint
+from ablate.fit.parallel.processes import free_port
 from ablate.run.settings import UserError
 
 NEEDS = ("fastapi", "uvicorn", "openai", "accelerate")
-SECONDS = 60  # until the server answers
+SECONDS = 500  # until the server answers, and for each of its answers
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,20 +32,19 @@ pytestmark = [
 
 @contextlib.contextmanager
 def served(folder: Path, log: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder)]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    with log.open("w") as file:
+    command = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder), "--device", "cpu"]
+    with free_port() as port, log.open("w") as file:
         process = subprocess.Popen(
-            [*command, *options], stdout=file, stderr=file, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            stdout=file,
+            stderr=file,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )
-    try:
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait()
+        try:
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def wait_for(of: Endpoint, log: Path) -> None:
@@ -71,7 +70,7 @@ def test_a_model_trained_here_is_a_teacher(tiny, tmp_path):
         of_teacher = teacher(
             model=str(tmp_path / "model"), chat=False, tokens=24, chunk=80, prompt="Clean:", temperature=1.0
         )
-        of = Endpoint.of(of_teacher, prepare(url, timeout=60, concurrency=2), tmp_path / "replies.sqlite")
+        of = Endpoint.of(of_teacher, prepare(url, timeout=SECONDS, concurrency=1), tmp_path / "replies.sqlite")
         wait_for(of, tmp_path / "log.txt")
         texts = [f"Of the {n} numbers that there are, one is the greatest.\n\nIt is not {n}." for n in range(3)]
         refined = results_of(refine.steps(of)[0], documents_of(texts))

@@ -56,13 +56,14 @@ WHERE = [
 @pytest.mark.parametrize("where", WHERE)
 def test_the_gradient_is_that_of_the_mean_over_counted_targets(tiny, monkeypatch, forkserver, where):
     """The norm before the first step against torch's own mean, which leaves out what is ignored."""
-    settings, port = tiny(tokens=1024, where=where | {"device": "cpu"}), free_port()
-    ranks = [forkserver.Process(target=train_masked, args=(settings, rank, port)) for rank in range(where["devices"])]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(timeout=500)
-        assert process.exitcode == 0
+    settings, devices = tiny(tokens=1024, where=where | {"device": "cpu"}), range(where["devices"])
+    with free_port() as port:
+        ranks = [forkserver.Process(target=train_masked, args=(settings, rank, port)) for rank in devices]
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join()
+    assert [process.exitcode for process in ranks] == [0] * len(ranks)
     monkeypatch.setattr(Steps, "__getitem__", masked)
     first = record_of(settings).rows("train")[0]
     corpus = prepare(settings.data, Path(settings.where.outputs))

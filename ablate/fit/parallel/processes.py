@@ -20,8 +20,13 @@ def together(target: Callable[..., None], count: int, *arguments: Any) -> None:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([target.__module__])
-    port = free_port()
-    ranks = [context.Process(target=_alone, args=(target, *arguments, rank, port)) for rank in range(count)]
+    with free_port() as port:
+        ranks = [context.Process(target=_alone, args=(target, *arguments, rank, port)) for rank in range(count)]
+        _see_through(ranks)
+
+
+def _see_through(ranks: list[Any]) -> None:
+    """From their start to their end."""
     for process in ranks:
         process.start()
     with _passing_on_signals(ranks) as signals:
@@ -81,8 +86,10 @@ def _alone(target: Callable[..., None], *arguments: Any) -> None:
     target(*arguments)
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+@contextmanager
+def free_port() -> Iterator[int]:
+    """A port of this machine, which the system gives to nobody else meanwhile; a server of ours may listen on it."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, who can then share it
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
