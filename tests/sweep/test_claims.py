@@ -16,7 +16,7 @@ from ablate.run.record import Record
 from ablate.sweep import claims
 from ablate.sweep.claims import claim, reserve, state
 
-SECONDS = 10.0  # that a wait may take
+SECONDS = 120.0  # that a wait may take
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -24,7 +24,7 @@ from ablate.run.record import Record
 from ablate.sweep.claims import claim
 with claim(Record(Path(sys.argv[1]))):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 RACE = """
 import os, sys, time
