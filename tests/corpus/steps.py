@@ -35,6 +35,11 @@ def documents_of(folder: Path) -> list[Document]:
     return [document for path in parts.paths_of(folder) for document in parts.read(path)]
 
 
+def made(folder: Path) -> list[Path]:
+    """Parts of a flow that is not done."""
+    return [*folder.glob("web-*.part/**/part-*.parquet")]
+
+
 @dataclass(frozen=True)
 class Each:
     """Judges document by document."""
@@ -60,11 +65,14 @@ class Each:
 
 @dataclass(frozen=True)
 class Upper(Each):
+    """`held`: a folder in which the step stands still once a flow has made as many parts as the file `most` says."""
+
     name: str = "upper"
-    seconds: float = 0.0
+    held: Path | None = None
 
     def one(self, document: Document) -> Result:
-        time.sleep(self.seconds)
+        while self.held and len(made(self.held)) >= int((self.held / "most").read_text()):
+            time.sleep(0.005)
         return Result([document._replace(text=document.text.upper())], noted={"letters": len(document.text)})
 
 

@@ -1,8 +1,6 @@
 """A flow gives the same, whoever works on it and whatever ends it, and accounts for every document."""
 
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from corpus.steps import TEXTS, Each, Halves, Short, Silent, Twins, Upper, contents, documents_of, written
+from corpus.steps import TEXTS, Each, Halves, Short, Silent, Twins, Upper, contents, documents_of, made, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,14 +129,14 @@ from test_flow import how
 from ablate.corpus import flow, parts
 if __name__ == "__main__":
     inputs = parts.paths_of(Path({folder!r}) / "in")
-    print(flow.run(inputs, Path({folder!r}) / "web", [Upper(seconds=0.01), Twins(), Short()], how({workers})))
+    print(flow.run(inputs, Path({folder!r}) / "web", [Upper(held=Path({folder!r})), Twins(), Short()], how({workers})))
 """
 
 
 def finished(folder: Path) -> dict[Path, int]:
     """When each part was written that a run has finished so far."""
     found = {}
-    for path in folder.glob("web-*.part/**/part-*.parquet"):
+    for path in made(folder):
         with contextlib.suppress(FileNotFoundError):  # moved meanwhile
             found[path] = path.stat().st_mtime_ns
     return found
@@ -156,21 +154,22 @@ def test_killed_anywhere_it_goes_on_and_does_no_finished_part_again(tmp_path, wo
     )
     killed, seen = 0, {}
     for parts_more in (1, 2, 4, 10**6):  # that each process is left to finish
+        (tmp_path / "most").write_text(str(most := len(seen) + parts_more))
         process = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True, cwd=Path.cwd())
-        while process.poll() is None and len(finished(tmp_path)) < len(seen) + parts_more:
+        while process.poll() is None and len(finished(tmp_path)) < most:
             time.sleep(0.005)
         now = finished(tmp_path)
         assert all(now[path] == at for path, at in seen.items() if path in now)
         seen |= now
         if process.poll() is not None:
             break
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.communicate()  # until those that it has started are gone, too
         killed += 1
     assert killed > 0
     assert process.returncode == 0
     [folder] = [path for path in tmp_path.glob("web-*") if path.is_dir()]
-    steps = [Upper(seconds=0.01), Twins(), Short()]
+    steps = [Upper(), Twins(), Short()]
     assert contents(folder) == contents(flow.run(inputs, tmp_path / "again", steps, how()))
     assert not list(folder.glob(".*"))
 

@@ -79,7 +79,9 @@ def killed(data: Data, outputs: Path, until: str, workers: int = 1) -> None:
         "sys.addaudithook(hook)\n"
         f"prepare({data!r}, Path({str(outputs)!r}), how=Levels(by=Prepare(part_mb=1, workers={workers})))"
     )
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    # with its output read to the end: until those that it has started are gone, too
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
 
 
 MOMENTS = {
