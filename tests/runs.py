@@ -23,6 +23,7 @@ from ablate.run.record import Record
 from ablate.run.settings import Settings
 from ablate.run.trunks import Growth, trunk_record
 from ablate.scores.metrics import Scope, Scores, readings
+from ablate.sweep import claims
 from ablate.sweep.trunk import Branch, Segment, beginning, branches
 from ablate.sweep.worker import alone, work
 
@@ -110,6 +111,18 @@ def asked_to_stop(settings: Settings, forkserver: Any, number: int) -> tuple[Rec
     os.kill(process.pid, number)
     process.join()
     return record, process.exitcode
+
+
+def caught(record: Record) -> int | None:
+    """The process that trains a run, the moment it has taken a step; None where nobody trains it.
+
+    A launcher looks a few times a second only, and a tiny run may be over between two of its looks.
+    """
+    while claims.state(record) == "running":
+        if record.last_row() and (owner := claims.owner_of(record)):
+            return owner["pid"]
+        time.sleep(0.005)
+    return None
 
 
 def elsewhere(settings: Settings, folder: Path, *runs: Record) -> Settings:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from test_train import start
+from test_train import HELD, start
 from typed import typed
 
 from ablate.console.compose import settings_of
@@ -236,7 +236,7 @@ def test_a_system_trains_stops_goes_on_and_is_exported(name, outputs):
     """From beginning to end; that a resumed run has the bits of one that was not stopped is for tests/fit to show."""
     lengths = ["length.lengths=[16,32,64]"] if name == "elleci" else []
     words = [f"+system={name}", *WORDS, *lengths, "where.saves=16"]
-    process = start(*words, f"where.outputs={outputs}")
+    process = start(*words, f"where.outputs={outputs}", program=("-c", HELD))
     while not list((outputs / "runs").glob("*/checkpoints/step-*")):
         time.sleep(0.05)
         assert process.poll() is None, process.communicate()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,23 @@ TINY = [
 ]
 
 
-def start(*words: str, **options) -> subprocess.Popen:
-    command = [sys.executable, "-m", "ablate.train", *words]
+# Trains, and stands still after two steps until it is asked to stop
+HELD = """
+import time
+from ablate.fit.saver import Saver
+from ablate.train import main
+end = Saver.on_train_batch_end
+def held(self, trainer, *rest, **more):
+    while trainer.global_step == 2 and self.signal is None:
+        time.sleep(0.01)
+    end(self, trainer, *rest, **more)
+Saver.on_train_batch_end = held
+main()
+"""
+
+
+def start(*words: str, program: Sequence[str] = ("-m", "ablate.train"), **options) -> subprocess.Popen:
+    command = [sys.executable, *program, *words]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -211,7 +227,7 @@ def test_architectures_of_other_widths_differ_in_their_model_alone(outputs, stud
 @pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_command_finishes(outputs):
     words = [*with_folder(outputs), "tokens=102400", "where.wandb=off"]
-    process = start(*words)
+    process = start(*words, program=("-c", HELD))
     while not list((outputs / "runs").glob("*/metrics.jsonl")):
         time.sleep(0.05)
         assert process.poll() is None

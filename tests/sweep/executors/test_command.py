@@ -7,10 +7,11 @@ import signal
 import subprocess
 
 import pytest
+from runs import caught
 
 from ablate.run.parse import SettingsError
 from ablate.run.settings import Study
-from ablate.sweep import claims, trunk
+from ablate.sweep import trunk
 from ablate.sweep.executors import one
 from ablate.sweep.executors.command import Command, line_of
 from ablate.sweep.executors.local import Local
@@ -58,10 +59,9 @@ def test_a_study_with_a_killed_run_ends_as_on_this_machine(study, here_alone, co
     killed = []
 
     def kill_first():
-        record = here.record(here.outcomes[0])
-        if not killed and record.last_row() and (owner := claims.owner_of(record)):
-            killed.append(owner["pid"])
-            os.kill(owner["pid"], signal.SIGKILL)
+        if not killed and (process := caught(here.record(here.outcomes[0]))):
+            killed.append(process)
+            os.kill(process, signal.SIGKILL)
 
     here.train(kill_first)
     assert [outcome.state for outcome in here.outcomes] == ["done"] * 4, [o.failures for o in here.outcomes]
