@@ -36,7 +36,9 @@ def run(tmp_path, monkeypatch):
             monkeypatch.setenv(key, value)
         notebook = nbformat.v4.reads((NOTEBOOKS / name).read_text(encoding="utf-8"))
         place = {"metadata": {"path": tmp_path}}
-        NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place).execute()
+        NotebookClient(
+            notebook, timeout=300, startup_timeout=300, iopub_timeout=300, kernel_name="python3", resources=place
+        ).execute()
         return notebook
 
     return execute

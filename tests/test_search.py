@@ -87,6 +87,7 @@ def test_the_optuna_sweeper_finds_the_better_rate(outputs, capsys):
         "hydra/sweeper=optuna",
         "hydra/launcher=basic",
         "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.sampler.seed=0",
         "optimizer.lr=choice(1e-4,3e-3)",
     ]
     train.main(["-m", *tiny, *words])
