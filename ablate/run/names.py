@@ -3,6 +3,7 @@
     line        one line of printable signs: a comment of a batch script, a word in a table
     label       a line that is not empty: an arm
     file_name   a label that is the name of a file wherever it is written: a study, a domain, a phase, a run
+    address     a line that names a place of fsspec, without a password: whoever reads a record would read it
     project     a label that W&B takes
     option      the name of an option on a command line
     variable    the name of an environment variable
@@ -30,6 +31,15 @@ def file_name(name: str) -> str:
     fits = not set("/\\") & set(label(name)) and name[0] not in ".-" and len(name.encode()) <= MOST_BYTES
     return _checked(
         name, fits, f"the name of a file: without / and \\, no dot or dash first, at most {MOST_BYTES} bytes"
+    )
+
+
+def address(text: str) -> str:
+    fits = line(text) == "" or re.match(r"[a-z0-9:+]+://", text) is not None
+    return _checked(
+        text,
+        fits and not re.search("//[^/@]*:[^/]*@", text),
+        "an address, s3://bucket/lab or file:///folder, without a password",
     )
 
 

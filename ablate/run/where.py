@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ablate.run.fields import (
+    Address,
     Count,
     Label,
     Line,
@@ -42,8 +43,8 @@ class Where:
     """Where and how a run is carried out: recorded, never part of what the run is."""
 
     outputs: Annotated[Line, Field(min_length=1)] = "outputs"  # folder of data, runs, trunks and studies
-    # Where finished runs are put and looked for, s3://bucket/lab or what else fsspec knows (`run.store`)
-    store: Line = ""
+    # Where finished runs are put and looked for, s3://bucket/lab or what else fsspec knows; it must be there already
+    store: Address = ""
     device: Annotated[Literal["auto", "cpu", "cuda"], Moves("machine")] = "auto"  # auto: a GPU where there is one
     # How several processes share a run: copies (ddp), or optimizer (zero1), gradients (zero2) and parameters
     # (zero3, fsdp) in parts

@@ -52,6 +52,7 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     where = plan.arms[0].settings.where
     record = study_record(where.outputs, plan.study.name)
     if not where.dry_run:
+        stores.check(where.store)
         mend(plan, record)
     begin(plan)
     # imported while the executor begins: torch, pictures and tables take seconds

@@ -24,7 +24,7 @@ from ablate.run.settings import Settings, SettingsError
 from ablate.run.trunks import Growth, trunk_record
 from ablate.sweep.claims import settled
 from ablate.sweep.trunk import Branch, beginning, key, numerics
-from ablate.sweep.worker import Task, growth_deleting_damaged
+from ablate.sweep.worker import Task, growth_deleting_damaged, look_up
 
 SET = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 PATIENCE = timedelta(days=7)  # for the first process to prepare the text; when it dies, who started it ends the others
@@ -60,10 +60,11 @@ def placed(settings: Settings) -> Settings:
 def lead(task: Task, train: Callable[[Task], Any]) -> Any:
     """Choose where the run grows from, tell the other processes, and train."""
     settled(task.record)  # of a node that was lost, whose claim may look alive on the next one
+    done = look_up(task)
     chosen = growth_deleting_damaged(task.settings.where.outputs, _ways_here(task), task.until)
     leave = {step: trunk.key for step, trunk in chosen.leave.items()}
     start = chosen.start.key if chosen.start else None
-    told = {"done": task.record.done, "run": task.record.id, "corpus": str(task.corpus), "until": task.until}
+    told = {"done": done, "run": task.record.id, "corpus": str(task.corpus), "until": task.until}
     if started():
         _store().set(TOLD, json.dumps(told | {"start": start, "leave": leave}))
     return train(dataclasses.replace(task, ways=chosen))

@@ -75,6 +75,7 @@ def text_of(settings: Settings) -> Corpus:
 def alone(settings: Settings) -> Task:
     """A run that no study asks for. Prepares its text; raises UserError when that or its parent cannot be had."""
     parts.check(settings)
+    stores.check(settings.where.store)
     settings = settled(settings)
     if (teacher := teacher_of(settings)) and teacher.kind == PHASE:
         raise UserError(f"{teacher.setting}: is of a study with phases; a run alone has run:<id> or folder:<path>")
@@ -96,7 +97,9 @@ def train(task: Task) -> dict[str, Any]:
         corpus = opened(task.corpus)
         with claim(record, _leaves(task)):
             # who had the claim until now may have come to the end
-            result = record.result() or _fetched(task) or _train_claimed(task, corpus)
+            if not isinstance(task.ways, Growth):  # else it was looked up before the others were told (`look_up`)
+                _fetch(task)
+            result = record.result() or _train_claimed(task, corpus)
     _ask(task)
     _put(task)
     return result
@@ -112,10 +115,22 @@ def _train_claimed(task: Task, corpus: Corpus) -> dict[str, Any]:
     return train_run(task.settings, corpus, task.record, chosen)
 
 
-def _fetched(task: Task) -> dict[str, Any] | None:
-    """The result of a run that another machine has trained."""
-    store = task.settings.where.store
-    return task.record.result() if store and stores.fetch(task.record, store) else None
+def look_up(task: Task) -> bool:
+    """Whether the run is done, here or on another machine: before several processes are told what to do."""
+    set_aside_damaged(task.record)
+    if task.settings.where.store and not task.record.done:
+        with contextlib.suppress(Claimed), claim(task.record):
+            _fetch(task)
+    return task.record.done
+
+
+def _fetch(task: Task) -> None:
+    """Fetch the run if another machine has trained it. Where the store cannot be asked, the run is trained."""
+    if (store := task.settings.where.store) and not task.record.done:
+        try:
+            stores.fetch(task.record, store)
+        except UserError as error:
+            print(f"not fetched: {error}", flush=True)
 
 
 def _put(task: Task) -> None:
