@@ -52,7 +52,6 @@ def run(plan: studies.Plan, console: Console | None = None) -> None:
     where = plan.arms[0].settings.where
     record = study_record(where.outputs, plan.study.name)
     if not where.dry_run:
-        stores.check(where.store)
         mend(plan, record)
     begin(plan)
     # imported while the executor begins: torch, pictures and tables take seconds
@@ -137,10 +136,14 @@ def submit(task: Task, console: Console | None = None) -> dict[str, Any]:
 
 
 def begin(plan: studies.Plan) -> None:
-    """Have the executor begin, unless nothing will be trained: called while others still import and plan."""
+    """Have the executor begin, unless nothing will be trained: called while others still import and plan.
+
+    Raises UserError for a store that cannot take what will be trained.
+    """
     where = plan.arms[0].settings.where
     # the runs of arms: a control may never be wanted, and a study that is done should start nothing
     if not where.dry_run and not all(run_record(where.outputs, run.id).done for run in plan.runs):
+        stores.check(where.store)
         EXECUTORS[where.executor].prepare(where)
 
 

@@ -1,5 +1,6 @@
 """Finished runs go to an object store and come back; what comes back damaged is trained again, what is gone is told."""
 
+import dataclasses
 import threading
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import fsspec
 import pytest
 from tiny import RESULT
 
+from ablate.data.tokens import opened
 from ablate.run import store as stores
 from ablate.run import whole
 from ablate.run.identity import record_name
 from ablate.run.record import Record, run_record
 from ablate.run.settings import SettingsError, UserError
-from ablate.sweep import worker
+from ablate.sweep import conduct, worker
+from ablate.sweep import study as studies
 from ablate.sweep.worker import Task, alone, look_up, train
 
 TEXT = "0" * 16
@@ -172,6 +175,15 @@ def test_a_store_that_is_not_there_is_one_line_before_anything_is_trained(task, 
     with pytest.raises(UserError, match=f"where.store={store}: .+") as raised:
         task("one", store=store)
     assert "\n" not in str(raised.value)
+
+
+def test_a_study_asks_for_its_store_before_it_begins(task, tiny, tmp_path):
+    one = task("one", store="")
+    settings = tiny(where={"outputs": str(tmp_path / "one"), "store": "file:///no/such/folder"})
+    study = dataclasses.replace(settings.study, base="base", seeds=[0])
+    plan = studies.Plan(study, [studies.Arm("base", settings, {}, opened(one.corpus))])
+    with pytest.raises(UserError, match=r"where\.store=file:///no/such/folder"):
+        conduct.begin(plan)
 
 
 @pytest.mark.parametrize("address", ["s3:/bucket", "lab", "~/lab", " ", "ftp://me:secret@host/lab"])
