@@ -38,6 +38,7 @@ from bench.gate import gate
 from bench.gpu import gpu
 from bench.interventions import interventions
 from bench.ladder import ladder
+from bench.memory import memory
 from bench.mixers import mixers
 from bench.mixtures import mixtures
 from bench.monitor import monitor
@@ -73,6 +74,7 @@ BENCHES: dict[str, Bench] = {
     "waiting": waiting,
     "startup": startup,
     "saves": saves,
+    "memory": memory,
     "mixers": mixers,
     "decode": decode,
     "races": races,

@@ -6,11 +6,14 @@ Both take 16 rows of 256 tokens a step, on one thread: what one worker of a swee
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from ablate.data.batches import Steps, training_spans
 from ablate.data.tokens import prepare
@@ -25,11 +28,14 @@ DATA = ROOT / "outputs" / "data"  # prepared once, and shared with everything el
 VOCABULARY = {"nano": 2048, "micro": 4096}
 LENGTH = 256  # tokens of a row
 STEP_TOKENS = 4096
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
 
-def settings(size: str, steps: int, outputs: Path | str, precision: str = "fp32") -> Settings:
+def settings(
+    size: str, steps: int, outputs: Path | str, precision: str = "fp32", changes: Mapping[str, Any] = NO_CHANGES
+) -> Settings:
     """A run of `steps` steps of conf/size/<size>: one evaluation, after the last of them, and no checkpoint."""
-    return from_plain(
+    plain = OmegaConf.create(
         {
             "data": {"vocabulary": VOCABULARY[size], "span": LENGTH},
             "size": yaml.safe_load((ROOT / "conf" / "size" / f"{size}.yaml").read_text()),
@@ -47,6 +53,7 @@ def settings(size: str, steps: int, outputs: Path | str, precision: str = "fp32"
             },
         }
     )
+    return from_plain(OmegaConf.to_container(OmegaConf.merge(plain, dict(changes))))
 
 
 def steps_of_run(one: Settings) -> Steps:

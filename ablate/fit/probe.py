@@ -122,8 +122,11 @@ def again(trainer: L.Trainer, module: Pretraining, before: Kept, step: int) -> s
 
     It is another than that of the step itself where something has been hung on the model, the optimizer or the trainer.
     """
+    for parameter in module.parameters():
+        parameter.grad = None  # of the step that was taken; they would lie beside those of the fresh module
     fresh = _second(trainer, module, Subject(module.settings, before.batch, module.bytes_per_token), one_row=False)
-    fresh.model.load_state_dict(before.weights)
+    there = {name: value.to(module.device) for name, value in before.weights.items()}
+    fresh.model.load_state_dict(there, assign=True)  # no second copy where what was kept lies there already
     fresh.clipping.kept = before.clipping
     optimizer = fresh.configure_optimizers()
     optimizer.load_state_dict(before.optimizer)

@@ -11,7 +11,8 @@ Memory is what one device holds at the peak of a training step. Activations are 
 guessed: the forward pass runs on fake tensors, which have shapes but no bytes, and whatever autograd
 keeps is added up. It is the CPU's way of computing; a GPU keeps less (attention). Blocks that are
 recomputed keep their inputs, and one of them at a time all the rest. What a strategy divides among all
-devices (PIECES) counts as one part of several, and beside it what is whole for the moment.
+devices (PIECES) counts as one part of several, and beside it what is whole for the moment. Where a CPU trains, the
+state before the last step is kept beside it, from which that step is taken once more (`fit.probe`).
 """
 
 import functools
@@ -60,6 +61,7 @@ class Memory:
     master: int = 0  # DeepSpeed's own copy of the weights, which it steps at stages 1 and 2
     gathered: int = 0  # weights that are whole for the moment, where each device holds a part of them
     teacher: int = 0  # its weights, whole on every device
+    kept: int = 0  # the state before the last step, which a CPU keeps beside the run's
 
     @property
     def total(self) -> int:
@@ -148,6 +150,7 @@ def memory_of(settings: Settings, size: Size, rows: int, length: int, average: b
     narrow = strategy == "fsdp" and settings.precision != "fp32" and settings.model.linear == "dense"
     return Memory(
         **state,
+        kept=state["weights"] + state["optimizer"] if _keeps_state(settings.where) else 0,
         gathered=_gathered(model, BF16 if narrow else FP32) if "weights" in held else 0,
         activations=activation_bytes(settings, vocabulary, rows, length),
         loss=FP32 * size.width * (rows * length + vocabulary),
@@ -165,6 +168,12 @@ def micro_tokens(settings: Settings, device_bytes: int) -> int:
     usable = USABLE * device_bytes / settings.where.runs_per_device
     one, two = (memory_of(settings, size, rows, length, average=True, in_parts=True).total for rows in (1, 2))
     return length * max(1, int((usable - one) / (two - one)) + 1)
+
+
+def _keeps_state(where: Where) -> bool:
+    """Whether the last step can be taken once more, and what it starts from lies where the run is trained."""
+    on_cpu = where.device == "cpu" or not torch.cuda.is_available()
+    return where.strategy == "single" and not where.compile and on_cpu
 
 
 def _devices(settings: Settings) -> int:

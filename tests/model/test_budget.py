@@ -107,6 +107,22 @@ def test_what_is_held_in_parts_is_divided_by_the_devices(strategy, parts):
     assert found.master == {"zero1": whole.weights / 4, "zero2": whole.weights / 4}.get(strategy, 0)
 
 
+@pytest.mark.parametrize(
+    ("where", "gpu", "keeps"),
+    [
+        (Where(device="cpu"), True, True),
+        (Where(), False, True),
+        (Where(), True, False),  # it is kept, but in the memory of the host
+        (Where(compile=True), False, False),
+        (Where(strategy="ddp", devices=2), False, False),
+    ],
+)
+def test_a_cpu_keeps_the_state_before_the_last_step(monkeypatch, where, gpu, keeps):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    found = budget.of(Settings(size=SIZES[0], where=where)).memory
+    assert found.kept == (found.weights + found.optimizer if keeps else 0)
+
+
 def test_weights_in_parts_are_whole_for_the_moment():
     """What belongs to no block, and of the largest block: its weights, its gradients and the weights fetched next."""
     where, size = Where(strategy="fsdp", devices=8), Size(width=256, depth=4, heads=4, kv_heads=2, hidden=512)
