@@ -39,6 +39,7 @@ class Totals:
 
     studies: int
     runs: int
+    hours: float  # of training, what a run took over from another left out
     spent: float
     alone: float  # each study's runs by themselves, one after the other
     repeated: tuple[int, int]  # null controls that are the same to the bit, of how many
@@ -79,13 +80,15 @@ class Book:
 
     @property
     def totals(self) -> Totals:
-        runs = {run.record.id: run.result["flops"] - taken_over(run.result) for one in self.studies for run in one.runs}
+        results = {run.record.id: run.result for one in self.studies for run in one.runs}
+        runs = {id: result["flops"] - taken_over(result) for id, result in results.items()}
+        hours = sum(result["seconds"] - taken_over(result, "seconds") for result in results.values()) / 3600
         begun = {id: flops for one in self.studies for id, flops in spending.begun(one.evidence).items()}
         alone = sum(one.spent.spent + one.spent.trunks + one.spent.races for one in self.studies)
         repeated = [one.repeated for one in self.studies if one.repeated is not None]
         found = [one for study in self.studies if (one := controls.found(study.evidence)) is not None]
         counts = (sum(repeated), len(repeated)), (sum(found), len(found))
-        return Totals(len(self.studies), len(runs), sum((begun | runs).values()), alone, *counts)
+        return Totals(len(self.studies), len(runs), hours, sum((begun | runs).values()), alone, *counts)
 
 
 def write(folder: Path, book: Book) -> Path:

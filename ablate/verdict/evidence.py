@@ -297,9 +297,9 @@ def flops_text(flops: float) -> str:
     return f"{flops:.3g} FLOP"
 
 
-def taken_over(result: dict[str, Any]) -> float:
-    """FLOPs of a run's beginning that another run had trained."""
-    return (result.get("grown_from") or {"flops": 0.0})["flops"]
+def taken_over(result: dict[str, Any], what: str = "flops") -> float:
+    """FLOPs, or seconds, of a run's beginning that another run had trained."""
+    return (result.get("grown_from") or {what: 0.0})[what]
 
 
 def spending_text(evidence: Evidence) -> str:
