@@ -8,7 +8,7 @@
     out of scope, measured all the same
       cooling      MultiPowerLaw, cosine
       cooling-slowly  Porian et al., cosine beyond the end of the run
-      beginnings   our mix_sweep: 300,000 tokens, the part before the decay
+      beginnings   a mix_sweep of ours of 1 M parameters and 300,000 tokens, the part before the decay
 
 `parts`: prefixes to extrapolate from, as shares of the tokens of a curve. The speedruns have seven evaluations, so
 their prefix is five of them. A source is one laboratory: its curves resemble each other.
@@ -83,7 +83,7 @@ def _speedruns() -> Iterator[Prefix]:
 
 
 def _beginnings() -> Iterator[Prefix]:
-    table = pd.read_csv(ROOT / "experiments" / "mix_sweep" / "curves.csv")
+    table = pd.read_csv(ROOT / "bench" / "beginnings.csv")
     table = table[table.metric.isin(["general", "code", "science", "qa"]) & (table.tokens <= 0.8 * table.tokens.max())]
     for _, rows in table.groupby(["arm", "metric"]):
         mean = rows.groupby("tokens").bpb.mean()

@@ -52,6 +52,7 @@ OTHER: dict[str, Any] = {
     "averaging.decay": 0.9,
     "model.options": {"W": {"window": 8}},
     "where.imports": ["window"],
+    "where.store": "file:///lab",
     "where.keep": [0.5],
     "where.environment": {"NCCL_DEBUG": "INFO"},
     "study.metric": "micro",
