@@ -15,7 +15,7 @@ STUDIES := schedule_sweep technique_sweep curriculum_sweep format_sweep balance_
   phase_sweep after_sweep repair_sweep quantised_sweep compress_sweep level_sweep level_qa protocol_sweep mask_sweep \
   distill_sweep preference_sweep adaptive_sweep insert_sweep davinci_sweep
 
-book: .venv/ready outputs/level_text  ## train every study of the lab book and write its page (about ten hours on two cores; the same command goes on)
+book: .venv/ready outputs/level_text  ## train every study of the lab book and write its page (ten hours and more on two cores; the same command goes on)
 	for study in $(STUDIES); do \
 	  $(BIN)/python -m ablate.train +experiment=$$study -m && \
 	  $(BIN)/python -m ablate.report $$study --keep experiments/$$study || exit 1; done

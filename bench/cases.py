@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -28,13 +27,15 @@ DATA = ROOT / "outputs" / "data"  # prepared once, and shared with everything el
 VOCABULARY = {"nano": 2048, "micro": 4096}
 LENGTH = 256  # tokens of a row
 STEP_TOKENS = 4096
-NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
 
 def settings(
-    size: str, steps: int, outputs: Path | str, precision: str = "fp32", changes: Mapping[str, Any] = NO_CHANGES
+    size: str, steps: int, outputs: Path | str, precision: str = "fp32", changes: Mapping[str, Any] | None = None
 ) -> Settings:
-    """A run of `steps` steps of conf/size/<size>: one evaluation, after the last of them, and no checkpoint."""
+    """A run of `steps` steps of conf/size/<size>: one evaluation, after the last of them, and no checkpoint.
+
+    `changes`: of settings, as they nest.
+    """
     plain = OmegaConf.create(
         {
             "data": {"vocabulary": VOCABULARY[size], "span": LENGTH},
@@ -53,7 +54,7 @@ def settings(
             },
         }
     )
-    return from_plain(OmegaConf.to_container(OmegaConf.merge(plain, dict(changes))))
+    return from_plain(OmegaConf.to_container(OmegaConf.merge(plain, changes or {})))
 
 
 def steps_of_run(one: Settings) -> Steps:

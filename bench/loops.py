@@ -55,13 +55,17 @@ class Clock(L.Callback):
 
 def ours(one: Settings) -> Report:
     """`train_run` as a user runs it, with a clock among its callbacks."""
-    clock, trainer = Clock(), run.trainer_of
-    with mock.patch.object(run, "trainer_of", lambda s, record, callbacks: trainer(s, record, [*callbacks, clock])):
-        corpus = prepare_for(one)
-        record = run_record(one.where.outputs, record_name(one, corpus.fingerprint))
-        result = run.train_run(one, corpus, record)
+    result = watched(one, clock := Clock())
     waiting = [begin - end for end, begin in zip(clock.ends[:-1], clock.begins[1:], strict=True)]
     return {"seconds": differences(clock.begins), "waiting": waiting, "weights": result["weights_sha256"]}
+
+
+def watched(one: Settings, callback: L.Callback) -> dict[str, Any]:
+    """The result of `train_run`, with one more callback, the last."""
+    trainer = run.trainer_of
+    with mock.patch.object(run, "trainer_of", lambda s, record, callbacks: trainer(s, record, [*callbacks, callback])):
+        corpus = prepare_for(one)
+        return run.train_run(one, corpus, run_record(one.where.outputs, record_name(one, corpus.fingerprint)))
 
 
 def untraced(one: Settings) -> Report:

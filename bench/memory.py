@@ -10,19 +10,15 @@ import sys
 import time
 from itertools import accumulate
 from typing import Any
-from unittest import mock
 
 import lightning as L
 import torch
 from torch.profiler import profile
 
-from ablate.data.tokens import prepare_for
-from ablate.fit import run
 from ablate.model import budget
-from ablate.run.identity import record_name
-from ablate.run.record import run_record
 from ablate.run.settings import Settings
 from bench import cases
+from bench.loops import watched
 from bench.rounds import Row, report
 
 STEPS, STEP_TOKENS = 2, 2048
@@ -68,19 +64,12 @@ def peak_of(one: Settings) -> int:
     """Bytes that live at the peak from the first step on, of all that the run has allocated."""
     steps = Steps()
     with profile(profile_memory=True) as found:
-        trained(one, steps)
+        watched(one, steps)
     profiler: Any = found.profiler
     events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
     events.sort(key=lambda event: event.start_ns())
     alive = accumulate(event.nbytes() for event in events)
     return max(bytes_ for event, bytes_ in zip(events, alive, strict=True) if steps.begin <= event.start_ns())
-
-
-def trained(one: Settings, callback: L.Callback) -> None:
-    trainer = run.trainer_of
-    with mock.patch.object(run, "trainer_of", lambda s, record, callbacks: trainer(s, record, [*callbacks, callback])):
-        corpus = prepare_for(one)
-        run.train_run(one, corpus, run_record(one.where.outputs, record_name(one, corpus.fingerprint)))
 
 
 def main() -> None:
